@@ -1,0 +1,135 @@
+"""Bijections that trade resolution for channels: squeeze, Haar, flatten."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from cinn_jax.bijections.base import Bijection, check_image, zero_log_det
+
+# Rows: average, horizontal, vertical and diagonal difference; columns: the
+# pixels (0,0), (0,1), (1,0), (1,1) of a 2x2 block. Orthogonal.
+_HAAR = 0.5 * np.array(
+  [[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]
+)
+
+
+class Squeeze(Bijection):
+  """Space to depth: [B, H, W, C] to [B, H/2, W/2, 4C]; log_det is 0.
+
+  Attributes:
+    order: "position" numbers the output (2*dy + dx) * C + c, as RealNVP and
+      Glow do; "channel" numbers it 4*c + 2*dy + dx, as i-RevNet and FrEIA do.
+  """
+
+  order: str = "position"
+
+  def setup(self):
+    _check_order(self.order, ("position", "channel"))
+
+  def forward(self, x, cond=None):
+    check_image(x, "Squeeze", even=True)
+    return _merge(_blocks(x), self.order == "position"), zero_log_det(x)
+
+  def inverse(self, z, cond=None):
+    _check_multiple_of_4(z, "Squeeze")
+    blocks = _unmerge(z, self.order == "position")
+    return _unblocks(blocks), zero_log_det(z)
+
+
+class Haar(Bijection):
+  """Haar wavelet squeeze: [B, H, W, C] to [B, H/2, W/2, 4C].
+
+  Each 2x2 block becomes its average and its three differences, by an
+  orthogonal matrix times `rebalance`; log_det is H*W*C*ln(rebalance).
+  (Ardizzone et al. 2019.)
+
+  Attributes:
+    rebalance: 1 keeps the transform orthogonal; 0.5, as published, keeps the
+      average in the range of the pixels.
+    order: "wavelet" groups the output by wavelet (all averages first);
+      "channel" by input channel.
+  """
+
+  rebalance: float = 0.5
+  order: str = "wavelet"
+
+  def setup(self):
+    _check_order(self.order, ("wavelet", "channel"))
+
+  def forward(self, x, cond=None):
+    check_image(x, "Haar", even=True)
+    matrix = jnp.asarray(_HAAR * self.rebalance, x.dtype)
+    blocks = jnp.einsum("bhwpc,kp->bhwkc", _blocks(x), matrix)
+    z = _merge(blocks, self.order == "wavelet")
+    return z, zero_log_det(x) + self._log_det(x)
+
+  def inverse(self, z, cond=None):
+    _check_multiple_of_4(z, "Haar")
+    matrix = jnp.asarray(_HAAR / self.rebalance, z.dtype)
+    blocks = _unmerge(z, self.order == "wavelet")
+    x = _unblocks(jnp.einsum("bhwkc,kp->bhwpc", blocks, matrix))
+    return x, zero_log_det(z) - self._log_det(z)
+
+  def _log_det(self, x):
+    return math.prod(x.shape[1:]) * math.log(self.rebalance)
+
+
+class Flatten(Bijection):
+  """[B, *shape] to [B, prod(shape)]; log_det is 0.
+
+  Attributes:
+    shape: of one example, needed to go back.
+  """
+
+  shape: tuple[int, ...]
+
+  def forward(self, x, cond=None):
+    if x.shape[1:] != tuple(self.shape):
+      raise ValueError(
+        f"Flatten is set for examples of shape {tuple(self.shape)}, got"
+        f" {x.shape[1:]}: a flow with a dense part takes one image size."
+      )
+    return x.reshape(x.shape[0], -1), zero_log_det(x)
+
+  def inverse(self, z, cond=None):
+    return z.reshape(z.shape[0], *self.shape), zero_log_det(z)
+
+
+def _blocks(x):
+  """[B, H, W, C] to [B, H/2, W/2, 4, C], positions numbered 2*dy + dx."""
+  b, h, w, c = x.shape
+  x = x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
+  return x.reshape(b, h // 2, w // 2, 4, c)
+
+
+def _unblocks(blocks):
+  b, h, w, _, c = blocks.shape
+  x = blocks.reshape(b, h, w, 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
+  return x.reshape(b, 2 * h, 2 * w, c)
+
+
+def _merge(blocks, position_major):
+  if not position_major:
+    blocks = blocks.swapaxes(3, 4)
+  return blocks.reshape(*blocks.shape[:3], -1)
+
+
+def _unmerge(z, position_major):
+  b, h, w, c = z.shape
+  if position_major:
+    return z.reshape(b, h, w, 4, c // 4)
+  return z.reshape(b, h, w, c // 4, 4).swapaxes(3, 4)
+
+
+def _check_order(order, known):
+  if order not in known:
+    raise ValueError(f"Unknown order {order!r}; there are {', '.join(known)}.")
+
+
+def _check_multiple_of_4(z, owner):
+  check_image(z, f"{owner}.inverse")
+  if z.shape[-1] % 4:
+    raise ValueError(
+      f"{owner}.inverse takes a multiple of 4 channels, got shape {z.shape}."
+    )

@@ -1,0 +1,95 @@
+"""The networks inside a coupling: (data half, condition) to log-scale, shift.
+
+The first layer keeps the condition's part as a product of its own,
+`layer(u) + layer_c(c)`: the same function and parameter count as a layer on
+their concatenation, but what depends on the condition alone is then computed
+once per image under `vmap` over latents, however many samples are drawn.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+Initializer = jax.nn.initializers.Initializer
+
+
+class Subnet(nn.Module):
+  """Convolutions, or dense layers for vectors, with the condition added first.
+
+  Attributes:
+    widths: channels of the hidden layers; one more layer makes the output.
+    kernels: kernel size per layer, output included; 1 for dense layers.
+    activation: between the layers.
+    init_std: None starts weights at LeCun's scale and biases at 0; a number
+      draws both from N(0, init_std^2), as the published cINNs do.
+    zero_last: starts the output layer at 0, so that the coupling is the
+      identity.
+    dtype: of the computation; None follows the data.
+  """
+
+  widths: Sequence[int]
+  kernels: Sequence[int]
+  activation: Callable = nn.relu
+  init_std: float | None = None
+  zero_last: bool = True
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, u, cond, features):
+    """[B, ..., C] and a condition to [B, ..., features].
+
+    The leaves of `cond` are vectors [B, Cc], broadcast over an image, or have
+    the data's own spatial shape.
+    """
+    if len(self.kernels) != len(self.widths) + 1:
+      raise ValueError(
+        f"{len(self.widths)} hidden layers and the output need"
+        f" {len(self.widths) + 1} kernel sizes, got {list(self.kernels)}."
+      )
+    hidden = u
+    for k, width in enumerate([*self.widths, features]):
+      is_last = k == len(self.widths)
+      layer = self._layer(u.ndim, width, self.kernels[k], is_last=is_last)
+      hidden = layer(f"layer_{k}")(hidden)
+      if k == 0:
+        for i, leaf in enumerate(jax.tree.leaves(cond)):
+          condition_layer = layer(f"condition_{i}", use_bias=False)
+          hidden += condition_layer(_broadcast(leaf, u))
+      if not is_last:
+        hidden = self.activation(hidden)
+    return hidden
+
+  def _layer(self, rank, width, kernel, *, is_last):
+    """A constructor of layers of one shape: `make(name, use_bias=True)`."""
+    weights, biases = initializers(self.init_std)
+    if is_last and self.zero_last:
+      weights = biases = nn.initializers.zeros
+    shared = {
+      "kernel_init": weights,
+      "bias_init": biases,
+      "dtype": self.dtype,
+    }
+    if rank == 4:
+      return lambda name, use_bias=True: nn.Conv(
+        width, (kernel, kernel), name=name, use_bias=use_bias, **shared
+      )
+    return lambda name, use_bias=True: nn.Dense(
+      width, name=name, use_bias=use_bias, **shared
+    )
+
+
+def initializers(std: float | None) -> tuple[Initializer, Initializer]:
+  """Weights' and biases': LeCun's and 0, or N(0, std^2) for both."""
+  if std is None:
+    return nn.initializers.lecun_normal(), nn.initializers.zeros
+  return (nn.initializers.normal(std),) * 2
+
+
+def _broadcast(leaf, u):
+  if leaf.ndim == 2 and u.ndim == 4:
+    b, h, w, _ = u.shape
+    return jnp.broadcast_to(leaf[:, None, None, :], (b, h, w, leaf.shape[-1]))
+  return leaf

@@ -1,0 +1,26 @@
+"""Runs tests/exact in a process of its own, in float64."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+FOLDER = pathlib.Path(__file__).parent / "exact"
+
+
+def test_exact_checks_pass_in_float64():
+  environment = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith("PYTEST_")
+  }
+  result = subprocess.run(
+    [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", FOLDER],
+    env={**environment, "JAX_ENABLE_X64": "1"},
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == 0, result.stdout + result.stderr
+  passed = re.search(r"(\d+) passed", result.stdout)
+  assert passed and int(passed.group(1)) > 50, result.stdout
