@@ -12,7 +12,7 @@
 set -euo pipefail
 shopt -s inherit_errexit 2>/dev/null || true
 
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 venv="$root/.venv"
 
 die() {
@@ -21,17 +21,21 @@ die() {
 }
 
 find_python() {
-  local candidate
-  for candidate in ${PYTHON:-python3.13 python3.12 python3.11 python3}; do
-    if "$candidate" -c 'import ensurepip, sys, venv
-sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-      command -v "$candidate"
-      return
-    fi
+  local name path names=(python3.13 python3.12 python3.11 python3)
+  [ -z "${PYTHON:-}" ] || names=("$PYTHON")
+  for name in "${names[@]}"; do
+    while IFS= read -r path; do
+      # The environment may be active, and is removed before it is made again.
+      [[ "$path" != "$venv"/* ]] || continue
+      if "$path" -c 'import ensurepip, sys, venv
+sys.exit(sys.version_info < (3, 11))' </dev/null 2>/dev/null; then
+        echo "$path"
+        return
+      fi
+    done < <(type -aP -- "$name")
   done
-  die "found no Python 3.11 or later with venv (tried" \
-    "${PYTHON:-python3.13, python3.12, python3.11, python3}); install one or" \
-    "set PYTHON to it."
+  die "found no Python 3.11 or later with venv (tried ${names[*]}); install" \
+    "one or set PYTHON to it."
 }
 
 find_platform() {
@@ -43,8 +47,8 @@ find_platform() {
         "cuda12, cuda13 or tpu." ;;
     esac
   elif driver="$(nvidia-smi --query-gpu=driver_version \
-    --format=csv,noheader 2>/dev/null | head -n 1)" && [ -n "$driver" ]; then
-    # CUDA 13 needs driver 580 or later.
+    --format=csv,noheader 2>/dev/null)" && [ -n "$driver" ]; then
+    # CUDA 13 needs driver 580 or later. There is a line for every GPU.
     if [ "${driver%%.*}" -ge 580 ]; then echo cuda13; else echo cuda12; fi
   elif [ -e /dev/accel0 ] || [ -n "${TPU_NAME:-}" ]; then
     echo tpu
@@ -56,21 +60,43 @@ find_platform() {
 # The lock is a symbolic link that names its holder: making one is atomic on
 # every file system, and a holder that died here can be told from one at work.
 acquire_lock() {
-  local me holder waited=0
-  me="$(hostname):$$"
+  local host me holder waited=0 attempts=0
+  host="$(uname -n)"
+  me="$host:$$"
+  [ -L "$venv.lock" ] || [ ! -e "$venv.lock" ] ||
+    die "$venv.lock is no lock of mine; remove it."
   until ln -s "$me" "$venv.lock" 2>/dev/null; do
-    holder="$(readlink "$venv.lock" 2>/dev/null)" || continue
-    if [ "${holder%%:*}" = "$(hostname)" ] &&
-      ! kill -0 "${holder##*:}" 2>/dev/null; then
-      rm -f "$venv.lock"
+    if ! holder="$(readlink "$venv.lock")"; then
+      # Released just now, or the file system refuses the link.
+      attempts=$((attempts + 1))
+      [ "$attempts" -lt 20 ] || die "cannot make $venv.lock."
+      continue
+    fi
+    if [ "${holder%%:*}" = "$host" ] && ! is_alive "${holder##*:}" &&
+      remove_dead_lock "$holder" "$me"; then
       continue
     fi
     [ "$waited" -gt 0 ] ||
-      echo "Waiting for $holder, which is making $venv ..." >&2
+      echo "Waiting for $holder, which is making $venv" \
+        "(if it is gone: rm $venv.lock*) ..." >&2
     waited=1
     sleep 1
   done
   trap 'rm -f "$venv.lock"' EXIT
+}
+
+is_alive() {
+  # kill may not signal the process of another user; ps sees it.
+  kill -0 "$1" 2>/dev/null || ps -p "$1" >/dev/null 2>&1
+}
+
+# One process at a time removes a dead holder's lock, and only while it is still
+# that holder's: another would remove the lock of who came next.
+remove_dead_lock() {
+  local claim="$venv.lock.$1"
+  ln -s "$2" "$claim" 2>/dev/null || return
+  [ "$(readlink "$venv.lock")" != "$1" ] || rm -f "$venv.lock"
+  rm -f "$claim"
 }
 
 stamp() {
@@ -79,26 +105,30 @@ stamp() {
 }
 
 is_current() {
-  [ "$(cat "$venv/stamp" 2>/dev/null)" = "$(stamp)" ]
+  [ -x "$venv/bin/python" ] &&
+    [ "$(cat "$venv/stamp" 2>/dev/null)" = "$(stamp)" ]
 }
 
 make_environment() {
-  local extras=test
+  local extras=test made_for
   [ "$platform" = cpu ] || extras="test,$platform"
   echo "Making $venv for $platform with $python (about a minute) ..." >&2
-  rm -rf "$venv"
-  "$python" -m venv "$venv"
+  # Taken before, as setup.cfg may change meanwhile; and removed first, lest an
+  # interruption leave half an environment with a whole one's stamp.
+  made_for="$(stamp)"
+  rm -rf "$venv/stamp" "$venv"
+  "$python" -m venv "$venv" >&2 || die "$python could not make $venv."
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --editable "$root[$extras]" >&2 ||
+    --editable "${root}[$extras]" >&2 ||
     die "pip could not install the project (see above)."
-  stamp >"$venv/stamp"
+  echo "$made_for" >"$venv/stamp"
 }
 
 [ "$#" -gt 0 ] || die "usage: launch/local.sh COMMAND [ARG ...]"
-[ -w "$root" ] || [ -f "$venv/stamp" ] || die "cannot write to $root."
 python="$(find_python)"
 platform="$(find_platform)"
 if ! is_current; then
+  [ -w "$root" ] || die "cannot write to $root, where .venv must be made."
   acquire_lock
   is_current || make_environment
   rm -f "$venv.lock"

@@ -1,0 +1,1 @@
+"""What sampled pictures are worth: errors, diversity, and their tables."""

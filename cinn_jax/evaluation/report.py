@@ -1,0 +1,276 @@
+"""The table and the JSON of an evaluation, one row per method.
+
+A row is ours (measured here), quoted (printed elsewhere, not measured here) or
+a reference (measured here of no model, such as grey pictures). What each column
+means is written under the table and into the JSON.
+"""
+
+import importlib.metadata
+import json
+import math
+import os
+import pathlib
+import platform
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from cinn_jax.evaluation import metrics as m
+
+MARKS = ("ours", "quoted", "reference")
+_PACKAGES = ("cinn_jax", "jax", "jaxlib", "flax", "numpy")
+
+
+class Metric(NamedTuple):
+  """How a column is read.
+
+  `protocol` says what is computed per image, `reduction` how the images make
+  the split's number (see `metrics.reduce`).
+  """
+
+  title: str
+  unit: str
+  protocol: str
+  reduction: str = "mean"
+
+
+METRICS = {
+  "single_rmse": Metric("RMSE of 1", "%", "RMSE of the first sample"),
+  "mean_rmse": Metric("RMSE, mean of n", "%", "mean of the n samples' RMSE"),
+  "best_of_n_per_image": Metric(
+    "best of n by image", "%", "RMSE of the best whole sample"
+  ),
+  "best_of_n_per_image_pooled": Metric(
+    "best of n by image, pooled",
+    "%",
+    "RMSE of the best whole sample (as in the published LSUN script)",
+    "root mean square",
+  ),
+  "best_of_n_per_pixel": Metric(
+    "best of n by pixel",
+    "%",
+    "root of the mean over pixels and channels of the smallest squared error of"
+    " the n samples there (as in the published ImageNet script)",
+  ),
+  "variance": Metric(
+    "variance",
+    "1e-4",
+    "variance over the n samples (divisor n), mean over pixels and channels",
+  ),
+  "lightness_error_mean": Metric(
+    "L error, mean", "L", "mean of |L(sample) - L(truth)|"
+  ),
+  "lightness_error_max": Metric(
+    "L error, max", "L", "largest |L(sample) - L(truth)|", "max"
+  ),
+}
+
+
+class Row(NamedTuple):
+  """One method's numbers.
+
+  Attributes:
+    metrics: ``{metric: (value, standard error or None)}``.
+    mark: one of `MARKS`.
+    images: the number of images behind the numbers; None where unknown.
+    samples: n, the samples per image; None where unknown.
+  """
+
+  metrics: Mapping[str, tuple[float, float | None]]
+  mark: str = "ours"
+  images: int | None = None
+  samples: int | None = None
+
+
+def per_example(truth, samples, mask=None, to_lightness=m.lightness):
+  """Every value of `METRICS` for each image that `mask` keeps.
+
+  Args:
+    truth: ``[B, H, W, 3]``, uint8 or float in [0, 1].
+    samples: ``[B, n, H, W, 3]``.
+    mask: ``[B]``, true for real images; padding is not looked at.
+    to_lightness: see `metrics.lightness_error`.
+
+  Returns:
+    A dictionary with the keys of `METRICS`, float64 ``[images kept]``.
+  """
+  truth, samples = np.asarray(truth), np.asarray(samples)
+  if len(samples) != len(truth):
+    raise ValueError(
+      f"truth and samples must hold the same images; got {len(truth)} and"
+      f" {len(samples)}."
+    )
+  # One image at a time: n pictures in float64 are all that is ever held.
+  images = [
+    _one_image(truth[i : i + 1], samples[i : i + 1], to_lightness)
+    for i in np.flatnonzero(m.as_mask(mask, len(truth)))
+  ]
+  return {
+    name: np.array([image[name].item() for image in images], np.float64)
+    for name in METRICS
+  }
+
+
+def _one_image(truth, samples, to_lightness):
+  truth = m.as_unit(truth, 4, "truth")
+  samples = m.as_unit(samples, 5, "samples")
+  squared = m.squared_error(truth, samples)
+  best = m.best_of_n_per_image(squared)
+  light_mean, light_max = m.lightness_error(truth, samples, to_lightness)
+  return {
+    "single_rmse": m.single_rmse(squared),
+    "mean_rmse": m.mean_rmse(squared),
+    "best_of_n_per_image": best,
+    "best_of_n_per_image_pooled": best,
+    "best_of_n_per_pixel": m.best_of_n_per_pixel(squared),
+    "variance": m.variance(samples),
+    "lightness_error_mean": light_mean,
+    "lightness_error_max": light_max,
+  }
+
+
+def evaluate(batches, mark="ours", to_lightness=m.lightness, seed=0):
+  """The `Row` of one method over a whole split.
+
+  Args:
+    batches: yields ``(truth, samples, mask)`` as for `per_example`.
+    mark: one of `MARKS`.
+    to_lightness: see `metrics.lightness_error`.
+    seed: of the bootstrap.
+
+  Raises:
+    ValueError: for an empty split, bad pictures, or an n that changes.
+  """
+  split = m.Accumulator({k: v.reduction for k, v in METRICS.items()})
+  drawn = None
+  for truth, samples, mask in batches:
+    split.add(per_example(truth, samples, mask, to_lightness))
+    n = np.shape(samples)[1]
+    if drawn not in (None, n):
+      raise ValueError(
+        f"a batch has {n} samples per image, the ones before {drawn}; the"
+        " best of n needs one n for the whole split."
+      )
+    drawn = n
+  return Row(split.summary(seed), mark, split.count, drawn)
+
+
+def check(rows, metrics=METRICS):
+  """Raises ValueError for a row that cannot be printed as it stands."""
+  for name, row in rows.items():
+    if row.mark not in MARKS:
+      raise ValueError(
+        f"row {name!r} is marked {row.mark!r}; expected {', '.join(MARKS)}."
+      )
+    for metric, (value, error) in row.metrics.items():
+      if metric not in metrics:
+        raise ValueError(
+          f"row {name!r} has {metric!r}, which no Metric describes; pass one in"
+          " `metrics`."
+        )
+      if not math.isfinite(value) or not math.isfinite(error or 0.0):
+        raise ValueError(
+          f"{metric} of row {name!r} is {value} with standard error {error};"
+          " expected finite numbers."
+        )
+
+
+def table(rows, metrics=METRICS):
+  """Returns a Markdown table, aligned for plain reading, and its legend.
+
+  Args:
+    rows: ``{method: Row}``.
+    metrics: ``{name: Metric}``, the columns in order; unused ones are left out.
+
+  Values have 4 significant digits, standard errors 2.
+  """
+  check(rows, metrics)
+  columns = [k for k in metrics if any(k in r.metrics for r in rows.values())]
+  head = ["method", "source", "images", "n"]
+  head += [f"{metrics[k].title} [{metrics[k].unit}]" for k in columns]
+  lines = [head]
+  for name, row in rows.items():
+    counts = ["-" if c is None else f"{c:,}" for c in (row.images, row.samples)]
+    cells = [_cell(*row.metrics.get(k, (None, None))) for k in columns]
+    lines.append([name.replace("|", "\\|"), row.mark, *counts, *cells])
+  widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
+  rule = ["-" * width for width in widths[:2]]
+  rule += ["-" * (width - 1) + ":" for width in widths[2:]]
+  lines.insert(1, rule)
+  legend = [
+    f"- {v.title}: {v.protocol}; over images: {v.reduction}."
+    for v in map(metrics.get, columns)
+  ]
+  return "\n".join([_line(line, widths) for line in lines] + ["", *legend])
+
+
+def _line(cells, widths):
+  padded = [c.ljust(w) for c, w in zip(cells[:2], widths[:2], strict=True)]
+  padded += [c.rjust(w) for c, w in zip(cells[2:], widths[2:], strict=True)]
+  return f"| {' | '.join(padded)} |"
+
+
+def _cell(value, error):
+  if value is None:
+    return "-"
+  text = f"{value:#.4g}".rstrip(".")
+  return text if error is None else f"{text} ± {f'{error:#.2g}'.rstrip('.')}"
+
+
+def environment():
+  """Returns the hardware and the versions that the numbers were made with."""
+  device = jax.devices()[0]
+  return {
+    "hardware": {
+      "machine": platform.machine(),
+      "cpu_count": os.cpu_count(),
+      "platform": device.platform,
+      "device_kind": device.device_kind,
+      "device_count": jax.device_count(),
+    },
+    "versions": {
+      "python": platform.python_version(),
+      **{name: _version(name) for name in _PACKAGES},
+    },
+  }
+
+
+def _version(package):
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return "not installed"  # such as cinn_jax, run from its folder
+
+
+def write_json(path, rows, metrics=METRICS, **facts):
+  """Writes rows, protocols and `environment` to `path`, whole or not at all.
+
+  No number is rounded. `facts` are further entries, such as the config's name.
+  """
+  check(rows, metrics)
+  shown = {k for row in rows.values() for k in row.metrics}
+  content = {
+    "rows": {name: _as_json(row) for name, row in rows.items()},
+    "metrics": {k: v._asdict() for k, v in metrics.items() if k in shown},
+    **environment(),
+    **facts,
+  }
+  text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  part = path.with_name(f".{path.name}.{os.getpid()}")
+  try:
+    part.write_text(text + "\n", encoding="utf-8")
+    os.replace(part, path)
+  finally:
+    part.unlink(missing_ok=True)
+
+
+def _as_json(row):
+  numbers = {
+    k: {"value": float(v), "error": None if e is None else float(e)}
+    for k, (v, e) in row.metrics.items()
+  }
+  return {**row._asdict(), "metrics": numbers}

@@ -1,0 +1,82 @@
+"""Scores and sheets of a held-out split, while training and after."""
+
+import dataclasses
+import math
+
+import jax
+
+from cinn_jax import sampling
+from cinn_jax.data import loader
+from cinn_jax.data.sources import Source
+from cinn_jax.evaluation import bits
+from cinn_jax.flow import Flow
+from cinn_jax.tasks import Task
+from cinn_jax.training import sharding
+
+SHEET_ROWS, SHEET_SAMPLES = 8, 8
+
+
+class Validator:
+  """A held-out split, in memory order, scored and drawn by compiled functions.
+
+  Args:
+    flow, task, source: what is scored, and on which pictures.
+    mesh: the devices.
+    batch_size: of the scoring; the last batch is padded and masked.
+    seed: of the noise, and of the sheets' samples.
+  """
+
+  def __init__(self, flow: Flow, task: Task, source, mesh, *, batch_size, seed):
+    sharding.check_batch_size(batch_size, mesh, "train.batch_size")
+    self._task, self._source, self._mesh = task, source, mesh
+    self._batch_size, self._seed = batch_size, seed
+    self._dims = math.prod(task.event_shape)
+    self._score = jax.jit(bits.make_scorer(flow, task, seed))
+    self._sample = jax.jit(
+      sampling.make_sampler(flow, task, num_samples=SHEET_SAMPLES)
+    )
+
+  def score(self, variables) -> dict[str, float]:
+    """Bits/dim and its companions over the whole split."""
+    batches = loader.evaluation_batches(
+      self._source,
+      image_size=self._task.image_size,
+      batch_size=self._batch_size,
+    )
+    scored = []
+    for index, batch in enumerate(batches):
+      mask = batch.pop("mask")
+      on_device = sharding.put_batch(batch, self._mesh)
+      scored.append((self._score(variables, on_device, index), mask))
+    return bits.summarize(jax.device_get(scored), self._dims)
+
+  def sheet(self, variables, note=""):
+    """A contact sheet of pictures spread over the split, uint8 [H, W, 3]."""
+    spread = _Spread(self._source, min(SHEET_ROWS, len(self._source)))
+    batch = next(
+      loader.evaluation_batches(
+        spread, image_size=self._task.image_size, batch_size=len(spread)
+      )
+    )
+    rng = jax.random.key(self._seed)
+    truth, given, samples, _ = self._sample(variables, rng, batch["image"])
+    return sampling.contact_sheet(self._task, truth, given, samples, note)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Spread:
+  """`count` records of a source, spread evenly over it."""
+
+  source: Source
+  count: int
+
+  @property
+  def name(self):
+    return self.source.name
+
+  def __len__(self):
+    return self.count
+
+  def __getitem__(self, index):
+    last = max(self.count - 1, 1)
+    return self.source[round(index * (len(self.source) - 1) / last)]

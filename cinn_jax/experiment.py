@@ -1,0 +1,68 @@
+"""From a config to what runs: the flow, its task, and trained variables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from cinn_jax import models, tasks
+from cinn_jax.data import sources
+from cinn_jax.flow import Flow, make_flow
+from cinn_jax.training import checkpoint
+
+
+def build(config: Mapping) -> tuple[Flow, tasks.Task]:
+  """The flow and the task that a config's `model` and `task` describe."""
+  task = tasks.build(**_plain(config["task"]))
+  model = models.build(**_plain(config["model"]))
+  return make_flow(model, task.event_shape), task
+
+
+def open_source(config: Mapping, split: str) -> sources.Source:
+  """A split, "train" or "validation", of the pictures in a config's `data`."""
+  options = _plain(config["data"])
+  return sources.open_source(options.pop("source"), split, **options)
+
+
+def load(workdir) -> tuple[Flow, Any]:
+  """The trained flow of a workdir: `(flow, variables)`.
+
+  The variables are the averaged ones (EMA) of the newest checkpoint; the
+  architecture comes from the config beside it.
+
+  Raises:
+    FileNotFoundError: where the workdir holds no checkpoint.
+  """
+  step, config = checkpoint.read_config(workdir)
+  flow, task = build(config)
+  variables = restore_variables(workdir, step, flow, task)
+  return flow, variables
+
+
+def restore_variables(workdir, step: int, flow: Flow, task: tasks.Task):
+  """The averaged variables of one checkpoint."""
+  abstract = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(
+      leaf.shape,
+      leaf.dtype,
+      sharding=jax.sharding.SingleDeviceSharding(jax.local_devices()[0]),
+    ),
+    abstract_variables(flow, task),
+  )
+  checkpoints = checkpoint.Checkpoints(workdir)
+  variables = checkpoints.restore_variables(step, abstract)
+  checkpoints.close()
+  return variables
+
+
+def abstract_variables(flow: Flow, task: tasks.Task):
+  """Shapes and types of the flow's variables, without allocating them."""
+  x = jax.ShapeDtypeStruct((1, *task.event_shape), jnp.float32)
+  cond = jax.ShapeDtypeStruct((1, *task.cond_shape), jnp.float32)
+  return jax.eval_shape(flow.init, jax.random.key(0), x, cond)
+
+
+def _plain(section):
+  """A config section as keyword arguments, whatever class holds it."""
+  return section.to_dict() if hasattr(section, "to_dict") else dict(section)

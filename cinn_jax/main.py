@@ -1,0 +1,93 @@
+"""The command: trains, evaluates, samples or describes what a config says.
+
+  python -m cinn_jax.main --config=configs/colorize.py
+  python -m cinn_jax.main --config=configs/colorize.py --mode=sample \\
+    --inputs='photos/*.jpg' --outputs=out
+"""
+
+import pathlib
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+MODES = ("train", "evaluate", "sample", "describe")
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "The experiment: FILE.py, or FILE.py:VARIANT."
+)
+_MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "The run's folder (default: workdirs/<config>)."
+)
+_INPUTS = flags.DEFINE_string(
+  "inputs", None, "For --mode=sample: photographs, as a glob pattern."
+)
+_OUTPUTS = flags.DEFINE_string(
+  "outputs", "out", "For --mode=sample: the folder for results."
+)
+_SAMPLES = flags.DEFINE_integer(
+  "num_samples", 8, "Samples per picture.", lower_bound=1
+)
+_TEMPERATURE = flags.DEFINE_float(
+  "temperature", 1.0, "Scale of the latents.", lower_bound=0.0
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of sampling.")
+_DEBUG = flags.DEFINE_bool(
+  "debug", False, "Show where in the code an error came up."
+)
+
+
+def main(argv):
+  if len(argv) > 1:
+    raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}.")
+  try:
+    _run()
+  except (ValueError, OSError, RuntimeError) as error:
+    if _DEBUG.value:
+      raise
+    message = " ".join(str(error).split())
+    sys.exit(f"Error: {message} (--debug shows where.)")
+
+
+def _run():
+  logging.set_verbosity(logging.WARNING)
+  # Each mode imports what it needs: --help needs no JAX at all.
+  config, mode = _CONFIG.value, _MODE.value
+  workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
+  if mode == "describe":
+    from cinn_jax.describe import describe
+
+    print(describe(config))
+  elif mode == "train":
+    from cinn_jax.training.train import train
+
+    train(config, workdir)
+  elif mode == "evaluate":
+    from cinn_jax.evaluation.evaluate import evaluate
+
+    evaluate(workdir, **_sampling())
+  else:
+    from cinn_jax.colorize_photos import colorize_photos
+
+    colorize_photos(workdir, _INPUTS.value, _OUTPUTS.value, **_sampling())
+
+
+def _sampling():
+  return {
+    "num_samples": _SAMPLES.value,
+    "temperature": _TEMPERATURE.value,
+    "seed": _SEED.value,
+  }
+
+
+def _default_workdir():
+  """workdirs/colorize for configs/colorize.py; :lsun makes it colorize-lsun."""
+  file, _, variant = flags.FLAGS["config"].config_filename.partition(":")
+  name = pathlib.Path(file).stem + (f"-{variant}" if variant else "")
+  return pathlib.Path("workdirs") / name
+
+
+if __name__ == "__main__":
+  flags.mark_flag_as_required("config")
+  app.run(main)

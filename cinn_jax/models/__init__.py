@@ -1,0 +1,23 @@
+"""Published models, one file each, and the networks they are made of."""
+
+from cinn_jax.models import cinn
+from cinn_jax.models.conditional_flow import ConditionalFlow
+
+# What a config may name in `model.name`, with its arguments beside it.
+BUILDERS = {
+  "haar_colorization": cinn.haar_colorization,
+  "imagenet_colorization": cinn.imagenet_colorization,
+}
+
+
+def build(name: str, **arguments) -> ConditionalFlow:
+  """The model that a config's `model` section describes.
+
+  Raises:
+    ValueError: for an unknown name.
+  """
+  if name not in BUILDERS:
+    raise ValueError(
+      f"Unknown model {name!r}; there are {', '.join(sorted(BUILDERS))}."
+    )
+  return BUILDERS[name](**arguments)

@@ -1,0 +1,258 @@
+"""Condition networks: an image to features for each level of a flow."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cinn_jax.models.subnets import initializers
+
+
+class Pyramid(nn.Module):
+  """Convolutions whose coarser levels are computed from the finer ones.
+
+  The condition network of the LSUN cINN (Ardizzone et al. 2019, published
+  code), for any number of levels. ReLU stands before every layer but the first,
+  so features leave a level before its non-linearity.
+
+  Attributes:
+    levels: per level, (channels, stride) of its 3x3 convolutions.
+    vector: channels of a global feature, or 0 for none: the last level is
+      averaged over `pool` x `pool` pixels, flattened, and goes through a dense
+      layer, so the image size is fixed by it.
+    pool: see `vector`.
+    dtype: of the computation; None follows the data.
+  """
+
+  levels: Sequence[Sequence[tuple[int, int]]]
+  vector: int = 0
+  pool: int = 4
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, cond):
+    """[B, H, W, C] to {"level_0": [B, h, w, c], ..., "vector": [B, c]}."""
+    features = {}
+    hidden = cond
+    for k, layers in enumerate(self.levels):
+      for i, (channels, stride) in enumerate(layers):
+        if k + i > 0:
+          hidden = nn.relu(hidden)
+        hidden = _conv(channels, stride, dtype=self.dtype)(hidden)
+      features[f"level_{k}"] = hidden
+    if self.vector:
+      hidden = nn.avg_pool(nn.relu(hidden), (self.pool,) * 2, (self.pool,) * 2)
+      hidden = hidden.reshape(hidden.shape[0], -1)
+      features["vector"] = nn.Dense(self.vector, dtype=self.dtype)(hidden)
+    return features
+
+
+class Head(nn.Module):
+  """One coupling's own view of shared features (ImageNet cINN).
+
+  `level` strided 3x3 convolutions bring the features to the coupling's
+  resolution; a last one makes `channels` maps, which are normalised.
+  Attributes: `norm` as in `Norm`, `init_std` as in `Subnet`.
+  """
+
+  level: int
+  channels: int
+  norm: str = "group"
+  init_std: float | None = None
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, features):
+    hidden = features
+    for width in (128, 128, 256)[: self.level]:
+      hidden = _conv(width, 2, self.init_std, self.dtype)(hidden)
+      hidden = nn.leaky_relu(hidden, 0.01)
+    hidden = _conv(self.channels, 1, self.init_std, self.dtype)(hidden)
+    return Norm(self.norm, self.init_std)(hidden)
+
+
+class GlobalHead(nn.Module):
+  """Shared features [B, 64, 64, 256] to one vector [B, 512] (ImageNet cINN)."""
+
+  norm: str = "group"
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, features):
+    hidden = features
+    for k, width in enumerate((128, 256, 256, 512)):
+      if k > 0:
+        hidden = nn.leaky_relu(hidden, 0.01)
+      hidden = _conv(width, 2, dtype=self.dtype)(hidden)
+    vector = jnp.mean(hidden, axis=(1, 2))
+    return Norm(self.norm)(vector)
+
+
+class ColorfulNet(nn.Module):
+  """The VGG-like network of Zhang et al. 2016, "Colorful Image Colorization".
+
+  Lightness to features at a quarter of its resolution.
+
+  Attributes: `norm` as in `Norm`.
+  """
+
+  norm: str = "group"
+  dtype: Any = None
+
+  # (channels, stride, dilation) of the convolutions of each group.
+  GROUPS = (
+    ((64, 1, 1), (64, 2, 1)),
+    ((128, 1, 1), (128, 2, 1)),
+    ((256, 1, 1), (256, 1, 1), (256, 2, 1)),
+    ((512, 1, 1),) * 3,
+    ((512, 1, 2),) * 3,
+    ((512, 1, 2),) * 3,
+    ((512, 1, 1),) * 3,
+  )
+
+  @nn.compact
+  def __call__(self, lightness):
+    """Lightness [B, H, W, 1] about its middle to [B, H/4, W/4, 256]."""
+    hidden = lightness
+    for layers in self.GROUPS:
+      for channels, stride, dilation in layers:
+        layer = _conv(channels, stride, dtype=self.dtype, dilation=dilation)
+        hidden = nn.relu(layer(hidden))
+      hidden = Norm(self.norm)(hidden)
+    # Twice the resolution, then one pixel cut on each side.
+    hidden = nn.ConvTranspose(
+      256, (4, 4), (2, 2), padding="VALID", dtype=self.dtype
+    )(hidden)[:, 1:-1, 1:-1]
+    hidden = _conv(256, 1, dtype=self.dtype)(nn.relu(hidden))
+    return _conv(256, 1, dtype=self.dtype)(nn.relu(hidden))
+
+
+class ColorClassifier(nn.Module):
+  """`ColorfulNet`'s own prediction: features to an annealed mean of ab.
+
+  A distribution over 313 bins of ab, sharpened, then the mean of the bins'
+  centres. The flow does not use it: it is there to pretrain the features and to
+  see what they know.
+  """
+
+  bins: int = 313
+  sharpness: float = 2.606
+
+  @nn.compact
+  def __call__(self, features):
+    """[B, h, w, 256] to ab [B, h, w, 2]."""
+    logits = nn.Conv(self.bins, (1, 1))(nn.relu(features))
+    return nn.Conv(2, (1, 1))(nn.softmax(self.sharpness * logits))
+
+
+class ColorizationFeatures(nn.Module):
+  """The ImageNet cINN's condition network: `ColorfulNet` and a global vector.
+
+  Returns {"features": [B, H/4, W/4, 256], "vector": [B, 512]} from normalised
+  lightness [B, H, W, 1]; the couplings' heads are theirs.
+
+  Attributes:
+    lightness_scale, lightness_shift: bring the task's lightness to L - 50,
+      which the feature network was published with.
+    norm: as in `Norm`.
+  """
+
+  lightness_scale: float
+  lightness_shift: float
+  norm: str = "group"
+  dtype: Any = None
+
+  def setup(self):
+    self.feature_net = ColorfulNet(self.norm, self.dtype)
+    self.global_head = GlobalHead(self.norm, self.dtype)
+    self.classifier = ColorClassifier()
+
+  def __call__(self, cond):
+    features = self._features(cond)
+    if self.is_initializing():
+      self.classifier(features)
+    return {"features": features, "vector": self.global_head(features)}
+
+  def predict_ab(self, cond):
+    """The feature network's own guess of ab [B, H/4, W/4, 2]."""
+    return self.classifier(self._features(cond))
+
+  def _features(self, cond):
+    centred = cond * self.lightness_scale + self.lightness_shift
+    return self.feature_net(centred)
+
+
+class Norm(nn.Module):
+  """Normalisation that is the same function in both directions of a flow.
+
+  Attributes:
+    kind: "group", over the image and an eighth of its channels; or "batch",
+      by running statistics, always: statistics of the batch at hand would make
+      training's forward and sampling's inverse disagree. A training step
+      (collection "batch_stats" mutable) moves them by `1 - momentum`.
+    init_std: None starts scale at 1 and bias at 0; a number draws both from
+      N(0, init_std^2).
+  """
+
+  kind: str
+  init_std: float | None = None
+  momentum: float = 0.9
+  epsilon: float = 1e-5
+
+  @nn.compact
+  def __call__(self, x):
+    channels = x.shape[-1]
+    scale_init, bias_init = nn.initializers.ones, nn.initializers.zeros
+    if self.init_std is not None:
+      scale_init, bias_init = initializers(self.init_std)
+    if self.kind == "group":
+      groups = 8 if channels % 8 == 0 else 1
+      return nn.GroupNorm(
+        groups,
+        epsilon=self.epsilon,
+        scale_init=scale_init,
+        bias_init=bias_init,
+        name="norm",
+      )(x)
+    if self.kind != "batch":
+      raise ValueError(f"norm is 'group' or 'batch', got {self.kind!r}.")
+    scale = self.param("scale", scale_init, (channels,))
+    bias = self.param("bias", bias_init, (channels,))
+    mean, variance = self._running_statistics(x)
+    scale = scale * jax.lax.rsqrt(variance + self.epsilon)
+    shape = (1,) * (x.ndim - 1) + (channels,)
+    shift = bias - mean * scale
+    return x * scale.reshape(shape) + shift.reshape(shape)
+
+  def _running_statistics(self, x):
+    channels = x.shape[-1]
+    mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
+    variance = self.variable("batch_stats", "var", jnp.ones, (channels,))
+    used = mean.value, variance.value
+    is_training = self.is_mutable_collection("batch_stats")
+    if is_training and not self.is_initializing():
+      axes = tuple(range(x.ndim - 1))
+      x = jax.lax.stop_gradient(x).astype(jnp.float32)
+      for running, batch in (
+        (mean, jnp.mean(x, axes)),
+        (variance, jnp.var(x, axes)),
+      ):
+        running.value += (1 - self.momentum) * (batch - running.value)
+    return used
+
+
+def _conv(channels, stride=1, init_std=None, dtype=None, dilation=1):
+  """A 3x3 convolution that keeps the size, or divides it by `stride`."""
+  weights, biases = initializers(init_std)
+  return nn.Conv(
+    channels,
+    (3, 3),
+    (stride, stride),
+    padding=((dilation, dilation), (dilation, dilation)),
+    kernel_dilation=dilation,
+    kernel_init=weights,
+    bias_init=biases,
+    dtype=dtype,
+  )

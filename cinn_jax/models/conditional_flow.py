@@ -1,0 +1,34 @@
+"""A condition network and the bijection that its features steer."""
+
+import flax.linen as nn
+
+from cinn_jax.bijections import Bijection
+
+
+class ConditionalFlow(Bijection):
+  """`bijection`, conditioned on the features of `condition_net(cond)`.
+
+  The network runs once per call, and once per image when latents alone are
+  mapped over. Its parameters are under "condition_net", the flow's under
+  "bijection": what trains at which rate is told apart by these names.
+
+  Attributes:
+    bijection: sees the features as its condition.
+    condition_net: from the task's condition to features; None hands the
+      condition on as it is.
+  """
+
+  bijection: Bijection
+  condition_net: nn.Module | None = None
+
+  def features(self, cond):
+    """What the bijection is conditioned on."""
+    if self.condition_net is None:
+      return cond
+    return self.condition_net(cond)
+
+  def forward(self, x, cond=None):
+    return self.bijection.forward(x, self.features(cond))
+
+  def inverse(self, z, cond=None):
+    return self.bijection.inverse(z, self.features(cond))

@@ -1,0 +1,20 @@
+"""Tasks, one file each: pictures to what a flow models, and back."""
+
+from cinn_jax.tasks.base import Task
+from cinn_jax.tasks.colorize import colorize
+
+# What a config may name in `task.name`, with its arguments beside it.
+BUILDERS = {"colorize": colorize}
+
+
+def build(name: str, **arguments) -> Task:
+  """The task that a config's `task` section describes.
+
+  Raises:
+    ValueError: for an unknown name.
+  """
+  if name not in BUILDERS:
+    raise ValueError(
+      f"Unknown task {name!r}; there are {', '.join(sorted(BUILDERS))}."
+    )
+  return BUILDERS[name](**arguments)

@@ -1,0 +1,34 @@
+"""What a task is: pictures to (x, cond), and back to pictures."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Task(NamedTuple):
+  """Pure, jittable functions that turn pictures into a flow's data and back.
+
+  Attributes:
+    prepare: `(image uint8 [B, S, S, 3]) -> (x, cond)`, float32.
+    add_noise: `(rng, x, cond) -> (x, cond)`, the noise of training, which a
+      likelihood needs too: without it the density of rounded pixels is not
+      bounded.
+    render: `(x, cond) -> rgb` in [0, 1], [B, S, S, 3].
+    condition_picture: `(cond) -> rgb`, what the model is given, for a sheet.
+    image_size: S.
+    event_shape: of one x.
+    cond_shape: of one cond.
+    scales: per channel of x, how many units of the data one unit of x is.
+    describe: what bits/dim is of, in words.
+    condition_name: the title of `condition_picture`.
+  """
+
+  prepare: Callable
+  add_noise: Callable
+  render: Callable
+  condition_picture: Callable
+  image_size: int
+  event_shape: tuple[int, ...]
+  cond_shape: tuple[int, ...]
+  scales: tuple[float, ...]
+  describe: str
+  condition_name: str

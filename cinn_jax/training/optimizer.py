@@ -1,0 +1,126 @@
+"""The optimizer that a config describes."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def make_optimizer(
+  *,
+  num_steps: int,
+  learning_rate: float,
+  schedule: str = "constant",
+  schedule_options: Mapping | None = None,
+  b1: float = 0.9,
+  b2: float = 0.999,
+  eps: float = 1e-8,
+  weight_decay: float = 0.0,
+  clip_norm: float = 0.0,
+  plateau: Mapping | None = None,
+  groups: Mapping[str, Mapping] | None = None,
+) -> optax.GradientTransformationExtraArgs:
+  """Adam, with what the published recipes add to it.
+
+  Args:
+    num_steps: the length of the run, for schedules that span it.
+    learning_rate: the peak.
+    schedule, schedule_options: see `make_schedule`.
+    weight_decay: L2, added to the gradient as PyTorch's Adam does (coupled).
+    clip_norm: of the whole gradient; 0 for none.
+    plateau: arguments of `optax.contrib.reduce_on_plateau`, or None; the loss
+      is its value.
+    groups: by the name of a top-level part of the parameters ("condition_net",
+      "bijection"), what differs there: learning_rate, eps, weight_decay, and
+      `frozen_steps`, for which the part stays as it is (-1: throughout).
+
+  Raises:
+    ValueError: for an unknown schedule, or a group that names no parameters.
+  """
+  groups = {name: dict(group) for name, group in (groups or {}).items()}
+  common = {
+    "learning_rate": learning_rate,
+    "eps": eps,
+    "weight_decay": weight_decay,
+    "frozen_steps": 0,
+  }
+
+  def adam(learning_rate, eps, weight_decay, frozen_steps):
+    if frozen_steps < 0:
+      return optax.set_to_zero()
+    rate = make_schedule(
+      learning_rate, num_steps, schedule, **(schedule_options or {})
+    )
+    return optax.chain(
+      optax.add_decayed_weights(weight_decay)
+      if weight_decay
+      else optax.identity(),
+      optax.scale_by_adam(b1=b1, b2=b2, eps=eps),
+      optax.scale_by_learning_rate(_after(frozen_steps, rate)),
+    )
+
+  transforms = {"": adam(**common)}
+  for name, group in groups.items():
+    transforms[name] = adam(**{**common, **group})
+
+  def labels(params):
+    unknown = set(groups) - set(params)
+    if unknown:
+      raise ValueError(
+        f"optimizer.groups names {sorted(unknown)}, but the model's parameters"
+        f" are under {sorted(params)}."
+      )
+    return {
+      name: jax.tree.map(lambda _, n=name: n if n in groups else "", part)
+      for name, part in params.items()
+    }
+
+  return optax.chain(
+    optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
+    optax.partition(transforms, labels),
+    optax.contrib.reduce_on_plateau(**plateau) if plateau else optax.identity(),
+  )
+
+
+def make_schedule(
+  learning_rate: float,
+  num_steps: int,
+  schedule: str,
+  *,
+  warmup_steps: int = 0,
+  end_fraction: float = 0.0,
+  every: int = 1,
+  factor: float = 1.0,
+):
+  """The learning rate as a function of the step.
+
+  Args:
+    schedule: "constant"; "cosine", to `end_fraction` of the peak at
+      `num_steps`; or "step", times `factor` after each `every` steps.
+    warmup_steps: of linear growth from 0, before any of them.
+
+  Raises:
+    ValueError: for an unknown schedule.
+  """
+  after = max(num_steps - warmup_steps, 1)
+  if schedule == "constant":
+    rate = optax.constant_schedule(learning_rate)
+  elif schedule == "cosine":
+    rate = optax.cosine_decay_schedule(learning_rate, after, end_fraction)
+  elif schedule == "step":
+    rate = optax.exponential_decay(learning_rate, every, factor, staircase=True)
+  else:
+    raise ValueError(
+      f"Unknown schedule {schedule!r}; there are constant, cosine and step."
+    )
+  if not warmup_steps:
+    return rate
+  warmup = optax.linear_schedule(0.0, learning_rate, warmup_steps)
+  return optax.join_schedules([warmup, rate], [warmup_steps])
+
+
+def _after(frozen_steps, rate):
+  if not frozen_steps:
+    return rate
+  return lambda step: jnp.where(step < frozen_steps, 0.0, rate(step))

@@ -1,0 +1,44 @@
+"""Where arrays live: one mesh of devices, one device being the trivial one."""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+
+def make_mesh() -> Mesh:
+  """All devices along one axis, "data"."""
+  return jax.make_mesh(
+    (jax.device_count(),), ("data",), axis_types=(AxisType.Auto,)
+  )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """The same array on every device."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def by_example(mesh: Mesh) -> NamedSharding:
+  """The leading axis spread over the devices."""
+  return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def put_batch(batch, mesh: Mesh):
+  """A batch of numpy arrays, this process's part, onto the devices."""
+  sharding = by_example(mesh)
+  return jax.tree.map(
+    lambda array: jax.make_array_from_process_local_data(
+      sharding, np.asarray(array)
+    ),
+    batch,
+  )
+
+
+def check_batch_size(batch_size: int, mesh: Mesh, name: str):
+  """Raises ValueError where a batch does not divide over the devices."""
+  devices = mesh.devices.size
+  if batch_size % devices:
+    below = batch_size // devices * devices
+    raise ValueError(
+      f"{name} is {batch_size}, which does not divide over {devices} devices:"
+      f" choose {below or devices} or {below + devices}."
+    )

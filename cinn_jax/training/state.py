@@ -1,0 +1,48 @@
+"""What a training run is at a step."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from cinn_jax.flow import Flow, split_variables
+from cinn_jax.tasks import Task
+
+
+class State(NamedTuple):
+  """A training run at a step; with the seed, all that the next step needs.
+
+  Attributes:
+    step: how many steps were taken, int32.
+    params: what is trained.
+    ema: an exponential moving average of params; what is validated and sampled.
+    constants: the other collections: fixed matrices, running statistics.
+    optimizer: the optimizer's own state.
+  """
+
+  step: jax.Array
+  params: Any
+  ema: Any
+  constants: Any
+  optimizer: optax.OptState
+
+  @property
+  def ema_variables(self):
+    """The averaged model, as the functions of a `Flow` take it."""
+    return {"params": self.ema, **self.constants}
+
+
+def init_state(rng, flow: Flow, task: Task, optimizer) -> State:
+  """A run at step 0. Jittable; `jax.eval_shape` of it costs no memory."""
+  x = jnp.zeros((1, *task.event_shape))
+  cond = jnp.zeros((1, *task.cond_shape))
+  params, constants = split_variables(flow.init(rng, x, cond))
+  return State(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    # Not the same buffers as params: both are donated to the step.
+    ema=jax.tree.map(jnp.copy, params),
+    constants=constants,
+    optimizer=optimizer.init(params),
+  )

@@ -1,0 +1,140 @@
+"""Colorization: the colours of a photograph given its lightness.
+
+python -m cinn_jax.main --config=configs/colorize.py
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(variant: str = "laptop"):
+  """The experiment; `variant` is laptop, lsun or imagenet."""
+  variants = {"laptop": _laptop, "lsun": _lsun, "imagenet": _imagenet}
+  if variant not in variants:
+    raise ValueError(
+      f"configs/colorize.py has no variant {variant!r}; there are"
+      f" {', '.join(variants)}."
+    )
+  config = ConfigDict(
+    {
+      "data": {
+        "source": "photos",
+        "path": "",
+        "tfds_name": "",
+        "cache": "",
+        "validation_fraction": 0.05,
+        "max_short_side": 512,
+        "train_split": "",
+        "validation_split": "",
+      },
+      "augment": {"min_scale": 0.2, "flip": True},
+    }
+  )
+  config.update(variants[variant]())
+  return config
+
+
+def _laptop():
+  return {
+    "model": {
+      "name": "haar_colorization",
+      "size": 32,
+      "hidden": (32, 48, 64, 256),
+      "depths": (2, 4, 4, 4),
+      "alphas": (1.0, 1.0, 1.0, 1.0),
+      "condition_levels": (
+        ((32, 2), (32, 1)),
+        ((64, 2), (64, 1)),
+        ((128, 2), (128, 1)),
+      ),
+      "condition_vector": 256,
+      "condition_pool": 2,
+      "clamp": "cinn_paper",
+      "mixing": "orthogonal",
+      "init_std": None,
+      "zero_last": True,
+    },
+    "task": {
+      "name": "colorize",
+      "image_size": 64,
+      "ab_size": 32,
+      "noise": "gaussian",
+      "noise_scale": 0.05,
+    },
+    "optimizer": {
+      "learning_rate": 1e-3,
+      "schedule": "cosine",
+      "schedule_options": {"warmup_steps": 100},
+      "weight_decay": 1e-5,
+      "clip_norm": 10.0,
+    },
+    "train": {
+      "num_steps": 3_000,
+      "batch_size": 32,
+      "seed": 0,
+      "ema_decay": 0.995,
+      "log_every": 50,
+      "eval_every": 500,
+      "sheet_every": 500,
+    },
+  }
+
+
+def _lsun():
+  return {
+    "model": {"name": "haar_colorization"},
+    "task": {
+      "name": "colorize",
+      "image_size": 64,
+      "ab_size": 64,
+      "noise": "uniform",
+      "noise_scale": 0.005,
+    },
+    "optimizer": {
+      "learning_rate": 1e-3,
+      "schedule": "step",
+      "schedule_options": {"every": 23_680, "factor": 0.1},
+    },
+    "train": {
+      "num_steps": 71_040,
+      "batch_size": 128,
+      "seed": 0,
+      "ema_decay": 0.999,
+      "log_every": 10,
+      "eval_every": 1_000,
+      "sheet_every": 1_000,
+    },
+  }
+
+
+def _imagenet():
+  return {
+    "model": {"name": "imagenet_colorization", "norm": "group"},
+    "task": {
+      "name": "colorize",
+      "image_size": 256,
+      "ab_size": 64,
+      "noise": "gaussian",
+      "noise_scale": 0.05,
+    },
+    "optimizer": {
+      "learning_rate": 1e-4,
+      "eps": 1e-6,
+      "weight_decay": 1e-5,
+      "plateau": {
+        "factor": 0.2,
+        "patience": 8,
+        "rtol": 1e-3,
+        "cooldown": 2,
+        "accumulation_size": 256,
+      },
+    },
+    "train": {
+      "num_steps": 122_880,
+      "batch_size": 48,
+      "seed": 0,
+      "ema_decay": 0.999,
+      "log_every": 50,
+      "eval_every": 2_560,
+      "sheet_every": 2_560,
+    },
+  }

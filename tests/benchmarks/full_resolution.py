@@ -1,0 +1,136 @@
+"""How long full-resolution colour takes, in how much memory, and how good.
+
+  python tests/benchmarks/full_resolution.py [--json=FILE]
+
+colorizes a photograph that scikit-learn ships, enlarged to 20 megapixels, 8
+times (files are not written, and not counted), and reports seconds and the
+peak memory of the whole process.
+
+  python tests/benchmarks/full_resolution.py --quality
+
+instead compares joint bilateral with bilinear upsampling: the true ab of
+seven photographs, reduced with anti-aliasing and upsampled again.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import sys
+import time
+
+import jax
+import numpy as np
+import skimage.data
+import sklearn.datasets
+from PIL import Image
+
+from cinn_jax import bilateral, color
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+  parser.add_argument("--quality", action="store_true")
+  parser.add_argument("--megapixels", type=float, default=20)
+  parser.add_argument("--samples", type=int, default=8)
+  parser.add_argument("--cells", type=int, default=64, help="ab per side")
+  parser.add_argument("--json", help="also write the results to this file")
+  flags = parser.parse_args()
+  if flags.quality:
+    report = {"quality": quality()}
+  else:
+    report = speed(flags.megapixels, flags.samples, flags.cells)
+  report["machine"] = machine()
+  for name, value in report["machine"].items():
+    print(f"{name:18}{value}")
+  if flags.json:
+    with open(flags.json, "w") as file:
+      json.dump(report, file, indent=2)
+
+
+def speed(megapixels, samples, cells):
+  photo = sklearn.datasets.load_sample_image("china.jpg")
+  enlarge = (megapixels * 1e6 / (photo.shape[0] * photo.shape[1])) ** 0.5
+  size = [round(enlarge * side) for side in (photo.shape[1], photo.shape[0])]
+  small = Image.fromarray(photo).resize((cells, cells), Image.Resampling.BOX)
+  ab = color.srgb_to_lab(color.from_uint8(np.asarray(small)))[..., 1:]
+  # Stronger and stronger colours, the last ones beyond the gamut.
+  strength = np.linspace(0.5, 3, samples)[:, None, None, None]
+  ab = strength * np.asarray(ab)[None]
+  photo = np.asarray(Image.fromarray(photo).resize(size))
+  report = {"megapixels": photo.size / 3e6, "samples": samples, "cells": cells}
+  for run in ("first", "again"):
+    start = time.perf_counter()
+    bilateral.colorize_full(photo, ab)
+    report[f"seconds {run}"] = round(time.perf_counter() - start, 2)
+  report["peak RSS in GB"] = round(peak_bytes() / 1e9, 2)
+  for name, value in report.items():
+    print(f"{name:18}{value:.4g}")
+  return report
+
+
+def quality():
+  print(f"{'photograph':14}{'ratio':>5}{'bilinear':>10}{'bilateral':>10}")
+  rows = []
+  for ratio in (4, 16):
+    for name, photo in photographs().items():
+      lab = color.srgb_to_lab(color.from_uint8(photo))
+      errors = upsampling_errors(lab[..., 0], lab[..., 1:], ratio)
+      rows.append((name, ratio, *errors))
+      print(f"{name:14}{ratio:5}{errors[0]:10.3f}{errors[1]:10.3f}")
+    mean = np.mean([row[3] / row[2] for row in rows if row[1] == ratio])
+    print(f"{'mean ratio':14}{ratio:5}{1:10.3f}{mean:10.3f}")
+  return rows
+
+
+def upsampling_errors(lightness, ab, ratio):
+  """RMSE in ab, in Lab units, of (bilinear, joint bilateral) upsampling."""
+  small = (lightness.shape[0] // ratio, lightness.shape[1] // ratio)
+  low = jax.image.resize(ab, (*small, 2), "linear")
+  guide = jax.image.resize(lightness, small, "linear")
+  bilinear = jax.image.resize(low, ab.shape, "linear")
+  joint = bilateral.upsample(low[None], guide, lightness)[0]
+  return [float(np.sqrt(np.mean((ab - x) ** 2))) for x in (bilinear, joint)]
+
+
+def photographs():
+  """Name to uint8 `[H, W, 3]`, with sides that are multiples of 16."""
+  names = ("astronaut", "coffee", "chelsea", "rocket")
+  photos = {name: getattr(skimage.data, name)() for name in names}
+  photos["motorcycle"] = skimage.data.stereo_motorcycle()[0]
+  for name in ("china", "flower"):
+    photos[name] = sklearn.datasets.load_sample_image(f"{name}.jpg")
+  return {
+    name: photo[: photo.shape[0] // 16 * 16, : photo.shape[1] // 16 * 16]
+    for name, photo in photos.items()
+  }
+
+
+def peak_bytes():
+  unit = 1 if sys.platform == "darwin" else 1024
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def machine():
+  return {
+    "device": jax.devices()[0].device_kind,
+    "cores": os.cpu_count(),
+    "processor": processor(),
+    "python": platform.python_version(),
+    "jax": jax.__version__,
+    "numpy": np.__version__,
+  }
+
+
+def processor():
+  try:
+    with open("/proc/cpuinfo") as file:
+      names = [line for line in file if line.startswith("model name")]
+    return names[0].partition(":")[2].strip()
+  except (OSError, IndexError):
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,81 @@
+"""Pictures that cameras, scanners and accidents produce, made on the spot."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+
+def colors(height=24, width=36) -> np.ndarray:
+  """A smooth picture with no symmetry. uint8 [H, W, 3]."""
+  y, x = np.mgrid[:height, :width]
+  red, green = 255 * x / (width - 1), 255 * y / (height - 1)
+  blue = 40 + 160 * np.exp(-((x - 5) ** 2 + (y - 6) ** 2) / 60)
+  return np.stack([red, green, blue], -1).round().astype(np.uint8)
+
+
+def deep(channels=3, height=9, width=14, seed=0) -> np.ndarray:
+  """Every bit counts. uint16 [H, W, C], or [H, W] for no channel."""
+  shape = (height, width) + ((channels,) if channels else ())
+  generator = np.random.default_rng(seed)
+  return generator.integers(0, 65536, shape, dtype=np.uint16)
+
+
+def encoded(picture, kind="PNG", **options) -> bytes:
+  """A numpy array or Pillow image as a file of that kind."""
+  if isinstance(picture, np.ndarray):
+    picture = Image.fromarray(picture)
+  stream = io.BytesIO()
+  picture.save(stream, kind, **options)
+  return stream.getvalue()
+
+
+def tiff(samples, **options) -> bytes:
+  """An array as a TIFF by a writer other than Pillow."""
+  stream = io.BytesIO()
+  tifffile.imwrite(stream, samples, **options)
+  return stream.getvalue()
+
+
+def png16(samples, transparent=None) -> bytes:
+  """16-bit PNG of 1 to 4 channels, which Pillow cannot write."""
+  samples = samples.reshape(*samples.shape[:2], -1)
+  height, width, channels = samples.shape
+  kind = {1: 0, 3: 2, 2: 4, 4: 6}[channels]
+  header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+  rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+  chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+  if transparent is not None:
+    key = struct.pack(f">{channels}H", *transparent)
+    chunks.insert(1, (b"tRNS", key))
+  return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*c) for c in chunks)
+
+
+def huge_png(width, height) -> bytes:
+  """A few bytes that claim a picture of any size."""
+  header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+  chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+  return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*c) for c in chunks)
+
+
+def oriented(picture, orientation, kind) -> bytes:
+  """Stores the samples as they are, with an EXIF orientation."""
+  exif = Image.Exif()
+  exif[0x0112] = orientation
+  return encoded(picture, kind, exif=exif.tobytes(), **LOSSLESS[kind])
+
+
+LOSSLESS = {
+  "PNG": {},
+  "WEBP": {"lossless": True},
+  "TIFF": {},
+  "JPEG": {"quality": 100, "subsampling": 0},
+}
+
+
+def _chunk(kind, body):
+  check = struct.pack(">I", zlib.crc32(kind + body))
+  return struct.pack(">I", len(body)) + kind + body + check

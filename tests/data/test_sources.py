@@ -1,0 +1,66 @@
+"""One way to open every source."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cinn_jax.data import loader, sources
+from tests.data.test_folder import fill
+
+
+@pytest.mark.parametrize(
+  "name, split, options, complaint",
+  [
+    (
+      *("folders", "train", {}),
+      "unknown source 'folders', expected one of 'photos', 'folder', 'tfds'",
+    ),
+    (
+      *("photos", "test", {}),
+      "unknown split 'test', expected one of 'train', 'validation'",
+    ),
+    ("photos", "train", {"path": "/photos"}, "did you mean source 'folder'"),
+    ("folder", "train", {}, "there is no folder ''"),
+    ("tfds", "train", {}, "needs a tfds_name, such as 'cifar10'"),
+  ],
+)
+def test_wrong_names_are_told_in_one_line(name, split, options, complaint):
+  with pytest.raises((ValueError, FileNotFoundError)) as caught:
+    sources.open_source(name, split, **options)
+  assert complaint in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["photos", "folder"])
+def test_sources_train_and_evaluate(name, tmp_path):
+  options = {}
+  if name == "folder":
+    options = {
+      "path": fill(tmp_path / "photos", range(30), "JPEG"),
+      "cache": tmp_path / "cache",
+      "validation_fraction": 0.4,
+      "max_short_side": 32,
+    }
+  train = sources.open_source(name, "train", **options)
+  batches = loader.training_batches(train, image_size=16, batch_size=4, seed=0)
+  assert next(batches)["image"].shape == (4, 16, 16, 3)
+  batches.close()
+  validation = sources.open_source(name, "validation", **options)
+  assert len(validation) and validation.name != train.name
+  masks = [
+    batch["mask"]
+    for batch in loader.evaluation_batches(
+      validation, image_size=16, batch_size=4
+    )
+  ]
+  assert np.concatenate(masks).sum() == len(validation)
+
+
+def test_sources_import_only_what_they_need():
+  code = (
+    "import sys; from cinn_jax.data import sources;"
+    "sources.open_source('photos', 'train');"
+    "assert not {'tensorflow', 'tensorflow_datasets'} & set(sys.modules)"
+  )
+  subprocess.run([sys.executable, "-c", code], check=True)

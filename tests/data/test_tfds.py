@@ -1,0 +1,256 @@
+"""TFDS data sets: those prepared for us, and what is said about the others."""
+
+import io
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from cinn_jax.data import images, prepare_tfds, sources, tfds_images
+from tests.data import pictures
+
+
+class _Made(tfds.core.GeneratorBasedBuilder):
+  """Makes its pictures itself and needs no TensorFlow to be prepared."""
+
+  VERSION = tfds.core.Version("1.2.0")
+  SPLITS = ("train", "test")
+  FEATURES = ()
+
+  def _info(self):
+    return tfds.core.DatasetInfo(
+      builder=self, features=tfds.features.FeaturesDict(dict(self.FEATURES))
+    )
+
+  def _split_generators(self, manager):
+    return {name: self._generate_examples(name) for name in self.SPLITS}
+
+  def _generate_examples(self, name):
+    for i in range(20 if name == "train" else 5):
+      yield i, self.example(i)
+
+
+class GreyDigits(_Made):
+  FEATURES = (
+    ("image", tfds.features.Image(shape=(24, 36, 1))),
+    ("label", tfds.features.ClassLabel(num_classes=10)),
+  )
+
+  def example(self, i):
+    return {"image": io.BytesIO(pictures.encoded(grey(i))), "label": i % 10}
+
+
+class ColorPhotos(_Made):
+  SPLITS = ("train",)
+  FEATURES = (
+    ("photo", tfds.features.Image(shape=(None, None, 3))),
+    ("label", tfds.features.Text()),
+  )
+
+  def example(self, i):
+    photo = pictures.colors(10 + i, 20)
+    return {"photo": io.BytesIO(pictures.encoded(photo)), "label": "no class"}
+
+
+class Sounds(_Made):
+  FEATURES = (("sound", tfds.features.Tensor(shape=(3,), dtype=np.int32)),)
+
+  def example(self, i):
+    return {"sound": np.arange(3, dtype=np.int32)}
+
+
+def grey(i):
+  return np.roll(pictures.colors()[..., 0], i, axis=1)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+  place = tmp_path_factory.mktemp("tfds")
+  for builder in (GreyDigits, ColorPhotos, Sounds):
+    made = builder(data_dir=place, file_format="array_record")
+    made.download_and_prepare(
+      download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+    )
+  return place
+
+
+def open_tfds(data_dir, name, split="train", **options):
+  return sources.open_source(
+    "tfds", split, path=data_dir, tfds_name=name, **options
+  )
+
+
+def complaint(kind, *args, **options) -> str:
+  with pytest.raises(kind) as caught:
+    open_tfds(*args, **options)
+  assert "\n" not in str(caught.value)
+  return str(caught.value)
+
+
+def test_grey_becomes_rgb_and_labels_are_kept(data_dir):
+  train = open_tfds(data_dir, "grey_digits")
+  assert len(train) == 20 and "grey_digits" in train.name
+  truth = {np.stack([grey(i)] * 3, -1).tobytes(): i % 10 for i in range(20)}
+  for record in train:
+    assert record.keys() == {"image", "label"}
+    assert record["image"].dtype == np.uint8
+    assert record["label"].dtype == np.int32 and record["label"].shape == ()
+    assert truth[record["image"].tobytes()] == record["label"]
+
+
+def test_pictures_of_other_names_and_sizes(data_dir):
+  train = open_tfds(data_dir, "color_photos:1.2.0")
+  assert train[0].keys() == {"image"}
+  heights = sorted(record["image"].shape[0] for record in train)
+  assert heights == list(range(10, 30))
+
+
+def test_splits(data_dir):
+  assert len(open_tfds(data_dir, "grey_digits", "validation")) == 5
+  cut = {"train_split": "train[:75%]", "validation_split": "train[75%:]"}
+  train = open_tfds(data_dir, "grey_digits", **cut)
+  validation = open_tfds(data_dir, "grey_digits", "validation", **cut)
+  assert (len(train), len(validation)) == (15, 5)
+  seen = [r["image"].tobytes() for s in (train, validation) for r in s]
+  assert len(set(seen)) == 20
+  message = complaint(ValueError, data_dir, "color_photos", "validation")
+  assert "no split validation or test" in message and "train[95%:]" in message
+  message = complaint(ValueError, data_dir, "grey_digits", train_split="trian")
+  assert "no split 'trian': it has train, test" in message
+  for wrong in ("train[:200%]", "train[20:]"):
+    complaint(ValueError, data_dir, "grey_digits", train_split=wrong)
+
+
+def test_what_is_not_prepared_names_the_command(
+  data_dir, monkeypatch, tmp_path
+):
+  command = "python -m cinn_jax.data.prepare_tfds --name=cifar10"
+  begin = time.perf_counter()
+  message = complaint(FileNotFoundError, data_dir, "cifar10")
+  assert f"{command} --data_dir={data_dir}" in message
+  assert "pip install -e '.[tensorflow]'" in message
+  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "env"))
+  message = complaint(FileNotFoundError, "", "cifar10")
+  assert f"{command} (" in message and str(tmp_path / "env") in message
+  assert time.perf_counter() - begin < 5
+  message = complaint(FileNotFoundError, data_dir, "grey_digits:9.9.9")
+  assert "--name=grey_digits:9.9.9" in message
+  assert "needs a tfds_name" in complaint(ValueError, data_dir, "")
+
+
+def test_half_prepared_data_do_not_count(data_dir, tmp_path):
+  half = tmp_path / "grey_digits" / "incomplete.ABC_1.2.0"
+  half.mkdir(parents=True)
+  (half / "dataset_info.json").write_text("{}")
+  assert tfds_images.find_prepared("grey_digits", tmp_path) is None
+
+
+def copied(data_dir, place, name, config=""):
+  """A prepared data set elsewhere, perhaps below a configuration."""
+  old, new = data_dir / name / "1.2.0", place / name / config / "1.2.0"
+  new.mkdir(parents=True)
+  for file in old.iterdir():
+    (new / file.name).write_bytes(file.read_bytes())
+  return new
+
+
+def test_tfrecord_names_the_same_command(data_dir, tmp_path):
+  directory = copied(data_dir, tmp_path, "grey_digits")
+  info = directory / "dataset_info.json"
+  listed = json.loads(info.read_text()) | {"fileFormat": "tfrecord"}
+  info.write_text(json.dumps(listed))
+  message = complaint(ValueError, tmp_path, "grey_digits")
+  assert "only TensorFlow reads" in message
+  assert f"--name=grey_digits --data_dir={tmp_path}" in message
+
+
+def test_configurations(data_dir, tmp_path):
+  copied(data_dir, tmp_path, "grey_digits", "big")
+  assert len(open_tfds(tmp_path, "grey_digits/big")) == 20
+  assert len(open_tfds(tmp_path, "grey_digits")) == 20
+  copied(data_dir, tmp_path, "grey_digits", "small")
+  message = complaint(ValueError, tmp_path, "grey_digits")
+  assert "one of grey_digits/big, grey_digits/small" in message
+
+
+def test_the_newest_version_is_read(data_dir, tmp_path):
+  directory = copied(data_dir, tmp_path, "grey_digits")
+  for version in ("1.10.0", "1.9.0"):
+    newer = directory.with_name(version)
+    newer.mkdir()
+    (newer / "dataset_info.json").write_text("{}")
+  found = tfds_images.find_prepared("grey_digits", tmp_path)
+  assert found.name == "1.10.0"
+  found = tfds_images.find_prepared("grey_digits:1.2.0", tmp_path)
+  assert found.name == "1.2.0"
+
+
+def test_data_without_pictures(data_dir):
+  message = complaint(ValueError, data_dir, "sounds")
+  assert "no single picture feature: it has sound" in message
+
+
+def test_damage_is_told_in_one_line(data_dir, tmp_path):
+  directory = copied(data_dir, tmp_path, "color_photos")
+  (file,) = directory.glob("*array_record*")
+  damaged = bytearray(file.read_bytes())
+  damaged[damaged.index(b"IDAT") + 8] ^= 255
+  file.write_bytes(damaged)
+  train = open_tfds(tmp_path, "color_photos")
+  with pytest.raises(
+    images.UnreadableImage, match="tfds color_photos"
+  ) as caught:
+    [train[i] for i in range(len(train))]
+  assert "\n" not in str(caught.value)
+
+
+NO_TENSORFLOW = """
+import socket, sys
+def refuse(*args, **kwargs):
+  raise AssertionError("network")
+socket.socket.connect = refuse
+socket.getaddrinfo = refuse
+from cinn_jax.data import sources
+source = sources.open_source(
+  "tfds", "train", path=sys.argv[1], tfds_name="grey_digits")
+assert source[0]["image"].shape == (24, 36, 3)
+try:
+  sources.open_source("tfds", "train", path=sys.argv[1], tfds_name="mnist")
+except FileNotFoundError:
+  pass
+assert not [name for name in sys.modules if name.startswith("tensorflow.")]
+assert "tensorflow" not in sys.modules
+"""
+
+
+def test_reading_needs_neither_tensorflow_nor_network(data_dir):
+  subprocess.run(
+    [sys.executable, "-c", NO_TENSORFLOW, str(data_dir)], check=True
+  )
+
+
+def test_preparing_without_tensorflow_says_how_to_get_it(monkeypatch, tmp_path):
+  find = prepare_tfds.importlib.util.find_spec
+  monkeypatch.setattr(
+    prepare_tfds.importlib.util,
+    "find_spec",
+    lambda name: None if name == "tensorflow" else find(name),
+  )
+  with pytest.raises(SystemExit, match=r"pip install -e '\.\[tensorflow\]'"):
+    prepare_tfds.main(["--name=mnist", f"--data_dir={tmp_path}"])
+
+
+def test_tfrecord_is_converted_where_it_is(tmp_path):
+  pytest.importorskip("tensorflow")
+  made = GreyDigits(data_dir=tmp_path, file_format="tfrecord")
+  made.download_and_prepare(
+    download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+  )
+  complaint(ValueError, tmp_path, "grey_digits")
+  prepare_tfds.main(["--name=grey_digits", f"--data_dir={tmp_path}"])
+  assert len(open_tfds(tmp_path, "grey_digits")) == 20
+  assert len(open_tfds(tmp_path, "grey_digits", "validation")) == 5

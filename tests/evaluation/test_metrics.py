@@ -1,0 +1,236 @@
+import numpy as np
+import pytest
+import skimage.color
+import skimage.data
+
+from cinn_jax.evaluation import metrics
+
+# One image of one pixel: truth 0.5 in every channel, and two samples whose
+# squared errors are (0.01, 0.04, 0.09) and (0.16, 0.01, 0).
+TRUTH = np.full((1, 1, 1, 3), 0.5)
+SAMPLES = np.array([[0.6, 0.3, 0.8], [0.1, 0.6, 0.5]]).reshape(1, 2, 1, 1, 3)
+SQUARED = metrics.squared_error(TRUTH, SAMPLES)
+
+
+def random_pictures(images=3, draws=4, height=5, width=6, seed=0):
+  rng = np.random.default_rng(seed)
+  shape = (height, width, 3)
+  truth = rng.integers(0, 256, (images, *shape), dtype=np.uint8)
+  return truth, rng.integers(0, 256, (images, draws, *shape), dtype=np.uint8)
+
+
+def brute_force(truth, samples):
+  """The definitions of one image, one number at a time, in plain Python."""
+  wanted = [value / 255 for value in truth.ravel().tolist()]
+  draws = [[v / 255 for v in draw.ravel().tolist()] for draw in samples]
+  size, n = len(wanted), len(draws)
+  errors = [
+    [(x - y) ** 2 for x, y in zip(draw, wanted, strict=True)] for draw in draws
+  ]
+  rmses = [100 * (sum(error) / size) ** 0.5 for error in errors]
+  best = sum(min(error[p] for error in errors) for p in range(size))
+  spread = 0.0
+  for p in range(size):
+    mean = sum(draw[p] for draw in draws) / n
+    spread += sum((draw[p] - mean) ** 2 for draw in draws) / n
+  return {
+    "single": rmses[0],
+    "mean": sum(rmses) / n,
+    "image": min(rmses),
+    "pixel": 100 * (best / size) ** 0.5,
+    "variance": 1e4 * spread / size,
+  }
+
+
+def test_by_hand():
+  first, second = 0.14 / 3, 0.17 / 3
+  rmses = 100 * np.sqrt([first, second])
+  np.testing.assert_allclose(metrics.single_rmse(SQUARED), rmses[:1])
+  np.testing.assert_allclose(metrics.mean_rmse(SQUARED), [rmses.mean()])
+  np.testing.assert_allclose(metrics.best_of_n_per_image(SQUARED), rmses[:1])
+  best = 100 * np.sqrt((0.01 + 0.01 + 0.0) / 3)
+  np.testing.assert_allclose(metrics.best_of_n_per_pixel(SQUARED), [best])
+  # Both samples are 0.25, 0.15 and 0.15 from their mean.
+  spread = (0.0625 + 0.0225 + 0.0225) / 3
+  np.testing.assert_allclose(metrics.variance(SAMPLES), [1e4 * spread])
+  np.testing.assert_allclose(metrics.variance(SAMPLES, 1), [2e4 * spread])
+
+
+def test_the_best_of_n_is_not_the_first():
+  swapped = metrics.squared_error(TRUTH, SAMPLES[:, ::-1])
+  np.testing.assert_array_equal(
+    metrics.best_of_n_per_image(swapped), metrics.best_of_n_per_image(SQUARED)
+  )
+  assert metrics.single_rmse(swapped) > metrics.single_rmse(SQUARED)
+
+
+def test_against_loops():
+  truth, samples = random_pictures()
+  squared = metrics.squared_error(truth, samples)
+  want = [brute_force(*pair) for pair in zip(truth, samples, strict=True)]
+  for got, name in (
+    (metrics.single_rmse(squared), "single"),
+    (metrics.mean_rmse(squared), "mean"),
+    (metrics.best_of_n_per_image(squared), "image"),
+    (metrics.best_of_n_per_pixel(squared), "pixel"),
+    (metrics.variance(samples), "variance"),
+  ):
+    expected = [image[name] for image in want]
+    np.testing.assert_allclose(got, expected, rtol=1e-12, err_msg=name)
+
+
+def test_uint8_and_float_are_the_same_picture():
+  truth, samples = random_pictures()
+  np.testing.assert_allclose(
+    metrics.squared_error(truth, samples),
+    metrics.squared_error(truth / 255, np.float32(samples / 255)),
+    atol=1e-6,
+  )
+
+
+def test_truth_as_its_own_sample():
+  truth, _ = random_pictures()
+  samples = np.repeat(truth[:, None], 3, axis=1)
+  squared = metrics.squared_error(truth, samples)
+  assert not squared.any()
+  assert not metrics.variance(samples).any()
+  for values in metrics.lightness_error(truth, samples):
+    assert not values.any()
+
+
+def test_lightness_error_against_skimage():
+  picture = skimage.data.astronaut()[::16, ::16]
+  truth = np.stack([picture, picture[::-1]])
+  samples = np.stack([truth[:, :, ::-1], np.roll(truth, 1, axis=-1)], axis=1)
+  mean, largest = metrics.lightness_error(truth, samples)
+  light = skimage.color.rgb2lab
+  want = np.abs(light(samples)[..., 0] - light(truth)[:, None, ..., 0])
+  np.testing.assert_allclose(mean, want.mean(axis=(1, 2, 3)), atol=1e-3)
+  np.testing.assert_allclose(largest, want.max(axis=(1, 2, 3)), atol=1e-3)
+  assert (largest > 2 * mean).all() and (mean > 1).all()
+
+
+def test_lightness_error_takes_another_lightness():
+  mean, largest = metrics.lightness_error(
+    TRUTH, SAMPLES, lambda rgb: 10 * rgb[..., 0]
+  )
+  np.testing.assert_allclose([*mean, *largest], [2.5, 4.0])
+
+
+@pytest.mark.parametrize(
+  ("truth", "samples", "says"),
+  [
+    (TRUTH * 255, SAMPLES, r"truth must lie in \[0, 1\]; got .* 127.5"),
+    (TRUTH, SAMPLES * np.nan, "samples must lie in"),
+    (TRUTH, -SAMPLES, "samples must lie in"),
+    (TRUTH.astype(int), SAMPLES, "truth must be uint8"),
+    (TRUTH[0], SAMPLES, "truth must have 4 dimensions"),
+    (TRUTH, SAMPLES[..., :1], "samples must have 5 dimensions"),
+    (TRUTH, np.zeros((1, 2, 1, 2, 3)), "samples must be"),
+    (TRUTH, np.zeros((2, 2, 1, 1, 3)), "samples must be"),
+    (TRUTH, np.zeros((1, 0, 1, 1, 3)), "no sample"),
+  ],
+)
+def test_bad_pictures_are_refused(truth, samples, says):
+  with pytest.raises(ValueError, match=says) as caught:
+    metrics.squared_error(truth, samples)
+  assert "\n" not in str(caught.value)
+
+
+def test_the_unbiased_variance_of_one_sample_is_refused():
+  with pytest.raises(ValueError, match="more than 1 samples; got 1"):
+    metrics.variance(SAMPLES[:, :1], ddof=1)
+
+
+def test_reduce():
+  values = [3.0, 4.0, 12.0]
+  assert metrics.reduce(values, "mean") == pytest.approx(19 / 3)
+  assert metrics.reduce(values, "root mean square") == pytest.approx(
+    (169 / 3) ** 0.5
+  )
+  assert metrics.reduce(values, "max") == 12.0
+  with pytest.raises(ValueError, match="'median'"):
+    metrics.reduce(values, "median")
+
+
+def test_bootstrap_error_is_the_standard_error():
+  values = np.random.default_rng(1).exponential(2.0, 4000)
+  expected = values.std() / np.sqrt(len(values))
+  # The deviation of 256 resamples is itself known to 1 / sqrt(2 * 256).
+  got = metrics.bootstrap_error(values)
+  assert got == pytest.approx(expected, rel=4 / np.sqrt(512))
+  assert got == metrics.bootstrap_error(values)
+  assert got != metrics.bootstrap_error(values, seed=1)
+  # d sqrt(m) = dm / (2 sqrt(m)).
+  squares = values**2
+  pooled = squares.std() / np.sqrt(len(values)) / (2 * squares.mean() ** 0.5)
+  assert metrics.bootstrap_error(values, "root mean square") == pytest.approx(
+    pooled, rel=4 / np.sqrt(512)
+  )
+
+
+def test_bootstrap_error_resamples_as_often_as_it_says():
+  values, calls = np.array([0.0, 1.0, 5.0]), 7
+  rng = np.random.default_rng(3)
+  means = [values[rng.integers(3, size=3)].mean() for _ in range(calls)]
+  got = metrics.bootstrap_error(values, resamples=calls, seed=3)
+  assert got == pytest.approx(np.std(means), rel=1e-12)
+  assert metrics.bootstrap_error(values) == metrics.bootstrap_error(
+    values, resamples=256
+  )
+
+
+def test_bootstrap_error_where_it_would_say_nothing():
+  assert metrics.bootstrap_error([1.0]) is None
+  assert metrics.bootstrap_error([1.0, 2.0], "max") is None
+
+
+class TestAccumulator:
+  def test_batches_and_padding_do_not_change_a_split(self):
+    values = np.random.default_rng(2).random(11)
+    whole = metrics.Accumulator({"a": "mean", "b": "root mean square"})
+    whole.add({"a": values, "b": values})
+    parts = metrics.Accumulator({"a": "mean", "b": "root mean square"})
+    for start in (0, 4, 8):
+      batch = np.full(4, np.nan)  # padding is never looked at
+      real = values[start : start + 4]
+      batch[: len(real)] = real
+      parts.add({"a": batch, "b": batch}, mask=np.arange(4) < len(real))
+    assert parts.count == whole.count == 11
+    np.testing.assert_array_equal(parts.values("a"), values)
+    assert parts.summary() == whole.summary()
+    value, error = parts.summary()["a"]
+    assert value == pytest.approx(values.mean(), rel=1e-15)
+    assert error == metrics.bootstrap_error(values)
+    assert parts.summary()["b"][0] == pytest.approx(np.mean(values**2) ** 0.5)
+    assert parts.summary(seed=1)["a"][1] != error
+
+  @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+  def test_a_value_that_is_not_finite_is_an_error(self, bad):
+    split = metrics.Accumulator({"rmse": "mean"})
+    split.add({"rmse": [1.0, 2.0, 3.0]}, mask=[1, 0, 1])
+    with pytest.raises(ValueError, match=r"rmse is -?(nan|inf) for image 3 "):
+      split.add({"rmse": [0.0, np.nan, bad]}, mask=[1, 0, 1])
+    assert split.count == 2 and split.summary()["rmse"][0] == 2.0
+
+  @pytest.mark.parametrize(
+    ("values", "mask", "says"),
+    [
+      ({"a": [1.0]}, None, r"expected values of \['a', 'b'\]; got \['a'\]"),
+      ({"a": [1.0], "b": [1.0, 2.0]}, None, "one value per image"),
+      ({"a": 1.0, "b": 1.0}, None, "one value per image"),
+      ({"a": [1.0], "b": [1.0]}, [1, 0], r"mask must be \[1\]"),
+      ({"a": [1.0], "b": [1.0]}, [0.5], r"mask must be \[1\] zeros and ones"),
+    ],
+  )
+  def test_bad_batches_are_refused(self, values, mask, says):
+    split = metrics.Accumulator({"a": "mean", "b": "mean"})
+    with pytest.raises(ValueError, match=says):
+      split.add(values, mask)
+    assert split.count == 0
+
+  def test_an_empty_split_is_an_error(self):
+    split = metrics.Accumulator({"a": "mean"})
+    split.add({"a": [np.nan, 1.0]}, mask=[0, 0])
+    with pytest.raises(ValueError, match="no image was evaluated"):
+      split.summary()

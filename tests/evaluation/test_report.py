@@ -1,0 +1,225 @@
+import json
+import os
+import platform
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import skimage.color
+
+from cinn_jax.evaluation import metrics, report
+
+ROWS = {
+  "cINN": report.Row(
+    {"single_rmse": (9.51999, 0.061234), "variance": (35.2, None)},
+    images=5120,
+    samples=8,
+  ),
+  "a|b": report.Row({"single_rmse": (12.0, None)}, "quoted"),
+}
+
+
+def pictures(images, draws=2, size=6, seed=0):
+  rng = np.random.default_rng(seed)
+  truth = rng.random((images, size, size, 3), np.float32)
+  return truth, rng.random((images, draws, size, size, 3), np.float32)
+
+
+def grey_of(truth):
+  lab = skimage.color.rgb2lab(truth)
+  lab[..., 1:] = 0
+  return skimage.color.lab2rgb(lab).clip(0, 1)
+
+
+def test_per_example_gives_every_metric():
+  truth, samples = pictures(3)
+  got = report.per_example(truth, samples)
+  squared = metrics.squared_error(truth, samples)
+  mean, largest = metrics.lightness_error(truth, samples)
+  want = {
+    "single_rmse": metrics.single_rmse(squared),
+    "mean_rmse": metrics.mean_rmse(squared),
+    "best_of_n_per_image": metrics.best_of_n_per_image(squared),
+    "best_of_n_per_image_pooled": metrics.best_of_n_per_image(squared),
+    "best_of_n_per_pixel": metrics.best_of_n_per_pixel(squared),
+    "variance": metrics.variance(samples),
+    "lightness_error_mean": mean,
+    "lightness_error_max": largest,
+  }
+  assert list(got) == list(want) == list(report.METRICS)
+  for name in want:
+    np.testing.assert_allclose(got[name], want[name], rtol=1e-12, err_msg=name)
+  # No two definitions agree on these pictures, save the pooled one per image.
+  values = [
+    got[name][0] for name in want if name != "best_of_n_per_image_pooled"
+  ]
+  assert len(set(values)) == len(values)
+
+
+def test_evaluate_a_split_with_a_padded_batch():
+  truth, samples = pictures(5)
+  padded = [np.full_like(a[:3], np.nan) for a in (truth, samples)]
+  padded[0][:2], padded[1][:2] = truth[3:], samples[3:]
+  batches = [(truth[:3], samples[:3], None), (*padded, [1, 1, 0])]
+  row = report.evaluate(batches, mark="reference", seed=4)
+  assert (row.mark, row.images, row.samples) == ("reference", 5, 2)
+  values = report.per_example(truth, samples)
+  best, largest = values["best_of_n_per_image"], values["lightness_error_max"]
+  assert row.metrics["best_of_n_per_image"] == (
+    np.mean(best),
+    metrics.bootstrap_error(best, seed=4),
+  )
+  pooled = 100 * np.sqrt(np.mean(np.square(best / 100)))
+  assert row.metrics["best_of_n_per_image_pooled"][0] == pytest.approx(pooled)
+  assert row.metrics["lightness_error_max"] == (np.max(largest), None)
+  assert row == report.evaluate([(truth, samples, None)], "reference", seed=4)
+
+
+def test_reference_rows():
+  truth, _ = pictures(3)
+  itself = np.repeat(truth[:, None], 7, axis=1)
+  real = report.evaluate([(truth, itself, None)])
+  assert {value for value, _ in real.metrics.values()} == {0.0}
+  grey = report.evaluate([(truth, grey_of(truth)[:, None], None)])
+  assert grey.metrics["single_rmse"][0] > 5
+  assert grey.metrics["variance"][0] == 0
+  assert grey.metrics["lightness_error_max"][0] < 0.1
+
+
+def test_evaluate_with_another_lightness():
+  truth, samples = pictures(2)
+  row = report.evaluate([(truth, samples, None)], to_lightness=np.zeros_like)
+  assert row.metrics["lightness_error_max"][0] == 0
+
+
+def test_evaluate_refuses_what_it_cannot_compare():
+  truth, samples = pictures(2)
+  with pytest.raises(ValueError, match="no image"):
+    report.evaluate([])
+  with pytest.raises(ValueError, match="no image"):
+    report.evaluate([(truth, samples, [0, 0])])
+  with pytest.raises(ValueError, match=r"1 samples per image, .* before 2"):
+    report.evaluate([(truth, samples, None), (truth, samples[:, :1], None)])
+  with pytest.raises(ValueError, match="same images; got 2 and 1"):
+    report.evaluate([(truth, samples[:1], None)])
+  with pytest.raises(ValueError, match="samples must lie in"):
+    report.evaluate([(truth, samples * np.nan, None)])
+
+
+def test_table():
+  lines = report.table(ROWS).splitlines()
+  assert lines[:5] == [
+    "| method | source | images |   n | RMSE of 1 [%] | variance [1e-4] |",
+    "| ------ | ------ | -----: | --: | ------------: | --------------: |",
+    "| cINN   | ours   |  5,120 |   8 | 9.520 ± 0.061 |           35.20 |",
+    "| a\\|b   | quoted |      - |   - |         12.00 |               - |",
+    "",
+  ]
+  assert lines[5:] == [
+    "- RMSE of 1: RMSE of the first sample; over images: mean.",
+    "- variance: variance over the n samples (divisor n), mean over pixels and"
+    " channels; over images: mean.",
+  ]
+
+
+@pytest.mark.parametrize(
+  ("value", "error", "shown"),
+  [
+    (0.0, None, "0.000"),
+    (123.456, 1.26, "123.5 ± 1.3"),
+    (1234.5, 12.6, "1234 ± 13"),
+    (-0.000123456, None, "-0.0001235"),
+  ],
+)
+def test_significant_digits(value, error, shown):
+  text = report.table({"x": report.Row({"variance": (value, error)})})
+  assert text.splitlines()[2].split("|")[-2].strip() == shown
+
+
+def test_a_metric_of_the_callers_own():
+  row = report.Row({"bits": (1.5, None)})
+  described = report.METRICS | {"bits": report.Metric("bits", "bits/dim", "ab")}
+  assert "bits [bits/dim]" in report.table({"x": row}, described)
+  with pytest.raises(ValueError, match="row 'x' has 'bits', which no Metric"):
+    report.table({"x": row})
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 1])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, bad, place):
+  numbers = [1.0, 1.0]
+  numbers[place] = bad
+  rows = {"x": report.Row({"variance": tuple(numbers)})}
+  with pytest.raises(ValueError, match="variance of row 'x' is"):
+    report.table(rows)
+  with pytest.raises(ValueError, match="variance of row 'x' is"):
+    report.write_json(tmp_path / "a.json", rows)
+  assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_mark_is_refused():
+  rows = {"x": report.Row({}, mark="theirs")}
+  with pytest.raises(ValueError, match="'theirs'; expected ours, quoted, ref"):
+    report.table(rows)
+
+
+def test_json_keeps_every_digit(tmp_path):
+  path = tmp_path / "made" / "report.json"
+  rows = {"x": report.Row({"variance": (np.float64(1 / 3), 1e-17)}, images=3)}
+  report.write_json(path, rows, split="test")
+  content = json.loads(path.read_text(encoding="utf-8"))
+  assert content["rows"]["x"] == {
+    "mark": "ours",
+    "images": 3,
+    "samples": None,
+    "metrics": {"variance": {"value": 1 / 3, "error": 1e-17}},
+  }
+  assert content["metrics"] == {
+    "variance": report.METRICS["variance"]._asdict()
+  }
+  assert content["split"] == "test"
+  assert content["hardware"]["platform"] == jax.default_backend()
+  assert content["hardware"]["device_count"] == jax.device_count()
+  assert content["versions"]["jax"] == jax.__version__
+  assert content["versions"]["python"] == platform.python_version()
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+  path = tmp_path / "report.json"
+  report.write_json(path, ROWS)
+  old = path.read_bytes()
+
+  def full(*_):
+    raise OSError("disk full")
+
+  monkeypatch.setattr(os, "replace", full)
+  with pytest.raises(OSError, match="disk full"):
+    report.write_json(path, {})
+  assert path.read_bytes() == old
+  assert list(tmp_path.iterdir()) == [path]
+
+
+def test_readers_never_see_half_a_file(tmp_path, monkeypatch):
+  path, seen = tmp_path / "report.json", []
+  real = os.replace
+
+  def watch(source, target):
+    assert target == path and not path.exists()
+    seen.append(json.loads(source.read_text(encoding="utf-8")))
+    real(source, target)
+
+  monkeypatch.setattr(os, "replace", watch)
+  report.write_json(path, ROWS)
+  assert seen == [json.loads(path.read_text(encoding="utf-8"))]
+
+
+def test_tensorflow_is_not_imported():
+  code = (
+    "import sys, cinn_jax.evaluation.report; print('tensorflow' in sys.modules)"
+  )
+  out = subprocess.run(
+    [sys.executable, "-c", code], capture_output=True, text=True, check=True
+  )
+  assert out.stdout.strip() == "False"
