@@ -124,12 +124,19 @@ def colorize_full(
     ab: `[n, h, w, 2]`, n colorizations in Lab units.
     sigma_cells, sigma_lightness, radius: as of `upsample`.
     tile: the largest side of the tiles, of which as many are computed at a
-      time as there are cores.
+      time as there are cores, up to 8.
 
   Returns:
     `[n, H, W, 3]` numpy array of the photo's type.
+
+  Raises:
+    ValueError: for another photo or ab than these, or ab that is not finite.
   """
   photo, ab = _check_photo(photo), np.asarray(ab, np.float32)
+  if ab.ndim != 4 or ab.shape[-1] != 2:
+    raise ValueError(f"expected ab of shape [n, h, w, 2], got {ab.shape}")
+  if not np.all(np.isfinite(ab)):
+    raise ValueError("ab is not finite: these colours cannot be shown")
   low_lightness = lightness_thumbnail(photo, ab.shape[1:3])
   _check(
     ab, low_lightness, photo.shape[:2], (sigma_cells, sigma_lightness), radius
@@ -144,7 +151,8 @@ def colorize_full(
     out[:, ys, xs] = np.moveaxis(rows, 1, 0)
 
   # XLA keeps one core busy with a tile; its calls release Python's lock.
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+  workers = min(os.cpu_count() or 1, 8)
+  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
     for _ in pool.map(lambda t: fill(*t), _tiles(table, photo, axes, tile)):
       pass
   return out

@@ -67,10 +67,12 @@ def test_a_ramp_without_edges_stays_a_ramp(shape):
     assert np.max(np.abs(np.diff(full, 2, axis=axis))) < 0.08
 
 
-def test_no_blocks_whatever_the_cells_hold():
+# 2 cells are wide for a radius of 2: the kernel ends by its fading alone.
+@pytest.mark.parametrize("sigma_cells", [bilateral.SIGMA_CELLS, 2])
+def test_no_blocks_whatever_the_cells_hold(sigma_cells):
   low, low_lightness, _ = scene((6, 8), (480, 640), n=1)
   guide = np.full((480, 640), 50, np.float32)
-  full = np.asarray(bilateral.upsample(low, low_lightness, guide))
+  full = bilateral.upsample(low, low_lightness, guide, sigma_cells=sigma_cells)
   for axis in (1, 2):
     # Neighbouring cells differ by up to 80, which a block would show at once.
     assert np.max(np.abs(np.diff(full, axis=axis))) < 5
@@ -120,6 +122,30 @@ def test_any_ratio_gives_means_of_the_cells(cells, pixels):
   # No weight beyond the border: what is constant stays so, into the corners.
   level = bilateral.upsample(np.full_like(low, 7), low_lightness, lightness)
   np.testing.assert_allclose(level, 7, atol=1e-5)
+
+
+def kernels(position, cells, sigma, radius):
+  """(k, hat) of all cells of an axis, as the module's head describes them."""
+  d = np.arange(cells) - position
+  k = (
+    np.exp(-0.5 * (d / sigma) ** 2) * np.clip(1 - (d / radius) ** 2, 0, 1) ** 2
+  )
+  tilt = np.clip(-np.sum(k * d) / np.sum(k * d * d), -1 / radius, 1 / radius)
+  return k * (1 + tilt * d), np.clip(1 - np.abs(d), 0, 1)
+
+
+def test_weights_are_those_described():
+  low, low_lightness, lightness = scene((6, 5), (23, 31), n=1)
+  options = {"sigma_cells": 0.8, "sigma_lightness": 20.0, "radius": 2}
+  full = bilateral.upsample(low, low_lightness, lightness, **options)[0]
+  for y, x in [(0, 0), (0, 16), (9, 30), (22, 0), (11, 14), (3, 2)]:
+    ky, hat_y = kernels((y + 0.5) * 6 / 23 - 0.5, 6, 0.8, 2)
+    kx, hat_x = kernels((x + 0.5) * 5 / 31 - 0.5, 5, 0.8, 2)
+    alike = np.exp(-((lightness[y, x] - low_lightness) ** 2) / (2 * 20.0**2))
+    weight = np.outer(ky, kx) * alike
+    weight += bilateral.FLOOR * np.outer(hat_y, hat_x)
+    mean = np.sum(weight[..., None] * low[0], axis=(0, 1)) / np.sum(weight)
+    np.testing.assert_allclose(full[y, x], mean, atol=1e-3)
 
 
 @pytest.mark.parametrize("tile", [37, 64, 256])
@@ -229,3 +255,8 @@ def test_bad_input_is_named():
     bilateral.colorize_full(np.zeros((8, 8, 3)), low)
   with pytest.raises(ValueError, match=r"uint8 \(8, 8, 4\): convert it to RGB"):
     bilateral.colorize_full(np.zeros((8, 8, 4), np.uint8), low)
+  photo = photo_of(np.uint8)
+  with pytest.raises(ValueError, match=r"\[n, h, w, 2\], got \(1, 4, 5, 3\)"):
+    bilateral.colorize_full(photo, np.zeros((1, 4, 5, 3)))
+  with pytest.raises(ValueError, match="ab is not finite"):
+    bilateral.colorize_full(photo, np.full((1, 4, 5, 2), np.nan))

@@ -209,11 +209,9 @@ def _opaque_rgb(image) -> Image.Image:
   image.load()
   if not image.has_transparency_data:
     return color_profiles.to_srgb(image)
-  profile = image.info.get("icc_profile")
   image = image.convert("RGBA")
-  alpha = image.getchannel("A")
-  image = image.convert("RGB")
-  image.info["icc_profile"] = profile
   canvas = Image.new("RGB", image.size, "white")
-  canvas.paste(color_profiles.to_srgb(image), mask=alpha)
+  canvas.paste(
+    color_profiles.to_srgb(image.convert("RGB")), mask=image.getchannel("A")
+  )
   return canvas

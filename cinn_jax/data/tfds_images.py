@@ -94,11 +94,9 @@ def open_tfds(
   except ValueError as error:
     splits = ", ".join(builder.info.splits)
     raise ValueError(
-      f"TFDS data set {name!r} has no split {chosen!r}: it has {splits}, and"
-      " slices such as 'train[:95%]'"
+      f"TFDS data set {name!r} has no images in split {chosen!r}: it has"
+      f" {splits}, and slices such as 'train[:95%]'"
     ) from error
-  if len(records) == 0:
-    raise ValueError(f"split {chosen!r} of TFDS data set {name!r} is empty")
   shown = f"tfds {name} ({chosen}: {len(records)} images)"
   return TfdsSource(shown, records, image_key, label_key)
 

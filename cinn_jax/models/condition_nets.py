@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cinn_jax.models.convolution import conv_general_dilated
 from cinn_jax.models.subnets import initializers
 
 
@@ -255,4 +256,5 @@ def _conv(channels, stride=1, init_std=None, dtype=None, dilation=1):
     kernel_init=weights,
     bias_init=biases,
     dtype=dtype,
+    conv_general_dilated=conv_general_dilated,
   )

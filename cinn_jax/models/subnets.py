@@ -13,6 +13,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cinn_jax.models.convolution import conv_general_dilated
+
 Initializer = jax.nn.initializers.Initializer
 
 
@@ -74,7 +76,12 @@ class Subnet(nn.Module):
     }
     if rank == 4:
       return lambda name, use_bias=True: nn.Conv(
-        width, (kernel, kernel), name=name, use_bias=use_bias, **shared
+        width,
+        (kernel, kernel),
+        name=name,
+        use_bias=use_bias,
+        conv_general_dilated=conv_general_dilated,
+        **shared,
       )
     return lambda name, use_bias=True: nn.Dense(
       width, name=name, use_bias=use_bias, **shared

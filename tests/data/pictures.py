@@ -68,6 +68,29 @@ def oriented(picture, orientation, kind) -> bytes:
   return encoded(picture, kind, exif=exif.tobytes(), **LOSSLESS[kind])
 
 
+def linear_grey_profile() -> bytes:
+  """An ICC profile whose samples are proportional to light."""
+  white = struct.pack(">4s4x3i", b"XYZ ", 63190, 65536, 54061)
+  name = b"linear grey\0"
+  tags = {
+    b"desc": struct.pack(">4s4xI", b"desc", len(name)) + name + bytes(78),
+    b"wtpt": white,
+    b"kTRC": struct.pack(">4s4xI", b"curv", 0),
+    b"cprt": b"text" + bytes(4) + b"none\0",
+  }
+  table, body = struct.pack(">I", len(tags)), b""
+  start = 128 + 4 + 12 * len(tags)
+  for tag, value in tags.items():
+    table += struct.pack(">4sII", tag, start + len(body), len(value))
+    body += value.ljust(-(-len(value) // 4) * 4, b"\0")
+  header = struct.pack(
+    ">8xI4s4s4s12x4s", 0x02100000, b"mntr", b"GRAY", b"XYZ ", b"acsp"
+  )
+  header = header.ljust(68, b"\0") + white[8:]
+  profile = header.ljust(128, b"\0") + table + body
+  return struct.pack(">I", len(profile)) + profile[4:]
+
+
 LOSSLESS = {
   "PNG": {},
   "WEBP": {"lossless": True},

@@ -123,9 +123,24 @@ def test_large_pictures_are_scaled_down(kind):
   assert error.max() <= 6 and images.is_plain(record)
   # The short side counts.
   assert preparation.encode_record(data, "name", 600) != record
-  untouched = pictures.encoded(photo)
+  untouched = pictures.encoded(photo, compress_level=1)
   assert preparation.encode_record(untouched, "name", 600) == untouched
   assert preparation.encode_record(untouched, "name", 599) != untouched
+
+
+def test_scaling_down_keeps_what_detail_fits():
+  blocks = Image.fromarray(pictures.colors()).resize((900, 600), 0)
+  truth = np.asarray(blocks.resize((300, 200), Image.Resampling.LANCZOS))
+  for kind in ("PNG", "JPEG"):
+    data = pictures.encoded(blocks, kind, **pictures.LOSSLESS[kind])
+    record = images.decode_plain(preparation.encode_record(data, "name", 200))
+    assert np.abs(record.astype(int) - truth).max() <= 12
+
+
+def test_pictures_of_just_the_right_size_are_kept_without_loss():
+  data = pictures.encoded(pictures.colors(), "WEBP", lossless=True)
+  record = preparation.encode_record(data, "name", 24)
+  np.testing.assert_array_equal(images.decode_plain(record), pictures.colors())
 
 
 def test_unreadable_files_are_reported_and_skipped(tmp_path, caplog):
@@ -135,19 +150,22 @@ def test_unreadable_files_are_reported_and_skipped(tmp_path, caplog):
   (photos / "tab\there.tif").write_bytes(b"nothing of the kind")
   (photos / "huge.png").write_bytes(pictures.huge_png(50_000, 50_000))
   (photos / "gone.jpg").symlink_to(tmp_path / "nowhere")
+  with open(os.fsencode(photos) + b"/caf\xe9\n.jpg", "wb") as file:
+    file.write(b"nothing either")
   train, validation = both(photos, tmp_path / "cache")
   assert len(train) + len(validation) == 6
   (report,) = (tmp_path / "cache").rglob("skipped.txt")
   entries = dict(line.split("\t") for line in report.read_text().splitlines())
   assert entries.keys() == {
     *("empty.jpg", "half.png", "tab\\there.tif", "huge.png", "gone.jpg"),
+    "caf\\udce9\\n.jpg",
   }
   assert entries["empty.jpg"] == "an empty file"
   assert "truncated" in entries["half.png"]
   assert "megapixels" in entries["huge.png"]
   assert "No such file" in entries["gone.jpg"]
   (line,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-  assert "Skipped 5 of 11 files" in line and str(report) in line
+  assert "Skipped 6 of 12 files" in line and str(report) in line
   assert "\n" not in line
 
 
@@ -223,12 +241,15 @@ def test_copies_are_on_one_side(tmp_path):
 
 def test_adding_files_moves_hardly_any_other(tmp_path):
   photos = fill(tmp_path / "photos", range(60))
-  options = {"validation_fraction": 0.3}
-  before = contents(both(photos, tmp_path / "c", **options)[1])
-  fill(photos, range(60, 90))
-  after = contents(both(photos, tmp_path / "c", **options)[1])
-  old = {small(i).tobytes() for i in range(60)}
-  assert after & old == before and len(after) > len(before)
+  held_out = set()
+  for count in (60, 100, 140, 180):
+    fill(photos, range(count))
+    validation = folder.open_folder(
+      photos, "validation", cache=tmp_path / "c", validation_fraction=0.3
+    )
+    present = {small(i).tobytes() for i in range(count - 40)}
+    assert count == 60 or contents(validation) & present == held_out
+    held_out = contents(validation)
 
 
 def test_both_sides_get_an_image(tmp_path):

@@ -42,6 +42,7 @@ def test_orientation_is_applied_once(kind, orientation):
   data = pictures.oriented(pictures.colors(), orientation, kind)
   picture = images.decode(data)
   assert distance(picture, truth) <= (3 if kind == "JPEG" else 0)
+  assert picture.flags["C_CONTIGUOUS"]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -289,6 +290,23 @@ def test_color_profiles_are_converted():
   assert images.decode(wide, keep_depth=True).dtype == np.uint16
   broken = pictures.encoded(samples, icc_profile=profile[:200])
   np.testing.assert_array_equal(images.decode(broken), samples)
+
+
+def test_grey_profiles_keep_the_depth():
+  ramp = np.arange(0, 65536, 61, dtype=np.uint16)[:1072].reshape(8, 134)
+  truth = 65535 * encode_srgb(ramp / 65535)
+  profile = pictures.linear_grey_profile()
+  data = pictures.tiff(ramp, photometric="minisblack", iccprofile=profile)
+  wide = images.decode(data, keep_depth=True)[..., 0]
+  # The curve is known at 8 bits, and steep in the dark.
+  error = np.abs(wide - truth)
+  assert error[ramp > 5000].max() < 260 and error.mean() < 120
+  assert len(np.unique(wide)) > 700  # 8 bits hold 256.
+  eight = np.arange(8, 256, dtype=np.uint8)[None]
+  picture = images.decode(pictures.encoded(eight, icc_profile=profile))
+  assert (
+    distance(picture[..., 0], np.round(255 * encode_srgb(eight / 255))) <= 1
+  )
 
 
 def test_a_reduced_scale_is_only_used_where_allowed():

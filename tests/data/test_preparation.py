@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cinn_jax.data import images, listing, preparation, shards
+from cinn_jax.data import folder, images, listing, preparation, shards
 from tests.data import pictures
 from tests.data.test_folder import both, contents, fill, small
 
@@ -68,7 +68,7 @@ def same_size_same_time(photos):
 CHANGES = {
   "added": lambda photos: fill(photos, [77]),
   "removed": lambda photos: (photos / "0001.png").unlink(),
-  "renamed": lambda photos: (photos / "0001.png").rename(photos / "new.png"),
+  "renamed": lambda photos: (photos / "0001.png").rename(photos / "0001b.png"),
   "touched up, with size and time as before": same_size_same_time,
 }
 
@@ -140,7 +140,7 @@ def finished_shards(cache):
 
 
 def test_a_killed_preparation_goes_on_where_it_was(
-  tmp_path, small_shards, monkeypatch
+  tmp_path, small_shards, monkeypatch, capsys
 ):
   photos, cache = fill(tmp_path / "photos", range(40)), tmp_path / "c"
   process = start(photos, cache, 0.1)
@@ -160,6 +160,7 @@ def test_a_killed_preparation_goes_on_where_it_was(
   )
   train, validation = both(photos, cache)
   assert len(encoded) == 40 - 4 * len(kept)
+  assert "Preparing images: 100%" in capsys.readouterr().err
   assert {p: p.stat().st_mtime_ns for p in kept} == stamps
   assert not list((cache / "folders").glob("*/*.tmp"))
   truth = {small(i).tobytes() for i in range(40)}
@@ -209,6 +210,22 @@ def test_a_failure_leaves_no_half_shard(tmp_path):
   assert shards.read_list(tmp_path, 0) is None
 
 
+def test_files_are_flushed_before_they_get_their_names(tmp_path, monkeypatch):
+  calls = []
+  for name in ("fsync", "replace"):
+    real = getattr(os, name)
+
+    def spy(*args, name=name, real=real):
+      calls.append(name)
+      return real(*args)
+
+    monkeypatch.setattr(shards.os, name, spy)
+  shards.write(tmp_path, 0, [("a", "0", pictures.encoded(small(0)))])
+  assert calls == ["fsync", "replace", "fsync"] * 2
+  names = {path.name for path in tmp_path.iterdir()}
+  assert names == {"00000.array_record", "00000.json"}
+
+
 def test_a_damaged_record_is_told_in_one_line(tmp_path):
   photos, cache = fill(tmp_path / "photos", range(4)), tmp_path / "c"
   (file,) = both(photos, cache) and (cache / "folders").rglob("*.array_record")
@@ -252,17 +269,17 @@ def test_torn_and_stale_memories_do_no_harm(tmp_path, settled, monkeypatch):
   (memory,) = (cache / "digests").iterdir()
   lines = memory.read_text().splitlines()
   memory.write_text("\n".join(lines)[:-15])
-  expected = [contents(source) for source in both(photos, cache)]
+  expected = contents(folder.open_folder(photos, "train", cache=cache))
   assert len(prepared(cache)) == 1
   forbid(monkeypatch, listing.hashlib, "file_digest")
-  assert [contents(source) for source in both(photos, cache)] == expected
+  assert contents(both(photos, cache)[0]) == expected
   # What is remembered of files that are gone is dropped when it is most.
   stale = (json.dumps((f"gone{i}", (1, 2, 3), "0")) for i in range(3000))
   with memory.open("a") as file:
     file.write("\n".join(stale) + "\n")
   both(photos, cache)
   assert len(memory.read_text().splitlines()) == 6
-  assert [contents(source) for source in both(photos, cache)] == expected
+  assert contents(both(photos, cache)[0]) == expected
 
 
 def test_links_are_followed_once(tmp_path):

@@ -120,8 +120,8 @@ def test_splits(data_dir):
   message = complaint(ValueError, data_dir, "color_photos", "validation")
   assert "no split validation or test" in message and "train[95%:]" in message
   message = complaint(ValueError, data_dir, "grey_digits", train_split="trian")
-  assert "no split 'trian': it has train, test" in message
-  for wrong in ("train[:200%]", "train[20:]"):
+  assert "no images in split 'trian': it has train, test" in message
+  for wrong in ("train[:200%]", "train[20:]", "train[:0]"):
     complaint(ValueError, data_dir, "grey_digits", train_split=wrong)
 
 

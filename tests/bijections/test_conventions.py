@@ -1,0 +1,235 @@
+"""The conventions that no round trip shows: orders, halves, sides, formulas.
+
+Checkpoints and published networks depend on each of them.
+"""
+
+import functools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinn_jax import bijections as bj
+from cinn_jax.models.subnets import Subnet
+
+DENSE = functools.partial(
+  Subnet, widths=(5,), kernels=(1, 1), init_std=0.5, zero_last=False
+)
+IDENTITY = bj.Chain(())
+# One example of two channels: pixel (y, x) of channel c is 100*c + 10*y + x.
+PIXELS = jnp.asarray(
+  [[[[100 * c + 10 * y + x for c in range(2)] for x in range(4)]
+    for y in range(4)]], jnp.float32,
+)  # fmt: skip
+
+
+def _normal(seed, *shape):
+  return jnp.asarray(np.random.default_rng(seed).normal(size=shape), "float32")
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _init_and_apply(bijection, seed, x, cond, method):
+  key = jax.random.key(seed)
+  variables = bijection.init(key, x, cond)
+  return variables, bijection.apply(
+    variables, x, cond, method=method, mutable="diagnostics"
+  )
+
+
+def _at_init(bijection, x, cond=None, method="forward", seed=0):
+  """Variables, (output, log_det) and diagnostics of a fresh bijection."""
+  variables, (out, sown) = _init_and_apply(bijection, seed, x, cond, method)
+  return variables, out, sown.get("diagnostics", {})
+
+
+@pytest.mark.parametrize(
+  "order, expected",
+  [
+    ("position", [0, 100, 1, 101, 10, 110, 11, 111]),
+    ("channel", [0, 1, 10, 11, 100, 101, 110, 111]),
+  ],
+)
+def test_squeeze_numbers_its_channels(order, expected):
+  z, _ = bj.Squeeze(order).apply({}, PIXELS)
+  assert z.shape == (1, 2, 2, 8)
+  np.testing.assert_array_equal(z[0, 0, 0], expected)
+  np.testing.assert_array_equal(z[0, 0, 1], np.add(expected, 2))
+  np.testing.assert_array_equal(z[0, 1, 0], np.add(expected, 20))
+
+
+@pytest.mark.parametrize(
+  "order, expected",
+  [
+    # Averages, then differences along x, along y, diagonal.
+    ("wavelet", [5.5, 105.5, -0.5, -0.5, -5, -5, 0, 0]),
+    ("channel", [5.5, -0.5, -5, 0, 105.5, -0.5, -5, 0]),
+  ],
+)
+def test_haar_averages_and_differences(order, expected):
+  z, log_det = bj.Haar(rebalance=0.5, order=order).apply({}, PIXELS)
+  np.testing.assert_allclose(z[0, 0, 0], expected, atol=1e-5)
+  np.testing.assert_allclose(log_det, 32 * math.log(0.5), rtol=1e-6)
+  unscaled, _ = bj.Haar(rebalance=1.0, order=order).apply({}, PIXELS)
+  np.testing.assert_allclose(unscaled, 2 * z, rtol=1e-6)
+
+
+def test_haars_diagonal_difference_is_positive_on_the_main_diagonal():
+  z, _ = bj.Haar(rebalance=1.0).apply({}, jnp.eye(2)[None, :, :, None])
+  np.testing.assert_allclose(z[0, 0, 0], [1, 0, 0, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  "name, formula",
+  [
+    ("cinn_paper", lambda s, a: a * 2 / math.pi * math.atan(s / a)),
+    ("cinn_code", lambda s, a: a * 0.636 * math.atan(s / a)),
+    ("freia_2021", lambda s, a: a * 0.636 * math.atan(s)),
+  ],
+)
+def test_clamps_are_the_published_formulas(name, formula):
+  points = [-50.0, -1.0, 0.0, 0.3, 7.0]
+  for alpha in (0.6, 1.9):
+    expected = [formula(s, alpha) for s in points]
+    actual = bj.CLAMPS[name](jnp.asarray(points), alpha)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+    assert jnp.abs(bj.CLAMPS[name](jnp.asarray([-1e9, 1e9]), alpha)).max() <= (
+      alpha * (1 + 1e-6)
+    )
+
+
+def test_couplings_default_to_the_paper():
+  coupling = bj.AffineCoupling(DENSE)
+  assert coupling.clamp == "cinn_paper"
+  assert coupling.sides == 2
+
+
+@pytest.mark.parametrize("sides", [1, 2])
+@pytest.mark.parametrize("clamp", bj.CLAMPS)
+def test_coupling_is_its_formula(sides, clamp):
+  """floor(C/2) channels first; net_2 reads the second half and runs first."""
+  coupling = bj.AffineCoupling(DENSE, sides=sides, alpha=0.8, clamp=clamp)
+  x, cond = _normal(0, 2, 5), _normal(1, 2, 3)
+  variables, (z, log_det), diagnostics = _at_init(coupling, x, cond)
+
+  def affine(net, passive, active):
+    params = {"params": variables["params"][net]}
+    head = DENSE().apply(params, passive, cond, 2 * active.shape[-1])
+    raw, shift = head[:, : active.shape[-1]], head[:, active.shape[-1] :]
+    scale = bj.CLAMPS[clamp](raw, 0.8)
+    return active * jnp.exp(scale) + shift, scale
+
+  first, second, scales = x[:, :2], x[:, 2:], []
+  if sides == 2:
+    first, scale = affine("net_2", second, first)
+    scales.append(scale)
+  second, scale = affine("net_1", first, second)
+  scales.append(scale)
+  scales = np.concatenate(scales, -1)
+  np.testing.assert_allclose(z, jnp.concatenate([first, second], -1), 1e-5)
+  np.testing.assert_allclose(log_det, scales.sum(-1), rtol=1e-5, atol=1e-6)
+  largest = np.abs(scales).max()
+  np.testing.assert_allclose(diagnostics["max_log_scale"], largest, 1e-5)
+
+
+@pytest.mark.parametrize("method", ["forward", "inverse"])
+def test_a_stack_reports_every_blocks_largest_log_scale(method):
+  stack = bj.Stack(bj.AffineCoupling(DENSE, alpha=0.8), 3)
+  x, cond = _normal(2, 2, 4), _normal(3, 2, 3)
+  _, _, diagnostics = _at_init(stack, x, cond, method)
+  largest = diagnostics["block"]["max_log_scale"]
+  assert largest.shape == (3,)
+  assert len(set(largest.tolist())) == 3
+  assert 0 < largest.min() and largest.max() < 0.8
+
+
+@pytest.mark.parametrize(
+  "side, expected", [("first", [0, 1, 2]), ("last", [2, 3, 4])]
+)
+def test_split_emits_the_side_it_names(side, expected):
+  (emitted, rest), _ = bj.Split(3, side).apply({}, jnp.arange(5.0)[None])
+  np.testing.assert_array_equal(emitted[0], expected)
+  np.testing.assert_array_equal(
+    rest[0], [n for n in range(5) if n not in expected]
+  )
+
+
+def test_multi_scale_latents_come_finest_first():
+  flow = bj.MultiScale((bj.Squeeze(), bj.Squeeze()), (bj.Split(2),))
+  (fine, coarse), _ = flow.apply({}, PIXELS)
+  assert (fine.shape, coarse.shape) == ((1, 2, 2, 2), (1, 1, 1, 24))
+  np.testing.assert_array_equal(fine[0, 0, 0], [11, 111])
+  np.testing.assert_array_equal(coarse[0, 0, 0, :6], [0, 100, 1, 101, 10, 110])
+
+
+def test_chain_runs_its_first_part_first():
+  chain = bj.Chain((bj.Squeeze("channel"), bj.Flatten((2, 2, 8))))
+  z, _ = chain.apply({}, PIXELS)
+  np.testing.assert_array_equal(z[0, :4], [0, 1, 10, 11])
+  back, _ = chain.apply({}, z, method="inverse")
+  np.testing.assert_array_equal(back, PIXELS)
+
+
+def test_flatten_is_row_major():
+  z, _ = bj.Flatten((4, 4, 2)).apply({}, PIXELS)
+  np.testing.assert_array_equal(z[0, :5], [0, 100, 1, 101, 2])
+
+
+def test_a_seeded_permutation_is_numpys():
+  permutation = bj.Permutation(seed=3)
+  variables, (z, _), _ = _at_init(permutation, jnp.arange(9.0)[None])
+  expected = np.random.RandomState(3).permutation(9)
+  np.testing.assert_array_equal(z[0], expected)
+  np.testing.assert_array_equal(variables["constants"]["order"], expected)
+  assert list(variables) == ["constants"]
+
+
+def test_an_unseeded_permutation_depends_on_the_key():
+  x = jnp.arange(64.0)[None]
+  _, (one, _), _ = _at_init(bj.Permutation(), x, seed=0)
+  _, (other, _), _ = _at_init(bj.Permutation(), x, seed=1)
+  assert sorted(one[0]) == sorted(other[0]) == list(range(64))
+  assert (one != other).any()
+
+
+def test_orthogonal_multiplies_from_the_right_and_is_no_parameter():
+  x = _normal(4, 3, 6)
+  variables, (z, _), _ = _at_init(bj.Orthogonal(), x)
+  assert list(variables) == ["constants"]
+  matrix = np.asarray(variables["constants"]["matrix"])
+  np.testing.assert_allclose(matrix @ matrix.T, np.eye(6), atol=1e-5)
+  np.testing.assert_allclose(z, np.asarray(x) @ matrix, atol=1e-5)
+
+
+def test_every_copy_in_a_stack_has_values_of_its_own():
+  block = bj.Chain((bj.AffineCoupling(DENSE), bj.Orthogonal()))
+  x, cond = _normal(5, 2, 4), _normal(6, 2, 3)
+  variables, _, _ = _at_init(bj.Stack(block, 2), x, cond)
+  for leaf in jax.tree.leaves(
+    {k: variables[k] for k in ("params", "constants")}
+  ):
+    assert leaf.shape[0] == 2
+    assert (leaf[0] != leaf[1]).any()
+
+
+def test_a_head_sees_its_entry_alone_and_stands_before_the_bijection():
+  class Double(nn.Module):
+    @nn.compact
+    def __call__(self, entry):
+      return 2 * entry
+
+  coupling = bj.AffineCoupling(DENSE)
+  conditioned = bj.Conditioned(coupling, "b", head=Double())
+  x, b = _normal(7, 2, 4), _normal(8, 2, 3)
+  variables, (z, _), _ = _at_init(conditioned, x, {"a": None, "b": b})
+  own = {"params": variables["params"]["bijection"]}
+  np.testing.assert_allclose(z, coupling.apply(own, x, 2 * b)[0], rtol=1e-5)
+
+
+def test_the_key_none_hides_the_condition():
+  conditioned = bj.Conditioned(bj.AffineCoupling(DENSE), None)
+  variables, _, _ = _at_init(conditioned, _normal(9, 2, 4), _normal(10, 7, 3))
+  layers = variables["params"]["bijection"]["net_1"]
+  assert sorted(layers) == ["layer_0", "layer_1"]

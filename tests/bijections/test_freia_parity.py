@@ -1,0 +1,187 @@
+"""The same weights give what FrEIA gives, in both directions, to 1e-5.
+
+FrEIA is the extra `freia`; without it these tests are skipped.
+"""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinn_jax import bijections as bj
+from cinn_jax.models.subnets import Subnet
+
+torch = pytest.importorskip("torch")
+freia = pytest.importorskip("FrEIA.modules")
+
+BATCH = 3
+CONV = functools.partial(Subnet, widths=(7,), kernels=(3, 1))
+DENSE = functools.partial(Subnet, widths=(8, 6), kernels=(1, 1, 1))
+
+
+def _normal(seed, shape):
+  values = np.random.default_rng(seed).normal(size=(BATCH, *shape))
+  return values.astype(np.float32)
+
+
+def _channels_first(values):
+  return torch.tensor(np.moveaxis(values, -1, 1).copy())
+
+
+def _run_freia(module, value, conds, rev):
+  """Their (output, log-det [B]) for our layout of the same values."""
+  options = {"c": [_channels_first(c) for c in conds]} if conds else {}
+  with torch.no_grad():
+    (out,), log_det = module([_channels_first(value)], rev=rev, **options)
+  log_det = np.broadcast_to(np.asarray(log_det, np.float32), (BATCH,))
+  return np.moveaxis(out.numpy(), 1, -1), log_det
+
+
+def _assert_parity(ours, variables, theirs, shape, cond_shapes=()):
+  conds = [_normal(50 + i, cond) for i, cond in enumerate(cond_shapes)]
+  cond = tuple(map(jnp.asarray, conds)) or None
+  value = _normal(1, shape)
+  for method in ("forward", "inverse"):
+    out, log_det = ours.apply(
+      variables, jnp.asarray(value), cond, method=method
+    )
+    expected = _run_freia(theirs, value, conds, rev=method == "inverse")
+    np.testing.assert_allclose(out, expected[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(log_det, expected[1], rtol=1e-5, atol=1e-5)
+    value = _normal(2, out.shape[1:])
+
+
+def _dims(shape):
+  """Our shape of one example as FrEIA's: channels first."""
+  return (shape[-1], *shape[:-1])
+
+
+def _torch_subnet(kernels, widths):
+  """FrEIA's constructor of the network that `Subnet` is."""
+
+  def build(channels_in, channels_out):
+    layers = []
+    for kernel, width in zip(kernels, [*widths, channels_out], strict=True):
+      if kernel is None:
+        layers.append(torch.nn.Linear(channels_in, width))
+      else:
+        same = kernel // 2
+        layers.append(torch.nn.Conv2d(channels_in, width, kernel, padding=same))
+      layers.append(torch.nn.ReLU())
+      channels_in = width
+    return torch.nn.Sequential(*layers[:-1])
+
+  return build
+
+
+def _subnet_params(sequential, channels, cond_channels):
+  """Their weights as ours: the first layer's kernel is cut by its input."""
+  layers = [m for m in sequential if not isinstance(m, torch.nn.ReLU)]
+  params = {}
+  for k, layer in enumerate(layers):
+    weight = layer.weight.detach().numpy()  # [out, in, (height, width)]
+    kernel = weight.transpose(*range(2, weight.ndim), 1, 0)
+    bias = layer.bias.detach().numpy()
+    params[f"layer_{k}"] = {"kernel": jnp.asarray(kernel), "bias": bias}
+  kernel = params["layer_0"]["kernel"]
+  cuts = np.cumsum([channels, *cond_channels])
+  own, *others = jnp.split(kernel, cuts[:-1], axis=-2)
+  params["layer_0"]["kernel"] = own
+  for i, other in enumerate(others):
+    params[f"condition_{i}"] = {"kernel": other}
+  return params
+
+
+COUPLINGS = {
+  "conv": ((4, 6, 5), ((4, 6, 3),)),
+  "conv_two_conditions": ((4, 4, 4), ((4, 4, 3), (4, 4, 2))),
+  "conv_unconditional": ((4, 4, 4), ()),
+  "dense": ((7,), ((5,),)),
+}
+
+
+def _torch_coupling(block, shape, cond_shapes, alpha):
+  torch.manual_seed(0)
+  is_dense = len(shape) == 1
+  subnet = _torch_subnet(
+    *(((None,) * 3, (8, 6)) if is_dense else ((3, 1), (7,)))
+  )
+  theirs = block(
+    [_dims(shape)],
+    [_dims(cond) for cond in cond_shapes],
+    subnet_constructor=subnet,
+    clamp=alpha,
+    # By default FrEIA rounds half the channels, sometimes up.
+    split_len=shape[-1] // 2,
+  )
+  with torch.no_grad():
+    for parameter in theirs.parameters():
+      parameter *= 2.0  # far enough from the identity
+  return theirs, DENSE if is_dense else CONV
+
+
+@pytest.mark.parametrize("name", COUPLINGS)
+def test_two_sided_coupling_is_freias_glow(name):
+  shape, cond_shapes = COUPLINGS[name]
+  theirs, subnet = _torch_coupling(
+    freia.GLOWCouplingBlock, shape, cond_shapes, alpha=1.9
+  )
+  first = shape[-1] // 2
+  conds = [cond[-1] for cond in cond_shapes]
+  params = {
+    "net_1": _subnet_params(theirs.subnet1, first, conds),
+    "net_2": _subnet_params(theirs.subnet2, shape[-1] - first, conds),
+  }
+  ours = bj.AffineCoupling(subnet, alpha=1.9, clamp="freia_2021")
+  _assert_parity(ours, {"params": params}, theirs, shape, cond_shapes)
+
+
+@pytest.mark.parametrize("name", COUPLINGS)
+def test_one_sided_coupling_is_freias(name):
+  shape, cond_shapes = COUPLINGS[name]
+  theirs, subnet = _torch_coupling(
+    freia.AffineCouplingOneSided, shape, cond_shapes, alpha=0.7
+  )
+  conds = [cond[-1] for cond in cond_shapes]
+  params = {"net_1": _subnet_params(theirs.subnet, shape[-1] // 2, conds)}
+  ours = bj.AffineCoupling(subnet, sides=1, alpha=0.7, clamp="freia_2021")
+  _assert_parity(ours, {"params": params}, theirs, shape, cond_shapes)
+
+
+@pytest.mark.parametrize("rebalance", [0.5, 1.0])
+@pytest.mark.parametrize("order", ["wavelet", "channel"])
+def test_haar_is_freias(order, rebalance):
+  shape = (4, 6, 3)
+  theirs = freia.HaarDownsampling(
+    [_dims(shape)], order_by_wavelet=order == "wavelet", rebalance=rebalance
+  )
+  _assert_parity(bj.Haar(rebalance, order), {}, theirs, shape)
+
+
+@pytest.mark.parametrize("order", ["position", "channel"])
+def test_squeeze_is_freias_irevnet_downsampling(order):
+  shape = (4, 6, 3)
+  theirs = freia.IRevNetDownsampling(
+    [_dims(shape)], legacy_backend=order == "position"
+  )
+  _assert_parity(bj.Squeeze(order), {}, theirs, shape)
+
+
+@pytest.mark.parametrize("shape", [(11,), (2, 3, 8)])
+def test_seeded_permutation_is_freias(shape):
+  state = np.random.get_state()
+  theirs = freia.PermuteRandom([_dims(shape)], seed=5)
+  np.random.set_state(state)  # FrEIA seeds the global generator
+  ours = bj.Permutation(seed=5)
+  variables = ours.init({}, jnp.zeros((BATCH, *shape)))
+  _assert_parity(ours, variables, theirs, shape)
+
+
+def test_orthogonal_is_freias_fixed_convolution():
+  shape = (3, 2, 6)
+  draws = np.random.default_rng(3).normal(size=(6, 6))
+  matrix = np.linalg.qr(draws)[0].astype(np.float32)
+  theirs = freia.Fixed1x1Conv([_dims(shape)], M=torch.tensor(matrix))
+  variables = {"constants": {"matrix": jnp.asarray(matrix)}}
+  _assert_parity(bj.Orthogonal(), variables, theirs, shape)

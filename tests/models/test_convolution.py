@@ -1,0 +1,117 @@
+"""The CPU's convolution equals JAX's, with all its derivatives."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from cinn_jax.models import convolution
+
+CASES = [
+  pytest.param(
+    kernel,
+    stride,
+    padding,
+    dilation,
+    id=f"{kernel}-{stride}-{padding}-{dilation}",
+  )
+  for kernel, stride, padding, dilation in [
+    (3, 1, "SAME", 1),
+    (1, 1, "SAME", 1),
+    (3, 2, ((1, 1), (1, 1)), 1),
+    (3, 2, "SAME", 1),
+    (3, 1, ((2, 2), (2, 2)), 2),
+    (2, 1, "VALID", 1),
+    (5, 3, ((2, 0), (1, 3)), 1),
+  ]
+]
+
+
+def _both(stride, padding, dilation):
+  """(ours, JAX's), as functions of data and weights."""
+  arguments = {
+    "window_strides": (stride,) * 2,
+    "padding": padding,
+    "rhs_dilation": (dilation,) * 2,
+    "dimension_numbers": convolution._LAYOUT_NUMBERS,
+  }
+  return (
+    functools.partial(convolution.conv_general_dilated, **arguments),
+    functools.partial(lax.conv_general_dilated, **arguments),
+  )
+
+
+def _arrays(kernel, seed=0):
+  random = np.random.default_rng(seed)
+  x = jnp.asarray(random.normal(size=(2, 8, 7, 3)), jnp.float32)
+  w = jnp.asarray(random.normal(size=(kernel, kernel, 3, 4)), jnp.float32)
+  return x, w
+
+
+def _assert_equal(run, functions):
+  ours, expected = (run(function) for function in functions)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+    ours,
+    expected,
+  )
+
+
+@pytest.mark.parametrize("kernel, stride, padding, dilation", CASES)
+def test_values_and_derivatives_are_jaxs(kernel, stride, padding, dilation):
+  functions = _both(stride, padding, dilation)
+  x, w = _arrays(kernel)
+  dx, dw = _arrays(kernel, seed=1)
+  _assert_equal(lambda f: f(x, w), functions)
+  _assert_equal(lambda f: jax.jvp(f, (x, w), (dx, dw)), functions)
+
+  def gradients(f):
+    return jax.grad(lambda x, w: jnp.sum(jnp.sin(f(x, w))), (0, 1))(x, w)
+
+  _assert_equal(gradients, functions)
+
+  def second(f):
+    def inner(x, w):
+      return jnp.sum(jax.grad(lambda x: jnp.sum(jnp.sin(f(x, w))))(x) ** 2)
+
+    return jax.grad(inner, (0, 1))(x, w)
+
+  _assert_equal(second, functions)
+
+
+@pytest.mark.parametrize(
+  "axes", list(itertools.product([0, 2, None], repeat=2))[:-1]
+)
+def test_mapping_over_data_or_weights_or_both(axes):
+  functions = _both(2, ((1, 1), (1, 1)), 1)
+  x, w = _arrays(3)
+
+  def stack(array, axis):
+    if axis is None:
+      return array
+    return jnp.stack([array, 2 * array, array - 1], axis)
+
+  x, w = stack(x, axes[0]), stack(w, axes[1])
+  _assert_equal(lambda f: jax.vmap(f, axes)(x, w), functions)
+
+
+def test_every_convolution_of_a_scanned_gradient_has_the_fast_layout():
+  f, _ = _both(1, "SAME", 1)
+  x, w = jnp.ones((2, 8, 8, 4)), jnp.ones((3, 3, 3, 4, 4))
+
+  def loss(x, w):
+    out, _ = lax.scan(lambda x, w: (jnp.tanh(f(x, w)), None), x, w)
+    return jnp.sum(out)
+
+  compiled = jax.jit(jax.grad(loss, (0, 1))).lower(x, w).compile().as_text()
+  layouts = [
+    line.split("dim_labels=")[1].split(",")[0]
+    for line in compiled.splitlines()
+    if " convolution(" in line
+  ]
+  assert len(layouts) >= 3
+  assert set(layouts) == {"b01f_01io->b01f"}
