@@ -1,7 +1,7 @@
 """From a config to what runs: the flow, its task, and trained variables."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,35 +25,49 @@ def open_source(config: Mapping, split: str) -> sources.Source:
   return sources.open_source(options.pop("source"), split, **options)
 
 
-def load(workdir) -> tuple[Flow, Any]:
-  """The trained flow of a workdir: `(flow, variables)`.
+class Trained(NamedTuple):
+  """What a workdir's newest checkpoint holds, ready to run.
 
-  The variables are the averaged ones (EMA) of the newest checkpoint; the
-  architecture comes from the config beside it.
+  Attributes:
+    step: of the checkpoint.
+    config: of the run, as a dict.
+    flow, task: built from it.
+    variables: the averaged ones (EMA).
+  """
+
+  step: int
+  config: Mapping[str, Any]
+  flow: Flow
+  task: tasks.Task
+  variables: Any
+
+
+def restore(workdir) -> Trained:
+  """The trained experiment of a workdir.
+
+  The architecture comes from the config beside the newest checkpoint.
 
   Raises:
     FileNotFoundError: where the workdir holds no checkpoint.
   """
   step, config = checkpoint.read_config(workdir)
   flow, task = build(config)
-  variables = restore_variables(workdir, step, flow, task)
-  return flow, variables
-
-
-def restore_variables(workdir, step: int, flow: Flow, task: tasks.Task):
-  """The averaged variables of one checkpoint."""
+  # On one device, whatever the number that trained.
+  device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   abstract = jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct(
-      leaf.shape,
-      leaf.dtype,
-      sharding=jax.sharding.SingleDeviceSharding(jax.local_devices()[0]),
-    ),
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
     abstract_variables(flow, task),
   )
   checkpoints = checkpoint.Checkpoints(workdir)
   variables = checkpoints.restore_variables(step, abstract)
   checkpoints.close()
-  return variables
+  return Trained(step, config, flow, task, variables)
+
+
+def load(workdir) -> tuple[Flow, Any]:
+  """The trained flow of a workdir: `(flow, variables)`; see `restore`."""
+  trained = restore(workdir)
+  return trained.flow, trained.variables
 
 
 def abstract_variables(flow: Flow, task: tasks.Task):

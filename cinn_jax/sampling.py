@@ -10,20 +10,19 @@ from cinn_jax.tasks import Task
 
 
 def make_sampler(flow: Flow, task: Task, *, num_samples, temperature=1.0):
-  """`sampler(variables, rng, image) -> (truth, cond, samples, log_prob)`.
+  """`sampler(variables, rng, image) -> (given, samples, log_prob)`, jittable.
 
-  Jittable. From pictures `image` uint8 [B, S, S, 3]: the truth as given, the
-  condition as a picture, samples [B, n, S, S, 3], all uint8, and each sample's
-  conditional log-likelihood [B, n] in nats, most likely first.
+  From pictures `image` uint8 [B, S, S, 3]: the condition as a picture
+  [B, S, S, 3] and samples [B, n, S, S, 3], uint8, in the order they were drawn;
+  and each sample's conditional log-likelihood [B, n] in nats.
   """
 
   def sampler(variables, rng, image):
     _, cond = task.prepare(image)
     x, log_prob = flow.sample(variables, rng, cond, num_samples, temperature)
-    x, log_prob = rank(x, log_prob)
     samples = jax.vmap(task.render, in_axes=(1, None), out_axes=1)(x, cond)
     given = color.to_uint8(task.condition_picture(cond))
-    return image, given, color.to_uint8(samples), log_prob
+    return given, color.to_uint8(samples), log_prob
 
   return sampler
 
@@ -38,8 +37,9 @@ def rank(x, log_prob):
   )
 
 
-def contact_sheet(task: Task, truth, given, samples, note=""):
-  """A sheet of pictures, one row per image: given, truth, samples."""
+def contact_sheet(task: Task, truth, given, samples, log_prob, note=""):
+  """A sheet, one row per image: given, truth, samples, most likely first."""
+  samples, _ = rank(samples, log_prob)
   rows = [
     [np.asarray(g), np.asarray(t), *np.asarray(s)]
     for t, g, s in zip(truth, given, samples, strict=True)

@@ -72,22 +72,7 @@ def training_batches(
   if start_step < 0:
     raise ValueError(f"start_step is {start_step}, expected 0 or more")
   reader = _Reader(source)
-
-  @functools.lru_cache(maxsize=4)
-  def order(epoch):
-    return np.random.default_rng((seed, epoch)).permutation(len(source))
-
-  def example(position, generator):
-    epoch, place = divmod(position, len(source))
-    record, _ = reader.read(order(epoch)[place], generator)
-    picture = record["image"]
-    height, width = picture.shape[:2]
-    box = crops.random_box(width, height, min_scale, generator)
-    crop = crops.resize(picture, box, image_size)
-    if flip and generator.integers(2):
-      crop = crop[:, ::-1]
-    return {**record, "image": np.ascontiguousarray(crop)}
-
+  example = _random_example(reader, image_size, seed, min_scale, flip)
   # Positions in an endless stream. grain's own shuffle takes milliseconds per
   # example where there are few.
   examples = grain.MapDataset.range(sys.maxsize).seed(seed).random_map(example)
@@ -144,11 +129,33 @@ def evaluation_batches(
   return _iterate(batches, reader, num_threads, prefetch)
 
 
+def _random_example(reader, image_size, seed, min_scale, flip):
+  """A function of a position in the stream and of a generator for its crop."""
+  count = len(reader.source)
+
+  @functools.lru_cache(maxsize=4)
+  def order(epoch):
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+  def example(position, generator):
+    epoch, place = divmod(position, count)
+    record, _ = reader.read(order(epoch)[place], generator)
+    picture = record["image"]
+    height, width = picture.shape[:2]
+    box = crops.random_box(width, height, min_scale, generator)
+    crop = crops.resize(picture, box, image_size)
+    if flip and generator.integers(2):
+      crop = crop[:, ::-1]
+    return {**record, "image": np.ascontiguousarray(crop)}
+
+  return example
+
+
 class _Reader:
   """Reads records until it is told to stop, and stands in for damaged ones."""
 
   def __init__(self, source: Source):
-    self._source = source
+    self.source = source
     self._said = set()
     self.stopped = threading.Event()
 
@@ -159,14 +166,14 @@ class _Reader:
     other = index
     for _ in range(_MAX_DAMAGED):
       try:
-        return self._source[int(other)], bool(other == index)
+        return self.source[int(other)], bool(other == index)
       except images.UnreadableImage as error:
         damage = str(error)
         self._say(damage)
       generator = generator or np.random.default_rng(index)
-      other = generator.integers(len(self._source))
+      other = generator.integers(len(self.source))
     raise ValueError(
-      f"{self._source.name}: {_MAX_DAMAGED} records in a row cannot be read:"
+      f"{self.source.name}: {_MAX_DAMAGED} records in a row cannot be read:"
       f" {damage}"
     )
 

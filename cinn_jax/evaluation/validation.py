@@ -59,8 +59,8 @@ class Validator:
       )
     )
     rng = jax.random.key(self._seed)
-    truth, given, samples, _ = self._sample(variables, rng, batch["image"])
-    return sampling.contact_sheet(self._task, truth, given, samples, note)
+    drawn = self._sample(variables, rng, batch["image"])
+    return sampling.contact_sheet(self._task, batch["image"], *drawn, note)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -142,7 +142,7 @@ def test_a_stack_reports_every_blocks_largest_log_scale(method):
   largest = diagnostics["block"]["max_log_scale"]
   assert largest.shape == (3,)
   assert len(set(largest.tolist())) == 3
-  assert 0 < largest.min() and largest.max() < 0.8
+  assert largest.min() > 0 and largest.max() < 0.8
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
 
 def colors(height=24, width=36) -> np.ndarray:
@@ -66,6 +66,28 @@ def oriented(picture, orientation, kind) -> bytes:
   exif = Image.Exif()
   exif[0x0112] = orientation
   return encoded(picture, kind, exif=exif.tobytes(), **LOSSLESS[kind])
+
+
+def distance(a, b) -> int:
+  """The largest difference between two pictures of one shape."""
+  assert a.shape == b.shape
+  return np.abs(a.astype(int) - b.astype(int)).max()
+
+
+def wide_gamut_profile():
+  """The same primaries as sRGB at a gamma of 1: plainly another profile."""
+  profile = bytearray(
+    ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+  )
+  linear = b"curv" + bytes(4) + struct.pack(">I", 0)
+  count = struct.unpack(">I", profile[128:132])[0]
+  for i in range(count):
+    name, offset, _ = struct.unpack(
+      ">4sII", profile[132 + 12 * i : 144 + 12 * i]
+    )
+    if name in (b"rTRC", b"gTRC", b"bTRC"):
+      profile[offset : offset + 12] = linear
+  return bytes(profile).replace("sRGB".encode("utf-16-be"), bytes(8))
 
 
 def linear_grey_profile() -> bytes:

@@ -1,38 +1,13 @@
 """A folder of pictures: what becomes of each file, and which split gets it."""
 
-import io
 import os
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from cinn_jax.data import folder, images, preparation
+from cinn_jax.data import folder
 from tests.data import pictures
-
-
-def small(number) -> np.ndarray:
-  """One of many different small pictures."""
-  return np.random.default_rng(number).integers(0, 256, (6, 8, 3), np.uint8)
-
-
-def fill(place, numbers, kind="PNG"):
-  place.mkdir(exist_ok=True)
-  for number in numbers:
-    file = place / f"{number:04d}.{kind.lower()}"
-    file.write_bytes(pictures.encoded(small(number), kind))
-  return place
-
-
-def both(place, cache, **options):
-  return [
-    folder.open_folder(place, split, cache=cache, **options)
-    for split in ("train", "validation")
-  ]
-
-
-def contents(source) -> set[bytes]:
-  return {record["image"].tobytes() for record in source}
+from tests.data.folders import both, contents, fill, small
 
 
 def records(place, cache, **options) -> list[bytes]:
@@ -82,65 +57,6 @@ def test_plain_files_are_kept_as_they_are(tmp_path):
     (tmp_path / "photos" / f"{i}.jpg").write_bytes(data)
   kept = records(tmp_path / "photos", tmp_path / "cache")
   assert sorted(kept) == sorted(files)
-
-
-def test_other_small_pictures_are_kept_without_loss():
-  truth = pictures.colors()
-  turned = pictures.oriented(truth, 6, "PNG")
-  for data in (
-    turned,
-    pictures.encoded(truth, "WEBP"),
-    pictures.png16(pictures.deep(3)),
-    pictures.encoded(Image.fromarray(truth).convert("CMYK"), "JPEG"),
-    pictures.encoded(np.dstack([truth, truth[..., :1]])),
-  ):
-    record = preparation.encode_record(data, "name", 512)
-    assert record != data and Image.open(io.BytesIO(record)).format == "PNG"
-    assert images.is_plain(record)
-    np.testing.assert_array_equal(
-      images.decode_plain(record), images.decode(data)
-    )
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
-def test_large_pictures_are_scaled_down(kind):
-  photo = Image.fromarray(pictures.colors()).resize((900, 600))
-  exif = Image.Exif()
-  exif[0x0112] = 6
-  data = pictures.encoded(photo, kind, exif=exif.tobytes())
-  record = preparation.encode_record(data, "name", 64)
-  image = Image.open(io.BytesIO(record))
-  assert image.format == "JPEG" and image.size == (64, 96)
-  assert all(
-    horizontal == vertical == 1 for _, horizontal, vertical, _ in image.layer
-  )
-  reference = pictures.encoded(Image.new("RGB", (8, 8)), "JPEG", quality=95)
-  assert image.quantization == Image.open(io.BytesIO(reference)).quantization
-  truth = photo.resize((96, 64), Image.Resampling.LANCZOS).rotate(
-    -90, expand=True
-  )
-  error = np.abs(np.asarray(image).astype(int) - np.asarray(truth))
-  assert error.max() <= 6 and images.is_plain(record)
-  # The short side counts.
-  assert preparation.encode_record(data, "name", 600) != record
-  untouched = pictures.encoded(photo, compress_level=1)
-  assert preparation.encode_record(untouched, "name", 600) == untouched
-  assert preparation.encode_record(untouched, "name", 599) != untouched
-
-
-def test_scaling_down_keeps_what_detail_fits():
-  blocks = Image.fromarray(pictures.colors()).resize((900, 600), 0)
-  truth = np.asarray(blocks.resize((300, 200), Image.Resampling.LANCZOS))
-  for kind in ("PNG", "JPEG"):
-    data = pictures.encoded(blocks, kind, **pictures.LOSSLESS[kind])
-    record = images.decode_plain(preparation.encode_record(data, "name", 200))
-    assert np.abs(record.astype(int) - truth).max() <= 12
-
-
-def test_pictures_of_just_the_right_size_are_kept_without_loss():
-  data = pictures.encoded(pictures.colors(), "WEBP", lossless=True)
-  record = preparation.encode_record(data, "name", 24)
-  np.testing.assert_array_equal(images.decode_plain(record), pictures.colors())
 
 
 def test_unreadable_files_are_reported_and_skipped(tmp_path, caplog):

@@ -1,80 +1,19 @@
-"""The order of the data, its shares, its threads and its accidents."""
+"""Training batches: their order, their shares, their crops."""
 
-import contextlib
-import itertools
-import subprocess
-import sys
-import threading
 import time
 
 import numpy as np
 import pytest
 
-from cinn_jax.data import images, loader
-
-
-class Numbers:
-  """Pictures that are all of one colour: their number. Counts its readings."""
-
-  name = "numbers"
-
-  def __init__(self, count=37, size=(20, 24), damaged=(), label=False):
-    self.count, self.size, self.damaged = count, size, set(damaged)
-    self.label = label
-    self.read, self.threads = [], set()
-
-  def __len__(self):
-    return self.count
-
-  def __getitem__(self, index):
-    assert type(index) is int and 0 <= index < self.count
-    self.read.append(index)
-    self.threads.add(threading.current_thread())
-    if index in self.damaged:
-      raise images.UnreadableImage(f"record {index}", "worn out")
-    record = {"image": np.full((*self.size, 3), index, np.uint8)}
-    if self.label:
-      record["label"] = np.int32(index * 3)
-    return record
-
-
-class Gradients:
-  """Dark on the left, bright on the right, darker towards the bottom."""
-
-  name = "gradients"
-
-  def __len__(self):
-    return 5
-
-  def __getitem__(self, index):
-    across = np.linspace(0, 200, 60)[None, :] + np.linspace(50, 0, 40)[:, None]
-    picture = np.stack([across, across, np.full_like(across, index)], -1)
-    return {"image": picture.astype(np.uint8)}
-
-
-def train(source, steps, **options):
-  options = {"image_size": 8, "batch_size": 10, "seed": 0} | options
-  with contextlib.closing(
-    loader.training_batches(source, **options)
-  ) as batches:
-    return list(itertools.islice(batches, steps))
-
-
-def evaluate(source, **options):
-  options = {"image_size": 8, "batch_size": 10} | options
-  return list(loader.evaluation_batches(source, **options))
-
-
-def numbers(batches):
-  return np.concatenate([batch["image"][:, 0, 0, 0] for batch in batches])
-
-
-def same(ours, theirs):
-  assert len(ours) == len(theirs)
-  for a, b in zip(ours, theirs, strict=True):
-    assert a.keys() == b.keys()
-    for key in a:
-      np.testing.assert_array_equal(a[key], b[key])
+from cinn_jax.data import loader
+from tests.data.made_sources import (
+  Gradients,
+  Numbers,
+  evaluate,
+  numbers,
+  same,
+  train,
+)
 
 
 def test_batches_are_contiguous_bytes():
@@ -173,14 +112,6 @@ def test_one_record_is_enough():
   assert set(numbers(train(Numbers(1), 3))) == {0}
 
 
-def test_pictures_are_read_in_worker_threads():
-  source = Numbers()
-  train(source, 10, num_threads=3)
-  evaluate(source)
-  assert threading.main_thread() not in source.threads
-  assert len(source.threads) > 1
-
-
 @pytest.mark.parametrize(
   "options, complaint",
   [
@@ -201,135 +132,3 @@ def test_wrong_arguments_are_told_at_once(options, complaint):
   with pytest.raises(ValueError, match=complaint) as caught:
     loader.training_batches(Numbers(), **options)
   assert "\n" not in str(caught.value)
-
-
-def test_wrong_arguments_of_evaluation():
-  for options, complaint in (
-    ({"batch_size": 9, "process_count": 2}, "batch of 9"),
-    ({"batch_size": 8, "limit": 0}, "limit is 0"),
-  ):
-    with pytest.raises(ValueError, match=complaint):
-      loader.evaluation_batches(Numbers(), image_size=8, **options)
-
-
-def test_evaluation_is_the_whole_split_once_in_order():
-  batches = evaluate(Numbers())
-  assert [len(b["image"]) for b in batches] == [10] * 4
-  mask = np.concatenate([b["mask"] for b in batches])
-  assert mask.dtype == bool and mask.tolist() == [True] * 37 + [False] * 3
-  assert numbers(batches)[mask].tolist() == list(range(37))
-  same(batches, evaluate(Numbers(), num_threads=1))
-
-
-def test_evaluation_of_the_first_few():
-  batches = evaluate(Numbers(), limit=12)
-  mask = np.concatenate([b["mask"] for b in batches])
-  assert numbers(batches)[mask].tolist() == list(range(12))
-  assert (
-    np.concatenate([b["mask"] for b in evaluate(Numbers(), limit=99)]).sum()
-    == 37
-  )
-
-
-def test_evaluation_is_shared_like_training():
-  whole = evaluate(Numbers(label=True), limit=13)
-  shares = [
-    evaluate(Numbers(label=True), limit=13, process_index=i, process_count=5)
-    for i in range(5)
-  ]
-  for step, batch in enumerate(whole):
-    for key in batch:
-      parts = [share[step][key] for share in shares]
-      np.testing.assert_array_equal(np.concatenate(parts), batch[key])
-
-
-def test_evaluation_shows_the_central_square():
-  picture = evaluate(Gradients(), image_size=40, batch_size=5)[0]["image"][0]
-  truth = Gradients()[0]["image"][:, 10:50]
-  np.testing.assert_array_equal(picture, truth)
-
-
-def test_damaged_records_are_replaced_and_logged_once(caplog):
-  damaged = Numbers(damaged=[3, 11])
-  batches = train(damaged, 12)
-  seen, sound = numbers(batches), numbers(train(Numbers(), 12))
-  assert not {3, 11} & set(seen)
-  kept = ~np.isin(sound, [3, 11])
-  np.testing.assert_array_equal(seen[kept], sound[kept])
-  same(batches, train(Numbers(damaged=[3, 11]), 12))
-  lines = [
-    r.getMessage() for r in caplog.records if "record 3" in r.getMessage()
-  ]
-  assert lines[0] == "Left out of a batch: record 3: worn out"
-  assert len(lines) == 2  # Once per run.
-
-
-def test_damaged_records_are_masked_in_evaluation(caplog):
-  batches = evaluate(Numbers(damaged=range(5, 30)))
-  same(batches, evaluate(Numbers(damaged=range(5, 30))))
-  mask = np.concatenate([b["mask"] for b in batches])
-  expected = [not 5 <= i < 30 for i in range(37)] + [False] * 3
-  assert mask.tolist() == expected
-  assert numbers(batches)[mask].tolist() == [*range(5), *range(30, 37)]
-
-
-def test_nothing_but_damage_is_one_line(caplog):
-  for run in (lambda s: train(s, 1), evaluate):
-    with pytest.raises(
-      ValueError, match="numbers: 20 records in a row"
-    ) as caught:
-      run(Numbers(damaged=range(37)))
-    assert "worn out" in str(caught.value) and "\n" not in str(caught.value)
-
-
-def workers():
-  return [t for t in threading.enumerate() if t.name.startswith("grain")]
-
-
-def seconds_until_no_workers() -> float:
-  begin = time.perf_counter()
-  while workers() and time.perf_counter() - begin < 5:
-    time.sleep(0.01)
-  return time.perf_counter() - begin
-
-
-class Slow(Numbers):
-  def __getitem__(self, index):
-    time.sleep(0.01)
-    return super().__getitem__(index)
-
-
-def test_dropping_the_iterator_ends_its_threads():
-  seconds_until_no_workers()
-  batches = loader.training_batches(
-    Slow(), image_size=8, batch_size=200, seed=0, num_threads=4, prefetch=8
-  )
-  next(batches)
-  assert workers()
-  del batches
-  assert seconds_until_no_workers() < 1  # A batch alone takes two.
-
-
-LEFT_RUNNING = """
-import sys, time
-from cinn_jax.data import loader
-from tests.data.test_loader import Numbers
-batches = loader.training_batches(
-  Numbers(), image_size=8, batch_size=64, seed=0)
-assert next(batches)["image"].shape == (64, 8, 8, 3)
-print("training", flush=True)
-{ending}
-"""
-
-
-@pytest.mark.parametrize("ending", ["pass", "raise SystemExit(3)"])
-def test_a_program_ends_with_batches_under_way(ending):
-  done = subprocess.run(
-    [sys.executable, "-W", "error::ResourceWarning", "-c"]
-    + [LEFT_RUNNING.format(ending=ending)],
-    capture_output=True,
-    text=True,
-    timeout=30,
-  )
-  assert done.stdout == "training\n" and not done.stderr
-  assert done.returncode == (3 if "3" in ending else 0)

@@ -1,0 +1,161 @@
+"""`--mode=sample` for colorization: photographs at their own resolution."""
+
+import collections
+import glob
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from cinn_jax import bilateral, experiment, likelihood, pictures, sampling
+from cinn_jax.data import images
+from cinn_jax.tasks import colorize
+
+_THUMBNAIL = 256
+
+
+def colorize_photos(
+  workdir, inputs, outputs, *, num_samples=8, temperature=1.0, seed=0
+):
+  """Colorizes the photographs that match a pattern with a trained model.
+
+  Each photograph keeps its own lightness, at its resolution and depth; the
+  colours are sampled at the model's resolution and upsampled along the edges.
+  Writes `<name>_<k>` per sample, most likely first: JPEG for a JPEG, 16-bit
+  TIFF for a picture of more than 8 bits, else PNG; a contact sheet
+  `sheet.png`; and `samples.json` with each sample's log-likelihood.
+
+  A file that cannot be read is skipped, and said.
+
+  Args:
+    workdir: of a trained run.
+    inputs: a glob pattern; ** matches folders.
+    outputs: a folder, made if it is not there.
+    num_samples, temperature, seed: of sampling.
+
+  Raises:
+    FileNotFoundError: without a trained checkpoint or a matching file.
+    ValueError: where no matching file is a picture, or for another task.
+  """
+  paths = _find(inputs)
+  trained = experiment.restore(workdir)
+  if trained.config["task"]["name"] != "colorize":
+    raise ValueError(
+      f"{workdir} was trained for {trained.config['task']['name']!r}; --inputs"
+      " colorizes photographs with a 'colorize' run."
+    )
+  sampler = _make_sampler(trained, num_samples, temperature)
+  outputs = pathlib.Path(outputs)
+  rows, names, results, skipped = [], [], {}, []
+  for path, name in zip(paths, _unique_names(paths), strict=True):
+    try:
+      photo = images.decode(path, keep_depth=True)
+    except images.UnreadableImage as error:
+      skipped.append(str(error))
+      print(f"Skipped {error}")
+      continue
+    rng = jax.random.fold_in(jax.random.key(seed), len(results))
+    ab, bits = sampler(rng, photo)
+    colored = bilateral.colorize_full(photo, ab)
+    files = _save(outputs, name, path, colored)
+    results[path] = {"files": files, "bits_per_dim": bits.tolist()}
+    rows.append(_thumbnails(photo, colored))
+    names.append(name)
+    height, width = photo.shape[:2]
+    size = trained.task.image_size
+    seen = "" if height == width else f"; the model saw it as {size}x{size}"
+    print(f"{path}: {width}x{height}, {len(files)} samples{seen}")
+  if not rows:
+    raise ValueError(f"No usable image matches {inputs!r}: {skipped[0]}")
+  titles = ["grey", *(f"sample {k + 1}" for k in range(num_samples))]
+  sheet = pictures.contact_sheet(
+    rows, titles, names, note="samples in order of likelihood"
+  )
+  pictures.save_png(outputs / "sheet.png", sheet)
+  (outputs / "samples.json").write_text(
+    json.dumps({"step": trained.step, "skipped": skipped, "photos": results})
+  )
+  print(f"Wrote {outputs / 'sheet.png'} and {len(rows)} photographs' samples.")
+
+
+def _find(inputs):
+  if not inputs:
+    raise ValueError("--mode=sample needs --inputs='photos/*.jpg'.")
+  paths = sorted(
+    path
+    for path in glob.glob(inputs, recursive=True)
+    if pathlib.Path(path).is_file()
+  )
+  if not paths:
+    raise FileNotFoundError(
+      f"No file matches --inputs={inputs!r}: pass a path or a quoted pattern"
+      " such as 'photos/*.jpg'."
+    )
+  return paths
+
+
+def _unique_names(paths):
+  """Stems, numbered where several files have the same."""
+  seen = collections.Counter()
+  names = []
+  for path in paths:
+    stem = pathlib.Path(path).stem
+    seen[stem] += 1
+    names.append(stem if seen[stem] == 1 else f"{stem}-{seen[stem]}")
+  return names
+
+
+def _make_sampler(trained, num_samples, temperature):
+  """`sampler(rng, photo) -> (ab [n, h, w, 2], bits/dim [n])`, ranked."""
+  size = trained.task.image_size
+  dims = int(np.prod(trained.task.event_shape))
+
+  @jax.jit
+  def draw(variables, rng, lightness):
+    cond = colorize.normalize_lightness(lightness)[None, ..., None]
+    x, log_prob = sampling.rank(
+      *trained.flow.sample(variables, rng, cond, num_samples, temperature)
+    )
+    bits = likelihood.bits_per_dim(log_prob[0], dims)
+    return colorize.denormalize_ab(x[0]), bits
+
+  def sampler(rng, photo):
+    lightness = bilateral.lightness_thumbnail(photo, (size, size))
+    ab, bits = draw(trained.variables, rng, jnp.asarray(lightness))
+    return np.asarray(ab), np.asarray(bits)
+
+  return sampler
+
+
+def _save(outputs, name, path, colored):
+  if colored.dtype == np.uint16:
+    suffix = ".tif"
+  elif pathlib.Path(path).suffix.lower() in (".jpg", ".jpeg"):
+    suffix = ".jpg"
+  else:
+    suffix = ".png"
+  files = []
+  for k, picture in enumerate(colored):
+    file = outputs / f"{name}_{k + 1}{suffix}"
+    pictures.save_photo(file, picture)
+    files.append(file.name)
+  return files
+
+
+def _thumbnails(photo, colored):
+  """The grey photograph and its colorizations, small, uint8."""
+  small = [_thumbnail(picture) for picture in (photo, *colored)]
+  lightness = bilateral.lightness_thumbnail(small[0], small[0].shape[:2])
+  grey = bilateral.colorize_full(small[0], np.zeros((1, *lightness.shape, 2)))
+  return [grey[0], *small[1:]]
+
+
+def _thumbnail(picture):
+  if picture.dtype == np.uint16:
+    picture = (picture // 257).astype(np.uint8)
+  image = Image.fromarray(picture)
+  image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+  return np.asarray(image)

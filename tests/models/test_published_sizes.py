@@ -1,0 +1,83 @@
+"""The published networks have the published numbers of parameters."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinn_jax import experiment, models
+from cinn_jax.describe import describe, flops
+from configs import colorize
+from tests import tiny
+
+LATENTS = {
+  "lsun": [(32, 32, 6), (16, 16, 4), (1024,)],
+  "imagenet": [(16, 16, 16), (8, 8, 32), (4, 4, 96), (512,)],
+}
+
+
+def _abstract(variant):
+  config = colorize.get_config(variant)
+  flow, task = experiment.build(config)
+  return flow, task, experiment.abstract_variables(flow, task)
+
+
+def _count(tree):
+  return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize(
+  "variant, total", [("lsun", 11_010_760), ("imagenet", 88_949_693)]
+)
+def test_parameter_count(variant, total):
+  _, _, variables = _abstract(variant)
+  assert _count(variables["params"]) == total
+
+
+def test_imagenet_parts():
+  params = _abstract("imagenet")[2]["params"]["condition_net"]
+  feature_net = _count(params["feature_net"]) + _count(params["classifier"])
+  assert feature_net == 32_236_013
+  assert _count(params["global_head"]) == 2_361_472
+
+
+@pytest.mark.parametrize("variant", sorted(LATENTS))
+def test_latents_per_level(variant):
+  flow, task, variables = _abstract(variant)
+  cond = jax.ShapeDtypeStruct((1, *task.cond_shape), jnp.float32)
+  shapes = [z.shape[1:] for z in flow.latents(variables, cond)]
+  assert shapes == LATENTS[variant]
+  assert sum(map(np.prod, shapes)) == np.prod(task.event_shape)
+
+
+def test_batch_norm_keeps_running_statistics_in_both_directions():
+  model = models.build("imagenet_colorization", norm="batch")
+  x = jax.ShapeDtypeStruct((1, 64, 64, 2), jnp.float32)
+  cond = jax.ShapeDtypeStruct((1, 256, 256, 1), jnp.float32)
+  variables = jax.eval_shape(model.init, jax.random.key(0), x, cond)
+  assert _count(variables["params"]) == 88_949_693
+  assert _count(variables["batch_stats"]) > 0
+
+
+def test_description_counts_parameters_and_flops():
+  text = describe(colorize.get_config("lsun"))
+  assert "11,010,760" in text
+  assert "level 1 [16, 16, 4]" in text
+
+
+def test_flops_of_known_products():
+  a, b = jnp.ones((3, 4)), jnp.ones((4, 5))
+  assert flops(lambda a, b: a @ b, a, b) == 2 * 3 * 4 * 5
+  loop = lambda a, b: jax.lax.scan(lambda c, _: (c, a @ b), 0, length=7)  # noqa: E731
+  assert flops(loop, a, b) == 7 * 2 * 3 * 4 * 5
+  flow, task = experiment.build(tiny.config())
+  variables = experiment.abstract_variables(flow, task)
+  x = jax.ShapeDtypeStruct((1, *task.event_shape), jnp.float32)
+  cond = jax.ShapeDtypeStruct((1, *task.cond_shape), jnp.float32)
+  # The first convolution of the condition network alone: 3x3, 1 to 4 channels.
+  assert flops(flow.forward, variables, x, cond) > 2 * 8 * 8 * 9 * 4
+
+
+def test_unknown_model_is_refused():
+  with pytest.raises(ValueError, match="there are"):
+    models.build("nonesuch")
