@@ -68,7 +68,7 @@ def _laptop():
       "clip_norm": 10.0,
     },
     "train": {
-      "num_steps": 3_000,
+      "num_steps": 2_000,
       "batch_size": 32,
       "seed": 0,
       "ema_decay": 0.995,
