@@ -12,7 +12,7 @@ from PIL import Image
 
 from cinn_jax import bilateral, experiment, likelihood, pictures, sampling
 from cinn_jax.data import images
-from cinn_jax.tasks import colorize
+from cinn_jax.tasks.colorize import denormalize_ab, normalize_lightness
 
 _THUMBNAIL = 256
 
@@ -115,12 +115,12 @@ def _make_sampler(trained, num_samples, temperature):
 
   @jax.jit
   def draw(variables, rng, lightness):
-    cond = colorize.normalize_lightness(lightness)[None, ..., None]
+    cond = normalize_lightness(lightness)[None, ..., None]
     x, log_prob = sampling.rank(
       *trained.flow.sample(variables, rng, cond, num_samples, temperature)
     )
     bits = likelihood.bits_per_dim(log_prob[0], dims)
-    return colorize.denormalize_ab(x[0]), bits
+    return denormalize_ab(x[0]), bits
 
   def sampler(rng, photo):
     lightness = bilateral.lightness_thumbnail(photo, (size, size))

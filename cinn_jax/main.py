@@ -88,6 +88,19 @@ def _default_workdir():
   return pathlib.Path("workdirs") / name
 
 
+def _parse(argv):
+  """Parses the flags; a config that cannot be had is one line, not a trace."""
+  try:
+    return flags.FLAGS(argv)
+  except (flags.Error, ValueError, LookupError, AttributeError) as error:
+    text = str(error.args[0] if error.args else error)
+    # A config file that raises comes with its whole trace: the cause is last.
+    lines = text.strip().splitlines()
+    is_trace = any("Traceback" in line for line in lines)
+    message = lines[-1] if is_trace else " ".join(text.split())
+    sys.exit(f"Error: {message} (--help lists the flags.)")
+
+
 if __name__ == "__main__":
   flags.mark_flag_as_required("config")
-  app.run(main)
+  app.run(main, flags_parser=_parse)

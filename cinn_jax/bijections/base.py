@@ -153,6 +153,9 @@ class Stack(Bijection):
   depth: int
 
   def _scan(self, direction, x, cond, *, reverse):
+    # A scan's carry keeps its type, and affine heads return at least float32.
+    x = x.astype(at_least_float32(x.dtype))
+
     def step(block, carry, _):
       x, total = carry
       x, log_det = getattr(block, direction)(x, cond)

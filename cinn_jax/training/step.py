@@ -47,7 +47,7 @@ def make_train_step(flow: Flow, task: Task, optimizer, *, seed, ema_decay):
     params = optax.apply_updates(state.params, updates)
     metrics = {
       **likelihood.bits_by_part(*map(jnp.mean, parts), dims),
-      "grad_norm": optax.global_norm(grads),
+      "grad_norm": optax.tree.norm(grads),
       "max_log_scale": max_log_scale(updated.pop("diagnostics")),
     }
     state = State(

@@ -14,11 +14,9 @@ import pytest
 
 from cinn_jax import bijections as bj
 from cinn_jax.models.subnets import Subnet
+from tests.bijections.drawing import draw_variables, normal
 
-DENSE = functools.partial(
-  Subnet, widths=(5,), kernels=(1, 1), init_std=0.5, zero_last=False
-)
-IDENTITY = bj.Chain(())
+DENSE = functools.partial(Subnet, widths=(5,), kernels=(1, 1))
 # One example of two channels: pixel (y, x) of channel c is 100*c + 10*y + x.
 PIXELS = jnp.asarray(
   [[[[100 * c + 10 * y + x for c in range(2)] for x in range(4)]
@@ -27,21 +25,20 @@ PIXELS = jnp.asarray(
 
 
 def _normal(seed, *shape):
-  return jnp.asarray(np.random.default_rng(seed).normal(size=shape), "float32")
+  return normal(seed, shape, np.float32)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 4))
-def _init_and_apply(bijection, seed, x, cond, method):
-  key = jax.random.key(seed, impl="rbg")  # compiles fast
-  variables = bijection.init(key, x, cond)
-  return variables, bijection.apply(
-    variables, x, cond, method=method, mutable="diagnostics"
+def _assert_close(actual, expected):
+  np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+def _drawn(bijection, x, cond=None, method="forward", seed=0):
+  """Variables, (output, log_det) and diagnostics of a random bijection."""
+  variables = draw_variables(bijection, seed, x, cond, scale=0.5)
+  apply = functools.partial(
+    bijection.apply, method=method, mutable="diagnostics"
   )
-
-
-def _at_init(bijection, x, cond=None, method="forward", seed=0):
-  """Variables, (output, log_det) and diagnostics of a fresh bijection."""
-  variables, (out, sown) = _init_and_apply(bijection, seed, x, cond, method)
+  out, sown = jax.jit(apply)(variables, x, cond)
   return variables, out, sown.get("diagnostics", {})
 
 
@@ -112,7 +109,7 @@ def test_coupling_is_its_formula(sides, clamp):
   """floor(C/2) channels first; net_2 reads the second half and runs first."""
   coupling = bj.AffineCoupling(DENSE, sides=sides, alpha=0.8, clamp=clamp)
   x, cond = _normal(0, 2, 5), _normal(1, 2, 3)
-  variables, (z, log_det), diagnostics = _at_init(coupling, x, cond)
+  variables, (z, log_det), diagnostics = _drawn(coupling, x, cond)
 
   def affine(net, passive, active):
     params = {"params": variables["params"][net]}
@@ -128,17 +125,16 @@ def test_coupling_is_its_formula(sides, clamp):
   second, scale = affine("net_1", first, second)
   scales.append(scale)
   scales = np.concatenate(scales, -1)
-  np.testing.assert_allclose(z, jnp.concatenate([first, second], -1), 1e-5)
-  np.testing.assert_allclose(log_det, scales.sum(-1), rtol=1e-5, atol=1e-6)
-  largest = np.abs(scales).max()
-  np.testing.assert_allclose(diagnostics["max_log_scale"], largest, 1e-5)
+  _assert_close(z, jnp.concatenate([first, second], -1))
+  _assert_close(log_det, scales.sum(-1))
+  _assert_close(diagnostics["max_log_scale"], np.abs(scales).max())
 
 
 @pytest.mark.parametrize("method", ["forward", "inverse"])
 def test_a_stack_reports_every_blocks_largest_log_scale(method):
   stack = bj.Stack(bj.AffineCoupling(DENSE, alpha=0.8), 3)
   x, cond = _normal(2, 2, 4), _normal(3, 2, 3)
-  _, _, diagnostics = _at_init(stack, x, cond, method)
+  _, _, diagnostics = _drawn(stack, x, cond, method)
   largest = diagnostics["block"]["max_log_scale"]
   assert largest.shape == (3,)
   assert len(set(largest.tolist())) == 3
@@ -179,7 +175,7 @@ def test_flatten_is_row_major():
 
 def test_a_seeded_permutation_is_numpys():
   permutation = bj.Permutation(seed=3)
-  variables, (z, _), _ = _at_init(permutation, jnp.arange(9.0)[None])
+  variables, (z, _), _ = _drawn(permutation, jnp.arange(9.0)[None])
   expected = np.random.RandomState(3).permutation(9)
   np.testing.assert_array_equal(z[0], expected)
   np.testing.assert_array_equal(variables["constants"]["order"], expected)
@@ -188,15 +184,15 @@ def test_a_seeded_permutation_is_numpys():
 
 def test_an_unseeded_permutation_depends_on_the_key():
   x = jnp.arange(64.0)[None]
-  _, (one, _), _ = _at_init(bj.Permutation(), x, seed=0)
-  _, (other, _), _ = _at_init(bj.Permutation(), x, seed=1)
+  _, (one, _), _ = _drawn(bj.Permutation(), x, seed=0)
+  _, (other, _), _ = _drawn(bj.Permutation(), x, seed=1)
   assert sorted(one[0]) == sorted(other[0]) == list(range(64))
   assert (one != other).any()
 
 
 def test_orthogonal_multiplies_from_the_right_and_is_no_parameter():
   x = _normal(4, 3, 6)
-  variables, (z, _), _ = _at_init(bj.Orthogonal(), x)
+  variables, (z, _), _ = _drawn(bj.Orthogonal(), x)
   assert list(variables) == ["constants"]
   matrix = np.asarray(variables["constants"]["matrix"])
   np.testing.assert_allclose(matrix @ matrix.T, np.eye(6), atol=1e-5)
@@ -206,12 +202,17 @@ def test_orthogonal_multiplies_from_the_right_and_is_no_parameter():
 def test_every_copy_in_a_stack_has_values_of_its_own():
   block = bj.Chain((bj.AffineCoupling(DENSE), bj.Orthogonal()))
   x, cond = _normal(5, 2, 4), _normal(6, 2, 3)
-  variables, _, _ = _at_init(bj.Stack(block, 2), x, cond)
-  for leaf in jax.tree.leaves(
-    {k: variables[k] for k in ("params", "constants")}
-  ):
+  init = jax.jit(bj.Stack(block, 2).init)
+  variables = init(jax.random.key(0, impl="rbg"), x, cond)
+  kernels = [
+    leaf
+    for path, leaf in jax.tree.leaves_with_path(variables)
+    if "layer_0" in str(path) and "kernel" in str(path)
+  ]
+  for leaf in (*kernels, *jax.tree.leaves(variables["constants"])):
     assert leaf.shape[0] == 2
     assert (leaf[0] != leaf[1]).any()
+  assert len(kernels) == 2
 
 
 def test_a_head_sees_its_entry_alone_and_stands_before_the_bijection():
@@ -223,13 +224,13 @@ def test_a_head_sees_its_entry_alone_and_stands_before_the_bijection():
   coupling = bj.AffineCoupling(DENSE)
   conditioned = bj.Conditioned(coupling, "b", head=Double())
   x, b = _normal(7, 2, 4), _normal(8, 2, 3)
-  variables, (z, _), _ = _at_init(conditioned, x, {"a": None, "b": b})
+  variables, (z, _), _ = _drawn(conditioned, x, {"a": None, "b": b})
   own = {"params": variables["params"]["bijection"]}
-  np.testing.assert_allclose(z, coupling.apply(own, x, 2 * b)[0], rtol=1e-5)
+  _assert_close(z, coupling.apply(own, x, 2 * b)[0])
 
 
 def test_the_key_none_hides_the_condition():
   conditioned = bj.Conditioned(bj.AffineCoupling(DENSE), None)
-  variables, _, _ = _at_init(conditioned, _normal(9, 2, 4), _normal(10, 7, 3))
+  variables, _, _ = _drawn(conditioned, _normal(9, 2, 4), _normal(10, 7, 3))
   layers = variables["params"]["bijection"]["net_1"]
   assert sorted(layers) == ["layer_0", "layer_1"]

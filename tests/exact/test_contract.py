@@ -8,41 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax.bijections import COLLECTIONS
+from tests.bijections.drawing import (
+  abstract_batch,
+  draw_like,
+  draw_variables,
+  normal,
+)
 from tests.bijections.registry import CASES
 
 BATCH = 2
 NAMES = sorted(CASES)
 NAMING_AN_ENTRY = ("conditioned", "multi_scale")  # of the condition
-FIXED = [name for name in COLLECTIONS if name != "diagnostics"]
 CONDITIONAL = [name for name in NAMES if CASES[name].cond is not None]
-
-
-def _normal(seed, shape):
-  return np.random.default_rng(seed).normal(size=shape)
-
-
-def _like(tree, seed, scale=1.0):
-  """Fresh draws in the place of the leaves of `tree`."""
-  leaves, tree = jax.tree.flatten(tree)
-  drawn = [
-    scale * _normal(seed + i, leaf.shape) for i, leaf in enumerate(leaves)
-  ]
-  return jax.tree.unflatten(tree, drawn)
-
-
-def _draw_cond(seed, shapes):
-  def is_shape(node):
-    return isinstance(node, tuple) and all(isinstance(n, int) for n in node)
-
-  leaves, tree = jax.tree.flatten(shapes, is_leaf=is_shape)
-  drawn = [_normal(seed + i, (BATCH, *leaf)) for i, leaf in enumerate(leaves)]
-  return jax.tree.unflatten(tree, drawn)
-
-
-def _cast(leaf):
-  is_float = jnp.issubdtype(leaf.dtype, jnp.floating)
-  return leaf.astype(jnp.float64) if is_float else leaf
 
 
 @functools.cache
@@ -50,23 +27,9 @@ def _case(name):
   """(bijection, variables with randomized parameters, x, cond)."""
   bijection, shape, cond_shapes = CASES[name]
   seed = zlib.crc32(name.encode()) % 10_000
-  x = _normal(seed, (BATCH, *shape))
-  cond = None
-  if cond_shapes is not None:
-    cond = _draw_cond(seed + 1, cond_shapes)
-
-  # Only what is fixed is computed: compiling the initial parameters' draws
-  # would cost more than all else. This generator compiles fast too.
-  def init_constants(key, x, cond):
-    variables = bijection.init(key, x, cond)
-    return {k: variables[k] for k in FIXED if k in variables}
-
-  key = jax.random.key(seed + 9, impl="rbg")
-  variables = jax.tree.map(_cast, jax.jit(init_constants)(key, x, cond))
-  abstract = jax.eval_shape(bijection.init, key, x, cond)
-  if "params" in abstract:
-    variables["params"] = _like(abstract["params"], seed + 20, 0.3)
-  return bijection, variables, x, cond
+  x = normal(seed, (BATCH, *shape))
+  cond = draw_like(abstract_batch(cond_shapes, BATCH), seed + 1)
+  return bijection, draw_variables(bijection, seed + 20, x, cond), x, cond
 
 
 @functools.cache
@@ -107,7 +70,7 @@ def test_round_trip_from_data(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_round_trip_from_latents(name):
-  z = _like(_run(name, "forward")[0], 77)
+  z = draw_like(_run(name, "forward")[0], 77)
   x, log_det = _run(name, "inverse", z)
   z_again, forward_log_det = _run(name, "forward", x)
   _assert_close(z_again, z, 1e-9)

@@ -1,0 +1,142 @@
+"""The command as a user types it: train, sample, evaluate, and mistakes."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.color import rgb2lab
+
+from cinn_jax.colorize_photos import colorize_photos
+from cinn_jax.data import images
+from cinn_jax.evaluation.evaluate import evaluate
+from cinn_jax.training.train import train
+from tests import tiny
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def _run(*arguments):
+  result = subprocess.run(
+    [sys.executable, "-m", "cinn_jax.main", *arguments],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+  assert "Traceback" not in result.stdout + result.stderr, result.stderr
+  return result
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+  path = tmp_path_factory.mktemp("main") / "run"
+  train(tiny.config(), path)
+  return path
+
+
+@pytest.fixture(scope="module")
+def outputs(workdir, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("photos")
+  random = np.random.default_rng(0)
+  small = random.integers(0, 256, (6, 9, 3), np.uint8)
+  Image.fromarray(small).resize((90, 60)).save(folder / "wide.jpg", quality=95)
+  ramp = np.linspace(0, 65535, 64 * 40).astype(np.uint16).reshape(64, 40)
+  Image.fromarray(ramp).save(folder / "deep.png")
+  (folder / "broken.jpg").write_bytes(b"no picture")
+  colorize_photos(
+    workdir, str(folder / "*"), folder / "out", num_samples=3, seed=1
+  )
+  return folder
+
+
+def test_samples_keep_size_depth_and_lightness(outputs):
+  for name, suffix, dtype in (
+    ("wide", ".jpg", np.uint8),
+    ("deep", ".tif", np.uint16),
+  ):
+    [original] = outputs.glob(f"{name}.*")
+    photo = images.decode(original, keep_depth=True)
+    assert photo.dtype == dtype
+    for k in (1, 2, 3):
+      path = outputs / "out" / f"{name}_{k}{suffix}"
+      sample = images.decode(path, keep_depth=True)
+      assert sample.shape == photo.shape and sample.dtype == dtype
+      scale = np.iinfo(dtype).max
+      lightness = [rgb2lab(p / scale)[..., 0] for p in (photo, sample)]
+      # JPEG's own loss on a picture of 8 bits, next to nothing on 16.
+      bound = 1.5 if suffix == ".jpg" else 0.01
+      assert np.abs(lightness[0] - lightness[1]).mean() < bound
+
+
+def test_samples_come_with_a_sheet_and_are_ranked(outputs):
+  assert (outputs / "out" / "sheet.png").is_file()
+  summary = json.loads((outputs / "out" / "samples.json").read_text())
+  assert len(summary["photos"]) == 2
+  assert len(summary["skipped"]) == 1 and "broken.jpg" in summary["skipped"][0]
+  for photo in summary["photos"].values():
+    bits = photo["bits_per_dim"]
+    assert len(bits) == 3 and bits == sorted(bits)
+
+
+def test_evaluation_has_reference_rows(workdir, capsys):
+  evaluate(workdir, num_samples=2)
+  out = capsys.readouterr().out
+  assert "bits/dim" in out and "real against itself" in out
+  saved = json.loads((workdir / "evaluation.json").read_text())
+  text = json.dumps(saved)
+  assert "grey" in text and "best_of_n_per_pixel" in text
+
+
+def test_describe_prints_the_published_count():
+  result = _run("--config=configs/colorize.py:lsun", "--mode=describe")
+  assert result.returncode == 0
+  assert "11,010,760" in result.stdout
+
+
+@pytest.mark.parametrize(
+  "arguments, message",
+  [
+    (["--config=configs/colorize.py:moon"], "no variant 'moon'"),
+    (["--config=configs/nonesuch.py"], "nonesuch.py"),
+    (["--config=configs/colorize.py", "--config.train.nmu_steps=3"], "nmu"),
+    (["--config=configs/colorize.py", "--mode=fly"], "fly"),
+    (
+      ["--config=configs/colorize.py", "--config.data.source=folder"],
+      "folder",
+    ),
+    (
+      [
+        "--config=configs/colorize.py",
+        "--mode=sample",
+        "--inputs=README.md",
+        "--workdir=/nonexistent/run",
+      ],
+      "No trained checkpoint",
+    ),
+    (
+      [
+        "--config=configs/colorize.py",
+        "--mode=sample",
+        "--inputs=/nonexistent/*.jpg",
+      ],
+      "No file matches",
+    ),
+  ],
+)
+def test_mistakes_get_one_clear_line(arguments, message, tmp_path):
+  if not any("workdir" in a for a in arguments):
+    arguments = [*arguments, f"--workdir={tmp_path}/run"]
+  result = _run(*arguments)
+  assert result.returncode != 0
+  assert message in result.stderr + result.stdout
+
+
+def test_import_is_light():
+  code = (
+    "import sys, cinn_jax; assert 'jax' not in sys.modules;"
+    " cinn_jax.Flow; assert 'tensorflow' not in sys.modules"
+  )
+  subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

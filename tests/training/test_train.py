@@ -1,0 +1,111 @@
+"""The main job on a tiny network: it learns, resumes, and says what is wrong."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import cinn_jax
+from cinn_jax import experiment
+from cinn_jax.training import monitor
+from cinn_jax.training.checkpoint import Checkpoints
+from cinn_jax.training.train import train
+from tests import tiny
+
+
+def _rows(workdir, split):
+  lines = (workdir / "metrics.jsonl").read_text().splitlines()
+  return [row for row in map(json.loads, lines) if row["split"] == split]
+
+
+def _saved(workdir, step):
+  """Every array of a checkpoint, by path."""
+  folder = workdir / "checkpoints" / str(step)
+  _, variables = cinn_jax.load(workdir)
+  assert folder.is_dir()
+  return [np.asarray(leaf) for leaf in jax.tree.leaves(variables)]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("run") / "uninterrupted"
+  train(tiny.config(num_steps=5), workdir)
+  return workdir
+
+
+def test_leaves_metrics_checkpoints_and_sheets(uninterrupted):
+  validated = _rows(uninterrupted, "validation")
+  # The last step too, though 5 is no multiple of eval_every.
+  assert [row["step"] for row in validated] == [2, 4, 5]
+  for row in validated + _rows(uninterrupted, "train"):
+    parts = row["bits_prior"] + row["bits_log_det"]
+    np.testing.assert_allclose(row["bits_per_dim"], parts, rtol=1e-5)
+  assert validated[0]["examples"] == 72
+  assert 0 < validated[-1]["round_trip_error"] < 1e-4
+  sheets = sorted(p.name for p in (uninterrupted / "sheets").iterdir())
+  assert sheets == ["step_000004.png", "step_000005.png"]
+  assert any((uninterrupted / "tensorboard").iterdir())
+  checkpoints = Checkpoints(uninterrupted)
+  assert checkpoints.latest_step() == 5
+  checkpoints.close()
+
+
+def test_resumed_run_is_bit_identical(uninterrupted, tmp_path, monkeypatch):
+  read = monitor.Monitor._read
+
+  def interrupt(self, step, metrics):
+    read(self, step, metrics)
+    if step == 3:
+      raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(monitor.Monitor, "_read", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+      train(tiny.config(num_steps=5), tmp_path / "run")
+  train(tiny.config(num_steps=5), tmp_path / "run")
+  assert _rows(tmp_path / "run", "validation") == _rows(
+    uninterrupted, "validation"
+  )
+  for resumed, expected in zip(
+    _saved(tmp_path / "run", 5), _saved(uninterrupted, 5), strict=True
+  ):
+    np.testing.assert_array_equal(resumed, expected)
+
+
+def test_finished_run_is_left_alone(uninterrupted, capsys):
+  before = (uninterrupted / "metrics.jsonl").read_bytes()
+  train(tiny.config(num_steps=5), uninterrupted)
+  assert "is finished: 5 steps" in capsys.readouterr().out
+  assert (uninterrupted / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_config_in_the_same_workdir_is_refused(uninterrupted):
+  config = tiny.config(num_steps=9)
+  config.model.condition_vector = 6
+  with pytest.raises(ValueError, match="model.condition_vector is 6, was 4"):
+    train(config, uninterrupted)
+
+
+def test_divergence_names_the_step_and_keeps_the_checkpoint(
+  tmp_path, monkeypatch
+):
+  read = monitor.Monitor._read
+
+  def poison(self, step, metrics):
+    if step == 3:
+      metrics = {**metrics, "grad_norm": np.nan}
+    read(self, step, metrics)
+
+  monkeypatch.setattr(monitor.Monitor, "_read", poison)
+  with pytest.raises(monitor.Diverged, match=r"Step 3: grad_norm .*learning"):
+    train(tiny.config(num_steps=5), tmp_path / "run")
+  assert experiment.restore(tmp_path / "run").step == 2
+
+
+def test_loss_goes_down(tmp_path):
+  config = tiny.config(num_steps=40, eval_every=40, sheet_every=40, log_every=5)
+  config.optimizer.learning_rate = 1e-2
+  train(config, tmp_path / "run")
+  bits = [row["bits_per_dim"] for row in _rows(tmp_path / "run", "train")]
+  assert bits[-1] < bits[0] - 0.2
