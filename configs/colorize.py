@@ -1,6 +1,21 @@
 """Colorization: the colours of a photograph given its lightness.
 
 python -m cinn_jax.main --config=configs/colorize.py
+  The laptop network: 2,671,592 parameters, ab at 32x32, on patches of six
+  photographs that the dependencies ship. On two CPU cores it takes about
+  eight minutes and ends at a validation bits/dim of -0.77 (72 patches of the
+  photographs' held-out regions; ab of normalised Lab, Gaussian noise 0.05).
+
+python -m cinn_jax.main --config=configs/colorize.py:lsun
+  The network published for LSUN bedrooms: 11,010,760 parameters, ab at 64x64.
+  For a GPU; on two CPU cores a step of 16 images takes some seconds. Point it
+  at photographs with --config.data.source=folder --config.data.path=FOLDER.
+
+python -m cinn_jax.main --config=configs/colorize.py:imagenet
+  The network published for ImageNet: 88,949,693 parameters with its condition
+  network, L at 256x256, ab at 64x64. For several GPUs. Two departures: the
+  authors step their schedule on an epoch's mean loss, here an epoch is 256
+  steps; their condition network starts from pretrained weights, ours afresh.
 """
 
 from ml_collections import ConfigDict
@@ -120,6 +135,15 @@ def _imagenet():
       "learning_rate": 1e-4,
       "eps": 1e-6,
       "weight_decay": 1e-5,
+      # frozen_steps: how long the features stay as they start; -1 for ever.
+      "groups": {
+        "condition_net/feature_net": {
+          "learning_rate": 1e-4,
+          "eps": 1e-4,
+          "weight_decay": 0.0,
+          "frozen_steps": 0,
+        },
+      },
       "plateau": {
         "factor": 0.2,
         "patience": 8,

@@ -3,6 +3,7 @@
 import os
 
 import jax
+import pytest
 
 # Broadcasting between ranks hides mistakes; the package spells it out.
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -10,3 +11,11 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Exact checks need float64, which is one flag for a whole process:
 # tests/test_exact.py runs them in a process of their own.
 collect_ignore = [] if os.environ.get("JAX_ENABLE_X64") else ["exact"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compile_once(tmp_path_factory):
+  # The same tiny networks are compiled by many tests of one session.
+  folder = tmp_path_factory.mktemp("compiled")
+  jax.config.update("jax_compilation_cache_dir", str(folder))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -16,7 +16,8 @@ def test_exact_checks_pass_in_float64():
     if not name.startswith("PYTEST_")
   }
   result = subprocess.run(
-    [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", FOLDER],
+    [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"]
+    + [str(FOLDER)],
     env={**environment, "JAX_ENABLE_X64": "1"},
     capture_output=True,
     text=True,

@@ -61,7 +61,7 @@ def quick_compilation(cache):
   the same.
   """
   options = {**_COMPILATION, "jax_compilation_cache_dir": str(cache)}
-  before = {name: getattr(jax.config, name) for name in options}
+  before = {name: jax.config.values[name] for name in options}
   environment = dict(os.environ)
   os.environ.update({name.upper(): str(v) for name, v in options.items()})
   _configure(options)

@@ -31,9 +31,10 @@ def make_optimizer(
     clip_norm: of the whole gradient; 0 for none.
     plateau: arguments of `optax.contrib.reduce_on_plateau`, or None; the loss
       is its value.
-    groups: by the name of a top-level part of the parameters ("condition_net",
-      "bijection"), what differs there: learning_rate, eps, weight_decay, and
-      `frozen_steps`, for which the part stays as it is (-1: throughout).
+    groups: by the path of a part of the parameters ("condition_net",
+      "condition_net/feature_net"), what differs there: learning_rate, eps,
+      weight_decay, and `frozen_steps`, for which the part stays as it is (-1:
+      throughout). The longest path that fits counts.
 
   Raises:
     ValueError: for an unknown schedule, or a group that names no parameters.
@@ -65,16 +66,22 @@ def make_optimizer(
     transforms[name] = adam(**{**common, **group})
 
   def labels(params):
-    unknown = set(groups) - set(params)
+    matched = set()
+
+    def label(path, _):
+      name = "/".join(str(entry.key) for entry in path)
+      owners = [g for g in groups if f"{name}/".startswith(f"{g}/")]
+      matched.update(owners)
+      return max(owners, key=len, default="")
+
+    tree = jax.tree.map_with_path(label, params)
+    unknown = sorted(set(groups) - matched)
     if unknown:
       raise ValueError(
-        f"optimizer.groups names {sorted(unknown)}, but the model's parameters"
-        f" are under {sorted(params)}."
+        f"optimizer.groups names {unknown}, but the model's parameters are"
+        f" under {sorted(params)}."
       )
-    return {
-      name: jax.tree.map(lambda _, n=name: n if n in groups else "", part)
-      for name, part in params.items()
-    }
+    return tree
 
   return optax.chain(
     optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),

@@ -1,4 +1,4 @@
-"""The main job on a tiny network: it learns, resumes, and says what is wrong."""
+"""The main job on a tiny network: it learns, resumes, says what is wrong."""
 
 import json
 
@@ -83,7 +83,7 @@ def test_finished_run_is_left_alone(uninterrupted, capsys):
 def test_another_config_in_the_same_workdir_is_refused(uninterrupted):
   config = tiny.config(num_steps=9)
   config.model.condition_vector = 6
-  with pytest.raises(ValueError, match="model.condition_vector is 6, was 4"):
+  with pytest.raises(ValueError, match=r"condition_vector is 6, was 4"):
     train(config, uninterrupted)
 
 
