@@ -19,9 +19,11 @@ SUBNET = functools.partial(
 
 @pytest.fixture(scope="module")
 def made():
-  block = bj.Chain((bj.AffineCoupling(SUBNET), bj.Orthogonal()))
+  def stack():
+    return bj.Stack(bj.Chain((bj.AffineCoupling(SUBNET), bj.Orthogonal())), 2)
+
   module = bj.MultiScale(
-    stages=(bj.Chain((bj.Haar(), bj.Stack(block, 2))), bj.Stack(block, 2)),
+    stages=(bj.Chain((bj.Haar(), stack())), stack()),
     splits=(bj.Split(4),),
   )
   flow = make_flow(module, (8, 8, 2))
