@@ -1,5 +1,7 @@
 """The optimizer and its schedules, by the published formulas."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -122,9 +124,11 @@ def test_groups_have_their_own_rate_eps_and_decay():
   _assert_part(params, "bijection", expected)
 
 
-@pytest.mark.parametrize("frozen_steps, first_moved", [(2, 3), (-1, None)])
+@pytest.mark.parametrize(
+  "frozen_steps, steps_that_move", [(2, [3, 4]), (-1, [])]
+)
 def test_a_frozen_group_stays_as_it_is_for_so_many_steps(
-  frozen_steps, first_moved
+  frozen_steps, steps_that_move
 ):
   group = {"frozen_steps": frozen_steps, "weight_decay": 0.5}
   params = _run(_gradients(4), groups={"condition_net": group})
@@ -136,7 +140,23 @@ def test_a_frozen_group_stays_as_it_is_for_so_many_steps(
   ]
   assert moved == steps_that_move
   others = _part(params, "bijection")
-  assert all(np.all(a != b) for a, b in zip(others, others[1:], strict=False))
+  assert all(np.all(a != b) for a, b in itertools.pairwise(others))
+
+
+def test_the_longest_path_of_a_group_counts():
+  params = {
+    "net": {"a": {"w": 1.0}, "ab": {"w": 1.0}, "b": {"w": 1.0}},
+    "network": {"w": 1.0},
+  }
+  groups = {"net": {"frozen_steps": -1}, "net/a": {"learning_rate": 0.2}}
+  optimizer = make_optimizer(num_steps=1, learning_rate=0.1, groups=groups)
+  params = _float32(params)
+  updates, _ = optimizer.update(params, optimizer.init(params), params)
+  sizes = jax.tree.map(lambda update: round(-float(update), 4), updates)
+  assert sizes == {
+    "net": {"a": {"w": 0.2}, "ab": {"w": 0.0}, "b": {"w": 0.0}},
+    "network": {"w": 0.1},
+  }
 
 
 def test_the_schedule_drives_the_steps():
@@ -193,5 +213,6 @@ def test_schedules_at_known_steps(options, expected):
 def test_unknown_names_are_refused():
   with pytest.raises(ValueError, match="'linear'; there are constant, cosine"):
     make_schedule(1.0, 10, "linear")
-  with pytest.raises(ValueError, match=r"names \['head'\].*\['bijection', 'co"):
-    _run([], groups={"head": {"eps": 1.0}})
+  for group in ("head", "bijection/bia"):
+    with pytest.raises(ValueError, match=rf"\['{group}'\].*\['bijection', 'co"):
+      _run([], groups={group: {"eps": 1.0}})
