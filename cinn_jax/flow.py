@@ -26,7 +26,7 @@ class Flow(NamedTuple):
     sample: `(variables, rng, cond, num_samples=1, temperature=1.0) ->
       (x [B, num_samples, ...], log_prob [B, num_samples])`. The temperature
       scales the standard normal latents, either as one number or as one per
-      level; log_prob is ln p(x | cond) in nats.
+      level; log_prob is ln p(x | cond) in nats. Without a condition B is 1.
     latents: `(variables, cond) -> ` the shapes of one batch of latents.
     module: the Flax module behind it, for training.
     event_shape: of one example, without the batch.
@@ -60,7 +60,8 @@ def make_flow(module: Bijection, event_shape: tuple[int, ...]) -> Flow:
     return likelihood.log_prob(*forward(variables, x, cond))
 
   def latents(variables, cond):
-    batch = jax.tree.leaves(cond)[0].shape[0]
+    leaves = jax.tree.leaves(cond)
+    batch = leaves[0].shape[0] if leaves else 1
     x = jax.ShapeDtypeStruct((batch, *event_shape), jnp.float32)
     return jax.eval_shape(forward, variables, x, cond)[0]
 
@@ -98,7 +99,13 @@ def split_variables(variables):
 def _draw(rng, shapes, num_samples, temperature):
   """Latents [num_samples, B, ...] per level, times the level's temperature."""
   leaves, tree = jax.tree.flatten(shapes)
-  temperatures = jnp.broadcast_to(jnp.asarray(temperature), (len(leaves),))
+  temperatures = jnp.asarray(temperature)
+  if temperatures.shape not in ((), (len(leaves),)):
+    raise ValueError(
+      f"temperature is one number or {len(leaves)}, one per level of latents;"
+      f" got shape {list(temperatures.shape)}."
+    )
+  temperatures = jnp.broadcast_to(temperatures, (len(leaves),))
   drawn = [
     temperatures[k]
     * jax.random.normal(key, (num_samples, *leaf.shape), leaf.dtype)

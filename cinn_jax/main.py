@@ -38,9 +38,7 @@ _DEBUG = flags.DEFINE_bool(
 )
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}.")
+def main(_):
   try:
     _run()
   except (ValueError, OSError, RuntimeError) as error:
@@ -89,16 +87,29 @@ def _default_workdir():
 
 
 def _parse(argv):
-  """Parses the flags; a config that cannot be had is one line, not a trace."""
+  """Parses flags and config; what is wrong with them is one line."""
   try:
-    return flags.FLAGS(argv)
-  except (flags.Error, ValueError, LookupError, AttributeError) as error:
-    text = str(error.args[0] if error.args else error)
-    # A config file that raises comes with its whole trace: the cause is last.
-    lines = text.strip().splitlines()
-    is_trace = any("Traceback" in line for line in lines)
-    message = lines[-1] if is_trace else " ".join(text.split())
-    sys.exit(f"Error: {message} (--help lists the flags.)")
+    if others := flags.FLAGS(argv)[1:]:
+      raise ValueError(f"Unexpected {' '.join(others)}: is a pattern unquoted?")
+    _ = _CONFIG.value.to_dict  # Raises where the file could not be read.
+  except Exception as error:  # The config is code: it may raise anything.
+    if "--debug" in argv:
+      raise
+    sys.exit(f"Error: {_reason(error)} (--help lists the flags.)")
+  return argv[:1]
+
+
+def _reason(error):
+  """The cause of an error that quotes others, or their whole traces."""
+  while error.args and isinstance(error.args[0], Exception):
+    error = error.args[0]
+  if isinstance(error, KeyError):
+    name, *hint = str(error.args[0]).split("\n")
+    return " ".join([f"the config has no setting {name}.", *hint])
+  text = str(error).strip()
+  if isinstance(error, OSError) or "Traceback" in text:
+    text = text.splitlines()[-1].strip().removeprefix("ValueError: ")
+  return " ".join(text.split())
 
 
 if __name__ == "__main__":

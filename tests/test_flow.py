@@ -1,24 +1,32 @@
-"""`Flow` as users call it, and likelihoods against closed forms."""
+"""`Flow` as users call it: shapes, densities, temperatures, transformations."""
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from cinn_jax import bijections as bj
-from cinn_jax import likelihood, make_flow
+from cinn_jax import make_flow
+from cinn_jax.flow import split_variables
 from cinn_jax.models.subnets import Subnet
+from tests.bijections.drawing import draw_variables
 
-SUBNET = functools.partial(
-  Subnet, widths=(8,), kernels=(3, 3), zero_last=False, init_std=0.1
-)
+SUBNET = functools.partial(Subnet, widths=(8,), kernels=(3, 3))
+MEAN = np.array([1.0, -2.0, 0.5], np.float32)
+FACTOR = np.array([[2, 0, 0], [0.5, 1, 0], [-1, 0.3, 0.25]], np.float32)
+
+
+def _key(seed):
+  return jax.random.key(seed, impl="rbg")  # compiles fast
 
 
 @pytest.fixture(scope="module")
 def made():
+  """A conditional flow of two levels, its variables, data and conditions."""
+
   def stack():
     return bj.Stack(bj.Chain((bj.AffineCoupling(SUBNET), bj.Orthogonal())), 2)
 
@@ -26,67 +34,149 @@ def made():
     stages=(bj.Chain((bj.Haar(), stack())), stack()),
     splits=(bj.Split(4),),
   )
-  flow = make_flow(module, (8, 8, 2))
   random = np.random.default_rng(0)
-  x = jnp.asarray(random.normal(size=(3, 8, 8, 2)), jnp.float32)
-  cond = jnp.asarray(random.normal(size=(3, 5)), jnp.float32)
-  key = jax.random.key(0, impl="rbg")
-  return flow, jax.jit(flow.init)(key, x, cond), x, cond
+  x = random.normal(size=(3, 8, 8, 2)).astype(np.float32)
+  cond = random.normal(size=(3, 5)).astype(np.float32)
+  variables = draw_variables(module, 0, x, cond, scale=0.1)
+  return make_flow(module, (8, 8, 2)), variables, x, cond
 
 
-def test_samples_and_their_log_prob(made):
+@pytest.fixture(scope="module")
+def sample(made):
+  return jax.jit(made[0].sample, static_argnames="num_samples")
+
+
+def test_init_makes_what_the_other_functions_take(made):
+  flow, variables, x, cond = made
+  fresh = jax.eval_shape(flow.init, _key(0), x, cond)
+  assert jax.tree.structure(fresh) == jax.tree.structure(variables)
+  params, kept = split_variables(fresh)
+  assert params == fresh["params"]
+  assert kept == {"constants": fresh["constants"]}
+  # `fresh` is as it was.
+  assert set(fresh) == {"params", "constants"}
+
+
+def test_round_trip(made):
+  flow, variables, x, cond = made
+  z, log_det = jax.jit(flow.forward)(variables, x, cond)
+  back, minus_log_det = jax.jit(flow.inverse)(variables, z, cond)
+  np.testing.assert_allclose(back, x, atol=1e-4)
+  np.testing.assert_allclose(minus_log_det, -log_det, rtol=1e-4)
+  shapes = jax.tree.map(lambda leaf: leaf.shape, flow.latents(variables, cond))
+  assert shapes == jax.tree.map(jnp.shape, z) == ((3, 4, 4, 4),) * 2
+
+
+def test_samples_and_their_log_prob(made, sample):
   flow, variables, _, cond = made
-  sample = jax.jit(flow.sample, static_argnames="num_samples")
-  x, log_prob = sample(variables, jax.random.key(1), cond, num_samples=4)
+  x, log_prob = sample(variables, _key(1), cond, num_samples=4)
   assert x.shape == (3, 4, 8, 8, 2) and log_prob.shape == (3, 4)
+  evaluate = jax.jit(flow.log_prob)
   for k in range(4):
-    parts = flow.log_prob(variables, x[:, k], cond)
+    parts = evaluate(variables, x[:, k], cond)
     np.testing.assert_allclose(parts.total, log_prob[:, k], rtol=1e-4)
+  # Draws are different, between images too, and repeat with their key.
+  assert np.unique(np.round(log_prob, 3)).size == 12
+  again, _ = sample(variables, _key(1), cond, num_samples=4)
+  np.testing.assert_array_equal(again, x)
 
 
-def test_temperature_per_level(made):
+def test_temperatures(made, sample):
   flow, variables, _, cond = made
-  key = jax.random.key(1)
-  cold, _ = flow.sample(variables, key, cond, 2, temperature=0.0)
+  forward = jax.jit(flow.forward)
+  draw = functools.partial(sample, variables, _key(1), cond, num_samples=2)
+  cold, _ = draw(temperature=jnp.zeros(2))
   np.testing.assert_array_equal(cold[:, 0], cold[:, 1])
-  fine, _ = flow.sample(variables, key, cond, 2, temperature=(1.0, 0.0))
-  z, _ = flow.forward(variables, fine[:, 1], cond)
-  assert np.abs(z[0]).max() > 0.5
+  at_one, _ = forward(variables, draw(temperature=jnp.ones(2))[0][:, 1], cond)
+  mixed, _ = draw(temperature=jnp.array([0.5, 0.0]))
+  z, _ = forward(variables, mixed[:, 1], cond)
+  np.testing.assert_allclose(z[0], 0.5 * at_one[0], atol=1e-4)
   np.testing.assert_allclose(z[1], 0, atol=1e-4)
+  # The log-probability is the model's own, whatever the temperature.
+  _, log_prob = draw(temperature=jnp.array([0.5, 0.0]))
+  total = jax.jit(flow.log_prob)(variables, mixed[:, 1], cond).total
+  np.testing.assert_allclose(log_prob[:, 1], total, rtol=1e-4)
+  with pytest.raises(ValueError, match=r"one number or 2, .* got shape \[3\]"):
+    draw(temperature=jnp.ones(3))
 
 
 def test_condition_changes_the_density(made):
   flow, variables, x, cond = made
-  one = flow.log_prob(variables, x, cond).total
-  other = flow.log_prob(variables, x, cond + 1.0).total
+  evaluate = jax.jit(flow.log_prob)
+  one = evaluate(variables, x, cond).total
+  other = evaluate(variables, x, cond + 1.0).total
   assert np.abs(one - other).min() > 1e-3
 
 
-def test_wrong_shape_says_what_to_pass(made):
+def test_wrong_shapes_say_what_to_pass(made):
   flow, variables, x, cond = made
-  with pytest.raises(ValueError, match=r"\[B, 8, 8, 2\], got"):
-    flow.forward(variables, x[:, :4], cond)
+  for method in (flow.forward, flow.log_prob):
+    with pytest.raises(ValueError, match=r"\[B, 8, 8, 2\], got \[3, 4, 8, 2\]"):
+      method(variables, x[:, :4], cond)
+  with pytest.raises(ValueError, match=r"\[B, 8, 8, 2\], got \[8, 8, 2\]"):
+    flow.init(_key(0), x[0], cond)
 
 
-def test_standard_normal_and_bits_per_dim():
-  z = (jnp.ones((2, 3)), jnp.zeros((2, 2, 2, 1)))
-  nats = likelihood.standard_normal(z)
-  expected = -1.5 - 7 * 0.5 * math.log(2 * math.pi)
-  np.testing.assert_allclose(nats, [expected] * 2, rtol=1e-6)
-  bits = likelihood.bits_by_part(nats, jnp.array([7.0, 14.0]), 7)
+class Affine(bj.Bijection):
+  """x = mean + L z: the density is N(mean, L L^T)."""
+
+  def setup(self):
+    self.mean = self.param("mean", lambda _: jnp.asarray(MEAN))
+
+  def forward(self, x, cond=None):
+    z = jnp.linalg.solve(FACTOR, (x - self.mean[None]).T).T
+    return z, self._log_det(x, -1)
+
+  def inverse(self, z, cond=None):
+    return z @ FACTOR.T + self.mean[None], self._log_det(z, 1)
+
+  def _log_det(self, x, sign):
+    return jnp.full(len(x), sign * np.log(np.linalg.det(FACTOR)), jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def affine():
+  flow = make_flow(Affine(), (3,))
+  return flow, flow.init(_key(0), np.zeros((1, 3), np.float32))
+
+
+def _density(x):
+  return scipy.stats.multivariate_normal.logpdf(x, MEAN, FACTOR @ FACTOR.T)
+
+
+def test_unconditional_density_is_the_gaussians(affine):
+  flow, variables = affine
+  x = np.random.default_rng(2).normal(size=(6, 3)).astype(np.float32)
+  parts = flow.log_prob(variables, x)
+  np.testing.assert_allclose(parts.total, _density(x), rtol=1e-5)
+  np.testing.assert_allclose(parts.log_det, [np.log(2.0)] * 6, rtol=1e-5)
+
+
+def test_unconditional_samples_are_the_gaussians(affine):
+  flow, variables = affine
+  draw = jax.jit(flow.sample, static_argnums=(2, 3))
+  x, log_prob = map(np.asarray, draw(variables, _key(3), None, 20_000))
+  assert x.shape == (1, 20_000, 3) and log_prob.shape == (1, 20_000)
+  np.testing.assert_allclose(log_prob[0], _density(x[0]), rtol=1e-4, atol=1e-4)
+  # Five standard errors of the largest entry.
+  np.testing.assert_allclose(np.mean(x[0], 0), MEAN, atol=0.08)
+  np.testing.assert_allclose(np.cov(x[0].T), FACTOR @ FACTOR.T, atol=0.2)
+  warm, _ = draw(variables, _key(3), None, 20_000, 0.5)
   np.testing.assert_allclose(
-    bits["bits_log_det"], [-1 / math.log(2), -2 / math.log(2)], rtol=1e-6
-  )
-  np.testing.assert_allclose(
-    bits["bits_per_dim"], bits["bits_prior"] + bits["bits_log_det"], rtol=1e-6
+    np.asarray(warm) - MEAN, 0.5 * (x - MEAN), atol=1e-5
   )
 
 
-def test_rescaled_bits_are_those_of_the_rescaled_density():
-  # x ~ N(0, 1) per channel; v = scale * x.
-  scales, x = (2.0, 8.0), np.array([0.3, -1.2])
-  log_x = -0.5 * x**2 - 0.5 * math.log(2 * math.pi)
-  log_v = log_x - np.log(scales)
-  bits = [likelihood.bits_per_dim(log.sum(), 2) for log in (log_x, log_v)]
-  rescaled = likelihood.rescale_bits_per_dim(bits[0], scales)
-  np.testing.assert_allclose(rescaled, bits[1])
+def test_jit_grad_and_vmap(affine):
+  flow, variables = affine
+  x = np.random.default_rng(2).normal(size=(4, 2, 3)).astype(np.float32)
+
+  def total(variables, x):
+    return flow.log_prob(variables, x).total
+
+  stacked = jax.jit(jax.vmap(total, (None, 0)))(variables, x)
+  np.testing.assert_allclose(stacked, _density(x), rtol=1e-5)
+  gradient = jax.jit(jax.grad(lambda v: jnp.sum(total(v, x[0]))))(variables)
+  precision = np.linalg.inv(FACTOR @ FACTOR.T)
+  expected = np.sum((x[0] - MEAN) @ precision, axis=0)
+  np.testing.assert_allclose(gradient["params"]["mean"], expected, rtol=1e-4)

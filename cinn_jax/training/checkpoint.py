@@ -30,12 +30,14 @@ class Checkpoints:
           [
             policies.LatestN(2),
             policies.BestN(
-              get_metric_fn=lambda metrics: -metrics["bits_per_dim"],
+              get_metric_fn=_quality,
               n=1,
               keep_checkpoints_without_metrics=False,
             ),
           ]
         ),
+        # Without it Orbax writes no metrics, and a resumed run knows no best.
+        best_fn=_quality,
       ),
     )
 
@@ -88,6 +90,10 @@ class Checkpoints:
   def close(self):
     """Waits, and gives the threads back."""
     self._manager.close()
+
+
+def _quality(metrics):
+  return -metrics["bits_per_dim"]
 
 
 def read_config(workdir) -> tuple[int, dict]:

@@ -37,8 +37,9 @@ def check_batch_size(batch_size: int, mesh: Mesh, name: str):
   """Raises ValueError where a batch does not divide over the devices."""
   devices = mesh.devices.size
   if batch_size % devices:
-    below = batch_size // devices * devices
+    above = -(-batch_size // devices) * devices
+    sizes = [size for size in (above - devices, above) if size]
     raise ValueError(
       f"{name} is {batch_size}, which does not divide over {devices} devices:"
-      f" choose {below or devices} or {below + devices}."
+      f" choose {' or '.join(map(str, sizes))}."
     )

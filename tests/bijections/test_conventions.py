@@ -100,6 +100,7 @@ def test_clamps_are_the_published_formulas(name, formula):
 def test_couplings_default_to_the_paper():
   coupling = bj.AffineCoupling(DENSE)
   assert coupling.clamp == "cinn_paper"
+  assert coupling.alpha == 1.9
   assert coupling.sides == 2
 
 

@@ -38,11 +38,11 @@ FORWARD = {
     _array(2, 8, 8, 3),
     ["(2, 8, 8, 3)", "resolution [4, 4]", "or a vector [B, C]"],
   ),
-  "condition_transposed": (
+  "condition_of_another_width": (
     COUPLING,
     _array(2, 4, 6, 4),
-    _array(2, 6, 4, 3),
-    ["(2, 6, 4, 3)", "resolution [4, 6]"],
+    _array(2, 4, 8, 3),
+    ["(2, 4, 8, 3)", "resolution [4, 6]"],
   ),
   "second_condition_at_another_resolution": (
     COUPLING,

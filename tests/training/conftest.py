@@ -5,7 +5,7 @@ import pytest
 from tests import tiny
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="package")
 def compilation(tmp_path_factory):
   with tiny.quick_compilation(tmp_path_factory.getbasetemp() / "compiled"):
     yield

@@ -1,0 +1,206 @@
+"""Colorization: pictures to normalised Lab and back."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import skimage.color
+import skimage.data
+from PIL import Image
+
+from cinn_jax import color, tasks
+from cinn_jax.tasks.colorize import (
+  denormalize_ab,
+  denormalize_lightness,
+  normalize_ab,
+  normalize_lightness,
+)
+
+SIZE, AB_SIZE = 32, 16
+# What rounding to 8 bits may change L by; derived in tests/test_color.py.
+ROUNDING = 0.28
+
+
+def _task(**options):
+  sizes = {"image_size": SIZE, "ab_size": AB_SIZE}
+  return tasks.build("colorize", **{**sizes, **options})
+
+
+@pytest.fixture(scope="module")
+def photos():
+  """Two photographs, uint8 [2, SIZE, SIZE, 3]."""
+  pictures = skimage.data.astronaut()[:300, 100:400], skimage.data.coffee()
+  return np.stack(
+    [np.asarray(Image.fromarray(p).resize((SIZE, SIZE))) for p in pictures]
+  )
+
+
+@pytest.fixture(scope="module")
+def task():
+  return _task()
+
+
+@pytest.fixture(scope="module")
+def prepare(task):
+  return jax.jit(task.prepare)
+
+
+@pytest.fixture(scope="module")
+def render(task):
+  return jax.jit(lambda x, cond: color.to_uint8(task.render(x, cond)))
+
+
+def _lab(image):
+  return skimage.color.rgb2lab(np.asarray(image) / 255.0)
+
+
+def _plain(colors):
+  """One picture [N, SIZE, SIZE, 3] of each colour."""
+  colors = np.asarray(colors, np.uint8)
+  return np.tile(colors[:, None, None], (1, SIZE, SIZE, 1))
+
+
+def test_shapes_are_those_that_the_task_names(task, prepare, render, photos):
+  x, cond = prepare(photos)
+  assert x.shape == (2, AB_SIZE, AB_SIZE, 2) == (2, *task.event_shape)
+  assert cond.shape == (2, SIZE, SIZE, 1) == (2, *task.cond_shape)
+  assert x.dtype == cond.dtype == jnp.float32
+  assert render(x, cond).shape == (2, SIZE, SIZE, 3)
+  assert task.image_size == SIZE
+  assert "16x16 given L at 32x32, gaussian noise 0.05" in task.describe
+
+
+def test_lightness_and_ab_have_the_published_offsets_and_scales(task, prepare):
+  colors = [[200, 30, 60], [10, 90, 250], [255, 255, 255]]
+  lab = _lab(np.array(colors)[:, None])[:, 0]
+  x, cond = prepare(_plain(colors))
+  for k, (lightness, a, b) in enumerate(lab):
+    np.testing.assert_allclose(cond[k], (lightness - 47.5) / 25.6, atol=1e-4)
+    np.testing.assert_allclose(x[k, ..., 0], (a - 2.4) / 11.2, atol=1e-4)
+    np.testing.assert_allclose(x[k, ..., 1], (b - 7.4) / 16.8, atol=1e-4)
+  assert task.scales == (11.2, 16.8)
+
+
+def test_ab_is_averaged_where_it_shrinks(prepare):
+  first, second = [220, 60, 60], [60, 90, 220]
+  y, x = np.mgrid[:SIZE, :SIZE]
+  board = np.where(((x + y) % 2)[..., None], first, second).astype(np.uint8)
+  mixed, _ = prepare(board[None])
+  plain, _ = prepare(_plain([first, second]))
+  mean = plain.mean(0)
+  # At the border a cell covers unequal parts of the two.
+  np.testing.assert_allclose(mixed[0, 1:-1, 1:-1], mean[1:-1, 1:-1], atol=1e-4)
+  assert np.abs(plain[0] - mean).min() > 1
+
+
+def test_lightness_is_not_averaged(prepare, photos):
+  _, cond = prepare(photos)
+  lightness = denormalize_lightness(cond)[..., 0]
+  np.testing.assert_allclose(lightness, _lab(photos)[..., 0], atol=2e-3)
+
+
+def test_render_keeps_lightness_whatever_the_colours(prepare, render, photos):
+  x, cond = prepare(photos)
+  truth = _lab(photos)[..., 0]
+  wild = np.random.default_rng(0).normal(0, 4, x.shape).astype(np.float32)
+  for ab in (x, wild):
+    lightness = _lab(render(ab, cond))[..., 0]
+    assert np.abs(lightness - truth).max() < ROUNDING
+  assert np.std(render(wild, cond) - render(x, cond).astype(float)) > 20
+
+
+def test_render_gives_the_true_colours_back(prepare, render, photos):
+  ab = _lab(photos)[..., 1:]
+  back = _lab(render(*prepare(photos)))[..., 1:]
+  # What is lost is detail finer than a cell.
+  error = np.sqrt(np.mean((back - ab) ** 2))
+  assert error < 0.25 * np.sqrt(np.mean(ab**2))
+  colors = [[200, 90, 60], [60, 90, 140], [128, 128, 128]]
+  plain = _plain(colors)
+  difference = np.abs(render(*prepare(plain)).astype(int) - plain)
+  assert difference.max() <= 1
+
+
+def test_the_condition_is_shown_in_grey(task, prepare, photos):
+  _, cond = prepare(photos)
+  grey = np.asarray(jax.jit(task.condition_picture)(cond))
+  np.testing.assert_allclose(grey, grey[..., :1].repeat(3, -1), atol=1e-3)
+  lightness = skimage.color.rgb2lab(grey)[..., 0]
+  np.testing.assert_allclose(lightness, _lab(photos)[..., 0], atol=0.02)
+  assert task.condition_name == "grey"
+
+
+def test_a_noisy_lightness_stays_a_lightness(task, prepare, photos):
+  x, cond = prepare(photos)
+  picture = jax.jit(task.render)(x, 3 * cond)
+  assert np.all((picture >= 0) & (picture <= 1))
+
+
+@pytest.fixture(scope="module")
+def flat():
+  return jnp.zeros((64, AB_SIZE, AB_SIZE, 2)), jnp.ones((64, SIZE, SIZE, 1))
+
+
+def _noise(flat, **options):
+  add = jax.jit(_task(**options).add_noise)
+  return lambda seed: add(jax.random.key(seed, impl="rbg"), *flat)
+
+
+def test_gaussian_noise_is_on_x_alone(flat):
+  draw = _noise(flat, noise="gaussian", noise_scale=0.05)
+  x, cond = draw(0)
+  np.testing.assert_array_equal(cond, flat[1])
+  assert abs(np.mean(x)) < 1e-3
+  assert np.std(x) == pytest.approx(0.05, rel=0.02)
+  assert np.mean(np.abs(x) > 0.1) == pytest.approx(0.0455, abs=0.01)
+  np.testing.assert_array_equal(draw(0)[0], x)
+  assert np.all(draw(1)[0] != x)
+
+
+def test_uniform_noise_is_on_x_and_condition(flat):
+  draw = _noise(flat, noise="uniform", noise_scale=0.2)
+  x, cond = draw(0)
+  for noise in (np.asarray(x), np.asarray(cond) - 1):
+    assert -1e-6 <= noise.min() < 0.01 and 0.19 < noise.max() <= 0.2
+    assert np.mean(noise) == pytest.approx(0.1, abs=2e-3)
+    assert np.std(noise) == pytest.approx(0.2 / np.sqrt(12), rel=0.02)
+  # Independent of each other.
+  both = [np.ravel(x), np.ravel(cond)[: x.size]]
+  assert abs(np.corrcoef(both)[0, 1]) < 0.03
+
+
+def test_normalisation_is_undone():
+  x = np.random.default_rng(0).normal(size=(2, 3, 3, 2)).astype(np.float32)
+  back = normalize_ab(denormalize_ab(x))
+  np.testing.assert_allclose(back, x, atol=1e-5)
+  far = denormalize_ab(jnp.array([[100.0, -100.0]]))
+  np.testing.assert_array_equal(far, [[128, -128]])
+  lightness = jnp.array([0.0, 33.0, 100.0])
+  back = denormalize_lightness(normalize_lightness(lightness))
+  np.testing.assert_allclose(back, lightness, atol=1e-4)
+
+
+def test_jit_changes_nothing(task, prepare, render, photos):
+  x, cond = task.prepare(photos)
+  for ours, jitted in zip((x, cond), prepare(photos), strict=True):
+    np.testing.assert_allclose(ours, jitted, atol=1e-4)
+  picture = color.to_uint8(task.render(x, cond)).astype(int)
+  assert np.abs(picture - render(x, cond).astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize(
+  "options, message",
+  [
+    ({"noise": "laplace"}, "'gaussian' or 'uniform', got 'laplace'"),
+    ({"ab_size": 33}, r"1 to image_size \(32\), got 33"),
+    ({"ab_size": 0}, r"1 to image_size \(32\), got 0"),
+  ],
+)
+def test_what_does_not_fit_is_refused(options, message):
+  with pytest.raises(ValueError, match=message):
+    _task(**options)
+
+
+def test_an_unknown_task_is_refused():
+  with pytest.raises(ValueError, match="'paint'; there are colorize"):
+    tasks.build("paint")

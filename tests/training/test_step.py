@@ -1,0 +1,156 @@
+"""One training step: the loss, the average, the noise, what else moves."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from cinn_jax import bijections as bj
+from cinn_jax import make_flow
+from cinn_jax.models.condition_nets import Norm
+from cinn_jax.models.conditional_flow import ConditionalFlow
+from cinn_jax.models.subnets import Subnet
+from cinn_jax.tasks import Task
+from cinn_jax.training.state import init_state
+from cinn_jax.training.step import make_train_step
+
+DIMS, NOISE, RATE = 4, 0.1, 0.1
+
+
+def _task():
+  """Vectors: x is the first half of an "image", the condition its second."""
+
+  def add_noise(rng, x, cond):
+    return x + NOISE * jax.random.normal(rng, x.shape), cond
+
+  return Task(
+    prepare=lambda image: (image[:, :DIMS], image[:, DIMS:]),
+    add_noise=add_noise,
+    render=None,
+    condition_picture=None,
+    image_size=1,
+    event_shape=(DIMS,),
+    cond_shape=(3,),
+    scales=(1.0,) * DIMS,
+    describe="vectors",
+    condition_name="vector",
+  )
+
+
+@pytest.fixture(scope="module")
+def made():
+  """(flow, task, state at step 0, batch)."""
+  subnet = functools.partial(Subnet, widths=(5,), kernels=(1, 1), init_std=0.5)
+  coupling = bj.AffineCoupling(functools.partial(subnet, zero_last=False))
+  module = ConditionalFlow(coupling, Norm("batch"))
+  flow, task = make_flow(module, (DIMS,)), _task()
+  key = jax.random.key(0, impl="rbg")
+  state = jax.jit(lambda: init_state(key, flow, task, optax.sgd(RATE)))()
+  image = np.random.default_rng(0).normal(2, 1, (6, DIMS + 3))
+  return flow, task, state, {"image": jnp.asarray(image, jnp.float32)}
+
+
+def _step(made, seed=0, ema_decay=0.5):
+  flow, task, state, batch = made
+  step = make_train_step(
+    flow, task, optax.sgd(RATE), seed=seed, ema_decay=ema_decay
+  )
+  return jax.jit(step), state, batch
+
+
+def _variables(state):
+  return {"params": state.params, **state.constants}
+
+
+def _noisy(made, seed, step):
+  _, task, _, batch = made
+  rng = jax.random.fold_in(jax.random.key(seed), step)
+  return task.add_noise(rng, *task.prepare(batch["image"]))
+
+
+def _assert_close(actual, expected):
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+    actual,
+    expected,
+  )
+
+
+def test_a_new_state_is_its_own_average(made):
+  state = made[2]
+  assert state.step == 0 and state.step.dtype == jnp.int32
+  _assert_close(state.ema, state.params)
+  assert set(state.constants) == {"batch_stats"}
+  assert set(state.ema_variables) == {"params", "batch_stats"}
+
+
+def test_the_step_descends_the_mean_of_nats_per_dimension(made):
+  step, state, batch = _step(made, seed=3)
+  flow = made[0]
+  x, cond = _noisy(made, seed=3, step=0)
+
+  def loss(params):
+    parts = flow.log_prob({"params": params, **state.constants}, x, cond)
+    return -jnp.mean(parts.total) / DIMS, parts
+
+  differentiate = jax.jit(jax.value_and_grad(loss, has_aux=True))
+  (value, parts), gradient = differentiate(state.params)
+  after, metrics = step(state, batch)
+  expected = jax.tree.map(lambda p, g: p - RATE * g, state.params, gradient)
+  _assert_close(after.params, expected)
+  norm = np.sqrt(sum(np.sum(g**2) for g in jax.tree.leaves(gradient)))
+  _assert_close(metrics["grad_norm"], norm)
+  bits = {
+    "bits_per_dim": value / np.log(2),
+    "bits_prior": -parts.prior.mean() / DIMS / np.log(2),
+    "bits_log_det": -parts.log_det.mean() / DIMS / np.log(2),
+  }
+  _assert_close({name: metrics[name] for name in bits}, bits)
+  assert after.step == 1
+
+
+def test_the_largest_log_scale_is_reported(made):
+  step, state, batch = _step(made)
+  x, cond = _noisy(made, seed=0, step=0)
+  apply = functools.partial(made[0].module.apply, mutable=["diagnostics"])
+  _, sown = jax.jit(apply)(_variables(state), x, cond)
+  [largest] = jax.tree.leaves(sown)
+  _, metrics = step(state, batch)
+  _assert_close(metrics["max_log_scale"], largest)
+  assert largest > 0.1
+
+
+def test_the_average_follows_quickly_at_first(made):
+  step, state, batch = _step(made, ema_decay=0.15)
+  expected = state.ema
+  for decay in (0.1, 0.15, 0.15):  # 1/10; then 2/11 is above the decay
+    state, _ = step(state, batch)
+    expected = jax.tree.map(
+      lambda e, p, d=decay: d * e + (1 - d) * p, expected, state.params
+    )
+    _assert_close(state.ema, expected)
+
+
+def test_running_statistics_move_and_are_kept(made):
+  step, state, batch = _step(made)
+  after, _ = step(state, batch)
+  cond = batch["image"][:, DIMS:]
+  statistics = after.constants["batch_stats"]["condition_net"]
+  _assert_close(statistics["mean"], 0.1 * cond.mean(0))
+  _assert_close(statistics["var"], 0.9 + 0.1 * cond.var(0))
+  assert jax.tree.structure(after) == jax.tree.structure(state)
+
+
+def test_noise_depends_on_the_seed_and_the_step_alone(made):
+  step, state, batch = _step(made)
+  _, first = step(state, batch)
+  _, again = step(state, batch)
+  assert first["bits_prior"] == again["bits_prior"]
+  _, later = step(state._replace(step=state.step + 1), batch)
+  other, *_ = _step(made, seed=1)
+  _, seeded = other(state, batch)
+  bits = {float(m["bits_prior"]) for m in (first, later, seeded)}
+  assert len(bits) == 3
