@@ -1,7 +1,7 @@
 """`--mode=sample` for colorization: photographs at their own resolution."""
 
-import collections
 import glob
+import itertools
 import json
 import pathlib
 
@@ -99,12 +99,12 @@ def _find(inputs):
 
 def _unique_names(paths):
   """Stems, numbered where several files have the same."""
-  seen = collections.Counter()
   names = []
   for path in paths:
     stem = pathlib.Path(path).stem
-    seen[stem] += 1
-    names.append(stem if seen[stem] == 1 else f"{stem}-{seen[stem]}")
+    numbered = (f"{stem}-{k}" for k in itertools.count(2))
+    candidates = itertools.chain([stem], numbered)
+    names.append(next(name for name in candidates if name not in names))
   return names
 
 

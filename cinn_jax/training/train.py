@@ -46,8 +46,16 @@ def train(config, workdir):
         f" {config.train.num_steps:,}. Raise --config.train.num_steps to go on."
       )
       return
+    # First of all: what is wrong with the data shows at once.
+    pictures_of = {
+      split: experiment.open_source(config, split)
+      for split in ("train", "validation")
+    }
     state = _state_at(start, config, flow, task, optimizer, mesh, checkpoints)
-    _loop(config, workdir, mesh, flow, task, optimizer, checkpoints, state)
+    _loop(
+      *(config, workdir, mesh, flow, task, optimizer),
+      *(checkpoints, state, pictures_of),
+    )
   finally:
     checkpoints.close()
 
@@ -72,12 +80,18 @@ def _state_at(start, config, flow, task, optimizer, mesh, checkpoints):
   return checkpoints.restore(start, abstract)
 
 
-def _loop(config, workdir, mesh, flow, task, optimizer, checkpoints, state):
+def _loop(
+  config,
+  workdir,
+  mesh,
+  flow,
+  task,
+  optimizer,
+  checkpoints,
+  state,
+  pictures_of,
+):
   settings, start = config.train, int(state.step)
-  pictures_of = {
-    split: experiment.open_source(config, split)
-    for split in ("train", "validation")
-  }
   validator = Validator(
     flow,
     task,
