@@ -21,22 +21,16 @@ anti-aliasing and upsampled again (`python tests/benchmarks/full_resolution.py
 at x16 in the mean; smaller for six of the photographs, 1% larger for one.
 """
 
-import concurrent.futures
-import functools
-import os
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinn_jax import color
-
 SIGMA_CELLS = 0.5
 SIGMA_LIGHTNESS = 6.0
 RADIUS = 2
 FLOOR = 0.01
-_DEPTHS = (np.uint8, np.uint16)
 
 
 class Axis(NamedTuple):
@@ -45,6 +39,15 @@ class Axis(NamedTuple):
   first: np.ndarray  # [size] the first cell near, counting `radius` padding
   kernel: np.ndarray  # [size, 2 radius] k, zero for cells that do not exist
   hat: np.ndarray  # [size, 2 radius] the same for the bilinear floor
+
+
+class Tile(NamedTuple):
+  """What the pixels of a tile are computed from; an argument of jit."""
+
+  table: np.ndarray  # [1 + n C, cells, cells] lightness and values of cells
+  guide: np.ndarray  # [th, tw, ...] the tile of the guide
+  ys: Axis
+  xs: Axis
 
 
 def upsample(
@@ -75,154 +78,39 @@ def upsample(
   )
   ys, xs = _axes(low.shape[1:3], lightness.shape, sigma_cells, radius)
   table = _table(jnp, low, low_lightness, radius)
-  flat = _upsample_flat(table, lightness, ys, xs, sigma_lightness)
-  return _unflatten(flat, low.shape[0])
-
-
-def upsample_tiles(
-  low,
-  low_lightness,
-  lightness,
-  *,
-  sigma_cells=SIGMA_CELLS,
-  sigma_lightness=SIGMA_LIGHTNESS,
-  radius=RADIUS,
-  tile=256,
-):
-  """Yields (slice_y, slice_x, `[n, th, tw, C]`), together `upsample`'s result.
-
-  Only one tile is in memory at a time; all are computed at one shape, so this
-  compiles once. Arguments as of `upsample`; `tile` is their largest side.
-  """
-  _check(
-    low, low_lightness, lightness.shape, (sigma_cells, sigma_lightness), radius
+  flat = upsample_tile(
+    Tile(table, lightness, ys, xs), lightness, sigma_lightness
   )
-  axes = _axes(low.shape[1:3], lightness.shape, sigma_cells, radius)
-  table = _table(np, np.asarray(low), np.asarray(low_lightness), radius)
-  for ys, xs, *arguments in _tiles(table, lightness, axes, tile):
-    flat = _upsample_flat(*arguments, sigma_lightness)
-    height, width = ys.stop - ys.start, xs.stop - xs.start
-    yield ys, xs, _unflatten(flat, low.shape[0])[:, :height, :width]
+  n, (height, width) = low.shape[0], lightness.shape
+  return jnp.transpose(flat.reshape(height, n, -1, width), (1, 0, 3, 2))
 
 
-def colorize_full(
-  photo,
-  ab,
-  *,
-  sigma_cells=SIGMA_CELLS,
-  sigma_lightness=SIGMA_LIGHTNESS,
-  radius=RADIUS,
-  tile=256,
-):
-  """Gives a photograph new colours at its own resolution and depth.
+def tiles(low, low_lightness, guide, *, tile=256):
+  """Yields (slice_y, slice_x, `Tile`) that together cover the guide.
 
-  The lightness is that of `photo`, pixel by pixel; colours that sRGB does not
-  have are moved towards grey until it does (`color.lab_to_srgb`).
+  All tiles have one shape, so what takes them compiles once: those at the
+  borders repeat the guide's last rows and columns.
 
   Args:
-    photo: uint8 or uint16 `[H, W, 3]`, sRGB.
-    ab: `[n, h, w, 2]`, n colorizations in Lab units.
-    sigma_cells, sigma_lightness, radius: as of `upsample`.
-    tile: the largest side of the tiles, of which as many are computed at a
-      time as there are cores, up to 8.
-
-  Returns:
-    `[n, H, W, 3]` numpy array of the photo's type.
-
-  Raises:
-    ValueError: for another photo or ab than these, or ab that is not finite.
+    low, low_lightness: as of `upsample`.
+    guide: `[H, W, ...]` numpy array: the lightness, or what it comes from.
+    tile: the largest side of a tile, in pixels.
   """
-  photo, ab = _check_photo(photo), np.asarray(ab, np.float32)
-  if ab.ndim != 4 or ab.shape[-1] != 2:
-    raise ValueError(f"expected ab of shape [n, h, w, 2], got {ab.shape}")
-  if not np.all(np.isfinite(ab)):
-    raise ValueError("ab is not finite: these colours cannot be shown")
-  low_lightness = lightness_thumbnail(photo, ab.shape[1:3])
-  _check(
-    ab, low_lightness, photo.shape[:2], (sigma_cells, sigma_lightness), radius
-  )
-  axes = _axes(ab.shape[1:3], photo.shape[:2], sigma_cells, radius)
-  table = _table(np, ab, low_lightness, radius)
-  out = np.empty((len(ab), *photo.shape), photo.dtype)
-
-  def fill(ys, xs, *arguments):
-    result = np.asarray(_colorize_tile(*arguments, sigma_lightness))
-    rows = result[: ys.stop - ys.start, :, : xs.stop - xs.start]
-    out[:, ys, xs] = np.moveaxis(rows, 1, 0)
-
-  # XLA keeps one core busy with a tile; its calls release Python's lock.
-  workers = min(os.cpu_count() or 1, 8)
-  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-    for _ in pool.map(lambda t: fill(*t), _tiles(table, photo, axes, tile)):
-      pass
-  return out
-
-
-def lightness_thumbnail(photo, shape, strip=256):
-  """The L in [0, 100] of a photo `[H, W, 3]`, reduced to `shape` (h, w).
-
-  float32, anti-aliased with the triangle of `jax.image.resize`, whose result
-  on the L of the whole photo this is; computed `strip` rows at a time.
-  """
-  photo = _check_photo(photo)
-  vertical = _reduction(photo.shape[0], shape[0])
-  horizontal = _reduction(photo.shape[1], shape[1])
-  total = np.zeros(shape, np.float32)
-  for start in range(0, len(photo), strip):
-    rows = _pad(photo[start : start + strip], (strip, photo.shape[1]))
-    weights = vertical[start : start + strip]
-    weights = np.pad(weights, ((0, strip - len(weights)), (0, 0)))
-    total += np.asarray(_reduce_strip(_lightness(rows), weights, horizontal))
-  return total
+  shape = guide.shape[:2]
+  _check(low, low_lightness, shape, (SIGMA_CELLS, SIGMA_LIGHTNESS), RADIUS)
+  axes = _axes(low.shape[1:3], shape, SIGMA_CELLS, RADIUS)
+  table = _table(np, np.asarray(low), np.asarray(low_lightness), RADIUS)
+  yield from _tiles(table, guide, axes, tile)
 
 
 @jax.jit
-def _reduce_strip(lightness, vertical, horizontal):
-  with jax.default_matmul_precision("highest"):
-    return vertical.T @ (lightness @ horizontal)
-
-
-def _reduction(size, cells):
-  """`[size, cells]` weights of the triangle filter, each cell's sum one."""
-  ratio = size / cells
-  centres = (np.arange(cells) + 0.5) * ratio - 0.5
-  distance = np.abs(np.arange(size)[:, None] - centres[None])
-  weights = np.maximum(0, 1 - distance / max(1, ratio))
-  return (weights / weights.sum(0, keepdims=True)).astype(np.float32)
-
-
-# Three programs, not one: fused, the lightness would be computed many times.
-def _colorize_tile(table, photo, ys, xs, sigma_lightness):
-  """Pixels `[th, tw, 3]` to `[th, n, tw, 3]` of the same type."""
-  lightness = _lightness(photo)
-  ab = _upsample_flat(table, lightness, ys, xs, sigma_lightness)
-  return _paint(lightness, ab, photo.dtype)
-
-
-@jax.jit
-def _lightness(photo):
-  highest = jnp.iinfo(photo.dtype).max
-  return color.srgb_to_lightness(photo.astype(jnp.float32) / highest)
-
-
-@functools.partial(jax.jit, static_argnames="dtype")
-def _paint(lightness, ab, dtype):
-  """L `[th, tw]` and ab `[th, n 2, tw]` to pixels `[th, n, tw, 3]`."""
-  ab = ab.reshape(len(ab), -1, 2, ab.shape[-1])
-  lightness = jnp.broadcast_to(lightness[:, None], ab[:, :, 0].shape)
-  rgb = color.lab_planes_to_srgb(lightness, ab[:, :, 0], ab[:, :, 1])
-  highest = jnp.iinfo(dtype).max
-  rgb = [jnp.round(plane * highest).astype(dtype) for plane in rgb]
-  return jnp.stack(rgb, axis=-1)
-
-
-@jax.jit
-def _upsample_flat(table, lightness, ys, xs, sigma_lightness):
-  """Lightness `[th, tw]` to `[th, n C, tw]`, in the order of `table`.
+def upsample_tile(tile, lightness, sigma_lightness):
+  """A tile's lightness `[th, tw]` to its values `[th, n C, tw]`.
 
   One row of pixels at a time, everything stays in the cache; its weights
   serve all n C values.
   """
+  table, _, ys, xs = tile
   taps = xs.kernel.shape[1]
   near = xs.first[:, None] + jnp.arange(taps)[None]
   # [cells, taps, 1 + n C, tw]: the columns of cells beside each pixel.
@@ -241,11 +129,6 @@ def _upsample_flat(table, lightness, ys, xs, sigma_lightness):
     return values / sum(weight[i, j] for i, j in pairs)[None]
 
   return jax.lax.map(row, (lightness, ys))
-
-
-def _unflatten(flat, n):
-  height, _, width = flat.shape
-  return jnp.transpose(flat.reshape(height, n, -1, width), (1, 0, 3, 2))
 
 
 def _axes(cells, pixels, sigma, radius):
@@ -280,11 +163,10 @@ def _table(xp, low, low_lightness, radius):
 
 
 def _tiles(table, guide, axes, tile):
-  """Yields (slice_y, slice_x, table, guide, ys, xs), the last four padded.
+  """As `tiles`, with the table cut to the cells that a tile can see.
 
-  `table` is cut to the cells that a tile can see. All shapes are the same for
-  every tile, and rounded up to powers of two, so that photographs of nearly
-  the same shape share one compilation.
+  Shapes are rounded up to powers of two, so that photographs of nearly the
+  same shape share one compilation.
   """
   slices, parts = [], []
   for axis, cells in zip(axes, table.shape[1:], strict=True):
@@ -298,14 +180,17 @@ def _tiles(table, guide, axes, tile):
     origins = [min(first[0], cells - band) for first, _, _ in cut]
     parts.append(
       [
-        (slice(o, o + band), Axis(*(_pad(a, (side,)) for a in (f - o, k, h))))
+        (
+          slice(o, o + band),
+          Axis(*(_pad(a, (side,)) for a in (f - o, k, h))),
+        )
         for o, (f, k, h) in zip(origins, cut, strict=True)
       ]
     )
   for y, (band_y, ys) in zip(slices[0], parts[0], strict=True):
     for x, (band_x, xs) in zip(slices[1], parts[1], strict=True):
-      pixels = _pad(np.asarray(guide[y, x]), (len(ys.first), len(xs.first)))
-      yield y, x, table[:, band_y, band_x], pixels, ys, xs
+      pixels = _pad(guide[y, x], (len(ys.first), len(xs.first)))
+      yield y, x, Tile(table[:, band_y, band_x], pixels, ys, xs)
 
 
 def _pad(array, shape):
@@ -313,16 +198,6 @@ def _pad(array, shape):
   missing = [(0, n - m) for m, n in zip(array.shape, shape, strict=False)]
   rest = [(0, 0)] * (array.ndim - len(missing))
   return np.pad(array, missing + rest, "edge")
-
-
-def _check_photo(photo):
-  photo = np.asarray(photo)
-  if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype not in _DEPTHS:
-    raise ValueError(
-      "expected a photo of shape [H, W, 3], uint8 or uint16, got "
-      f"{photo.dtype} {photo.shape}: convert it to RGB first"
-    )
-  return photo
 
 
 def _check(low, low_lightness, pixels, sigmas, radius):

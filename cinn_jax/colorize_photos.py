@@ -10,7 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from cinn_jax import bilateral, experiment, likelihood, pictures, sampling
+from cinn_jax import (
+  experiment,
+  full_resolution,
+  likelihood,
+  pictures,
+  sampling,
+)
 from cinn_jax.data import images
 from cinn_jax.tasks.colorize import denormalize_ab, normalize_lightness
 
@@ -59,7 +65,7 @@ def colorize_photos(
       continue
     rng = jax.random.fold_in(jax.random.key(seed), len(results))
     ab, bits = sampler(rng, photo)
-    colored = bilateral.colorize_full(photo, ab)
+    colored = full_resolution.colorize(photo, ab)
     files = _save(outputs, name, path, colored)
     results[path] = {"files": files, "bits_per_dim": bits.tolist()}
     rows.append(_thumbnails(photo, colored))
@@ -123,7 +129,7 @@ def _make_sampler(trained, num_samples, temperature):
     return denormalize_ab(x[0]), bits
 
   def sampler(rng, photo):
-    lightness = bilateral.lightness_thumbnail(photo, (size, size))
+    lightness = full_resolution.lightness_thumbnail(photo, (size, size))
     ab, bits = draw(trained.variables, rng, jnp.asarray(lightness))
     return np.asarray(ab), np.asarray(bits)
 
@@ -148,8 +154,8 @@ def _save(outputs, name, path, colored):
 def _thumbnails(photo, colored):
   """The grey photograph and its colorizations, small, uint8."""
   small = [_thumbnail(picture) for picture in (photo, *colored)]
-  lightness = bilateral.lightness_thumbnail(small[0], small[0].shape[:2])
-  grey = bilateral.colorize_full(small[0], np.zeros((1, *lightness.shape, 2)))
+  lightness = full_resolution.lightness_thumbnail(small[0], small[0].shape[:2])
+  grey = full_resolution.colorize(small[0], np.zeros((1, *lightness.shape, 2)))
   return [grey[0], *small[1:]]
 
 

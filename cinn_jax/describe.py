@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from cinn_jax import experiment
 from cinn_jax.flow import split_variables
+from cinn_jax.models.convolution import LAYOUT_NUMBERS, cpu_conv_p
 
 
 def describe(config) -> str:
@@ -61,14 +62,19 @@ def _jaxpr_flops(jaxpr):
       (contracted, _), _ = equation.params["dimension_numbers"]
       shape = equation.invars[0].aval.shape
       total += 2 * _outputs(equation) * math.prod(shape[d] for d in contracted)
-    elif name == "conv_general_dilated":
+    elif name in ("conv_general_dilated", cpu_conv_p.name):
       kernel = equation.invars[1].aval.shape
-      spec = equation.params["dimension_numbers"].rhs_spec
-      total += 2 * _outputs(equation) * math.prod(kernel) // kernel[spec[0]]
+      total += 2 * _outputs(equation) * math.prod(kernel) // _filters(equation)
     repeats = equation.params["length"] if name == "scan" else 1
     for inner in _inner(equation.params):
       total += repeats * _jaxpr_flops(inner)
   return total
+
+
+def _filters(convolution):
+  """The number of output channels, in whichever layout the weights are."""
+  numbers = convolution.params.get("dimension_numbers", LAYOUT_NUMBERS)
+  return convolution.invars[1].aval.shape[numbers.rhs_spec[0]]
 
 
 def _outputs(equation):

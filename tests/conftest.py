@@ -5,6 +5,8 @@ import os
 import jax
 import pytest
 
+from tests.compilation import configure
+
 # Broadcasting between ranks hides mistakes; the package spells it out.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -15,7 +17,10 @@ collect_ignore = [] if os.environ.get("JAX_ENABLE_X64") else ["exact"]
 
 @pytest.fixture(scope="session", autouse=True)
 def _compile_once(tmp_path_factory):
-  # The same tiny networks are compiled by many tests of one session.
+  """The same tiny networks are compiled by many tests and their processes."""
   folder = tmp_path_factory.mktemp("compiled")
-  jax.config.update("jax_compilation_cache_dir", str(folder))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+  configure(
+    jax_compilation_cache_dir=str(folder),
+    jax_persistent_cache_min_compile_time_secs=0.2,
+    jax_persistent_cache_min_entry_size_bytes=-1,
+  )

@@ -153,14 +153,17 @@ def test_tiles_are_the_whole_exactly(tile):
   low, low_lightness, lightness = scene((5, 9), (203, 390), n=3)
   whole = np.asarray(bilateral.upsample(low, low_lightness, lightness))
   got = np.full_like(whole, np.nan)
-  compiled = bilateral._upsample_flat._cache_size()
-  tiles = bilateral.upsample_tiles(low, low_lightness, lightness, tile=tile)
-  for y, x, part in tiles:
-    assert part.shape == (3, y.stop - y.start, x.stop - x.start, 2)
-    assert max(part.shape[1:3]) <= tile
-    got[:, y, x] = part
+  compiled = bilateral.upsample_tile._cache_size()
+  for y, x, part in bilateral.tiles(low, low_lightness, lightness, tile=tile):
+    height, width = y.stop - y.start, x.stop - x.start
+    assert max(part.guide.shape) <= tile
+    values = bilateral.upsample_tile(
+      part, part.guide, bilateral.SIGMA_LIGHTNESS
+    )
+    values = values.reshape(len(part.guide), 3, 2, -1).transpose(1, 0, 3, 2)
+    got[:, y, x] = values[:, :height, :width]
   np.testing.assert_array_equal(got, whole)
-  assert bilateral._upsample_flat._cache_size() <= compiled + 1
+  assert bilateral.upsample_tile._cache_size() <= compiled + 1
 
 
 def test_works_inside_jit_vmap_and_grad():
@@ -177,70 +180,6 @@ def test_works_inside_jit_vmap_and_grad():
     assert np.all(np.isfinite(gradient)) and np.any(gradient)
 
 
-def photo_of(dtype):
-  photo = skimage.data.astronaut()[60:257, 100:413]
-  if dtype == np.uint8:
-    return photo
-  # All 65,536 levels occur, not only multiples of 257.
-  noise = np.random.default_rng(0).integers(-128, 129, photo.shape)
-  return np.clip(photo.astype(int) * 257 + noise, 0, 65535).astype(np.uint16)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_colorize_full_keeps_lightness_at_its_depth(dtype):
-  photo = photo_of(dtype)
-  ab = np.random.default_rng(1).normal(0, 60, (3, 6, 9, 2))
-  out = bilateral.colorize_full(photo, ab)
-  assert out.shape == (3, *photo.shape) and out.dtype == dtype
-  assert np.std(out.astype(float), axis=0).mean() > 0.02 * np.iinfo(dtype).max
-  top = np.iinfo(dtype).max
-  given = skimage.color.rgb2lab(photo / top)[..., 0]
-  for picture in out:
-    error = np.abs(skimage.color.rgb2lab(picture / top)[..., 0] - given)
-    # What rounding explains (see test_color), and 0.01 besides.
-    assert np.max(error) < 0.27 * 255 / top + 0.01
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_colorize_full_without_colour_leaves_a_grey_photo(dtype):
-  grey = np.repeat(photo_of(dtype)[..., 1:2], 3, axis=-1)
-  out = bilateral.colorize_full(grey, np.zeros((1, 4, 4, 2)))[0]
-  # Lab's white and that of sRGB differ by 8e-5 in linear light.
-  slack = 0 if dtype == np.uint8 else 6
-  assert np.max(np.abs(out.astype(int) - grey.astype(int))) <= slack
-
-
-def test_colorize_full_gives_the_colours_it_was_given():
-  photo = photo_of(np.uint8)
-  lab = to_lab(color.from_uint8(photo))
-  samples = jnp.stack([lab[..., 1:], -lab[..., 1:]])
-  out = bilateral.colorize_full(photo, samples)
-  assert np.mean(np.abs(out[0].astype(int) - photo.astype(int))) < 1
-  opposite = skimage.color.rgb2lab(out[1])[..., 1:]
-  product = np.sum(opposite * np.asarray(lab[..., 1:]), axis=-1)
-  assert np.mean(product < 1) > 0.99
-
-
-def test_colorize_full_does_not_depend_on_its_tiles():
-  photo = photo_of(np.uint8)
-  ab = np.random.default_rng(1).normal(0, 40, (2, 6, 9, 2))
-  whole = bilateral.colorize_full(photo, ab, tile=512)
-  for tile in (50, 128):
-    np.testing.assert_array_equal(
-      bilateral.colorize_full(photo, ab, tile=tile), whole
-    )
-
-
-@pytest.mark.parametrize("shape", [(12, 20), (50, 61), (240, 330)])
-def test_thumbnail_is_the_resized_lightness(shape):
-  photo = photo_of(np.uint8)
-  lightness = color.srgb_to_lightness(color.from_uint8(photo))
-  expected = jax.image.resize(lightness, shape, "linear", antialias=True)
-  got = bilateral.lightness_thumbnail(photo, shape, strip=64)
-  assert got.dtype == np.float32
-  np.testing.assert_allclose(got, expected, atol=1e-3)
-
-
 def test_bad_input_is_named():
   low, low_lightness, lightness = scene((4, 5), (16, 25))
   with pytest.raises(ValueError, match=r"low_lightness \[h, w\], got"):
@@ -251,12 +190,3 @@ def test_bad_input_is_named():
     bilateral.upsample(low, low_lightness, lightness, sigma_lightness=0)
   with pytest.raises(ValueError, match="whole number of cells"):
     bilateral.upsample(low, low_lightness, lightness, radius=1.5)
-  with pytest.raises(ValueError, match=r"uint16, got float64 \(8, 8, 3\)"):
-    bilateral.colorize_full(np.zeros((8, 8, 3)), low)
-  with pytest.raises(ValueError, match=r"uint8 \(8, 8, 4\): convert it to RGB"):
-    bilateral.colorize_full(np.zeros((8, 8, 4), np.uint8), low)
-  photo = photo_of(np.uint8)
-  with pytest.raises(ValueError, match=r"\[n, h, w, 2\], got \(1, 4, 5, 3\)"):
-    bilateral.colorize_full(photo, np.zeros((1, 4, 5, 3)))
-  with pytest.raises(ValueError, match="ab is not finite"):
-    bilateral.colorize_full(photo, np.full((1, 4, 5, 2), np.nan))

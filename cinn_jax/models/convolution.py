@@ -19,7 +19,7 @@ from jax.interpreters import ad, batching, mlir
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _PARAMS = ("strides", "padding", "lhs_dilation", "rhs_dilation")
-_LAYOUT_NUMBERS = lax.conv_dimension_numbers((1,) * 4, (1,) * 4, _LAYOUT)
+LAYOUT_NUMBERS = lax.conv_dimension_numbers((1,) * 4, (1,) * 4, _LAYOUT)
 
 
 def conv_general_dilated(
@@ -37,7 +37,7 @@ def conv_general_dilated(
   lhs_dilation = tuple(lhs_dilation or (1, 1))
   rhs_dilation = tuple(rhs_dilation or (1, 1))
   is_plain = (
-    dimension_numbers == _LAYOUT_NUMBERS
+    dimension_numbers == LAYOUT_NUMBERS
     and feature_group_count == 1
     and precision is None
     and jax.default_backend() == "cpu"

@@ -1,12 +1,18 @@
 """The training loop."""
 
 import pathlib
+from typing import NamedTuple
 
 import jax
+import optax
+from ml_collections import ConfigDict
 
 from cinn_jax import experiment, pictures
 from cinn_jax.data import loader
+from cinn_jax.data.sources import Source
 from cinn_jax.evaluation.validation import Validator
+from cinn_jax.flow import Flow
+from cinn_jax.tasks import Task
 from cinn_jax.training import sharding
 from cinn_jax.training.checkpoint import Checkpoints, check_same_run
 from cinn_jax.training.logs import Log
@@ -31,12 +37,6 @@ def train(config, workdir):
   """
   workdir = pathlib.Path(workdir)
   check_same_run(workdir, config.to_dict())
-  mesh = sharding.make_mesh()
-  sharding.check_batch_size(config.train.batch_size, mesh, "train.batch_size")
-  flow, task = experiment.build(config)
-  optimizer = make_optimizer(
-    num_steps=config.train.num_steps, **config.optimizer.to_dict()
-  )
   checkpoints = Checkpoints(workdir)
   try:
     start = checkpoints.latest_step() or 0
@@ -46,28 +46,50 @@ def train(config, workdir):
         f" {config.train.num_steps:,}. Raise --config.train.num_steps to go on."
       )
       return
-    # First of all: what is wrong with the data shows at once.
-    pictures_of = {
-      split: experiment.open_source(config, split)
-      for split in ("train", "validation")
-    }
-    state = _state_at(start, config, flow, task, optimizer, mesh, checkpoints)
-    _loop(
-      *(config, workdir, mesh, flow, task, optimizer),
-      *(checkpoints, state, pictures_of),
-    )
+    run = _set_up(config, workdir, checkpoints)
+    _loop(run, _state_at(start, run))
   finally:
     checkpoints.close()
 
 
-def _state_at(start, config, flow, task, optimizer, mesh, checkpoints):
+class _Run(NamedTuple):
+  """What stays the same while a run goes on."""
+
+  config: ConfigDict
+  workdir: pathlib.Path
+  checkpoints: Checkpoints
+  mesh: jax.sharding.Mesh
+  flow: Flow
+  task: Task
+  optimizer: optax.GradientTransformationExtraArgs
+  train_source: Source
+  validation_source: Source
+
+
+def _set_up(config, workdir, checkpoints):
+  """What is wrong with the devices, the config or the data shows here."""
+  mesh = sharding.make_mesh()
+  sharding.check_batch_size(config.train.batch_size, mesh, "train.batch_size")
+  flow, task = experiment.build(config)
+  optimizer = make_optimizer(
+    num_steps=config.train.num_steps, **config.optimizer.to_dict()
+  )
+  sources = [
+    experiment.open_source(config, split) for split in ("train", "validation")
+  ]
+  return _Run(
+    *(config, workdir, checkpoints, mesh, flow, task, optimizer), *sources
+  )
+
+
+def _state_at(start, run):
   """The state at step `start`: from its checkpoint, or a new one at 0."""
 
   def init():
-    rng = jax.random.key(config.train.seed)
-    return init_state(rng, flow, task, optimizer)
+    rng = jax.random.key(run.config.train.seed)
+    return init_state(rng, run.flow, run.task, run.optimizer)
 
-  everywhere = sharding.replicated(mesh)
+  everywhere = sharding.replicated(run.mesh)
   if start == 0:
     return jax.jit(init, out_shardings=everywhere)()
   abstract = jax.tree.map(
@@ -77,40 +99,27 @@ def _state_at(start, config, flow, task, optimizer, mesh, checkpoints):
     jax.eval_shape(init),
   )
   print(f"Going on from step {start:,}.")
-  return checkpoints.restore(start, abstract)
+  return run.checkpoints.restore(start, abstract)
 
 
-def _loop(
-  config,
-  workdir,
-  mesh,
-  flow,
-  task,
-  optimizer,
-  checkpoints,
-  state,
-  pictures_of,
-):
-  settings, start = config.train, int(state.step)
+def _loop(run, state):
+  settings, start = run.config.train, int(state.step)
   validator = Validator(
-    flow,
-    task,
-    pictures_of["validation"],
-    mesh,
+    *(run.flow, run.task, run.validation_source, run.mesh),
     batch_size=settings.batch_size,
     seed=settings.seed,
   )
-  step_function = _compile_step(settings, mesh, flow, task, optimizer)
+  step_function = _compile_step(run)
   batches = loader.training_batches(
-    pictures_of["train"],
-    image_size=task.image_size,
+    run.train_source,
+    image_size=run.task.image_size,
     batch_size=settings.batch_size,
     seed=settings.seed,
-    min_scale=config.augment.min_scale,
-    flip=config.augment.flip,
+    min_scale=run.config.augment.min_scale,
+    flip=run.config.augment.flip,
     start_step=start,
   )
-  log = Log(workdir, start)
+  log = Log(run.workdir, start)
   monitor = Monitor(
     log,
     start=start,
@@ -119,39 +128,41 @@ def _loop(
     log_every=settings.log_every,
   )
   with log, monitor:
-    monitor.say(f"bits/dim is of {task.describe}.")
-    for source in pictures_of.values():
+    monitor.say(f"bits/dim is of {run.task.describe}.")
+    for source in (run.train_source, run.validation_source):
       monitor.say(f"Pictures: {source.name}.")
     for step in range(start + 1, settings.num_steps + 1):
-      batch = sharding.put_batch(monitor.waiting(batches), mesh)
+      batch = sharding.put_batch(monitor.waiting(batches), run.mesh)
       state, metrics = step_function(state, batch)
       monitor.dispatched(step, metrics)
       if step == settings.num_steps or step % settings.eval_every == 0:
         with monitor.paused():
-          text = _validate(config, workdir, validator, checkpoints, log, state)
-          monitor.say(text)
+          monitor.say(_validate(run, validator, log, state))
 
 
-def _compile_step(settings, mesh, flow, task, optimizer):
+def _compile_step(run):
+  settings = run.config.train
   step = make_train_step(
-    flow, task, optimizer, seed=settings.seed, ema_decay=settings.ema_decay
+    *(run.flow, run.task, run.optimizer),
+    seed=settings.seed,
+    ema_decay=settings.ema_decay,
   )
-  everywhere = sharding.replicated(mesh)
+  everywhere = sharding.replicated(run.mesh)
   return jax.jit(
     step,
     # The state is replaced by its successor: its buffers are used again.
     donate_argnums=0,
-    in_shardings=(everywhere, sharding.by_example(mesh)),
+    in_shardings=(everywhere, sharding.by_example(run.mesh)),
     out_shardings=(everywhere, everywhere),
   )
 
 
-def _validate(config, workdir, validator, checkpoints, log, state):
+def _validate(run, validator, log, state):
   """Scores the averaged model, saves the state, draws a sheet; says so."""
-  settings, step = config.train, int(state.step)
+  settings, step = run.config.train, int(state.step)
   scores = validator.score(state.ema_variables)
   log.scalars(step, "validation", scores)
-  checkpoints.save(state, config.to_dict(), scores)
+  run.checkpoints.save(state, run.config.to_dict(), scores)
   bits = scores["bits_per_dim"]
   text = (
     f"Step {step:,}: validation bits/dim {bits:.4f}"
@@ -163,7 +174,7 @@ def _validate(config, workdir, validator, checkpoints, log, state):
     sheet = validator.sheet(
       state.ema_variables, f"step {step:,}, validation bits/dim {bits:.3f}"
     )
-    path = workdir / "sheets" / f"step_{step:06d}.png"
+    path = run.workdir / "sheets" / f"step_{step:06d}.png"
     pictures.save_png(path, sheet)
     log.picture(step, "samples", sheet)
     text += f"\nStep {step:,}: samples in {path}"

@@ -37,7 +37,7 @@ def _both(stride, padding, dilation):
     "window_strides": (stride,) * 2,
     "padding": padding,
     "rhs_dilation": (dilation,) * 2,
-    "dimension_numbers": convolution._LAYOUT_NUMBERS,
+    "dimension_numbers": convolution.LAYOUT_NUMBERS,
   }
   return (
     functools.partial(convolution.conv_general_dilated, **arguments),

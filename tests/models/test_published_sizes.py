@@ -1,5 +1,7 @@
 """The published networks have the published numbers of parameters."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,8 @@ import pytest
 
 from cinn_jax import experiment, models
 from cinn_jax.describe import describe, flops
+from cinn_jax.models import convolution
 from configs import colorize
-from tests import tiny
 
 LATENTS = {
   "lsun": [(32, 32, 6), (16, 16, 4), (1024,)],
@@ -70,12 +72,31 @@ def test_flops_of_known_products():
   assert flops(lambda a, b: a @ b, a, b) == 2 * 3 * 4 * 5
   loop = lambda a, b: jax.lax.scan(lambda c, _: (c, a @ b), 0, length=7)  # noqa: E731
   assert flops(loop, a, b) == 7 * 2 * 3 * 4 * 5
-  flow, task = experiment.build(tiny.config())
-  variables = experiment.abstract_variables(flow, task)
-  x = jax.ShapeDtypeStruct((1, *task.event_shape), jnp.float32)
-  cond = jax.ShapeDtypeStruct((1, *task.cond_shape), jnp.float32)
-  # The first convolution of the condition network alone: 3x3, 1 to 4 channels.
-  assert flops(flow.forward, variables, x, cond) > 2 * 8 * 8 * 9 * 4
+
+
+@pytest.mark.parametrize(
+  "convolve", [convolution.conv_general_dilated, jax.lax.conv_general_dilated]
+)
+def test_flops_of_a_convolution(convolve):
+  x, weights = jnp.ones((2, 8, 6, 3)), jnp.ones((3, 3, 3, 5))
+  options = {
+    "window_strides": (2, 2),
+    "padding": ((1, 1), (1, 1)),
+    "dimension_numbers": convolution.LAYOUT_NUMBERS,
+  }
+  counted = flops(functools.partial(convolve, **options), x, weights)
+  assert counted == 2 * (2 * 4 * 3 * 5) * (3 * 3 * 3)
+
+
+def test_flops_of_the_published_condition_network():
+  net = models.build("haar_colorization").condition_net
+  cond = jax.ShapeDtypeStruct((1, 64, 64, 1), jnp.float32)
+  variables = jax.eval_shape(net.init, jax.random.key(0), cond)
+  at_64 = 64**2 * 9 * (1 * 64 + 64 * 64 + 64 * 128)
+  at_32 = 32**2 * 9 * 128 * 128
+  at_16 = 16**2 * 9 * 128 * 128
+  products = at_64 + at_32 + at_16 + 2048 * 512
+  assert flops(net.apply, variables, cond) == 2 * products
 
 
 def test_unknown_model_is_refused():

@@ -2,10 +2,11 @@
 
 import pytest
 
-from tests import tiny
+from tests.compilation import configure
 
 
 @pytest.fixture(autouse=True, scope="package")
-def compilation(tmp_path_factory):
-  with tiny.quick_compilation(tmp_path_factory.getbasetemp() / "compiled"):
-    yield
+def _compile_with_little_effort():
+  configure(jax_disable_most_optimizations=True)
+  yield
+  configure(jax_disable_most_optimizations=False)
