@@ -1,5 +1,6 @@
 """Invertible layers with exact log-determinants; `base` has the contract."""
 
+from cinn_jax.bijections.actnorm import ActNorm
 from cinn_jax.bijections.base import (
   COLLECTIONS,
   Bijection,
@@ -8,25 +9,49 @@ from cinn_jax.bijections.base import (
   Inverse,
   Stack,
 )
-from cinn_jax.bijections.coupling import CLAMPS, AffineCoupling
-from cinn_jax.bijections.linear import Orthogonal, Permutation
+from cinn_jax.bijections.coupling import (
+  CLAMPS,
+  AdditiveCoupling,
+  AffineCoupling,
+  Coupling,
+  GINCoupling,
+  RealNVPCoupling,
+)
+from cinn_jax.bijections.elementwise import Bounded, Standardize
+from cinn_jax.bijections.linear import (
+  Householder,
+  InvertibleConv1x1,
+  Orthogonal,
+  Permutation,
+)
 from cinn_jax.bijections.multiscale import MultiScale, Split
 from cinn_jax.bijections.reshape import Flatten, Haar, Squeeze
+from cinn_jax.bijections.spline import SplineCoupling
 
 __all__ = [
   "CLAMPS",
   "COLLECTIONS",
+  "ActNorm",
+  "AdditiveCoupling",
   "AffineCoupling",
   "Bijection",
+  "Bounded",
   "Chain",
   "Conditioned",
+  "Coupling",
   "Flatten",
+  "GINCoupling",
   "Haar",
+  "Householder",
   "Inverse",
+  "InvertibleConv1x1",
   "MultiScale",
   "Orthogonal",
   "Permutation",
+  "RealNVPCoupling",
+  "SplineCoupling",
   "Split",
   "Squeeze",
   "Stack",
+  "Standardize",
 ]

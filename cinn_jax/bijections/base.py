@@ -7,6 +7,7 @@ what `forward` returned. It is float32 whatever a subnet computes in (float64
 when the data are float64). Data are [B, ..., C], channels last.
 """
 
+import math
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -54,6 +55,12 @@ def sum_per_example(values):
 def per_channel(vector, x):
   """Reshapes [C] so that it broadcasts against `x` [B, ..., C]."""
   return vector.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+def channels_log_det(log_scale, x):
+  """The log-det [B] of scaling the channels of `x` by exp(log_scale) [C]."""
+  positions = math.prod(x.shape[1:-1])
+  return zero_log_det(x) + positions * jnp.sum(log_scale)
 
 
 def check_image(x, owner, *, even=False):

@@ -1,4 +1,4 @@
-"""Conditional affine coupling blocks."""
+"""Conditional coupling blocks: one half of the channels steers the other."""
 
 from collections.abc import Callable
 
@@ -25,74 +25,76 @@ CLAMPS: dict[str, Callable] = {
 }
 
 
-class AffineCoupling(Bijection):
-  """Affine coupling, two-sided as in cINN or one-sided as in RealNVP.
+class Coupling(Bijection):
+  """What all couplings share; a subclass says how a half is transformed.
 
   With halves (x1, x2) of the channels (floor(C/2) first) and condition c:
 
-    two-sided   y1 = x1 * exp(g(s2)) + t2,  (s2, t2) = net_2(x2, c)
-                y2 = x2 * exp(g(s1)) + t1,  (s1, t1) = net_1(y1, c)
-    one-sided   y1 = x1,  y2 as above
+    two-sided   y1 = f(x1; net_2(x2, c)),  y2 = f(x2; net_1(y1, c))
+    one-sided   y1 = x1,                   y2 = f(x2; net_1(x1, c))
 
-  g is a soft clamp that bounds the log-scale by alpha; log_det is the sum of
-  the clamped log-scales. (Two-sided: Ardizzone et al. 2019. One-sided: Dinh et
-  al. 2017, RealNVP; Kingma and Dhariwal 2018, Glow.)
+  f acts on each number alone, with a positive slope. A subclass defines
+  `features` and `transform`.
 
   Attributes:
     subnet: makes a network `net(u, cond, features) -> [B, ..., features]`; see
-      `cinn_jax.models.subnets`. Called once per side.
+      `cinn_jax.models.subnets`. Called once per network.
     sides: 2 or 1.
-    alpha: the bound of the log-scale, per side.
-    clamp: a name in `CLAMPS`.
   """
 
   subnet: Callable[[], nn.Module]
   sides: int = 2
-  alpha: float = 1.9
-  clamp: str = "cinn_paper"
+
+  # Where log_det is 0 whatever the network says, rounding shall not blur it.
+  preserves_volume = False
+
+  def features(self, channels):
+    """How many numbers the network makes for `channels` active ones."""
+    raise NotImplementedError(f"{type(self).__name__}.features")
+
+  def transform(self, active, head, *, inverse):
+    """The active half [B, ..., C] after f, or its inverse.
+
+    `head` is what the network made, in at least float32. Returns the half and
+    the logarithms [B, ..., C] of *f's* slopes, whichever direction runs.
+    """
+    raise NotImplementedError(f"{type(self).__name__}.transform")
+
+  def network(self):
+    """A new network for one side."""
+    return self.subnet()
 
   def setup(self):
     if self.sides not in (1, 2):
       raise ValueError(f"sides is 1 or 2, got {self.sides}.")
-    if self.clamp not in CLAMPS:
-      raise ValueError(
-        f"Unknown clamp {self.clamp!r}; there are {', '.join(CLAMPS)}."
-      )
-    self.net_1 = self.subnet()
+    self.net_1 = self.network()
     if self.sides == 2:
-      self.net_2 = self.subnet()
+      self.net_2 = self.network()
 
   def forward(self, x, cond=None):
-    first, second = _halves(x)
-    log_det = zero_log_det(x)
-    if self.sides == 2:
-      log_scale, shift = self._affine(self.net_2, second, cond, first)
-      first = first * jnp.exp(log_scale) + shift
-      log_det += sum_per_example(log_scale)
-    log_scale, shift = self._affine(self.net_1, first, cond, second)
-    second = second * jnp.exp(log_scale) + shift
-    log_det += sum_per_example(log_scale)
-    return jnp.concatenate([first, second], -1), log_det
+    return self._run(x, cond, inverse=False)
 
   def inverse(self, z, cond=None):
-    first, second = _halves(z)
-    log_det = zero_log_det(z)
-    log_scale, shift = self._affine(self.net_1, first, cond, second)
-    second = (second - shift) * jnp.exp(-log_scale)
-    log_det -= sum_per_example(log_scale)
-    if self.sides == 2:
-      log_scale, shift = self._affine(self.net_2, second, cond, first)
-      first = (first - shift) * jnp.exp(-log_scale)
-      log_det -= sum_per_example(log_scale)
-    return jnp.concatenate([first, second], -1), log_det
+    return self._run(z, cond, inverse=True)
 
-  def _affine(self, net, passive, cond, active):
-    """The clamped log-scale and the shift for the active half."""
-    check_condition(passive, cond)
-    features = 2 * active.shape[-1]
-    head = net(passive, cond, features).astype(at_least_float32(active.dtype))
-    raw, shift = jnp.split(head, 2, axis=-1)
-    log_scale = CLAMPS[self.clamp](raw, self.alpha)
+  def _run(self, value, cond, *, inverse):
+    halves = _halves(value)
+    check_condition(value, cond)
+    total = zero_log_det(value)
+    steps = [(0, self.net_2)] if self.sides == 2 else []
+    steps.append((1, self.net_1))
+    for k, net in reversed(steps) if inverse else steps:
+      active, passive = halves[k], halves[1 - k]
+      head = net(passive, cond, self.features(active.shape[-1]))
+      head = head.astype(at_least_float32(active.dtype))
+      halves[k], log_scale = self.transform(active, head, inverse=inverse)
+      self._report(log_scale)
+      if not self.preserves_volume:
+        log_det = sum_per_example(log_scale)
+        total += -log_det if inverse else log_det
+    return jnp.concatenate(halves, -1), total
+
+  def _report(self, log_scale):
     self.sow(
       "diagnostics",
       "max_log_scale",
@@ -100,7 +102,100 @@ class AffineCoupling(Bijection):
       reduce_fn=jnp.maximum,
       init_fn=lambda: jnp.zeros((), log_scale.dtype),
     )
-    return log_scale, shift
+
+
+class AffineCoupling(Coupling):
+  """Affine coupling: f(x; s, t) = x * exp(g(s)) + t.
+
+  One network per side makes both s and t. g is a soft clamp that bounds the
+  log-scale by alpha; log_det is the sum of the clamped log-scales. (Two-sided:
+  Ardizzone et al. 2019. One-sided: Kingma and Dhariwal 2018, Glow.)
+
+  Attributes:
+    alpha: the bound of the log-scale, per side.
+    clamp: a name in `CLAMPS`.
+  """
+
+  alpha: float = 1.9
+  clamp: str = "cinn_paper"
+
+  def setup(self):
+    super().setup()
+    if self.clamp not in CLAMPS:
+      raise ValueError(
+        f"Unknown clamp {self.clamp!r}; there are {', '.join(CLAMPS)}."
+      )
+
+  def features(self, channels):
+    return 2 * channels
+
+  def transform(self, active, head, *, inverse):
+    raw, shift = jnp.split(head, 2, axis=-1)
+    log_scale = self.log_scale(raw)
+    if inverse:
+      return (active - shift) * jnp.exp(-log_scale), log_scale
+    return active * jnp.exp(log_scale) + shift, log_scale
+
+  def log_scale(self, raw):
+    """What is exponentiated, of what the network made."""
+    return CLAMPS[self.clamp](raw, self.alpha)
+
+
+class RealNVPCoupling(AffineCoupling):
+  """Affine coupling whose scales and shifts have a network each.
+
+  (Dinh et al. 2017, equations 7 and 8, one-sided there.) The networks of a
+  side are "scale" and "shift" below "net_1" and "net_2".
+  """
+
+  def network(self):
+    return ScaleAndShift(self.subnet)
+
+
+class ScaleAndShift(nn.Module):
+  """Two networks in the place of one: half of the features each."""
+
+  subnet: Callable[[], nn.Module]
+
+  def setup(self):
+    self.scale = self.subnet()
+    self.shift = self.subnet()
+
+  def __call__(self, u, cond, features):
+    each = features // 2
+    scale, shift = self.scale(u, cond, each), self.shift(u, cond, each)
+    return jnp.concatenate([scale, shift], -1)
+
+
+class GINCoupling(AffineCoupling):
+  """Affine coupling that preserves volume: log_det is 0.
+
+  The mean over the active channels is subtracted from the clamped log-scales,
+  so that they sum to 0 at every position and stay below 2 * alpha. (Sorrenson
+  et al. 2020, section 3.2.) A single active channel is only shifted.
+  """
+
+  preserves_volume = True
+
+  def log_scale(self, raw):
+    clamped = super().log_scale(raw)
+    return clamped - jnp.mean(clamped, axis=-1, keepdims=True)
+
+
+class AdditiveCoupling(Coupling):
+  """Additive coupling, f(x; t) = x + t; log_det is 0.
+
+  (Dinh et al. 2014, NICE, equations 5 and 6, one-sided there.)
+  """
+
+  preserves_volume = True
+
+  def features(self, channels):
+    return channels
+
+  def transform(self, active, head, *, inverse):
+    shift = -head if inverse else head
+    return active + shift, jnp.zeros_like(head)
 
 
 def _halves(x):

@@ -1,6 +1,6 @@
-"""Fixed mixing of channels between couplings.
+"""Mixing of channels between couplings, fixed or learned.
 
-The matrices live in the collection "constants": saved with the model, never
+What is fixed lives in the collection "constants": saved with the model, never
 trained, never counted.
 """
 
@@ -8,8 +8,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.lax.linalg import triangular_solve
 
-from cinn_jax.bijections.base import Bijection, zero_log_det
+from cinn_jax.bijections.base import (
+  Bijection,
+  at_least_float32,
+  channels_log_det,
+  zero_log_det,
+)
 
 
 class Permutation(Bijection):
@@ -62,3 +68,110 @@ class Orthogonal(Bijection):
   def inverse(self, z, cond=None):
     matrix = self._matrix(z.shape[-1], z.dtype)
     return jnp.matmul(z, matrix.T, precision="highest"), zero_log_det(z)
+
+
+class InvertibleConv1x1(Bijection):
+  """A learned mixing of the channels, z = x W with W = P L U.
+
+  P is a fixed permutation, L lower triangular with a diagonal of 1, U upper
+  triangular with a diagonal of fixed signs times exp(d). log_det is
+  H * W * sum(d), and going back is two triangular solves. W starts as a random
+  orthogonal matrix. (Kingma and Dhariwal 2018, Glow, section 3.2.)
+
+  The one parameter, "lu" [C, C], holds what is free: L below the diagonal, U
+  above it, d on it.
+  """
+
+  @nn.compact
+  def _factors(self, x):
+    """(order, L, U, d); row order[j] of W is row j of L U."""
+    channels = x.shape[-1]
+    # Every factor is of the same draw; restored ones need none.
+    initializing = self.is_initializing()
+    key = self.make_rng("params") if initializing else jax.random.key(0)
+
+    def start(_=None):
+      return _factors_of_orthogonal(key, channels)
+
+    order = self.variable("constants", "order", lambda: start()[0]).value
+    sign = self.variable("constants", "sign", lambda: start()[1]).value
+    lu = self.param("lu", lambda _: start()[2])
+    lu = lu.astype(at_least_float32(x.dtype))
+    log_scale = jnp.diagonal(lu)
+    lower = jnp.tril(lu, -1) + jnp.eye(channels, dtype=lu.dtype)
+    upper = jnp.triu(lu, 1) + jnp.diag(sign * jnp.exp(log_scale))
+    return order, lower, upper, log_scale
+
+  def forward(self, x, cond=None):
+    order, lower, upper, log_scale = self._factors(x)
+    product = jnp.matmul(lower, upper, precision="highest")
+    ordered = jnp.take(x, order, axis=-1)
+    z = jnp.matmul(ordered, product, precision="highest")
+    return z, channels_log_det(log_scale, x)
+
+  def inverse(self, z, cond=None):
+    order, lower, upper, log_scale = self._factors(z)
+    rows = z.reshape(-1, z.shape[-1]).astype(upper.dtype)
+    rows = triangular_solve(upper, rows)
+    rows = triangular_solve(lower, rows, lower=True, unit_diagonal=True)
+    x = jnp.take(rows.reshape(z.shape), jnp.argsort(order), axis=-1)
+    return x, -channels_log_det(log_scale, z)
+
+
+def _factors_of_orthogonal(key, channels):
+  """(order, sign, lu) of a matrix drawn uniformly over the orthogonal group."""
+  matrix = jax.random.orthogonal(key, channels)
+  lu, _, order = jax.lax.linalg.lu(matrix)
+  scale = jnp.diagonal(lu)
+  log_scale = jnp.diag(jnp.log(jnp.abs(scale)))
+  lu = jnp.where(jnp.eye(channels, dtype=bool), log_scale, lu)
+  return order, jnp.sign(scale), lu
+
+
+class Householder(Bijection):
+  """A learned orthogonal mixing of the channels, z = x H_1 ... H_k.
+
+  H_i = I - 2 v_i v_i^T / |v_i|^2 reflects along a learned vector; log_det is 0.
+  (Tomczak and Welling 2016.) The product costs no loop: with the unit vectors
+  as rows of V [k, C] it is I - V^T S^-1 V, where S is the part of V V^T above
+  the diagonal plus I / 2 (Joffrain et al. 2006, the UT transform).
+
+  Attributes:
+    reflections: k. With as many as channels every orthogonal matrix whose
+      determinant is (-1)^k can be learned.
+  """
+
+  reflections: int
+
+  @nn.compact
+  def _factors(self, x):
+    """(V, S^-1 V), [k, C] each."""
+    if self.reflections < 1:
+      raise ValueError(
+        f"Householder takes 1 reflection or more, got {self.reflections}."
+      )
+    shape = (self.reflections, x.shape[-1])
+    vectors = self.param("vectors", nn.initializers.normal(1.0), shape)
+    vectors = vectors.astype(at_least_float32(x.dtype))
+    # A vector of zeros reflects nothing.
+    square = jnp.sum(vectors**2, axis=-1, keepdims=True)
+    tiny = jnp.finfo(vectors.dtype).tiny
+    units = vectors * jax.lax.rsqrt(jnp.maximum(square, tiny))
+    products = jnp.matmul(units, units.T, precision="highest")
+    halves = 0.5 * jnp.eye(self.reflections, dtype=units.dtype)
+    triangle = jnp.triu(products, 1) + halves
+    return units, triangular_solve(triangle, units, left_side=True)
+
+  def forward(self, x, cond=None):
+    units, solved = self._factors(x)
+    return _minus_product(x, units.T, solved), zero_log_det(x)
+
+  def inverse(self, z, cond=None):
+    units, solved = self._factors(z)
+    return _minus_product(z, solved.T, units), zero_log_det(z)
+
+
+def _minus_product(x, tall, wide):
+  """x (I - tall wide) without the square matrix."""
+  inner = jnp.matmul(x, tall, precision="highest")
+  return x - jnp.matmul(inner, wide, precision="highest")

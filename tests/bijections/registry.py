@@ -68,6 +68,32 @@ CASES = {
   "coupling_freia_2021": Case(
     bj.AffineCoupling(_DENSE, clamp="freia_2021", alpha=2.0), (7,), _VECTOR
   ),
+  "coupling_additive": Case(bj.AdditiveCoupling(_CONV), (4, 4, 4), _MAP),
+  "coupling_real_nvp": Case(
+    bj.RealNVPCoupling(_DENSE, sides=1), (7,), _VECTOR
+  ),
+  "coupling_gin": Case(bj.GINCoupling(_CONV), (4, 4, 4), _MAP),
+  # A bound that some of the data are beyond.
+  "coupling_spline": Case(
+    bj.SplineCoupling(_CONV, bins=4, bound=1.5), (4, 4, 4), _MAP
+  ),
+  "coupling_spline_dense": Case(
+    bj.SplineCoupling(_DENSE, sides=1, bound=2.0), (7,), _VECTOR
+  ),
+  "actnorm": Case(bj.ActNorm(), (3, 3, 5)),
+  "conv_1x1": Case(bj.InvertibleConv1x1(), (3, 3, 5)),
+  "conv_1x1_of_a_vector": Case(bj.InvertibleConv1x1(), (7,)),
+  # Lengths do not change by reflection: without scales, no gradient.
+  "householder": Case(
+    bj.Chain((bj.Householder(3), bj.Standardize(0.0, (1, 2, 3, 4, 5)))),
+    (3, 3, 5),
+  ),
+  "standardize": Case(bj.Standardize(0.5, 0.25), (3, 3, 5)),
+  # Around the recipe's draws; in both directions.
+  "bounded": Case(bj.Bounded(-9.0, 7.0), (2, 2, 3)),
+  "bounded_channels": Case(
+    bj.Bounded((-8.0, None, -9.0, None), (None, 8.0, 7.0, None)), (2, 2, 4)
+  ),
   "permutation": Case(bj.Permutation(), (3, 3, 5)),
   "permutation_seeded": Case(bj.Permutation(seed=7), (9,)),
   "orthogonal": Case(bj.Orthogonal(), (3, 3, 5)),
@@ -83,6 +109,14 @@ CASES = {
     bj.Chain((bj.Squeeze(), bj.AffineCoupling(_CONV))), (8, 8, 1), _MAP
   ),
   "inverse": Case(bj.Inverse(_step()), (4, 4, 4), _MAP),
+  "glow_stack": Case(
+    bj.Stack(
+      bj.Chain((bj.ActNorm(), bj.InvertibleConv1x1(), bj.GINCoupling(_CONV))),
+      2,
+    ),
+    (4, 4, 4),
+    _MAP,
+  ),
   "stack": Case(bj.Stack(_step(), 3), (4, 4, 4), _MAP),
   "conditioned": Case(bj.Conditioned(_step(), 1), (4, 4, 4), ((9,), _MAP)),
   "multi_scale": Case(
