@@ -171,8 +171,10 @@ class GINCoupling(AffineCoupling):
   """Affine coupling that preserves volume: log_det is 0.
 
   The mean over the active channels is subtracted from the clamped log-scales,
-  so that they sum to 0 at every position and stay below 2 * alpha. (Sorrenson
-  et al. 2020, section 3.2.) A single active channel is only shifted.
+  so that they sum to 0 at every position and stay below 2 * alpha; a single
+  active channel is only shifted. (Sorrenson et al. 2020, who make the last
+  log-scale minus the sum of the others; the mean treats all alike, as FrEIA's
+  block does.)
   """
 
   preserves_volume = True
@@ -187,8 +189,6 @@ class AdditiveCoupling(Coupling):
 
   (Dinh et al. 2014, NICE, equations 5 and 6, one-sided there.)
   """
-
-  preserves_volume = True
 
   def features(self, channels):
     return channels

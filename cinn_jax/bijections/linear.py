@@ -99,7 +99,8 @@ class InvertibleConv1x1(Bijection):
     lu = lu.astype(at_least_float32(x.dtype))
     log_scale = jnp.diagonal(lu)
     lower = jnp.tril(lu, -1) + jnp.eye(channels, dtype=lu.dtype)
-    upper = jnp.triu(lu, 1) + jnp.diag(sign * jnp.exp(log_scale))
+    scale = sign.astype(lu.dtype) * jnp.exp(log_scale)
+    upper = jnp.triu(lu, 1) + jnp.diag(scale)
     return order, lower, upper, log_scale
 
   def forward(self, x, cond=None):
@@ -133,8 +134,8 @@ class Householder(Bijection):
 
   H_i = I - 2 v_i v_i^T / |v_i|^2 reflects along a learned vector; log_det is 0.
   (Tomczak and Welling 2016.) The product costs no loop: with the unit vectors
-  as rows of V [k, C] it is I - V^T S^-1 V, where S is the part of V V^T above
-  the diagonal plus I / 2 (Joffrain et al. 2006, the UT transform).
+  as rows of V [k, C] it is I - V^T S^-1 V, where S is V V^T above the diagonal
+  and half of it on the diagonal (Joffrain et al. 2006, the UT transform).
 
   Attributes:
     reflections: k. With as many as channels every orthogonal matrix whose
@@ -153,13 +154,13 @@ class Householder(Bijection):
     shape = (self.reflections, x.shape[-1])
     vectors = self.param("vectors", nn.initializers.normal(1.0), shape)
     vectors = vectors.astype(at_least_float32(x.dtype))
-    # A vector of zeros reflects nothing.
     square = jnp.sum(vectors**2, axis=-1, keepdims=True)
-    tiny = jnp.finfo(vectors.dtype).tiny
-    units = vectors * jax.lax.rsqrt(jnp.maximum(square, tiny))
+    # A vector of zeros reflects nothing.
+    is_zero = square < jnp.finfo(vectors.dtype).tiny
+    units = vectors * jax.lax.rsqrt(jnp.where(is_zero, 1, square))
     products = jnp.matmul(units, units.T, precision="highest")
-    halves = 0.5 * jnp.eye(self.reflections, dtype=units.dtype)
-    triangle = jnp.triu(products, 1) + halves
+    ones = jnp.where(is_zero[:, 0], 1, jnp.diagonal(products))
+    triangle = jnp.triu(products, 1) + jnp.diag(ones / 2)
     return units, triangular_solve(triangle, units, left_side=True)
 
   def forward(self, x, cond=None):

@@ -149,6 +149,47 @@ def test_one_sided_coupling_is_freias(name):
   _assert_parity(ours, {"params": params}, theirs, shape, cond_shapes)
 
 
+def _nice(dims, cond_dims, *, clamp, **options):
+  del clamp  # it has none
+  return freia.NICECouplingBlock(dims, cond_dims, **options)
+
+
+# Their block, our coupling, their networks for our net_1 and net_2.
+KINDS = {
+  "additive": (_nice, bj.AdditiveCoupling, ("G", "F")),
+  "gin": (freia.GINCouplingBlock, bj.GINCoupling, ("subnet1", "subnet2")),
+  "real_nvp": (
+    freia.RNVPCouplingBlock,
+    bj.RealNVPCoupling,
+    (("subnet_s1", "subnet_t1"), ("subnet_s2", "subnet_t2")),
+  ),
+}
+
+
+@pytest.mark.parametrize("name", ["conv_two_conditions", "dense"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_couplings_are_freias(kind, name):
+  block, ours, networks = KINDS[kind]
+  shape, cond_shapes = COUPLINGS[name]
+  theirs, subnet = _torch_coupling(block, shape, cond_shapes, alpha=1.1)
+  first = shape[-1] // 2
+  conds = [cond[-1] for cond in cond_shapes]
+  params = {}
+  for net, names, channels in zip(
+    ("net_1", "net_2"), networks, (first, shape[-1] - first), strict=True
+  ):
+    if isinstance(names, str):
+      params[net] = _subnet_params(getattr(theirs, names), channels, conds)
+    else:
+      params[net] = {
+        part: _subnet_params(getattr(theirs, name), channels, conds)
+        for part, name in zip(("scale", "shift"), names, strict=True)
+      }
+  options = {} if kind == "additive" else {"alpha": 1.1, "clamp": "freia_2021"}
+  coupling = ours(subnet, **options)
+  _assert_parity(coupling, {"params": params}, theirs, shape, cond_shapes)
+
+
 @pytest.mark.parametrize("rebalance", [0.5, 1.0])
 @pytest.mark.parametrize("order", ["wavelet", "channel"])
 def test_haar_is_freias(order, rebalance):

@@ -1,0 +1,73 @@
+"""Options that make no sense are refused in one sentence."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from cinn_jax import bijections as bj
+from cinn_jax.models.subnets import Subnet
+from tests.bijections.refusing import assert_refused
+
+CONV = functools.partial(Subnet, widths=(4,), kernels=(3, 1))
+IMAGE = jax.ShapeDtypeStruct((2, 4, 4, 4), jnp.float32)
+
+# name: (bijection, all that the sentence must say)
+WRONG = {
+  "additive_sides": (
+    bj.AdditiveCoupling(CONV, sides=0),
+    ["sides is 1 or 2", "got 0"],
+  ),
+  "gin_clamp": (
+    bj.GINCoupling(CONV, clamp="sigmoid"),
+    ["'sigmoid'", *bj.CLAMPS],
+  ),
+  "spline_sides": (
+    bj.SplineCoupling(CONV, sides=3),
+    ["sides is 1 or 2", "got 3"],
+  ),
+  "spline_bins": (
+    bj.SplineCoupling(CONV, bins=1),
+    ["2 bins or more", "got 1"],
+  ),
+  "spline_min_bin": (
+    bj.SplineCoupling(CONV, min_bin=1.0),
+    ["min_bin", "between 0 and 1", "got 1.0"],
+  ),
+  "spline_bound": (
+    bj.SplineCoupling(CONV, bound=-3.0),
+    ["bound is above 0", "got -3.0"],
+  ),
+  "householder_of_nothing": (
+    bj.Householder(0),
+    ["1 reflection or more", "got 0"],
+  ),
+  "standardize_by_other_channels": (
+    bj.Standardize((0.0, 1.0, 2.0), 1.0),
+    ["Standardize's mean has 3 numbers", "4 channels", "one per channel"],
+  ),
+  "standardize_by_zero": (
+    bj.Standardize(0.0, (1.0, 0.0, 1.0, 1.0)),
+    ["std is above 0", "(1.0, 0.0, 1.0, 1.0)"],
+  ),
+  "standardize_by_nan": (
+    bj.Standardize(float("nan"), 1.0),
+    ["finite numbers", "mean nan"],
+  ),
+  "bounds_of_other_channels": (
+    bj.Bounded(0.0, (1.0, None)),
+    ["Bounded's high has 2 numbers", "4 channels", "one per channel"],
+  ),
+  "bounds_in_the_wrong_order": (
+    bj.Bounded(1.0, 0.0),
+    ["low below its high", "low 1.0, high 0.0"],
+  ),
+}
+
+
+@pytest.mark.parametrize("method", ["forward", "inverse"])
+@pytest.mark.parametrize("name", WRONG)
+def test_is_refused(name, method):
+  bijection, says = WRONG[name]
+  assert_refused(bijection, method, IMAGE, None, says)
