@@ -20,7 +20,7 @@ def build(config: Mapping) -> tuple[Flow, tasks.Task]:
 
 
 def open_source(config: Mapping, split: str) -> sources.Source:
-  """A split, "train" or "validation", of the pictures in a config's `data`."""
+  """A split of the pictures in a config's `data`; see `sources.open_source`."""
   options = _plain(config["data"])
   return sources.open_source(options.pop("source"), split, **options)
 

@@ -70,3 +70,17 @@ def rescale_bits_per_dim(bits, scales):
   `scales` lists the scale of each channel; channels have equally many numbers.
   """
   return bits + sum(math.log2(scale) for scale in scales) / len(scales)
+
+
+def nats_without_constant(bits):
+  """mean(z^2) / 2 - mean(log_det) / D in nats/dim, from bits/dim.
+
+  The loss that the authors' code prints (Ardizzone et al. 2019, published
+  code): it leaves out ln(2 pi) / 2 per number. Lower is better too.
+  """
+  return bits * _LN_2 - _HALF_LN_2PI
+
+
+def bits_from_nats_without_constant(nats):
+  """Bits/dim from what the authors' code prints per number."""
+  return (nats + _HALF_LN_2PI) / _LN_2

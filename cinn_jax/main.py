@@ -3,6 +3,7 @@
   python -m cinn_jax.main --config=configs/colorize.py
   python -m cinn_jax.main --config=configs/colorize.py --mode=sample \\
     --inputs='photos/*.jpg' --outputs=out
+  python -m cinn_jax.main --config=configs/mnist.py:digits --mode=sample
 """
 
 import pathlib
@@ -21,7 +22,7 @@ _WORKDIR = flags.DEFINE_string(
   "workdir", None, "The run's folder (default: workdirs/<config>)."
 )
 _INPUTS = flags.DEFINE_string(
-  "inputs", None, "For --mode=sample: photographs, as a glob pattern."
+  "inputs", None, "For --mode=sample of photographs: a glob pattern."
 )
 _OUTPUTS = flags.DEFINE_string(
   "outputs", "out", "For --mode=sample: the folder for results."
@@ -66,9 +67,24 @@ def _run():
 
     evaluate(workdir, **_sampling())
   else:
-    from cinn_jax.colorize_photos import colorize_photos
+    sample = _sampler(config.task.name)
+    sample(workdir, _INPUTS.value, _OUTPUTS.value, **_sampling())
 
-    colorize_photos(workdir, _INPUTS.value, _OUTPUTS.value, **_sampling())
+
+def _sampler(task):
+  """What samples of a task are drawn by: of photographs, or of classes."""
+  from cinn_jax.colorize_photos import colorize_photos
+  from cinn_jax.sample_classes import sample_classes
+
+  samplers = {
+    "class_conditional": sample_classes,
+    "colorize": colorize_photos,
+  }
+  if task not in samplers:
+    raise ValueError(
+      f"--mode=sample has no task {task!r}; it has {', '.join(samplers)}."
+    )
+  return samplers[task]
 
 
 def _sampling():

@@ -58,6 +58,15 @@ def contact_sheet(
   return _draw(fitted, column_titles, row_titles, note, _font(cell))
 
 
+def text(words: str, side: int) -> np.ndarray:
+  """Words in the middle of a square, dark on light: uint8 `[side, side, 3]`."""
+  square = Image.new("RGB", (side, side), _EMPTY)
+  font = ImageFont.load_default(side / 2)
+  middle = (side / 2, side / 2)
+  ImageDraw.Draw(square).text(middle, words, _INK, font, anchor="mm")
+  return np.asarray(square)
+
+
 def save_png(path, image):
   """Writes uint8 `[H, W, 3]` as PNG, with its folders, whole or not at all."""
   image = Image.fromarray(_checked(image, "save_png"))

@@ -10,15 +10,15 @@ from cinn_jax.tasks import Task
 
 
 def make_sampler(flow: Flow, task: Task, *, num_samples, temperature=1.0):
-  """`sampler(variables, rng, image) -> (given, samples, log_prob)`, jittable.
+  """`sampler(variables, rng, batch) -> (given, samples, log_prob)`, jittable.
 
-  From pictures `image` uint8 [B, S, S, 3]: the condition as a picture
-  [B, S, S, 3] and samples [B, n, S, S, 3], uint8, in the order they were drawn;
-  and each sample's conditional log-likelihood [B, n] in nats.
+  From a batch of records: the condition as a picture [B, H, W, 3] and samples
+  [B, n, S, S, 3], uint8, in the order they were drawn; and each sample's
+  conditional log-likelihood [B, n] in nats.
   """
 
-  def sampler(variables, rng, image):
-    _, cond = task.prepare(image)
+  def sampler(variables, rng, batch):
+    _, cond = task.prepare(batch)
     x, log_prob = flow.sample(variables, rng, cond, num_samples, temperature)
     samples = jax.vmap(task.render, in_axes=(1, None), out_axes=1)(x, cond)
     given = color.to_uint8(task.condition_picture(cond))

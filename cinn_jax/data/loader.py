@@ -48,7 +48,8 @@ def training_batches(
     image_size: side of the crops, pixels.
     batch_size: examples per step, of all processes together.
     seed: in [0, 2**32).
-    min_scale: smallest area of a crop as a share of its picture, in (0, 1].
+    min_scale: smallest area of a crop as a share of its picture, in (0, 1]; 1
+      stands for the largest central square.
     flip: mirror every other crop.
     start_step: the first batch to give; reaching it takes no time.
     process_index: this process's number, below `process_count`.
@@ -142,7 +143,10 @@ def _random_example(reader, image_size, seed, min_scale, flip):
     record, _ = reader.read(order(epoch)[place], generator)
     picture = record["image"]
     height, width = picture.shape[:2]
-    box = crops.random_box(width, height, min_scale, generator)
+    if min_scale == 1:
+      box = crops.central_box(width, height)
+    else:
+      box = crops.random_box(width, height, min_scale, generator)
     crop = crops.resize(picture, box, image_size)
     if flip and generator.integers(2):
       crop = crop[:, ::-1]

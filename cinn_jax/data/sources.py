@@ -3,8 +3,8 @@
 import os
 from typing import Any, Protocol
 
-SOURCES = ("photos", "folder", "tfds")
-SPLITS = ("train", "validation")
+SOURCES = ("photos", "digits", "folder", "mnist", "tfds")
+SPLITS = ("train", "validation", "test")
 
 
 class Source(Protocol):
@@ -23,8 +23,9 @@ class Source(Protocol):
     """Reads a record.
 
     Returns:
-      "image": uint8 [H, W, 3], sRGB; H and W vary. Whatever else there is, such
-      as an integer "label", is of one shape throughout.
+      "image": uint8 [H, W, 3], sRGB; H and W vary, and the channels of grey
+      are equal. Whatever else there is, such as an integer "label", is of one
+      shape throughout.
 
     Raises:
       UnreadableImage: the record is damaged; others may be sound.
@@ -42,21 +43,28 @@ def open_source(
   max_short_side: int = 512,
   train_split: str = "",
   validation_split: str = "",
+  test_split: str = "",
 ) -> Source:
   """Opens a split of a source, prepared and known to hold at least one picture.
 
   Args:
-    name: "photos" (patches of photographs that the dependencies ship), "folder"
-      (any folder of pictures) or "tfds" (a prepared TFDS data set).
-    split: "train" or "validation".
-    path: the folder of "folder"; the data directory of "tfds", by default
-      $TFDS_DATA_DIR or ~/tensorflow_datasets.
-    tfds_name: for "tfds", such as "cifar10" or "imagenet_resized/64x64".
+    name: "photos" (patches of photographs that the dependencies ship), "digits"
+      (scikit-learn's), "folder" (any folder of pictures), "mnist" (its four
+      files, or those of a set in its format) or "tfds" (a prepared TFDS data
+      set).
+    split: "train", "validation" or "test". Photos and folders hold out one part
+      only, which is both of the latter.
+    path: the folder of "folder" and "mnist"; the data directory of "tfds", by
+      default $TFDS_DATA_DIR or ~/tensorflow_datasets.
+    tfds_name: for "tfds", such as "cifar10" or "imagenet_resized/64x64"; for
+      "mnist", which set it is: see `mnist.open_mnist`.
     cache: where "folder" keeps what it prepares; see `folder.open_folder`.
     validation_fraction: share of a folder's files held out, in (0, 1).
     max_short_side: a folder's pictures are stored no larger, in pixels.
     train_split: TFDS split to train on, such as "train[:95%]".
     validation_split: TFDS split to validate on.
+    test_split: TFDS split to test on; by default the one to validate on, if
+      that was chosen, or else "test".
 
   Raises:
     ValueError, FileNotFoundError: one line on what is wrong and what to do.
@@ -69,30 +77,47 @@ def open_source(
     raise ValueError(
       f"unknown split {split!r}, expected one of {_list(SPLITS)}"
     )
+  chosen = {
+    "train": train_split,
+    "validation": validation_split,
+    "test": test_split or validation_split,
+  }[split]
   # Imported here because each needs other libraries, some slow to import.
-  if name == "photos":
-    if path:
-      raise ValueError(
-        f"source 'photos' takes no path, got {os.fspath(path)!r}: did you mean"
-        " source 'folder'?"
-      )
-    from cinn_jax.data import photos
-
-    return photos.open_photos(split)
+  if name in ("photos", "digits"):
+    return _open_shipped(name, split, path)
   if name == "folder":
     from cinn_jax.data import folder
 
     return folder.open_folder(
       path,
-      split,
+      "train" if split == "train" else "validation",
       cache=cache,
       validation_fraction=validation_fraction,
       max_short_side=max_short_side,
     )
+  if name == "mnist":
+    from cinn_jax.data import mnist
+
+    return mnist.open_mnist(path, split, tfds_name=tfds_name, chosen=chosen)
   from cinn_jax.data import tfds_images
 
-  chosen = train_split if split == "train" else validation_split
   return tfds_images.open_tfds(tfds_name, split, data_dir=path, chosen=chosen)
+
+
+def _open_shipped(name, split, path):
+  """What comes with the dependencies and so has no path."""
+  if path:
+    raise ValueError(
+      f"source {name!r} takes no path, got {os.fspath(path)!r}: did you mean"
+      f" source {'folder' if name == 'photos' else 'mnist'!r}?"
+    )
+  if name == "digits":
+    from cinn_jax.data import digits
+
+    return digits.open_digits(split)
+  from cinn_jax.data import photos
+
+  return photos.open_photos("train" if split == "train" else "validation")
 
 
 def _list(names):

@@ -61,7 +61,8 @@ def open_tfds(
 
   Args:
     name: "mnist", "imagenet_resized/64x64" or "mnist:3.0.1".
-    split: "train" or "validation"; the latter falls back to "test".
+    split: "train", "validation" or "test"; each of the latter two stands in
+      for the other.
     data_dir: by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
     chosen: a TFDS split that overrides, slices such as "train[95%:]" included.
 
@@ -157,7 +158,11 @@ def _versions(directory, wanted):
 
 
 def _default_split(name, split, existing):
-  candidates = ("train",) if split == "train" else ("validation", "test")
+  candidates = {
+    "train": ("train",),
+    "validation": ("validation", "test"),
+    "test": ("test", "validation"),
+  }[split]
   for candidate in candidates:
     if candidate in existing:
       return candidate

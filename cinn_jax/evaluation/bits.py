@@ -1,5 +1,7 @@
 """Bits/dim of a whole split, with what tells of numerical trouble."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,7 @@ def make_scorer(flow: Flow, task: Task, seed: int):
 
   def score(variables, batch, index):
     rng = jax.random.fold_in(jax.random.key(seed), index)
-    x, cond = task.add_noise(rng, *task.prepare(batch["image"]))
+    x, cond = task.add_noise(rng, *task.prepare(batch))
     (z, log_det), updated = flow.module.apply(
       variables, x, cond, method="forward", mutable=["diagnostics"]
     )
@@ -41,10 +43,12 @@ def max_log_scale(diagnostics):
   return jnp.max(jnp.stack([jnp.max(leaf) for leaf in leaves]))
 
 
-def summarize(scored, dims: int) -> dict[str, float]:
+def summarize(scored, task: Task) -> dict[str, float]:
   """The split's metrics from (values, mask [B]) per batch, as numpy.
 
-  Exact over the examples that the masks keep; sums in float64.
+  Exact over the examples that the masks keep; sums in float64. Beside bits/dim
+  of x and its parts stand bits/dim of the data in their own units, and what the
+  authors' code prints.
 
   Raises:
     ValueError: where no example is kept.
@@ -59,10 +63,29 @@ def summarize(scored, dims: int) -> dict[str, float]:
   prior, log_det, round_trip = (np.concatenate(v) for v in kept.values())
   if not prior.size:
     raise ValueError("There is no example to evaluate: the split is empty.")
+  dims = math.prod(task.event_shape)
   parts = likelihood.bits_by_part(prior.mean(), log_det.mean(), dims)
+  bits = parts["bits_per_dim"]
   return {
     **{name: float(value) for name, value in parts.items()},
+    "bits_per_dim_of_unscaled_data": float(
+      likelihood.rescale_bits_per_dim(bits, task.scales)
+    ),
+    "nats_without_constant": float(likelihood.nats_without_constant(bits)),
     "round_trip_error": float(round_trip.max()),
     "max_log_scale": largest,
     "examples": int(prior.size),
   }
+
+
+def in_words(scores, task: Task) -> str:
+  """What `summarize` returned, as a sentence."""
+  return (
+    f"bits/dim {scores['bits_per_dim']:.4f} = prior"
+    f" {scores['bits_prior']:.4f} + log-det {scores['bits_log_det']:.4f}"
+    f" ({scores['examples']:,} pictures);"
+    f" {scores['bits_per_dim_of_unscaled_data']:.4f} in {task.units};"
+    f" {scores['nats_without_constant']:.4f} nats/dim without the constant."
+    f" Largest round-trip error {scores['round_trip_error']:.1e}, log-scale"
+    f" {scores['max_log_scale']:.2f}."
+  )

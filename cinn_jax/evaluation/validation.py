@@ -1,7 +1,6 @@
 """Scores and sheets of a held-out split, while training and after."""
 
 import dataclasses
-import math
 
 import jax
 
@@ -24,13 +23,15 @@ class Validator:
     mesh: the devices.
     batch_size: of the scoring; the last batch is padded and masked.
     seed: of the noise, and of the sheets' samples.
+
+  Attributes:
+    task: as given.
   """
 
   def __init__(self, flow: Flow, task: Task, source, mesh, *, batch_size, seed):
     sharding.check_batch_size(batch_size, mesh, "train.batch_size")
-    self._task, self._source, self._mesh = task, source, mesh
+    self.task, self._source, self._mesh = task, source, mesh
     self._batch_size, self._seed = batch_size, seed
-    self._dims = math.prod(task.event_shape)
     self._score = jax.jit(bits.make_scorer(flow, task, seed))
     self._sample = jax.jit(
       sampling.make_sampler(flow, task, num_samples=SHEET_SAMPLES)
@@ -40,7 +41,7 @@ class Validator:
     """Bits/dim and its companions over the whole split."""
     batches = loader.evaluation_batches(
       self._source,
-      image_size=self._task.image_size,
+      image_size=self.task.image_size,
       batch_size=self._batch_size,
     )
     scored = []
@@ -48,19 +49,20 @@ class Validator:
       mask = batch.pop("mask")
       on_device = sharding.put_batch(batch, self._mesh)
       scored.append((self._score(variables, on_device, index), mask))
-    return bits.summarize(jax.device_get(scored), self._dims)
+    return bits.summarize(jax.device_get(scored), self.task)
 
   def sheet(self, variables, note=""):
     """A contact sheet of pictures spread over the split, uint8 [H, W, 3]."""
     spread = _Spread(self._source, min(SHEET_ROWS, len(self._source)))
     batch = next(
       loader.evaluation_batches(
-        spread, image_size=self._task.image_size, batch_size=len(spread)
+        spread, image_size=self.task.image_size, batch_size=len(spread)
       )
     )
     rng = jax.random.key(self._seed)
-    drawn = self._sample(variables, rng, batch["image"])
-    return sampling.contact_sheet(self._task, batch["image"], *drawn, note)
+    del batch["mask"]
+    drawn = self._sample(variables, rng, batch)
+    return sampling.contact_sheet(self.task, batch["image"], *drawn, note)
 
 
 @dataclasses.dataclass(frozen=True)

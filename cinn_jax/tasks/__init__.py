@@ -1,10 +1,11 @@
 """Tasks, one file each: pictures to what a flow models, and back."""
 
 from cinn_jax.tasks.base import Task
+from cinn_jax.tasks.class_conditional import class_conditional
 from cinn_jax.tasks.colorize import colorize
 
 # What a config may name in `task.name`, with its arguments beside it.
-BUILDERS = {"colorize": colorize}
+BUILDERS = {"class_conditional": class_conditional, "colorize": colorize}
 
 
 def build(name: str, **arguments) -> Task:

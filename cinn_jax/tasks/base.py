@@ -8,18 +8,21 @@ class Task(NamedTuple):
   """Pure, jittable functions that turn pictures into a flow's data and back.
 
   Attributes:
-    prepare: `(image uint8 [B, S, S, 3]) -> (x, cond)`, float32.
+    prepare: `(batch) -> (x, cond)`, float32; a batch has "image" uint8
+      [B, S, S, 3] and what else the records hold, such as "label" int32 [B].
     add_noise: `(rng, x, cond) -> (x, cond)`, the noise of training, which a
       likelihood needs too: without it the density of rounded pixels is not
       bounded.
     render: `(x, cond) -> rgb` in [0, 1], [B, S, S, 3].
-    condition_picture: `(cond) -> rgb`, what the model is given, for a sheet.
+    condition_picture: `(cond) -> rgb` [B, H, W, 3], what the model is given,
+      for a sheet.
     image_size: S.
     event_shape: of one x.
     cond_shape: of one cond.
     scales: per channel of x, how many units of the data one unit of x is.
     describe: what bits/dim is of, in words.
     condition_name: the title of `condition_picture`.
+    units: what `scales` lead to, in words.
   """
 
   prepare: Callable
@@ -32,3 +35,4 @@ class Task(NamedTuple):
   scales: tuple[float, ...]
   describe: str
   condition_name: str
+  units: str = "the data's own units"

@@ -40,8 +40,8 @@ def colorize(
       f"ab_size must be 1 to image_size ({image_size}), got {ab_size}."
     )
 
-  def prepare(image):
-    lab = color.srgb_to_lab(color.from_uint8(image))
+  def prepare(batch):
+    lab = color.srgb_to_lab(color.from_uint8(batch["image"]))
     ab = downsample(lab[..., 1:], (ab_size, ab_size))
     return normalize_ab(ab), normalize_lightness(lab[..., :1])
 
@@ -78,6 +78,7 @@ def colorize(
       f" {image_size}x{image_size}, {noise} noise {noise_scale:g}"
     ),
     condition_name="grey",
+    units="Lab units",
   )
 
 

@@ -1,6 +1,6 @@
 """The optimizer that a config describes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -96,16 +96,21 @@ def make_schedule(
   schedule: str,
   *,
   warmup_steps: int = 0,
+  warmup_fractions: Sequence[float] = (0.0, 1.0),
   end_fraction: float = 0.0,
   every: int = 1,
+  boundaries: Sequence[int] = (),
   factor: float = 1.0,
 ):
   """The learning rate as a function of the step.
 
   Args:
     schedule: "constant"; "cosine", to `end_fraction` of the peak at
-      `num_steps`; or "step", times `factor` after each `every` steps.
-    warmup_steps: of linear growth from 0, before any of them.
+      `num_steps`; "step", times `factor` after each `every` steps; or
+      "multistep", times `factor` at each of `boundaries`.
+    warmup_steps: before any of them, whose steps count from there on.
+    warmup_fractions: of the peak, from which to which the warm-up grows
+      linearly; two equal ones make it constant.
 
   Raises:
     ValueError: for an unknown schedule.
@@ -117,13 +122,18 @@ def make_schedule(
     rate = optax.cosine_decay_schedule(learning_rate, after, end_fraction)
   elif schedule == "step":
     rate = optax.exponential_decay(learning_rate, every, factor, staircase=True)
+  elif schedule == "multistep":
+    scales = dict.fromkeys(boundaries, factor)
+    rate = optax.piecewise_constant_schedule(learning_rate, scales)
   else:
     raise ValueError(
-      f"Unknown schedule {schedule!r}; there are constant, cosine and step."
+      f"Unknown schedule {schedule!r}; there are constant, cosine, step and"
+      " multistep."
     )
   if not warmup_steps:
     return rate
-  warmup = optax.linear_schedule(0.0, learning_rate, warmup_steps)
+  first, last = (learning_rate * fraction for fraction in warmup_fractions)
+  warmup = optax.linear_schedule(first, last, warmup_steps)
   return optax.join_schedules([warmup, rate], [warmup_steps])
 
 

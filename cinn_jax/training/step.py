@@ -37,7 +37,7 @@ def make_train_step(flow: Flow, task: Task, optimizer, *, seed, ema_decay):
 
   def step(state: State, batch):
     rng = jax.random.fold_in(jax.random.key(seed), state.step)
-    x, cond = task.add_noise(rng, *task.prepare(batch["image"]))
+    x, cond = task.add_noise(rng, *task.prepare(batch))
     (loss, (parts, updated)), grads = jax.value_and_grad(
       loss_and_rest, has_aux=True
     )(state.params, state.constants, x, cond)

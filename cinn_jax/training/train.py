@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from cinn_jax import experiment, pictures
 from cinn_jax.data import loader
 from cinn_jax.data.sources import Source
+from cinn_jax.evaluation import bits
 from cinn_jax.evaluation.validation import Validator
 from cinn_jax.flow import Flow
 from cinn_jax.tasks import Task
@@ -163,16 +164,11 @@ def _validate(run, validator, log, state):
   scores = validator.score(state.ema_variables)
   log.scalars(step, "validation", scores)
   run.checkpoints.save(state, run.config.to_dict(), scores)
-  bits = scores["bits_per_dim"]
-  text = (
-    f"Step {step:,}: validation bits/dim {bits:.4f}"
-    f" ({scores['examples']:,} pictures), largest round-trip error"
-    f" {scores['round_trip_error']:.1e}, log-scale"
-    f" {scores['max_log_scale']:.2f}"
-  )
+  text = f"Step {step:,}: validation {bits.in_words(scores, run.task)}"
   if step == settings.num_steps or step % settings.sheet_every == 0:
     sheet = validator.sheet(
-      state.ema_variables, f"step {step:,}, validation bits/dim {bits:.3f}"
+      state.ema_variables,
+      f"step {step:,}, validation bits/dim {scores['bits_per_dim']:.3f}",
     )
     path = run.workdir / "sheets" / f"step_{step:06d}.png"
     pictures.save_png(path, sheet)

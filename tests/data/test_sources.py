@@ -15,13 +15,14 @@ from tests.data.folders import fill
   [
     (
       *("folders", "train", {}),
-      "unknown source 'folders', expected one of 'photos', 'folder', 'tfds'",
+      "unknown source 'folders', expected one of 'photos', 'digits', 'folder',",
     ),
     (
-      *("photos", "test", {}),
-      "unknown split 'test', expected one of 'train', 'validation'",
+      *("photos", "tset", {}),
+      "unknown split 'tset', expected one of 'train', 'validation', 'test'",
     ),
     ("photos", "train", {"path": "/photos"}, "did you mean source 'folder'"),
+    ("digits", "train", {"path": "/digits"}, "did you mean source 'mnist'"),
     ("folder", "train", {}, "there is no folder ''"),
     ("tfds", "train", {}, "needs a tfds_name, such as 'cifar10'"),
   ],
@@ -57,6 +58,22 @@ def test_sources_train_and_evaluate(name, tmp_path):
     )
   ]
   assert np.concatenate(masks).sum() == len(validation)
+
+
+@pytest.mark.parametrize("name", ["photos", "folder"])
+def test_what_holds_out_one_part_tests_on_it(name, tmp_path):
+  options = {}
+  if name == "folder":
+    path, cache = fill(tmp_path / "photos", range(9), "JPEG"), tmp_path / "c"
+    options = {"path": path, "cache": cache, "validation_fraction": 0.5}
+  held, tested, train = (
+    sources.open_source(name, split, **options)
+    for split in ("validation", "test", "train")
+  )
+  # The name does not pretend that it is another part.
+  assert "validation" in tested.name and tested.name == held.name
+  assert len(tested) == len(held) != len(train)
+  np.testing.assert_array_equal(tested[0]["image"], held[0]["image"])
 
 
 def test_sources_import_only_what_they_need():

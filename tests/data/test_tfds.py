@@ -60,9 +60,16 @@ def test_splits(data_dir):
   cut = {"train_split": "train[:75%]", "validation_split": "train[75%:]"}
   train = open_tfds(data_dir, "grey_digits", **cut)
   validation = open_tfds(data_dir, "grey_digits", "validation", **cut)
+  tested = open_tfds(data_dir, "grey_digits", "test", **cut)
+  assert "train[75%:]" in validation.name and validation.name == tested.name
   assert (len(train), len(validation)) == (15, 5)
   seen = [r["image"].tobytes() for s in (train, validation) for r in s]
   assert len(set(seen)) == 20
+  assert len(open_tfds(data_dir, "grey_digits", "test")) == 5
+  chosen = {**cut, "test_split": "train[:3]"}
+  assert len(open_tfds(data_dir, "grey_digits", "test", **chosen)) == 3
+  message = complaint(ValueError, data_dir, "color_photos", "test")
+  assert "no split test or validation" in message
   message = complaint(ValueError, data_dir, "color_photos", "validation")
   assert "no split validation or test" in message and "train[95%:]" in message
   message = complaint(ValueError, data_dir, "grey_digits", train_split="trian")

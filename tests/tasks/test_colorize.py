@@ -42,7 +42,8 @@ def task():
 
 @pytest.fixture(scope="module")
 def prepare(task):
-  return jax.jit(task.prepare)
+  prepare = jax.jit(task.prepare)
+  return lambda image: prepare({"image": image})
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ def test_normalisation_is_undone():
 
 
 def test_jit_changes_nothing(task, prepare, render, photos):
-  x, cond = task.prepare(photos)
+  x, cond = task.prepare({"image": photos})
   for ours, jitted in zip((x, cond), prepare(photos), strict=True):
     np.testing.assert_allclose(ours, jitted, atol=1e-4)
   picture = color.to_uint8(task.render(x, cond)).astype(int)
@@ -202,5 +203,7 @@ def test_what_does_not_fit_is_refused(options, message):
 
 
 def test_an_unknown_task_is_refused():
-  with pytest.raises(ValueError, match="'paint'; there are colorize"):
+  with pytest.raises(
+    ValueError, match="'paint'; there are class_conditional, colorize"
+  ):
     tasks.build("paint")

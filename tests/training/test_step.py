@@ -27,7 +27,7 @@ def _task():
     return x + NOISE * jax.random.normal(rng, x.shape), cond
 
   return Task(
-    prepare=lambda image: (image[:, :DIMS], image[:, DIMS:]),
+    prepare=lambda batch: jnp.split(batch["image"], [DIMS], axis=1),
     add_noise=add_noise,
     render=None,
     condition_picture=None,
@@ -68,7 +68,7 @@ def _variables(state):
 def _noisy(made, seed, step):
   _, task, _, batch = made
   rng = jax.random.fold_in(jax.random.key(seed), step)
-  return task.add_noise(rng, *task.prepare(batch["image"]))
+  return task.add_noise(rng, *task.prepare(batch))
 
 
 def _assert_close(actual, expected):

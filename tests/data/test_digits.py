@@ -1,0 +1,51 @@
+"""scikit-learn's digits: disjoint, balanced splits of the real thing."""
+
+import numpy as np
+import sklearn.datasets
+
+from cinn_jax.data import loader, sources
+
+SIZES = {"train": 1257, "validation": 180, "test": 360}
+
+
+def _keys(source):
+  return [(s["image"].tobytes(), int(s["label"])) for s in source]
+
+
+def test_the_splits_are_the_whole_set_without_overlap():
+  digits = sklearn.datasets.load_digits()
+  pictures = np.round(digits.images * 255 / 16).astype(np.uint8)
+  whole = [
+    (np.stack([picture] * 3, -1).tobytes(), int(label))
+    for picture, label in zip(pictures, digits.target, strict=True)
+  ]
+  assert len(set(whole)) == len(whole)
+  found = []
+  for split, size in SIZES.items():
+    source = sources.open_source("digits", split)
+    assert len(source) == size and f"({split}: {size} " in source.name
+    found += _keys(source)
+  assert sorted(found) == sorted(whole)
+
+
+def test_what_is_held_out_is_balanced_and_always_the_same():
+  for split, each in (("validation", 18), ("test", 36)):
+    source = sources.open_source("digits", split)
+    assert np.bincount(source.labels).tolist() == [each] * 10
+    assert _keys(source) == _keys(sources.open_source("digits", split))
+    # In the order of the set, not by class.
+    assert np.any(np.diff(source.labels) < 0)
+
+
+def test_batches_are_whole_pictures_with_their_labels():
+  source = sources.open_source("digits", "train")
+  known = dict(_keys(source))
+  batches = loader.training_batches(
+    source, image_size=8, batch_size=50, seed=0, min_scale=1.0, flip=False
+  )
+  for _ in range(20):
+    batch = next(batches)
+    assert batch["label"].dtype == np.int32
+    for image, label in zip(batch["image"], batch["label"], strict=True):
+      assert known[image.tobytes()] == label
+  batches.close()
