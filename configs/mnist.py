@@ -1,12 +1,17 @@
 """Handwritten digits given their class (Ardizzone et al. 2019).
 
 python -m cinn_jax.main --config=configs/mnist.py:digits
-  scikit-learn's digits of 8x8 pixels, which are there already.
+  scikit-learn's digits of 8x8 pixels, which are there already, and a network of
+  440,320 parameters. On two CPU cores, shared with other work, it takes 45
+  seconds. Validation bits/dim: 0.557 (180 pictures, standardised, Gaussian
+  noise 0.2). --mode=evaluate: 0.544 on the 360 test pictures, 3.133 in steps of
+  17 grey levels; 99.2 % of its samples are classified as asked.
 
 python -m cinn_jax.main --config=configs/mnist.py --config.data.path=FOLDER
   The authors' minimal example on MNIST: 24,341,120 parameters. FOLDER has the
   four idx files, packed or not; without it TFDS's prepared `mnist` is read.
-  For a GPU; on two CPU cores a step takes about half a second.
+  For a GPU; on two CPU cores a step takes about half a second. Not yet run to
+  its end here, so there is no number to expect yet.
 
 python -m cinn_jax.main --config=configs/mnist.py:paper --config.data.path=...
   The network behind the paper's figures: 54,424,320 parameters, 168,597 steps
@@ -146,7 +151,7 @@ def _digits():
     "model": {
       "name": "dense_cinn",
       "size": 8,
-      "depth": 12,
+      "depth": 16,
       "hidden": (128,),
       "alpha": 1.0,
       "clamp": "cinn_code",
@@ -158,7 +163,8 @@ def _digits():
       "image_size": 8,
       "mean": 0.305,
       "std": 0.376,
-      "noise_scale": 0.1,
+      # Large, against learning 1,257 pictures by heart.
+      "noise_scale": 0.2,
       "levels": 17,
     },
     "optimizer": {
@@ -169,13 +175,13 @@ def _digits():
       "clip_norm": 10.0,
     },
     "train": {
-      "num_steps": 3_000,
+      "num_steps": 800,
       "batch_size": 128,
       "seed": 0,
-      "ema_decay": 0.995,
+      "ema_decay": 0.99,
       "log_every": 50,
-      "eval_every": 500,
-      "sheet_every": 500,
+      "eval_every": 200,
+      "sheet_every": 200,
     },
   }
 

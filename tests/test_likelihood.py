@@ -84,3 +84,24 @@ def test_rescaled_bits_are_the_rescaled_densitys():
   assert likelihood.rescale_bits_per_dim(bits, tuple(scales)) == pytest.approx(
     likelihood.bits_per_dim(of_v, x.size)
   )
+
+
+def test_nats_without_the_constant_are_the_published_loss():
+  z, log_det = _latents()[1], jnp.array([1.0, -2.0, 30.0])
+  parts = likelihood.log_prob(z, log_det)
+  loss = float(np.mean(z**2) / 2 - np.mean(log_det) / 5)
+  bits = likelihood.bits_per_dim(float(np.mean(parts.total)), 5)
+  nats = likelihood.nats_without_constant(bits)
+  assert nats == pytest.approx(loss, rel=1e-5)
+  back = likelihood.bits_from_nats_without_constant(nats)
+  assert back == pytest.approx(bits, rel=1e-6)
+
+
+def test_published_loss_to_bits_of_grey_levels():
+  # (loss + ln(2 pi)/2 + ln(0.305 * 255)) / ln 2, for x = (v/255 - m) / 0.305.
+  loss = -1.7
+  nats = loss + 0.5 * math.log(2 * math.pi) + math.log(0.305 * 255)
+  bits = likelihood.bits_from_nats_without_constant(loss)
+  assert likelihood.rescale_bits_per_dim(bits, (0.305 * 255,)) == pytest.approx(
+    nats / math.log(2)
+  )

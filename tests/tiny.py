@@ -1,8 +1,8 @@
-"""The smallest colorization experiment that has every part of a real one."""
+"""The smallest experiments that have every part of real ones."""
 
 from ml_collections import ConfigDict
 
-from configs import colorize
+from configs import colorize, mnist
 
 
 def get_config() -> ConfigDict:
@@ -32,6 +32,27 @@ def get_config() -> ConfigDict:
       "sheet_every": 4,
     }
   )
+  return tiny
+
+
+def digits(**train) -> ConfigDict:
+  """configs/mnist.py:digits, shrunk to seconds."""
+  tiny = mnist.get_config("digits")
+  tiny.model.update({"depth": 3, "hidden": (32,)})
+  tiny.optimizer.update(
+    {"learning_rate": 5e-3, "schedule_options": {"warmup_steps": 0}}
+  )
+  tiny.train.update(
+    {
+      "num_steps": 150,
+      "batch_size": 64,
+      "ema_decay": 0.9,
+      "log_every": 50,
+      "eval_every": 150,
+      "sheet_every": 150,
+    }
+  )
+  tiny.train.update(train)
   return tiny
 
 

@@ -10,7 +10,7 @@ import pytest
 from cinn_jax import experiment, models
 from cinn_jax.describe import describe, flops
 from cinn_jax.models import convolution
-from configs import colorize
+from configs import colorize, mnist
 
 LATENTS = {
   "lsun": [(32, 32, 6), (16, 16, 4), (1024,)],
@@ -18,8 +18,8 @@ LATENTS = {
 }
 
 
-def _abstract(variant):
-  config = colorize.get_config(variant)
+def _abstract(variant, configs=colorize):
+  config = configs.get_config(variant)
   flow, task = experiment.build(config)
   return flow, task, experiment.abstract_variables(flow, task)
 
@@ -34,6 +34,22 @@ def _count(tree):
 def test_parameter_count(variant, total):
   _, _, variables = _abstract(variant)
   assert _count(variables["params"]) == total
+
+
+@pytest.mark.parametrize(
+  "variant, depth, block",
+  [("minimal", 20, 1_217_056), ("fashion", 20, 1_217_056)]
+  + [("paper", 24, 2_267_680)],
+)
+def test_mnist_parameter_count(variant, depth, block):
+  flow, _, variables = _abstract(variant, mnist)
+  totals = {"minimal": 24_341_120, "fashion": 24_341_120, "paper": 54_424_320}
+  assert _count(variables["params"]) == totals[variant] == depth * block
+  # Nothing is trained but subnets; a permutation per block is kept.
+  leaves = jax.tree.leaves(variables["params"])
+  assert {leaf.shape[0] for leaf in leaves} == {depth}
+  assert _count(variables["constants"]) == depth * 784
+  assert flow.latents(variables, jnp.zeros((1, 10))).shape == (1, 784)
 
 
 def test_imagenet_parts():
@@ -65,6 +81,8 @@ def test_description_counts_parameters_and_flops():
   text = describe(colorize.get_config("lsun"))
   assert "11,010,760" in text
   assert "level 1 [16, 16, 4]" in text
+  text = describe(mnist.get_config("paper"))
+  assert "54,424,320" in text and "level 0 [784]" in text
 
 
 def test_flops_of_known_products():

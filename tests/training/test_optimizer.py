@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from cinn_jax.training.optimizer import make_optimizer, make_schedule
+from configs import mnist
 
 PARAMS = {
   "condition_net": {"kernel": np.array([[0.5, -1.0], [2.0, 0.1]])},
@@ -202,12 +203,51 @@ def test_a_plateau_of_the_loss_reduces_the_rate():
       {"schedule": "step", "every": 10, "factor": 0.1},
       {0: 2.0, 9: 2.0, 10: 0.2, 19: 0.2, 20: 0.02},
     ),
+    (
+      {"schedule": "multistep", "boundaries": (10, 35), "factor": 0.1},
+      {0: 2.0, 9: 2.0, 10: 0.2, 34: 0.2, 35: 0.02, 99: 0.02},
+    ),
+    (
+      {
+        "schedule": "multistep",
+        "boundaries": (10,),
+        "factor": 0.5,
+        "warmup_steps": 4,
+        "warmup_fractions": (0.1, 0.5),
+      },
+      {0: 0.2, 2: 0.6, 3: 0.8, 4: 2.0, 13: 2.0, 14: 1.0},
+    ),
   ],
 )
 def test_schedules_at_known_steps(options, expected):
   rate = make_schedule(2.0, 100, **options)
   actual = {step: float(rate(step)) for step in expected}
   assert actual == pytest.approx(expected, rel=1e-5, abs=1e-7)
+
+
+def test_the_published_schedules_for_mnist():
+  def rate(variant):
+    config = mnist.get_config(variant)
+    options = config.optimizer.to_dict()
+    return config.train.num_steps, make_schedule(
+      options["learning_rate"],
+      config.train.num_steps,
+      options["schedule"],
+      **options["schedule_options"],
+    )
+
+  # 60 epochs of 230 steps, a tenth from epochs 20 and 40 on.
+  steps, minimal = rate("minimal")
+  assert steps == 13_800
+  at = {0: 5e-4, 4_599: 5e-4, 4_600: 5e-5, 9_199: 5e-5, 9_200: 5e-6}
+  assert {k: float(minimal(k)) for k in at} == pytest.approx(at, rel=1e-4)
+  # An epoch of 117 steps at a fiftieth, then 1,440 down to a hundredth.
+  steps, paper = rate("paper")
+  assert steps == 117 * 1_441
+  half = 117 * 721
+  at = {0: 2e-6, 116: 2e-6, 117: 1e-4, 233: 1e-4, half: 1e-5, steps: 1e-6}
+  assert {k: float(paper(k)) for k in at} == pytest.approx(at, rel=1e-3)
+  assert 0.99e-4 < paper(234) < 0.9999e-4
 
 
 def test_unknown_names_are_refused():

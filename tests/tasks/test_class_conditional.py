@@ -1,0 +1,106 @@
+"""Grey pictures of a class: pixels to standardised x and back."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinn_jax import color, tasks
+
+SIZE = 6
+
+
+def _task(**options):
+  return tasks.build("class_conditional", image_size=SIZE, **options)
+
+
+@pytest.fixture(scope="module")
+def batch():
+  """Every grey level there is, in pictures of four classes."""
+  grey = np.arange(256).repeat(2)[: 14 * SIZE * SIZE].astype(np.uint8)
+  grey = np.resize(grey, (15, SIZE, SIZE, 1))
+  labels = (np.arange(15) % 4).astype(np.int32)
+  return {"image": np.repeat(grey, 3, -1), "label": labels}
+
+
+def test_shapes_are_those_that_the_task_names(batch):
+  task = _task(num_classes=7)
+  x, cond = jax.jit(task.prepare)(batch)
+  assert x.shape == (15, SIZE, SIZE, 1) == (15, *task.event_shape)
+  assert cond.shape == (15, 7) == (15, *task.cond_shape)
+  assert x.dtype == cond.dtype == jnp.float32
+  assert task.render(x, cond).shape == batch["image"].shape
+  assert task.image_size == SIZE
+  assert "6x6" in task.describe and "one of 7 classes" in task.describe
+
+
+@pytest.mark.parametrize(
+  "options, mean, std",
+  [({}, 0.128, 0.305), ({"mean": 0.0, "std": 1.0}, 0.0, 1.0)],
+)
+def test_pixels_are_standardised_and_labels_one_hot(batch, options, mean, std):
+  x, cond = jax.jit(_task(**options).prepare)(batch)
+  expected = (batch["image"][..., :1] / 255.0 - mean) / std
+  np.testing.assert_allclose(x, expected, atol=2e-6)
+  np.testing.assert_array_equal(cond, np.eye(10)[batch["label"]])
+
+
+def test_render_gives_every_grey_level_back(batch):
+  task = _task()
+  picture = color.to_uint8(task.render(*task.prepare(batch)))
+  np.testing.assert_array_equal(picture, batch["image"])
+  far = task.render(jnp.full((1, SIZE, SIZE, 1), 99.0), jnp.zeros((1, 10)))
+  assert np.all(np.asarray(far) == 1)
+
+
+def test_colour_counts_by_its_mean():
+  image = np.zeros((1, SIZE, SIZE, 3), np.uint8) + np.array([30, 60, 9], "u1")
+  x, _ = _task(mean=0.0, std=1.0).prepare(
+    {"image": image, "label": np.zeros(1, np.int32)}
+  )
+  np.testing.assert_allclose(x, 33 / 255, rtol=1e-6)
+
+
+def test_noise_is_gaussian_in_units_of_x_and_on_x_alone():
+  x, cond = jnp.ones((400, SIZE, SIZE, 1)), jnp.ones((400, 10))
+  add = jax.jit(_task(noise_scale=0.15).add_noise)
+  noisy, same = add(jax.random.key(0), x, cond)
+  np.testing.assert_array_equal(same, cond)
+  noise = np.asarray(noisy) - 1
+  assert abs(np.mean(noise)) < 5e-3
+  assert np.std(noise) == pytest.approx(0.15, rel=0.02)
+  assert np.mean(np.abs(noise) > 0.3) == pytest.approx(0.0455, abs=0.01)
+  again, _ = add(jax.random.key(1), x, cond)
+  assert np.all(again != noisy)
+
+
+def test_scales_lead_to_steps_of_a_grey_level():
+  # One step of x is std of the range, which has levels - 1 steps.
+  assert _task().scales == pytest.approx((0.305 * 255,))
+  assert _task(std=0.376, levels=17).scales == pytest.approx((0.376 * 16,))
+  assert _task(levels=17).units == "steps of 17 grey levels"
+
+
+def test_the_condition_is_shown_as_the_classs_number():
+  shown = np.asarray(_task(num_classes=12).condition_picture(jnp.eye(12)))
+  assert shown.ndim == 4 and shown.shape[::3] == (12, 3)
+  assert np.all((shown >= 0) & (shown <= 1))
+  assert len({picture.tobytes() for picture in shown}) == 12
+  # A 1 has less ink than an 8, and all have some.
+  ink = np.mean(shown < 0.5, axis=(1, 2, 3))
+  assert 0 < ink[1] < ink[8] < 0.3
+
+
+def test_pictures_without_labels_are_refused(batch):
+  with pytest.raises(ValueError, match="needs pictures with labels"):
+    _task().prepare({"image": batch["image"]})
+
+
+@pytest.mark.parametrize(
+  "options",
+  [{"std": 0.0}, {"noise_scale": -0.1}, {"levels": 1}, {"num_classes": 0}],
+)
+def test_what_does_not_fit_is_refused(options):
+  with pytest.raises(ValueError, match="takes std above 0") as caught:
+    _task(**options)
+  assert str(next(iter(options.values()))) in str(caught.value)
