@@ -1,0 +1,258 @@
+"""The minimal MNIST cINN in FrEIA and here: do they learn alike?
+
+  python tests/benchmarks/mnist_freia.py --data=FOLDER [--json=F] [--png=F]
+
+Trains the same network (24,341,120 parameters) on the same batches of MNIST
+with the same recipe in both, for each seed, and follows the loss that the
+authors' code prints, mean(z^2)/2 - mean(log_det)/784, on the first 1,024
+training pictures, held out, without noise. Initial parameters, permutations and
+noise are each library's own draws, so the curves agree within their spread over
+seeds or not at all. FOLDER has MNIST's four idx files.
+
+It needs the extra `freia`, and matplotlib for --png. On two CPU cores a step
+takes about half a second here. Where other work shares the cores, give PyTorch
+--threads=1: its threads spin while they wait for each other.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import time
+
+import FrEIA.framework
+import FrEIA.modules
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from cinn_jax import experiment
+from cinn_jax.data import loader
+from cinn_jax.training.optimizer import make_optimizer
+from cinn_jax.training.state import init_state
+from cinn_jax.training.step import make_train_step
+from configs import mnist
+
+PARAMETERS = 24_341_120
+DIMS = 784
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+  parser.add_argument("--data", required=True, help="the four idx files")
+  parser.add_argument("--steps", type=int, default=2_000)
+  parser.add_argument("--seeds", type=int, default=3)
+  parser.add_argument("--every", type=int, help="steps between validations")
+  parser.add_argument("--threads", type=int, help="of PyTorch")
+  parser.add_argument("--json", help="also write the results to this file")
+  parser.add_argument("--png", help="also draw the curves into this file")
+  flags = parser.parse_args()
+  if flags.threads:
+    torch.set_num_threads(flags.threads)
+  every = flags.every or max(flags.steps // 20, 1)
+  config = mnist.get_config("minimal")
+  config.data.path = flags.data
+  results = {
+    "seconds_per_step": {},
+    "curves": {},
+    "machine": machine(),
+  }
+  for name, make in (("FrEIA", Freia), ("cinn_jax", Ours)):
+    runs = [
+      run(make(config, seed), config, seed, flags.steps, every)
+      for seed in range(flags.seeds)
+    ]
+    results["curves"][name] = [losses for losses, _ in runs]
+    results["seconds_per_step"][name] = float(np.median([t for _, t in runs]))
+    results["steps"] = [*range(0, flags.steps, every), flags.steps]
+  report(results)
+  if flags.json:
+    with open(flags.json, "w") as file:
+      json.dump(results, file, indent=2)
+  if flags.png:
+    plot(results, flags.png)
+
+
+def run(model, config, seed, steps, every):
+  """Losses before, during and after training, and seconds per step."""
+  _, task = experiment.build(config)
+  prepare = jax.jit(task.prepare)
+  held = held_out(config, prepare)
+  source = experiment.open_source(config, "train")
+  batches = loader.training_batches(
+    source,
+    image_size=task.image_size,
+    batch_size=config.train.batch_size,
+    seed=seed,
+    **config.augment,
+  )
+  losses, seconds = [model.validate(*held)], []
+  with contextlib.closing(batches):
+    for step in range(1, steps + 1):
+      batch = next(batches)
+      begin = time.perf_counter()
+      model.step(batch, prepare)
+      seconds.append(time.perf_counter() - begin)
+      if step % every == 0 or step == steps:
+        losses.append(model.validate(*held))
+        print(f"{type(model).__name__} {seed} {step:5} {losses[-1]:.4f}")
+  return losses, float(np.median(seconds))
+
+
+def held_out(config, prepare):
+  """x [1024, 28, 28, 1] without noise, and labels one-hot."""
+  source = experiment.open_source(config, "validation")
+  [batch] = loader.evaluation_batches(
+    source, image_size=28, batch_size=len(source)
+  )
+  return prepare(batch)
+
+
+class Ours:
+  """The recipe as `cinn_jax.main` trains it."""
+
+  def __init__(self, config, seed):
+    self._flow, task = experiment.build(config)
+    optimizer = make_optimizer(
+      num_steps=config.train.num_steps, **config.optimizer.to_dict()
+    )
+    rng = jax.random.key(seed)
+    self._state = jax.jit(
+      lambda: init_state(rng, self._flow, task, optimizer)
+    )()
+    assert count(self._state.params) == PARAMETERS
+    step = make_train_step(
+      self._flow, task, optimizer, seed=seed, ema_decay=config.train.ema_decay
+    )
+    self._step = jax.jit(step, donate_argnums=0)
+    self._log_prob = jax.jit(self._flow.log_prob)
+
+  def step(self, batch, prepare):
+    del prepare  # The step prepares its batch itself.
+    self._state, metrics = self._step(self._state, batch)
+    jax.block_until_ready(metrics)
+
+  def validate(self, x, cond):
+    parts = self._log_prob(self._state.ema_variables, x, cond)
+    constant = 0.5 * np.log(2 * np.pi)
+    return float(-jnp.mean(parts.total) / DIMS - constant)
+
+
+class Freia:
+  """The same from FrEIA's parts, with PyTorch's optimizer."""
+
+  def __init__(self, config, seed):
+    torch.manual_seed(seed)
+    model, task, optimizer = config.model, config.task, config.optimizer
+    self._noise = task.noise_scale
+    self._clip = optimizer.clip_norm
+    self._net = FrEIA.framework.SequenceINN(DIMS)
+    for block in range(model.depth):
+      self._net.append(FrEIA.modules.PermuteRandom, seed=block)
+      self._net.append(
+        FrEIA.modules.GLOWCouplingBlock,
+        cond=0,
+        cond_shape=(10,),
+        subnet_constructor=subnet(*model.hidden),
+        clamp=model.alpha,
+      )
+    parameters = [p for p in self._net.parameters() if p.requires_grad]
+    assert sum(p.numel() for p in parameters) == PARAMETERS
+    with torch.no_grad():
+      for parameter in parameters:
+        parameter.normal_(0, model.init_std)
+    self._parameters = parameters
+    self._optimizer = torch.optim.Adam(
+      parameters,
+      lr=optimizer.learning_rate,
+      weight_decay=optimizer.weight_decay,
+    )
+    schedule = optimizer.schedule_options
+    self._schedule = torch.optim.lr_scheduler.MultiStepLR(
+      self._optimizer, list(schedule.boundaries), schedule.factor
+    )
+
+  def step(self, batch, prepare):
+    x, cond = as_torch(*prepare(batch))
+    x = x + self._noise * torch.randn_like(x)
+    self._optimizer.zero_grad()
+    self._loss(x, cond).backward()
+    torch.nn.utils.clip_grad_norm_(self._parameters, self._clip)
+    self._optimizer.step()
+    self._schedule.step()
+
+  def validate(self, x, cond):
+    with torch.no_grad():
+      return self._loss(*as_torch(x, cond)).item()
+
+  def _loss(self, x, cond):
+    z, log_det = self._net(x, c=[cond])
+    return torch.mean(z**2) / 2 - torch.mean(log_det) / DIMS
+
+
+def subnet(hidden):
+  """FrEIA's constructor of a subnet with one hidden layer."""
+  return lambda inputs, outputs: torch.nn.Sequential(
+    torch.nn.Linear(inputs, hidden),
+    torch.nn.ReLU(),
+    torch.nn.Linear(hidden, outputs),
+  )
+
+
+def as_torch(x, cond):
+  flat = np.array(x).reshape(len(x), -1)
+  return torch.from_numpy(flat), torch.from_numpy(np.array(cond))
+
+
+def count(params):
+  return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def report(results):
+  for name, value in results["machine"].items():
+    print(f"{name:10}{value}")
+  names = list(results["curves"])
+  print("| step | " + " | ".join(f"{n}, mean ± std" for n in names) + " |")
+  print("| ---: |" + " ---: |" * len(names))
+  for k, step in enumerate(results["steps"]):
+    at = [np.array(results["curves"][n])[:, k] for n in names]
+    cells = [f"{losses.mean():.4f} ± {losses.std():.4f}" for losses in at]
+    print(f"| {step:,} | " + " | ".join(cells) + " |")
+  for name, seconds in results["seconds_per_step"].items():
+    print(f"{name}: {seconds:.3f} s per step (median)")
+
+
+def plot(results, path):
+  from matplotlib import pyplot
+
+  figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+  for name, curves in results["curves"].items():
+    curves = np.array(curves)
+    [line] = axes.plot(results["steps"], curves.mean(axis=0), label=name)
+    low, high = curves.min(axis=0), curves.max(axis=0)
+    axes.fill_between(
+      results["steps"], low, high, color=line.get_color(), alpha=0.25
+    )
+  # The first losses are far above all others.
+  later = np.array(list(results["curves"].values()))[:, :, 1:]
+  margin = 0.05 * max(np.ptp(later), 1e-3)
+  axes.set_ylim(later.min() - margin, later.max() + margin)
+  axes.set_xlabel("step")
+  axes.set_ylabel("validation nats/dim, without the constant")
+  axes.set_title(f"MNIST, mean and range of {len(curves)} seeds")
+  axes.legend()
+  figure.savefig(path, dpi=120)
+
+
+def machine():
+  return {
+    "device": jax.devices()[0].device_kind,
+    "cores": os.cpu_count(),
+    "jax": jax.__version__,
+    "torch": torch.__version__,
+  }
+
+
+if __name__ == "__main__":
+  main()
