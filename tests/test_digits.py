@@ -71,6 +71,8 @@ def test_evaluation_has_likelihood_rows_and_neighbours(evaluation, workdir):
   assert list(rows) == ["samples", "test pictures", "test pictures with noise"]
   assert [row["mark"] for row in rows.values()] == ["ours"] + ["reference"] * 2
   assert [row["samples"] for row in rows.values()] == [2, 1, 1]
+  # The last batch's padding is left out.
+  assert {row["images"] for row in rows.values()} == {360}
   values = {
     name: {k: v["value"] for k, v in row["metrics"].items()}
     for name, row in rows.items()

@@ -100,12 +100,14 @@ def make_nearest(training):
         f"Training pictures are {list(shape[1:])}, these are"
         f" {list(pictures.shape[1:])}."
       )
-    flat = pictures.reshape(len(pictures), dims)
-    parts = np.array_split(flat, -(-len(flat) // _CHUNK))
-    index = np.concatenate([np.asarray(closest(part)) for part in parts])
-    # Of the pair itself: what the products leave of a small one is rounding.
-    difference = (pictures / 255.0) - training[index] / 255.0
-    rmse = np.sqrt(np.square(difference).mean(axis=(1, 2)))
-    return PERCENT * rmse, index
+    parts = np.array_split(pictures, -(-len(pictures) // _CHUNK))
+    found = []
+    for part in parts:
+      index = np.asarray(closest(part.reshape(len(part), dims)))
+      # Of the pair itself: what the products leave of it is mostly rounding.
+      difference = part / 255.0 - training[index] / 255.0
+      rmse = np.sqrt(np.square(difference).mean(axis=(1, 2)))
+      found.append((PERCENT * rmse, index))
+    return tuple(np.concatenate(values) for values in zip(*found, strict=True))
 
   return nearest

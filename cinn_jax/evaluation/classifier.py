@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from tqdm import tqdm
 
 STEPS, BATCH, RATE = 1_500, 128, 1e-3
 _CHUNK = 512
@@ -60,7 +61,8 @@ def train_classifier(grey, labels, num_classes, *, seed=0):
     return optax.apply_updates(params, updates), state
 
   params, state = init()
-  for chosen in _batches(len(grey), seed):
+  batches = _batches(len(grey), seed)
+  for chosen in tqdm(batches, total=STEPS, unit="step", desc="classifier"):
     params, state = step(params, state, grey[chosen], labels[chosen])
   apply = jax.jit(lambda x: jnp.argmax(net.apply(params, _to_input(x)), -1))
 

@@ -92,6 +92,13 @@ def test_flips_are_half_and_only_where_asked():
   assert (images[:, 0, 4, 0] >= images[:, -1, 4, 0]).all()
 
 
+def test_without_crops_the_central_square_is_trained_on():
+  [batch] = train(Gradients(), 1, image_size=40, min_scale=1.0, flip=False)
+  truth = Gradients()[0]["image"][:, 10:50, :2]
+  for picture in batch["image"]:
+    np.testing.assert_array_equal(picture[..., :2], truth)
+
+
 def test_small_pictures_are_enlarged():
   batch = train(Numbers(size=(3, 2)), 1, image_size=32)[0]
   assert batch["image"].shape == (10, 32, 32, 3)

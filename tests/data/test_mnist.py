@@ -102,7 +102,12 @@ def test_a_missing_file_is_named(folder):
 def test_a_damaged_archive_is_named(folder):
   path = folder / f"{TRAIN_IMAGES}.gz"
   whole = path.read_bytes()
-  for data in (whole[:-30], whole[:40] + b"\0" * 40 + whole[80:], b"no gzip"):
+  for data in (
+    whole[:-30],
+    whole[:40] + b"\0" * 40 + whole[80:],
+    whole[:10] + b"\xff" * 40,  # no deflated block begins like this
+    b"no gzip",
+  ):
     path.write_bytes(data)
     message = _complaint(folder)
     assert f"{path} is cut off or damaged" in message
