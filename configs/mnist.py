@@ -2,16 +2,16 @@
 
 python -m cinn_jax.main --config=configs/mnist.py:digits
   scikit-learn's digits of 8x8 pixels, which are there already, and a network of
-  440,320 parameters. On two CPU cores, shared with other work, it takes 45
-  seconds. Validation bits/dim: 0.557 (180 pictures, standardised, Gaussian
+  440,320 parameters. On two CPU cores, shared with other work, it takes half a
+  minute. Validation bits/dim: 0.557 (180 pictures, standardised, Gaussian
   noise 0.2). --mode=evaluate: 0.544 on the 360 test pictures, 3.133 in steps of
   17 grey levels; 99.2 % of its samples are classified as asked.
 
 python -m cinn_jax.main --config=configs/mnist.py --config.data.path=FOLDER
   The authors' minimal example on MNIST: 24,341,120 parameters. FOLDER has the
   four idx files, packed or not; without it TFDS's prepared `mnist` is read.
-  For a GPU; on two CPU cores a step takes about half a second. Not yet run to
-  its end here, so there is no number to expect yet.
+  For a GPU; on two shared CPU cores a step takes 0.65 seconds. Not yet run
+  to its end here, so there is no number to expect yet.
 
 python -m cinn_jax.main --config=configs/mnist.py:paper --config.data.path=...
   The network behind the paper's figures: 54,424,320 parameters, 168,597 steps

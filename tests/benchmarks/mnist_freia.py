@@ -9,9 +9,9 @@ training pictures, held out, without noise. Initial parameters, permutations and
 noise are each library's own draws, so the curves agree within their spread over
 seeds or not at all. FOLDER has MNIST's four idx files.
 
-It needs the extra `freia`, and matplotlib for --png. On two CPU cores a step
-takes about half a second here. Where other work shares the cores, give PyTorch
---threads=1: its threads spin while they wait for each other.
+It needs the extra `freia`, and matplotlib for --png. Where other work shares
+the cores, give PyTorch --threads=1: its threads spin while they wait for each
+other.
 """
 
 import argparse
