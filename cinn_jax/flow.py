@@ -67,7 +67,7 @@ def make_flow(module: Bijection, event_shape: tuple[int, ...]) -> Flow:
 
   def sample(variables, rng, cond, num_samples=1, temperature=1.0):
     shapes = latents(variables, cond)
-    z = _draw(rng, shapes, num_samples, temperature)
+    z = draw_latents(rng, shapes, num_samples, temperature)
     # Over latents alone, so that whatever depends on the condition only is
     # computed once per image.
     run = jax.vmap(lambda one: inverse(variables, one, cond), out_axes=1)
@@ -96,7 +96,7 @@ def split_variables(variables):
   return params, kept
 
 
-def _draw(rng, shapes, num_samples, temperature):
+def draw_latents(rng, shapes, num_samples, temperature=1.0):
   """Latents [num_samples, B, ...] per level, times the level's temperature."""
   leaves, tree = jax.tree.flatten(shapes)
   temperatures = jnp.asarray(temperature)

@@ -12,7 +12,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-MODES = ("train", "evaluate", "sample", "describe")
+MODES = ("train", "evaluate", "sample", "latent", "describe")
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "The experiment: FILE.py, or FILE.py:VARIANT."
@@ -66,6 +66,10 @@ def _run():
     from cinn_jax.evaluation.evaluate import evaluate
 
     evaluate(workdir, **_sampling())
+  elif mode == "latent":
+    from cinn_jax.evaluation.latent_sheets import draw_latent_sheets
+
+    draw_latent_sheets(workdir, seed=_SEED.value)
   else:
     sample = _sampler(config.task.name)
     sample(workdir, _INPUTS.value, _OUTPUTS.value, **_sampling())

@@ -53,7 +53,7 @@ class Validator:
 
   def sheet(self, variables, note=""):
     """A contact sheet of pictures spread over the split, uint8 [H, W, 3]."""
-    spread = _Spread(self._source, min(SHEET_ROWS, len(self._source)))
+    spread = Spread(self._source, min(SHEET_ROWS, len(self._source)))
     batch = next(
       loader.evaluation_batches(
         spread, image_size=self.task.image_size, batch_size=len(spread)
@@ -66,7 +66,7 @@ class Validator:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Spread:
+class Spread:
   """`count` records of a source, spread evenly over it."""
 
   source: Source

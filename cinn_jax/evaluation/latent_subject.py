@@ -1,0 +1,97 @@
+"""What latent spaces are looked at through: conditions, pictures, latents."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cinn_jax import experiment
+from cinn_jax.data import loader
+from cinn_jax.evaluation import latent
+from cinn_jax.evaluation.validation import Spread
+from cinn_jax.flow import draw_latents
+
+_IMAGES, _BATCH, _ENCODED = 8, 64, 2048
+
+
+class Subject(NamedTuple):
+  """A trained flow, K conditions, and what the data have there.
+
+  Attributes:
+    flow, task, variables: of the run.
+    rng: for what is drawn.
+    conds: [K, ...]; of a class-conditional task all classes.
+    x: [K, ...], one example of each.
+    titles: of the conditions.
+    latents: of many pictures of the test split, [N, ...].
+  """
+
+  flow: Any
+  task: Any
+  variables: Any
+  rng: jax.Array
+  conds: np.ndarray
+  x: np.ndarray
+  titles: list[str]
+  latents: Any
+
+  def draw(self, seed, count, batch=1):
+    """Standard normal latents [count, batch, ...]."""
+    shapes = jax.tree.map(
+      lambda z: jax.ShapeDtypeStruct((batch, *z.shape[1:]), z.dtype),
+      self.latents,
+    )
+    return draw_latents(jax.random.fold_in(self.rng, seed), shapes, count)
+
+  def decode(self, z, chosen=slice(None)):
+    """Latents [V, 1 or K, ...] under the chosen conditions: x [K, V, ...]."""
+    conds = self.conds[chosen]
+    z = jax.tree.map(
+      lambda leaf: jnp.broadcast_to(
+        leaf, (len(leaf), len(conds), *leaf.shape[2:])
+      ),
+      z,
+    )
+    run = jax.jit(functools.partial(latent.decode, self.flow))
+    return np.asarray(run(self.variables, z, conds))
+
+
+def subject_of(trained, seed: int) -> Subject:
+  """A trained experiment's `Subject`, from its test split."""
+  source = experiment.open_source(trained.config, "test")
+  task, flow = trained.task, trained.flow
+  batches = loader.evaluation_batches(
+    Spread(source, min(_ENCODED, len(source))),
+    image_size=task.image_size,
+    batch_size=_BATCH,
+  )
+
+  @jax.jit
+  def encode(variables, rng, batch):
+    x, cond = task.prepare(batch)
+    noisy, _ = task.add_noise(rng, x, cond)
+    return x, cond, flow.forward(variables, noisy, cond)[0]
+
+  rng, encoded = jax.random.key(seed), []
+  for k, batch in enumerate(batches):
+    mask = batch.pop("mask")
+    parts = encode(trained.variables, jax.random.fold_in(rng, k), batch)
+    encoded.append(jax.tree.map(lambda a, m=mask: np.asarray(a)[m], parts))
+  x, conds, latents = jax.tree.map(lambda *a: np.concatenate(a), *encoded)
+  chosen, titles = _choose(conds)
+  return Subject(
+    *(flow, task, trained.variables, rng),
+    *(conds[chosen], x[chosen], titles, latents),
+  )
+
+
+def _choose(conds):
+  """Indices and titles: one example of each class, or some pictures."""
+  if conds.ndim == 2:
+    labels, first = np.unique(np.argmax(conds, axis=1), return_index=True)
+    return first, [str(label) for label in labels]
+  count = min(_IMAGES, len(conds))
+  chosen = np.linspace(0, len(conds) - 1, count).astype(int)
+  return chosen, [str(k + 1) for k in range(count)]
