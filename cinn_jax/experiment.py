@@ -42,15 +42,17 @@ class Trained(NamedTuple):
   variables: Any
 
 
-def restore(workdir) -> Trained:
+def restore(workdir, data: Mapping | None = None) -> Trained:
   """The trained experiment of a workdir.
 
-  The architecture comes from the config beside the newest checkpoint.
+  Its config is the one beside the newest checkpoint; settings in `data`
+  override those of the section of that name.
 
   Raises:
     FileNotFoundError: where the workdir holds no checkpoint.
   """
   step, config = checkpoint.read_config(workdir)
+  config["data"].update(data or {})
   flow, task = build(config)
   # On one device, whatever the number that trained.
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])

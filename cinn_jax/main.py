@@ -65,11 +65,11 @@ def _run():
   elif mode == "evaluate":
     from cinn_jax.evaluation.evaluate import evaluate
 
-    evaluate(workdir, **_sampling())
+    evaluate(workdir, data=_other_data(), **_sampling())
   elif mode == "latent":
     from cinn_jax.evaluation.latent_sheets import draw_latent_sheets
 
-    draw_latent_sheets(workdir, seed=_SEED.value)
+    draw_latent_sheets(workdir, data=_other_data(), seed=_SEED.value)
   else:
     sample = _sampler(config.task.name)
     sample(workdir, _INPUTS.value, _OUTPUTS.value, **_sampling())
@@ -89,6 +89,22 @@ def _sampler(task):
       f"--mode=sample has no task {task!r}; it has {', '.join(samplers)}."
     )
   return samplers[task]
+
+
+def _other_data():
+  """The --config.data settings, which override those of a checkpoint."""
+  given = config_flags.get_override_values(flags.FLAGS["config"])
+  data = {
+    name.removeprefix("data."): value
+    for name, value in given.items()
+    if name.startswith("data.")
+  }
+  if unused := [name for name in given if not name.startswith("data.")]:
+    print(
+      f"Not used: {', '.join(f'--config.{name}' for name in unused)}. A trained"
+      " run's config comes from its checkpoint; only --config.data counts."
+    )
+  return data
 
 
 def _sampling():

@@ -90,6 +90,14 @@ def test_evaluation_has_reference_rows(workdir, capsys):
   assert "grey" in text and "best_of_n_per_pixel" in text
 
 
+def test_evaluation_of_other_pictures(workdir, outputs):
+  data = {"source": "folder", "path": str(outputs), "validation_fraction": 0.5}
+  evaluate(workdir, data=data, num_samples=1)
+  saved = json.loads((workdir / "evaluation.json").read_text())
+  assert "folder" in saved["source"]
+  assert saved["likelihood"]["examples"] != 72
+
+
 def test_describe_prints_the_published_count():
   result = _run("--config=configs/colorize.py:lsun", "--mode=describe")
   assert result.returncode == 0
@@ -115,6 +123,15 @@ def test_describe_prints_the_published_count():
         "--workdir=/nonexistent/run",
       ],
       "No trained checkpoint",
+    ),
+    (
+      [
+        "--config=configs/colorize.py",
+        "--mode=latent",
+        "--config.data.path=x",
+        "--config.train.seed=1",
+      ],
+      "Not used: --config.train.seed. A trained run's",
     ),
     (
       [

@@ -18,17 +18,22 @@ SAMPLES = {
 }
 
 
-def evaluate(workdir, *, num_samples=8, temperature=1.0, seed=0):
+def evaluate(workdir, *, data=None, num_samples=8, temperature=1.0, seed=0):
   """Evaluates a trained run; prints a table, writes `evaluation.json`.
 
   Bits/dim for every task, and what the task's samples are worth beside
   reference rows. The split is "test", or what the source has for it.
 
+  Args:
+    workdir: of a trained run.
+    data: settings that override those of the run's config, for other pictures.
+    num_samples, temperature, seed: of sampling.
+
   Raises:
     FileNotFoundError: where the workdir holds no checkpoint.
   """
   workdir = pathlib.Path(workdir)
-  trained = experiment.restore(workdir)
+  trained = experiment.restore(workdir, data)
   source = experiment.open_source(trained.config, "test")
   print(f"{workdir} at step {trained.step:,}; pictures: {source.name}.")
   scores = _scores(trained, source, seed)

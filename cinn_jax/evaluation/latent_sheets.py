@@ -34,21 +34,22 @@ class Sheet(NamedTuple):
   note: str
 
 
-def draw_latent_sheets(workdir, *, seed=0):
+def draw_latent_sheets(workdir, *, data=None, seed=0):
   """Draws what the latent space of a trained run knows.
 
   Writes contact sheets to `workdir/latent`: samples at several temperatures;
   one latent under all conditions; style transfer (a picture encoded under its
   own condition and decoded under all others; of several levels, the finer ones
   mostly drawn anew: colour transfer); interpolation; temperature; principal
-  axes; one level drawn at a time; and a plane of latents.
+  axes; one level drawn at a time; and a plane of latents. Settings in `data`
+  override those of the run's config, for other pictures.
 
   Returns the paths.
 
   Raises:
     FileNotFoundError: where the workdir holds no checkpoint.
   """
-  subject = subject_of(experiment.restore(workdir), seed)
+  subject = subject_of(experiment.restore(workdir, data), seed)
   render = jax.jit(jax.vmap(subject.task.render))
   folder, paths = pathlib.Path(workdir) / "latent", []
   for name, make in SHEETS.items():
