@@ -31,16 +31,16 @@ def make_scorer(flow: Flow, task: Task, seed: int):
       "prior": parts.prior,
       "log_det": parts.log_det,
       "round_trip": jnp.max(jnp.abs(back - x), axis=(1, 2, 3)),
-      "max_log_scale": max_log_scale(updated["diagnostics"]),
+      "max_log_scale": max_log_scale(updated.get("diagnostics", {})),
     }
 
   return score
 
 
 def max_log_scale(diagnostics):
-  """The largest absolute log-scale that any coupling reported."""
-  leaves = jax.tree.leaves(diagnostics)
-  return jnp.max(jnp.stack([jnp.max(leaf) for leaf in leaves]))
+  """The largest absolute log-scale that any coupling reported; 0 of none."""
+  largest = [jnp.max(leaf) for leaf in jax.tree.leaves(diagnostics)]
+  return jnp.max(jnp.stack([jnp.zeros(()), *largest]))
 
 
 def summarize(scored, task: Task) -> dict[str, float]:

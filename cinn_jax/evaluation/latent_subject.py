@@ -1,6 +1,7 @@
 """What latent spaces are looked at through: conditions, pictures, latents."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ from cinn_jax.evaluation import latent
 from cinn_jax.evaluation.validation import Spread
 from cinn_jax.flow import draw_latents
 
-_IMAGES, _BATCH, _ENCODED = 8, 64, 2048
+_IMAGES, _BATCH, _ENCODED, _CHUNK = 8, 64, 2048, 8
 
 
 class Subject(NamedTuple):
@@ -26,6 +27,7 @@ class Subject(NamedTuple):
     x: [K, ...], one example of each.
     titles: of the conditions.
     latents: of many pictures of the test split, [N, ...].
+    decoder: `latent.decode` of the flow, compiled.
   """
 
   flow: Any
@@ -36,6 +38,7 @@ class Subject(NamedTuple):
   x: np.ndarray
   titles: list[str]
   latents: Any
+  decoder: Callable
 
   def draw(self, seed, count, batch=1):
     """Standard normal latents [count, batch, ...]."""
@@ -48,14 +51,19 @@ class Subject(NamedTuple):
   def decode(self, z, chosen=slice(None)):
     """Latents [V, 1 or K, ...] under the chosen conditions: x [K, V, ...]."""
     conds = self.conds[chosen]
-    z = jax.tree.map(
-      lambda leaf: jnp.broadcast_to(
-        leaf, (len(leaf), len(conds), *leaf.shape[2:])
-      ),
-      z,
-    )
-    run = jax.jit(functools.partial(latent.decode, self.flow))
-    return np.asarray(run(self.variables, z, conds))
+    variants = len(jax.tree.leaves(z)[0])
+    # Always as many at a time: one compilation serves every sheet.
+    order = np.resize(np.arange(variants), -(-variants // _CHUNK) * _CHUNK)
+    parts = []
+    for rows in order.reshape(-1, _CHUNK):
+      chunk = jax.tree.map(
+        lambda leaf, rows=rows: jnp.broadcast_to(
+          leaf[rows], (_CHUNK, len(conds), *leaf.shape[2:])
+        ),
+        z,
+      )
+      parts.append(np.asarray(self.decoder(self.variables, chunk, conds)))
+    return np.concatenate(parts, axis=1)[:, :variants]
 
 
 def subject_of(trained, seed: int) -> Subject:
@@ -84,6 +92,7 @@ def subject_of(trained, seed: int) -> Subject:
   return Subject(
     *(flow, task, trained.variables, rng),
     *(conds[chosen], x[chosen], titles, latents),
+    jax.jit(functools.partial(latent.decode, flow)),
   )
 
 
