@@ -4,7 +4,8 @@
   samples, log_prob = flow.sample(variables, rng, cond, num_samples=8)
 
 `Flow` is a tuple of pure functions; `make_flow` makes one from a bijection
-(`cinn_jax.bijections`) and the shape of one example.
+(`cinn_jax.bijections`) and the shape of one example; `fit` trains it on arrays
+or on a simulator.
 """
 
 import importlib
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
   from cinn_jax.experiment import load
+  from cinn_jax.fitting import fit
   from cinn_jax.flow import Flow, make_flow
 
-__all__ = ["Flow", "load", "make_flow"]
+__all__ = ["Flow", "fit", "load", "make_flow"]
 
 _HOMES = {
   "Flow": "cinn_jax.flow",
+  # The module is not called fit, which would take the function's name here.
+  "fit": "cinn_jax.fitting",
   "load": "cinn_jax.experiment",
   "make_flow": "cinn_jax.flow",
 }

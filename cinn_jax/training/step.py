@@ -1,6 +1,7 @@
 """One step of maximum likelihood."""
 
 import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,18 +14,22 @@ from cinn_jax.tasks import Task
 from cinn_jax.training.state import State
 
 
-def make_train_step(flow: Flow, task: Task, optimizer, *, seed, ema_decay):
-  """`step(state, batch) -> (state, metrics)`, pure and jittable.
+class Fit(NamedTuple):
+  """What one update moves: parameters, other collections, the optimizer."""
+
+  params: Any
+  constants: Any
+  optimizer: optax.OptState
+
+
+def make_update(flow: Flow, optimizer):
+  """`update(fit, x, cond) -> (fit, measured)`, pure and jittable.
 
   The loss is -ln p(x | cond) in nats per dimension of x, averaged over the
-  batch. Noise depends on the seed and the step alone, so a resumed run draws
-  what an uninterrupted one would have drawn.
-
-  Metrics (scalars): bits_per_dim and its parts bits_prior and bits_log_det;
-  grad_norm, before clipping; max_log_scale, the largest log-scale of any
-  coupling.
+  batch. Measured: `loss`; `parts`, a `likelihood.LogProb` of nats per example;
+  `grad_norm`, before clipping; `diagnostics`, what couplings reported.
   """
-  dims = math.prod(task.event_shape)
+  dims = math.prod(flow.event_shape)
   mutable = ["diagnostics", "batch_stats"]
 
   def loss_and_rest(params, constants, x, cond):
@@ -35,27 +40,54 @@ def make_train_step(flow: Flow, task: Task, optimizer, *, seed, ema_decay):
     parts = likelihood.log_prob(z, log_det)
     return -jnp.mean(parts.total) / dims, (parts, updated)
 
+  def update(fit: Fit, x, cond):
+    (loss, (parts, updated)), grads = jax.value_and_grad(
+      loss_and_rest, has_aux=True
+    )(fit.params, fit.constants, x, cond)
+    updates, optimizer_state = optimizer.update(
+      grads, fit.optimizer, fit.params, value=loss
+    )
+    measured = {
+      "loss": loss,
+      "parts": parts,
+      "grad_norm": optax.tree.norm(grads),
+      "diagnostics": updated.pop("diagnostics", {}),
+    }
+    params = optax.apply_updates(fit.params, updates)
+    return Fit(params, {**fit.constants, **updated}, optimizer_state), measured
+
+  return update
+
+
+def make_train_step(flow: Flow, task: Task, optimizer, *, seed, ema_decay):
+  """`step(state, batch) -> (state, metrics)`, pure and jittable.
+
+  One `make_update`. Noise depends on the seed and the step alone, so a resumed
+  run draws what an uninterrupted one would have drawn.
+
+  Metrics (scalars): bits_per_dim and its parts bits_prior and bits_log_det;
+  grad_norm, before clipping; max_log_scale, the largest log-scale of any
+  coupling.
+  """
+  dims = math.prod(task.event_shape)
+  update = make_update(flow, optimizer)
+
   def step(state: State, batch):
     rng = jax.random.fold_in(jax.random.key(seed), state.step)
     x, cond = task.add_noise(rng, *task.prepare(batch))
-    (loss, (parts, updated)), grads = jax.value_and_grad(
-      loss_and_rest, has_aux=True
-    )(state.params, state.constants, x, cond)
-    updates, optimizer_state = optimizer.update(
-      grads, state.optimizer, state.params, value=loss
-    )
-    params = optax.apply_updates(state.params, updates)
+    fit = Fit(state.params, state.constants, state.optimizer)
+    fit, measured = update(fit, x, cond)
     metrics = {
-      **likelihood.bits_by_part(*map(jnp.mean, parts), dims),
-      "grad_norm": optax.tree.norm(grads),
-      "max_log_scale": max_log_scale(updated.pop("diagnostics")),
+      **likelihood.bits_by_part(*map(jnp.mean, measured["parts"]), dims),
+      "grad_norm": measured["grad_norm"],
+      "max_log_scale": max_log_scale(measured["diagnostics"]),
     }
     state = State(
       step=state.step + 1,
-      params=params,
-      ema=_average(state.ema, params, state.step, ema_decay),
-      constants={**state.constants, **updated},
-      optimizer=optimizer_state,
+      params=fit.params,
+      ema=_average(state.ema, fit.params, state.step, ema_decay),
+      constants=fit.constants,
+      optimizer=fit.optimizer,
     )
     return state, metrics
 
