@@ -43,7 +43,24 @@ class Flow(NamedTuple):
 
 
 def make_flow(module: Bijection, event_shape: tuple[int, ...]) -> Flow:
-  """A `Flow` from a bijection and the shape of one example."""
+  """A `Flow` from a bijection and the shape of one example.
+
+  >>> import jax
+  >>> from cinn_jax import make_flow
+  >>> from cinn_jax.models.vector import vector_flow
+  >>> flow = make_flow(vector_flow(3, blocks=2, hidden=(16,)), (3,))
+  >>> x = jax.random.normal(jax.random.key(0), (5, 3))
+  >>> cond = jax.random.normal(jax.random.key(1), (5, 2))
+  >>> variables = flow.init(jax.random.key(2), x, cond)
+  >>> z, log_det = flow.forward(variables, x, cond)
+  >>> z.shape, log_det.shape
+  ((5, 3), (5,))
+  >>> x, log_prob = flow.sample(
+  ...   variables, jax.random.key(3), cond, num_samples=4
+  ... )
+  >>> x.shape, log_prob.shape
+  ((5, 4, 3), (5, 4))
+  """
   event_shape = tuple(event_shape)
 
   def init(rng, x, cond=None):

@@ -1,5 +1,6 @@
 """`fit`: what it recovers, what it returns, and what it refuses."""
 
+import functools
 import itertools
 
 import jax
@@ -13,6 +14,7 @@ from cinn_jax import bijections as bj
 from cinn_jax.evaluation import calibration
 from cinn_jax.models.vector import vector_flow
 from cinn_jax.training.monitor import Diverged
+from cinn_jax.training.optimizer import make_optimizer
 
 # theta ~ N(0, I), x = A theta + N(0, 0.5^2 I): the posterior is Gaussian.
 MATRIX = np.array([[1.0, 0.5], [-0.3, 0.8], [0.2, 0.2]], np.float32)
@@ -202,6 +204,28 @@ def test_any_pytree_of_conditions_and_an_optimizer_of_ones_own(data):
   np.testing.assert_array_equal(validation, validation[0])
   moved = cinn_jax.fit(FLOW, _key(1), theta, cond, **QUICK)
   assert moved.history.validation_log_prob[-1] > validation[0] + 0.1
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_adam_is_made_as_the_arguments_say(data, schedule):
+  arguments = {
+    "learning_rate": 0.01,
+    "schedule": schedule,
+    "clip_norm": 0.05,
+  }
+  theta, x = (leaf[:1000] for leaf in data)
+  fit = functools.partial(
+    cinn_jax.fit, FLOW, _key(1), theta, x, batch_size=100, **QUICK
+  )
+  by_name = fit(**arguments)
+  # Three epochs through 900 rows.
+  by_hand = fit(optimizer=make_optimizer(num_steps=27, **arguments))
+  for a, b in zip(_leaves(by_name), _leaves(by_hand), strict=True):
+    np.testing.assert_array_equal(a, b)
+  unclipped = fit(**{**arguments, "clip_norm": 0.0})
+  assert (
+    unclipped.history.train_log_prob[0] != by_name.history.train_log_prob[0]
+  )
 
 
 def test_an_iterator_feeds_python_simulators():

@@ -24,8 +24,8 @@ def rank_histogram(
   """Histograms of ranks, one panel per parameter.
 
   Grey: where the count of one bin stays with this probability if the posterior
-  is right, by the binomial distribution. With 20 bins, one in five panels has a
-  bin outside of 99 %.
+  is right, by the binomial distribution. Of 20 bins one may leave 99 % in up to
+  one panel of six.
   """
   ranks = calibration.check_ranks(ranks, num_samples)
   counts, expected = calibration.binned(ranks, num_samples, bins)

@@ -205,7 +205,7 @@ def _reference_slcp(random, x, n):
   highest = -0.5 * freedom * np.linalg.slogdet(scatter / freedom)[1] - freedom
 
   def draw():
-    proposed = random.uniform(-_SLCP_BOUND, _SLCP_BOUND, size=(500_000, 3))
+    proposed = random.uniform(-_SLCP_BOUND, _SLCP_BOUND, size=(100_000, 3))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
       covariance = _slcp_covariance(proposed)
       inverse = _inverse(covariance)
