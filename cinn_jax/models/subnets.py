@@ -6,6 +6,7 @@ their concatenation, but what depends on the condition alone is then computed
 once per image under `vmap` over latents, however many samples are drawn.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,10 @@ class Subnet(nn.Module):
     activation: between the layers.
     init_std: None starts weights at LeCun's scale and biases at 0; a number
       draws both from N(0, init_std^2), as the published cINNs do.
+    uniform_init: instead starts weights and biases of a layer of n inputs,
+      the condition's included, at U(-1/sqrt(n), 1/sqrt(n)): how PyTorch's
+      layers start, and with them networks of FrEIA. Biases other than 0 spread
+      the kinks of units that see few numbers.
     zero_last: starts the output layer at 0, so that the coupling is the
       identity.
     dtype: of the computation; None follows the data.
@@ -36,6 +41,7 @@ class Subnet(nn.Module):
   kernels: Sequence[int]
   activation: Callable = nn.relu
   init_std: float | None = None
+  uniform_init: bool = False
   zero_last: bool = True
   dtype: Any = None
 
@@ -51,22 +57,31 @@ class Subnet(nn.Module):
         f"{len(self.widths)} hidden layers and the output need"
         f" {len(self.widths) + 1} kernel sizes, got {list(self.kernels)}."
       )
+    leaves = jax.tree.leaves(cond)
     hidden = u
     for k, width in enumerate([*self.widths, features]):
       is_last = k == len(self.widths)
-      layer = self._layer(u.ndim, width, self.kernels[k], is_last=is_last)
+      inputs = hidden.shape[-1]
+      if k == 0:
+        inputs += sum(leaf.shape[-1] for leaf in leaves)
+      layer = self._layer(
+        u.ndim, width, self.kernels[k], inputs, is_last=is_last
+      )
       hidden = layer(f"layer_{k}")(hidden)
       if k == 0:
-        for i, leaf in enumerate(jax.tree.leaves(cond)):
+        for i, leaf in enumerate(leaves):
           condition_layer = layer(f"condition_{i}", use_bias=False)
           hidden += condition_layer(_broadcast(leaf, u))
       if not is_last:
         hidden = self.activation(hidden)
     return hidden
 
-  def _layer(self, rank, width, kernel, *, is_last):
+  def _layer(self, rank, width, kernel, inputs, *, is_last):
     """A constructor of layers of one shape: `make(name, use_bias=True)`."""
     weights, biases = initializers(self.init_std)
+    if self.uniform_init:
+      fan_in = inputs * (kernel**2 if rank == 4 else 1)
+      weights = biases = _uniform(1 / math.sqrt(fan_in))
     if is_last and self.zero_last:
       weights = biases = nn.initializers.zeros
     shared = {
@@ -93,6 +108,13 @@ def initializers(std: float | None) -> tuple[Initializer, Initializer]:
   if std is None:
     return nn.initializers.lecun_normal(), nn.initializers.zeros
   return (nn.initializers.normal(std),) * 2
+
+
+def _uniform(bound):
+  def draw(key, shape, dtype=jnp.float32):
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+  return draw
 
 
 def _broadcast(leaf, u):

@@ -30,7 +30,8 @@ def vector_flow(
 
   The conditional network for vectors of Ardizzone et al. 2019, with soft
   permutations between the couplings. It starts as a rotation of x, so bring x
-  and the condition to zero mean and unit variance first.
+  and the condition to zero mean and unit variance first. Hidden layers start as
+  PyTorch's do (`Subnet.uniform_init`).
 
   Args:
     dim: numbers in x, at least 2.
@@ -60,6 +61,7 @@ def vector_flow(
     widths=tuple(hidden),
     kernels=(1,) * (len(hidden) + 1),
     activation=activation,
+    uniform_init=True,
   )
   coupling = bj.AffineCoupling(subnet, alpha=alpha, clamp=clamp)
   block = bj.Chain((coupling, MIXINGS[mixing]()))

@@ -82,6 +82,27 @@ def test_blocks_widths_and_parts():
   assert set(params) == {"bijection", "condition_net"}
 
 
+def test_hidden_layers_start_uniform_over_all_their_inputs():
+  flow = make_flow(vector_flow(4, blocks=6, hidden=(64, 64)), (4,))
+  x, cond = jnp.zeros((1, 4)), jnp.zeros((1, 7))
+  params = jax.jit(flow.init)(jax.random.key(0), x, cond)["params"]
+  net = params["bijection"]["block"]["parts_0"]["net_1"]
+  # Two numbers of x and the seven of the condition; then the units before.
+  starts = [
+    (net["layer_0"]["kernel"], 9),
+    (net["layer_0"]["bias"], 9),
+    (net["condition_0"]["kernel"], 9),
+    (net["layer_1"]["kernel"], 64),
+    (net["layer_1"]["bias"], 64),
+  ]
+  for values, inputs in starts:
+    scaled = np.asarray(values) * np.sqrt(inputs)
+    assert 0.95 < np.abs(scaled).max() <= 1
+    np.testing.assert_allclose(scaled.std(), 1 / np.sqrt(3), atol=0.06)
+    np.testing.assert_allclose(scaled.mean(), 0, atol=0.12)
+  assert not any(np.any(leaf) for leaf in net["layer_2"].values())
+
+
 def test_one_dimension_is_refused_with_what_to_do():
   with pytest.raises(ValueError, match=r"at least 2, got 1: append a column"):
     vector_flow(1)
