@@ -76,7 +76,7 @@ def fit(
   >>> variables, history = cinn_jax.fit(
   ...   flow, jax.random.key(2), theta, measured, num_epochs=20, progress=False
   ... )
-  >>> history.validation_log_prob[-1] > history.validation_log_prob[0]
+  >>> bool(history.validation_log_prob[-1] > history.validation_log_prob[0])
   True
   >>> posterior, _ = flow.sample(
   ...   variables, jax.random.key(3), measured[:1], num_samples=500
