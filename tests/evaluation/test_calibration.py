@@ -82,7 +82,7 @@ def test_tarp_sees_dependence_that_ranks_per_parameter_do_not():
 def test_tarp_with_given_references():
   truth = np.array([[0.0, 0.0], [1.0, 10.0]])
   references = np.zeros((2, 2))
-  samples = np.array([[[0.1, 0], [0, 5]], [[0.9, 10], [1, 11]]])
+  samples = np.array([[[0.1, 0], [0, 5]], [[0.9, 10], [3, 9.5]]])
   near = c.tarp_ranks(truth, samples, references)
   # Parameters are scaled by their ranges: 1 and 10.
   np.testing.assert_array_equal(near, [[0], [1]])
