@@ -96,6 +96,8 @@ def _laptop():
 
 def _lsun():
   return {
+    # Whole pictures, as published.
+    "augment": {"min_scale": 1.0, "flip": False},
     "model": {"name": "haar_colorization"},
     "task": {
       "name": "colorize",

@@ -116,8 +116,9 @@ def read_config(workdir) -> tuple[int, dict]:
 def check_same_run(workdir, config: dict):
   """Raises ValueError where the workdir holds a run of another experiment.
 
-  What makes an experiment is the config's `model`, `task`, `optimizer` and
-  `data`, and the batch size and seed; its length and its logging may change.
+  What makes an experiment is the config's `model`, `task`, `optimizer`, `data`
+  and `augment`, and the batch size and seed; its length and its logging may
+  change.
   """
   try:
     step, saved = read_config(workdir)
@@ -140,7 +141,7 @@ def check_same_run(workdir, config: dict):
 
 def _experiment(config):
   flat = {}
-  for section in ("model", "task", "optimizer", "data"):
+  for section in ("model", "task", "optimizer", "data", "augment"):
     for name, value in config[section].items():
       flat[f"{section}.{name}"] = value
   for name in ("batch_size", "seed"):

@@ -138,6 +138,7 @@ def test_length_and_logging_may_change(run, change):
     ({"task.noise_scale": 0.1}, "task.noise_scale is 0.1, was 0.05"),
     ({"optimizer.clip_norm": 1.0}, "optimizer.clip_norm is 1.0, was 10.0"),
     ({"data.max_short_side": 64}, "data.max_short_side is 64, was 512"),
+    ({"augment.flip": False}, "augment.flip is False, was True"),
     ({"train.seed": 1}, "train.seed is 1, was 0"),
     ({"model.hidden": (4, 4, 4, 9)}, r"hidden is \[4, 4, 4, 9\], was"),
   ],
