@@ -2,11 +2,10 @@
 
 import pytest
 
-from tests.compilation import configure
+from tests.compilation import little_effort
 
 
 @pytest.fixture(autouse=True, scope="package")
 def _compile_with_little_effort():
-  configure(jax_disable_most_optimizations=True)
-  yield
-  configure(jax_disable_most_optimizations=False)
+  with little_effort():
+    yield
