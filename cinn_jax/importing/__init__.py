@@ -1,0 +1,1 @@
+"""Checkpoints of other programs as this project's variables and workdirs."""

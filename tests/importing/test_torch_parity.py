@@ -1,0 +1,183 @@
+"""Official files give what the network in PyTorch gives, to 1e-4.
+
+The networks are made of FrEIA's blocks, with the clamp of the time, and saved
+in the official layout. Without the extra `freia` these tests are skipped.
+"""
+
+import collections
+import functools
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from cinn_jax import experiment
+from cinn_jax.importing.official import load_official
+from cinn_jax.importing.workdir import import_official
+from cinn_jax.sample_classes import sample_classes
+from cinn_jax.training.train import train
+from tests import tiny
+from tests.importing import layouts
+
+torch = pytest.importorskip("torch")
+freia = pytest.importorskip("FrEIA.modules")
+
+LABELS = np.eye(10, dtype=np.float32)[[0, 3, 3, 7]]
+
+
+def _subnet(layers, width, channels_in, channels_out):
+  """Linear layers of the given names, and ReLU between them."""
+  sizes = [channels_in] + [width] * (len(layers) - 1) + [channels_out]
+  parts = collections.OrderedDict()
+  for k, name in enumerate(layers):
+    parts[name] = torch.nn.Linear(sizes[k], sizes[k + 1])
+    parts[f"relu_{k}"] = torch.nn.ReLU()
+  parts.popitem()
+  return torch.nn.Sequential(parts)
+
+
+def _blocks(variant, config):
+  """Their modules of every block: a permutation and a coupling each."""
+  model, modules = config.model, []
+  alpha, pixels = model.alpha, model.size**2
+  layers, width = layouts.LAYERS[variant][1], model.hidden[0]
+  state = np.random.get_state()
+  torch.manual_seed(0)
+  for seed in range(model.depth):
+    modules.append(freia.PermuteRandom([(pixels,)], seed=seed))
+    coupling = freia.GLOWCouplingBlock(
+      [(pixels,)],
+      [(10,)],
+      subnet_constructor=functools.partial(_subnet, layers, width),
+      clamp=alpha,
+      clamp_activation=lambda s: 0.636 * torch.atan(s / alpha),
+      split_len=pixels // 2,
+    )
+    with torch.no_grad():
+      for parameter in coupling.parameters():
+        parameter *= 3.0  # far enough from the identity
+    modules.append(coupling)
+  np.random.set_state(state)  # FrEIA seeds the global generator
+  return modules
+
+
+def _save(path, variant, modules):
+  """As the authors' code did, the last batch among the buffers included."""
+  prefix = layouts.LAYERS[variant][0]
+  tensors = {
+    f"{prefix}.{node}.{key.replace('subnet', 's')}": value
+    for node, module in enumerate(modules, start=2)
+    if isinstance(module, freia.GLOWCouplingBlock)
+    for key, value in module.state_dict().items()
+  }
+  tensors[prefix.replace("module_list", "tmp_var_4")] = torch.zeros(2, 25)
+  if variant == "paper":
+    parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(parameters)
+    torch.save({"opt": optimizer.state_dict(), "net": tensors}, path)
+  else:
+    torch.save(tensors, path)
+
+
+def _run(modules, value, rev):
+  """Their (output, log-det [B]) of flat values."""
+  value, total = torch.tensor(np.asarray(value)), torch.zeros(len(value))
+  cond = torch.tensor(LABELS)
+  with torch.no_grad():
+    for module in reversed(modules) if rev else modules:
+      is_coupling = isinstance(module, freia.GLOWCouplingBlock)
+      options = {"c": [cond]} if is_coupling else {}
+      (value,), log_det = module([value], rev=rev, **options)
+      total = total + log_det
+  return value.numpy(), total.numpy()
+
+
+# Halves of 12 and 13 pixels, and of 8 each, where shapes tell them not apart.
+@pytest.mark.parametrize("size", [5, 4])
+@pytest.mark.parametrize("variant", layouts.LAYERS)
+def test_both_directions_are_those_of_the_saved_network(
+  variant, size, tmp_path
+):
+  config = layouts.config(variant, size=size)
+  modules = _blocks(variant, config)
+  _save(tmp_path / "official.pt", variant, modules)
+  variables = load_official(tmp_path / "official.pt", config)
+  flow, _ = experiment.build(config)
+  shape = (len(LABELS), size, size, 1)
+  x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+  z, log_det = jax.jit(flow.forward)(variables, x, LABELS)
+  expected = _run(modules, x.reshape(len(x), -1), rev=False)
+  np.testing.assert_allclose(z, expected[0], rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(log_det, expected[1], rtol=1e-4, atol=1e-4)
+  latent = np.random.default_rng(2).normal(size=z.shape).astype(np.float32)
+  sample, log_det = jax.jit(flow.inverse)(variables, latent, LABELS)
+  expected = _run(modules, latent, rev=True)
+  flat = np.reshape(sample, latent.shape)
+  np.testing.assert_allclose(flat, expected[0], rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(log_det, expected[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory):
+  path = tmp_path_factory.mktemp("official") / "paper.pt"
+  config = _digits()
+  _save(path, "paper", _blocks("paper", config))
+  return path
+
+
+def _digits():
+  """A small network of the paper's kind, on data that are always there."""
+  config = tiny.digits(
+    num_steps=3, log_every=1, eval_every=3, sheet_every=3, batch_size=16
+  )
+  config.model.update({"depth": 2, "hidden": (8, 8, 8)})
+  return config
+
+
+def test_a_workdir_samples_and_trains_on(official, tmp_path):
+  workdir, config = tmp_path / "run", _digits()
+  import_official(official, config, workdir)
+  with pytest.raises(ValueError, match="holds a run already"):
+    import_official(official, config, workdir)
+  trained = experiment.restore(workdir)
+  assert trained.step == 1
+  expected = load_official(official, config)
+  jax.tree.map(np.testing.assert_array_equal, trained.variables, expected)
+  sample_classes(workdir, None, tmp_path / "out", num_samples=1)
+  assert (tmp_path / "out" / "sheet.png").is_file()
+  train(config, workdir)
+  assert experiment.restore(workdir).step == 3
+
+
+def test_files_that_are_no_state_dicts_are_refused(official, tmp_path):
+  config = _digits()
+  bad = tmp_path / "bad.pt"
+  with pytest.raises(FileNotFoundError, match="No checkpoint"):
+    load_official(bad, config)
+  for content in (b"", b"no checkpoint"):
+    bad.write_bytes(content)
+    with pytest.raises(ValueError, match="no checkpoint of tensors alone"):
+      load_official(bad, config)
+  torch.save({"net": print}, bad)  # Needs code, which is never run.
+  with pytest.raises(ValueError, match="no checkpoint of tensors alone"):
+    load_official(bad, config)
+  torch.save({"opt": {}}, bad)
+  with pytest.raises(ValueError, match="no state dict as its entry 'net'"):
+    load_official(bad, config)
+
+
+def test_the_command_says_what_is_wrong_in_one_line(tmp_path):
+  result = subprocess.run(
+    [
+      *(sys.executable, "-m", "cinn_jax.importing"),
+      *("--config=configs/mnist.py:paper", f"--workdir={tmp_path / 'run'}"),
+      f"--checkpoint={tmp_path / 'nonesuch.pt'}",
+    ],
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == 1
+  [line] = result.stderr.strip().splitlines()
+  assert line.startswith("Error: No checkpoint") and "nonesuch.pt" in line
