@@ -47,12 +47,7 @@ def colorize_photos(
     ValueError: where no matching file is a picture, or for another task.
   """
   paths = _find(inputs)
-  trained = experiment.restore(workdir)
-  if trained.config["task"]["name"] != "colorize":
-    raise ValueError(
-      f"{workdir} was trained for {trained.config['task']['name']!r}; --inputs"
-      " colorizes photographs with a 'colorize' run."
-    )
+  trained = _restore(workdir)
   sampler = _make_sampler(trained, num_samples, temperature)
   outputs = pathlib.Path(outputs)
   rows, names, results, skipped = [], [], {}, []
@@ -76,9 +71,11 @@ def colorize_photos(
     print(f"{path}: {width}x{height}, {len(files)} samples{seen}")
   if not rows:
     raise ValueError(f"No usable image matches {inputs!r}: {skipped[0]}")
-  titles = ["grey", *(f"sample {k + 1}" for k in range(num_samples))]
   sheet = pictures.contact_sheet(
-    rows, titles, names, note="samples in order of likelihood"
+    rows,
+    ["grey", *(f"sample {k + 1}" for k in range(num_samples))],
+    names,
+    note="samples in order of likelihood",
   )
   pictures.save_png(outputs / "sheet.png", sheet)
   (outputs / "samples.json").write_text(
@@ -101,6 +98,16 @@ def _find(inputs):
       " such as 'photos/*.jpg'."
     )
   return paths
+
+
+def _restore(workdir):
+  trained = experiment.restore(workdir)
+  if trained.config["task"]["name"] != "colorize":
+    raise ValueError(
+      f"{workdir} was trained for {trained.config['task']['name']!r}; --inputs"
+      " colorizes photographs with a 'colorize' run."
+    )
+  return trained
 
 
 def _unique_names(paths):

@@ -64,7 +64,11 @@ def test_another_depth_is_refused():
 def test_the_graphs_leftovers_are_passed_over():
   good = layouts.tensors("minimal")
   leftover = {**good, "cinn.tmp_var_3": np.zeros((2, 25), np.float32)}
-  to_variables(leftover, layouts.config("minimal"))
+  with_it, without = (
+    to_variables(tensors, layouts.config("minimal"))
+    for tensors in (leftover, good)
+  )
+  jax.tree.map(np.testing.assert_array_equal, with_it, without)
 
 
 def test_other_networks_are_refused():
