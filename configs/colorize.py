@@ -8,8 +8,11 @@ python -m cinn_jax.main --config=configs/colorize.py
 
 python -m cinn_jax.main --config=configs/colorize.py:lsun
   The network published for LSUN bedrooms: 11,010,760 parameters, ab at 64x64.
-  For a GPU; on two CPU cores a step of 16 images takes some seconds. Point it
+  For a GPU; on two CPU cores a step of 16 images takes 1.7 seconds. Point it
   at photographs with --config.data.source=folder --config.data.path=FOLDER.
+  Validation bits/dim: -0.75 after 300 steps of 32 of 6,539 photographs, and
+  still falling (ab of normalised Lab at 64x64, uniform noise 0.005). The
+  published length was not run.
 
 python -m cinn_jax.main --config=configs/colorize.py:imagenet
   The network published for ImageNet: 88,949,693 parameters with its condition
