@@ -53,25 +53,26 @@ def main():
   every = flags.every or max(flags.steps // 20, 1)
   config = mnist.get_config("minimal")
   config.data.path = flags.data
+  sides = {"FrEIA": Freia, "cinn_jax": Ours}
   results = {
-    "seconds_per_step": {},
-    "curves": {},
+    "steps": [*range(0, flags.steps, every), flags.steps],
+    "seconds_per_step": {name: [] for name in sides},
+    "curves": {name: [] for name in sides},
     "machine": machine(),
   }
-  for name, make in (("FrEIA", Freia), ("cinn_jax", Ours)):
-    runs = [
-      run(make(config, seed), config, seed, flags.steps, every)
-      for seed in range(flags.seeds)
-    ]
-    results["curves"][name] = [losses for losses, _ in runs]
-    results["seconds_per_step"][name] = float(np.median([t for _, t in runs]))
-    results["steps"] = [*range(0, flags.steps, every), flags.steps]
+  for seed in range(flags.seeds):
+    for name, make in sides.items():
+      model = make(config, seed)
+      losses, seconds = run(model, config, seed, flags.steps, every)
+      results["curves"][name].append(losses)
+      results["seconds_per_step"][name].append(seconds)
+    # After every pair: hours of training must not hang on the last one.
+    if flags.json:
+      with open(flags.json, "w") as file:
+        json.dump(results, file, indent=2)
+    if flags.png:
+      plot(results, flags.png)
   report(results)
-  if flags.json:
-    with open(flags.json, "w") as file:
-      json.dump(results, file, indent=2)
-  if flags.png:
-    plot(results, flags.png)
 
 
 def run(model, config, seed, steps, every):
@@ -96,7 +97,8 @@ def run(model, config, seed, steps, every):
       seconds.append(time.perf_counter() - begin)
       if step % every == 0 or step == steps:
         losses.append(model.validate(*held))
-        print(f"{type(model).__name__} {seed} {step:5} {losses[-1]:.4f}")
+        name = type(model).__name__
+        print(f"{name} {seed} {step:5} {losses[-1]:.4f}", flush=True)
   return losses, float(np.median(seconds))
 
 
@@ -220,7 +222,7 @@ def report(results):
     cells = [f"{losses.mean():.4f} ± {losses.std():.4f}" for losses in at]
     print(f"| {step:,} | " + " | ".join(cells) + " |")
   for name, seconds in results["seconds_per_step"].items():
-    print(f"{name}: {seconds:.3f} s per step (median)")
+    print(f"{name}: {np.median(seconds):.3f} s per step (median)")
 
 
 def plot(results, path):
