@@ -2,6 +2,8 @@
 
 from ml_collections import ConfigDict
 
+from cinn_jax import bijections as bj
+from cinn_jax import models
 from configs import colorize, mnist
 
 
@@ -61,3 +63,15 @@ def config(**train) -> ConfigDict:
   tiny = get_config()
   tiny.train.update(train)
   return tiny
+
+
+def with_actnorm(name):
+  """A builder of the model `name` behind an ActNorm, for `models.BUILDERS`."""
+  build = models.BUILDERS[name]
+
+  def build_both(**arguments):
+    model = build(**arguments)
+    parts = (bj.ActNorm(), model.bijection)
+    return models.ConditionalFlow(bj.Chain(parts), model.condition_net)
+
+  return build_both

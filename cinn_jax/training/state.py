@@ -33,10 +33,21 @@ class State(NamedTuple):
     return {"params": self.ema, **self.constants}
 
 
-def init_state(rng, flow: Flow, task: Task, optimizer) -> State:
-  """A run at step 0. Jittable; `jax.eval_shape` of it costs no memory."""
-  x = jnp.zeros((1, *task.event_shape))
-  cond = jnp.zeros((1, *task.cond_shape))
+def init_state(rng, flow: Flow, task: Task, optimizer, batch=None) -> State:
+  """A run at step 0. Jittable; `jax.eval_shape` of it costs no memory.
+
+  Args:
+    batch: real pictures, as the loader gives them, for layers whose first
+      values come from data (ActNorm); the others do not depend on it. None is
+      for shapes alone.
+  """
+  if batch is None:
+    x = jnp.zeros((1, *task.event_shape))
+    cond = jnp.zeros((1, *task.cond_shape))
+  else:
+    # The noise that the first step will add.
+    noise = jax.random.fold_in(rng, 0)
+    x, cond = task.add_noise(noise, *task.prepare(batch))
   params, constants = split_variables(flow.init(rng, x, cond))
   return State(
     step=jnp.zeros((), jnp.int32),

@@ -1,5 +1,6 @@
 """The training loop."""
 
+import itertools
 import pathlib
 from typing import NamedTuple
 
@@ -47,8 +48,7 @@ def train(config, workdir):
         f" {config.train.num_steps:,}. Raise --config.train.num_steps to go on."
       )
       return
-    run = _set_up(config, workdir, checkpoints)
-    _loop(run, _state_at(start, run))
+    _loop(_set_up(config, workdir, checkpoints), start)
   finally:
     checkpoints.close()
 
@@ -83,43 +83,60 @@ def _set_up(config, workdir, checkpoints):
   )
 
 
-def _state_at(start, run):
-  """The state at step `start`: from its checkpoint, or a new one at 0."""
+def _start(run, step):
+  """(state, batches to come) at `step`: new at 0, else of its checkpoint."""
+  batches = loader.training_batches(
+    run.train_source,
+    image_size=run.task.image_size,
+    batch_size=run.config.train.batch_size,
+    seed=run.config.train.seed,
+    min_scale=run.config.augment.min_scale,
+    flip=run.config.augment.flip,
+    start_step=step,
+  )
+  if step > 0:
+    print(f"Going on from step {step:,}.")
+    return _restored_state(run, step), batches
+  first = next(batches)
+  return _new_state(run, first), itertools.chain([first], batches)
 
-  def init():
-    rng = jax.random.key(run.config.train.seed)
-    return init_state(rng, run.flow, run.task, run.optimizer)
 
+def _init(run, batch=None):
+  rng = jax.random.key(run.config.train.seed)
+  return init_state(rng, run.flow, run.task, run.optimizer, batch)
+
+
+def _new_state(run, batch):
+  # The batch is an argument, so that it is spread over the devices and its
+  # statistics are of all of it.
+  init = jax.jit(
+    lambda batch: _init(run, batch),
+    in_shardings=sharding.by_example(run.mesh),
+    out_shardings=sharding.replicated(run.mesh),
+  )
+  return init(sharding.put_batch(batch, run.mesh))
+
+
+def _restored_state(run, step):
   everywhere = sharding.replicated(run.mesh)
-  if start == 0:
-    return jax.jit(init, out_shardings=everywhere)()
   abstract = jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(
       leaf.shape, leaf.dtype, sharding=everywhere
     ),
-    jax.eval_shape(init),
+    jax.eval_shape(lambda: _init(run)),
   )
-  print(f"Going on from step {start:,}.")
-  return run.checkpoints.restore(start, abstract)
+  return run.checkpoints.restore(step, abstract)
 
 
-def _loop(run, state):
-  settings, start = run.config.train, int(state.step)
+def _loop(run, start):
+  settings = run.config.train
   validator = Validator(
     *(run.flow, run.task, run.validation_source, run.mesh),
     batch_size=settings.batch_size,
     seed=settings.seed,
   )
   step_function = _compile_step(run)
-  batches = loader.training_batches(
-    run.train_source,
-    image_size=run.task.image_size,
-    batch_size=settings.batch_size,
-    seed=settings.seed,
-    min_scale=run.config.augment.min_scale,
-    flip=run.config.augment.flip,
-    start_step=start,
-  )
+  state, batches = _start(run, start)
   log = Log(run.workdir, start)
   monitor = Monitor(
     log,

@@ -13,11 +13,15 @@ ROOT = pathlib.Path(__file__).parents[2]
 _PROGRAM = """
 import sys
 import jax
+from cinn_jax import models
 from cinn_jax.evaluation.evaluate import evaluate
 from cinn_jax.training.train import train
 from tests import tiny
 
 assert jax.device_count() == int(sys.argv[2])
+# Whose first values are statistics of the first batch, of all devices.
+name = "haar_colorization"
+models.BUILDERS[name] = tiny.with_actnorm(name)
 train(tiny.config(num_steps=3, log_every=1), sys.argv[1])
 evaluate(sys.argv[1], num_samples=2)
 """

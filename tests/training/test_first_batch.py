@@ -1,0 +1,63 @@
+"""Layers that start from data start from the run's first batch."""
+
+import jax
+import numpy as np
+import pytest
+
+import cinn_jax
+from cinn_jax import experiment, models
+from cinn_jax.data import loader
+from cinn_jax.training.train import train
+from tests import tiny
+
+
+@pytest.fixture(autouse=True)
+def actnorm(monkeypatch):
+  builder = tiny.with_actnorm("dense_cinn")
+  monkeypatch.setitem(models.BUILDERS, "dense_cinn", builder)
+
+
+def _config(num_steps, learning_rate=1e-3):
+  config = tiny.digits(num_steps=num_steps, eval_every=2, sheet_every=9)
+  config.optimizer.update(
+    {"learning_rate": learning_rate, "schedule": "constant"}
+  )
+  # Pixels as they are, far from standard.
+  config.task.update({"mean": 0.0, "std": 1.0})
+  return config
+
+
+def _actnorm_params(workdir):
+  _, variables = cinn_jax.load(workdir)
+  return variables["params"]["bijection"]["parts_0"]
+
+
+def test_a_run_starts_from_its_first_batch_with_its_noise(tmp_path):
+  config = _config(1, learning_rate=1e-9)
+  train(config, tmp_path)
+  _, task = experiment.build(config)
+  batches = loader.training_batches(
+    experiment.open_source(config, "train"),
+    image_size=task.image_size,
+    batch_size=config.train.batch_size,
+    seed=config.train.seed,
+    **config.augment,
+  )
+  key = jax.random.key(config.train.seed)
+  x, _ = task.add_noise(
+    jax.random.fold_in(key, 0), *task.prepare(next(batches))
+  )
+  params = _actnorm_params(tmp_path)
+  np.testing.assert_allclose(params["bias"], -np.mean(x), rtol=1e-4)
+  np.testing.assert_allclose(params["log_scale"], -np.log(np.std(x)), rtol=1e-4)
+
+
+def test_after_a_restore_they_stay(tmp_path):
+  for num_steps in (2, 4):
+    train(_config(num_steps), tmp_path / "resumed")
+  train(_config(4), tmp_path / "at_once")
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    _actnorm_params(tmp_path / "resumed"),
+    _actnorm_params(tmp_path / "at_once"),
+  )
