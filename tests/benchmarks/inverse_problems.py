@@ -2,8 +2,8 @@
 
   python tests/benchmarks/inverse_problems.py [--json=FILE] [--peer=freia]
 
-For each problem of posterior_problems.py a flow is fitted to the same
-simulations, and drawn from. The columns:
+For each problem of posterior_problems.py and each seed a flow is fitted to the
+same simulations, and drawn from. The columns, mean ± deviation over the seeds:
 
   c2st      accuracy of a classifier between draws of the fitted and of the
             exact posterior at one observation: 0.5 is perfect
@@ -17,6 +17,7 @@ With --peer=freia the same network and budget run in FrEIA (extra `freia`).
 """
 
 import argparse
+import collections
 import json
 import pathlib
 import time
@@ -52,24 +53,31 @@ def main():
   parser.add_argument("--blocks", type=int, default=6)
   parser.add_argument("--samples", type=int, default=1000, help="for c2st")
   parser.add_argument("--tests", type=int, default=300, help="for coverage")
-  parser.add_argument("--seed", type=int, default=0)
+  parser.add_argument("--seeds", type=int, default=3)
   flags = parser.parse_args()
-  print(f"{'problem':18}{'flow':7}" + "".join(f"{c:>10}" for c in COLUMNS))
-  results = {}
+  print(f"{'problem':18}{'flow':7}" + "".join(f"{c:>17}" for c in COLUMNS))
+  results = collections.defaultdict(list)
   for name in flags.problems.split(","):
-    for flow, row in run(PROBLEMS[name], flags):
-      results[f"{name} {flow}"] = row
-      numbers = "".join(f"{row[c]:10.3f}" for c in COLUMNS)
-      print(f"{name:18}{flow:7}{numbers}", flush=True)
+    for seed in range(flags.seeds):
+      for flow, row in run(PROBLEMS[name], seed, flags):
+        results[f"{name} {flow}"].append(row)
+    for flow in ("ours", flags.peer) if flags.peer else ("ours",):
+      cells = [over_seeds(results[f"{name} {flow}"], c) for c in COLUMNS]
+      print(f"{name:18}{flow:7}{''.join(cells)}", flush=True)
   if flags.json:
     facts = {"rows": results, "flags": vars(flags), "settings": SETTINGS}
     content = {**facts, **report.environment()}
     pathlib.Path(flags.json).write_text(json.dumps(content, indent=2) + "\n")
 
 
-def run(problem, flags):
+def over_seeds(rows, column):
+  values = [row[column] for row in rows]
+  return f"{np.mean(values):9.3f} ± {np.std(values):.3f}"
+
+
+def run(problem, seed, flags):
   """Yields (flow's name, its row) for ours and the peer."""
-  keys = jax.random.split(jax.random.key(flags.seed), 4)
+  keys = jax.random.split(jax.random.key(seed), 4)
   simulate = jax.jit(problem.simulate, static_argnums=1)
   train, test = (
     [np.asarray(values) for values in simulate(key, count)]
@@ -79,7 +87,7 @@ def run(problem, flags):
   train = [(a - m) / s for a, (m, s) in zip(train, units, strict=True)]
   test = [(a - m) / s for a, (m, s) in zip(test, units, strict=True)]
   observed = ((problem.observation - units[1][0]) / units[1][1])[None]
-  random = np.random.default_rng(flags.seed)
+  random = np.random.default_rng(seed)
   exact = problem.reference(random, problem.observation, flags.samples)
   exact = (exact - units[0][0]) / units[0][1]
 
@@ -100,7 +108,7 @@ def run(problem, flags):
   yield "ours", {**measure(*functions), **spent}
   if flags.peer:
     start = time.perf_counter()
-    *functions, epochs = theirs(*train, permutations, flags)
+    *functions, epochs = theirs(*train, permutations, seed, flags)
     spent = {"seconds": time.perf_counter() - start, "epochs": epochs}
     yield flags.peer, {**measure(*functions), **spent}
 
@@ -134,15 +142,15 @@ def ours(theta, x, keys, flags):
   return sample, log_prob, np.asarray(order), len(history.train_log_prob)
 
 
-def theirs(theta, x, permutations, flags):
+def theirs(theta, x, permutations, seed, flags):
   """(sample, log_prob, epochs run)."""
   import freia_peer
 
   settings = {**SETTINGS, "num_epochs": flags.epochs}
-  inn, epochs = freia_peer.fit(theta, x, permutations, settings, flags.seed)
+  inn, epochs = freia_peer.fit(theta, x, permutations, settings, seed)
 
   def sample(x, num_samples):
-    return freia_peer.sample(inn, x, num_samples, flags.seed)
+    return freia_peer.sample(inn, x, num_samples, seed)
 
   def log_prob(theta, x):
     return freia_peer.log_prob(inn, theta, x)
