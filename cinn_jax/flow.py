@@ -79,7 +79,11 @@ def make_flow(module: Bijection, event_shape: tuple[int, ...]) -> Flow:
   def latents(variables, cond):
     leaves = jax.tree.leaves(cond)
     batch = leaves[0].shape[0] if leaves else 1
-    x = jax.ShapeDtypeStruct((batch, *event_shape), jnp.float32)
+    # Of the parameters' precision where that is more than float32.
+    dtype = jnp.result_type(
+      jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(variables))
+    )
+    x = jax.ShapeDtypeStruct((batch, *event_shape), dtype)
     return jax.eval_shape(forward, variables, x, cond)[0]
 
   def sample(variables, rng, cond, num_samples=1, temperature=1.0):

@@ -81,6 +81,21 @@ def test_reference_has_the_density_of_prior_times_likelihood(name):
     assert np.abs(difference).sum() < 0.1
 
 
+def test_moons_have_the_density_of_their_radius():
+  # On a fine grid, so that a factor of the radius shows: it would move the
+  # mean by a hundredth.
+  problem = PROBLEMS["two_moons"]
+  line = np.linspace(-0.5, 0.5, 1001)
+  theta = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+  log_density = problem.log_joint(theta, problem.observation)
+  weights = np.exp(log_density)
+  first, second = theta.T
+  across = 0.25 - np.abs(first + second) / np.sqrt(2)
+  radius = np.hypot(across, (second - first) / np.sqrt(2))
+  mean = np.average(radius, weights=weights)
+  np.testing.assert_allclose(mean, 0.1, rtol=1e-3)
+
+
 def test_linear_gaussian_reference_is_the_closed_form():
   # Regression of theta on x over simulations: slope 1/2, variance 0.05.
   theta, x = _simulated("linear_gaussian", 50_000)

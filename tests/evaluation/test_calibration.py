@@ -103,6 +103,12 @@ def test_rank_test_expects_by_the_bins_sizes():
   np.testing.assert_allclose(c.rank_test(lopsided, 1), [0.0679], atol=1e-4)
 
 
+def test_few_ranks_are_tested_in_few_bins():
+  # 12 ranks fill two bins with 6 each, and all are in one: chi2 = 12.
+  low = np.arange(12)[:, None]
+  np.testing.assert_allclose(c.rank_test(low, L), [5.32e-4], rtol=1e-3)
+
+
 def test_coverage_of_evenly_spread_ranks_is_the_level():
   ranks = np.arange(100)[:, None]
   levels = np.linspace(0, 1, 11)

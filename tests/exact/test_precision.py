@@ -1,0 +1,26 @@
+"""A flow of float64 parameters samples in float64."""
+
+import functools
+
+import jax
+import numpy as np
+
+from cinn_jax import bijections as bj
+from cinn_jax import make_flow
+from cinn_jax.models.subnets import Subnet
+from tests.bijections.drawing import draw_variables, normal
+
+SUBNET = functools.partial(Subnet, widths=(8,), kernels=(1, 1))
+
+
+def test_samples_have_the_precision_of_the_parameters():
+  block = bj.Chain((bj.Permutation(), bj.AffineCoupling(SUBNET)))
+  flow = make_flow(bj.Stack(block, 2), (4,))
+  x, cond = normal(0, (3, 4)), normal(1, (3, 2))
+  variables = draw_variables(flow.module, 2, x, cond)
+  sampled, log_prob = flow.sample(
+    variables, jax.random.key(0), cond, num_samples=5
+  )
+  assert sampled.dtype == log_prob.dtype == np.float64
+  again = flow.log_prob(variables, sampled[:, 0], cond).total
+  np.testing.assert_allclose(again, log_prob[:, 0], rtol=1e-12)
