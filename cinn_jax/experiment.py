@@ -43,27 +43,39 @@ class Trained(NamedTuple):
 
 
 def restore(workdir, data: Mapping | None = None) -> Trained:
-  """The trained experiment of a workdir.
+  """The trained experiment of a workdir, from its newest intact checkpoint.
 
-  Its config is the one beside the newest checkpoint; settings in `data`
-  override those of the section of that name.
+  Its config is the one beside the checkpoint; settings in `data` override those
+  of the section of that name.
 
   Raises:
     FileNotFoundError: where the workdir holds no checkpoint.
+    checkpoint.Damaged: where none can be read.
   """
-  step, config = checkpoint.read_config(workdir)
-  config["data"].update(data or {})
-  flow, task = build(config)
-  # On one device, whatever the number that trained.
-  device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  abstract = jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
-    abstract_variables(flow, task),
-  )
+  checkpoint.saved_steps(workdir)  # Before Orbax makes the folder.
   checkpoints = checkpoint.Checkpoints(workdir)
-  variables = checkpoints.restore_variables(step, abstract)
-  checkpoints.close()
-  return Trained(step, config, flow, task, variables)
+
+  def read(step):
+    config = checkpoint.read_config(workdir, step)
+    config["data"].update(data or {})
+    flow, task = build(config)
+    abstract = _on_one_device(abstract_variables(flow, task))
+    variables = checkpoints.restore_variables(step, abstract)
+    return Trained(step, config, flow, task, variables)
+
+  try:
+    return checkpoint.newest_intact(workdir, read)[1]
+  finally:
+    checkpoints.close()
+
+
+def _on_one_device(abstract):
+  """Shapes for one device, whatever the number that trained."""
+  device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  return jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
+    abstract,
+  )
 
 
 def load(workdir) -> tuple[Flow, Any]:

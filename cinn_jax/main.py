@@ -42,6 +42,8 @@ _DEBUG = flags.DEFINE_bool(
 def main(_):
   try:
     _run()
+  except KeyboardInterrupt:
+    sys.exit(130)
   except (ValueError, OSError, RuntimeError) as error:
     if _DEBUG.value:
       raise
@@ -59,9 +61,14 @@ def _run():
 
     print(describe(config))
   elif mode == "train":
+    from cinn_jax.training import stopping
     from cinn_jax.training.train import train
 
-    train(config, workdir)
+    try:
+      train(config, workdir)
+    except stopping.Stopped as stopped:
+      print(stopped)
+      sys.exit(stopping.RESTART)
   elif mode == "evaluate":
     from cinn_jax.evaluation.evaluate import evaluate
 

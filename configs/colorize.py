@@ -45,6 +45,8 @@ def get_config(variant: str = "laptop"):
         "validation_split": "",
       },
       "augment": {"min_scale": 0.2, "flip": True},
+      # A run that makes no step for so long ends, to be started again.
+      "train": {"watchdog_minutes": 30.0},
     }
   )
   config.update(variants[variant]())

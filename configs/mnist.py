@@ -53,6 +53,8 @@ def get_config(variant: str = "minimal"):
       },
       # Whole pictures: a mirrored digit is no digit.
       "augment": {"min_scale": 1.0, "flip": False},
+      # A run that makes no step for so long ends, to be started again.
+      "train": {"watchdog_minutes": 30.0},
     }
   )
   config.update(variants[variant]())

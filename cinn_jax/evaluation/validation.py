@@ -37,8 +37,11 @@ class Validator:
       sampling.make_sampler(flow, task, num_samples=SHEET_SAMPLES)
     )
 
-  def score(self, variables) -> dict[str, float]:
-    """Bits/dim and its companions over the whole split."""
+  def score(self, variables, alive=lambda: None) -> dict[str, float]:
+    """Bits/dim and its companions over the whole split.
+
+    `alive` is called before every batch, and may raise.
+    """
     batches = loader.evaluation_batches(
       self._source,
       image_size=self.task.image_size,
@@ -46,6 +49,7 @@ class Validator:
     )
     scored = []
     for index, batch in enumerate(batches):
+      alive()
       mask = batch.pop("mask")
       on_device = sharding.put_batch(batch, self._mesh)
       scored.append((self._score(variables, on_device, index), mask))

@@ -2,7 +2,8 @@
 
 Parameters, their average, the constants and the optimizer are items of their
 own, so that what samples reads the average and the constants alone. The config
-is JSON beside them; nothing is pickled.
+and checksums of all arrays are JSON beside them; nothing is pickled, so nothing
+in a checkpoint is ever executed.
 """
 
 import json
@@ -13,16 +14,21 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from cinn_jax.training.checksums import checksums
 from cinn_jax.training.state import State
 
 _ITEMS = ("params", "ema", "constants", "optimizer")
+
+
+class Damaged(ValueError):
+  """A checkpoint that cannot be read, or not as it was saved."""
 
 
 class Checkpoints:
   """The checkpoints of one workdir; keeps the two newest and the best."""
 
   def __init__(self, workdir):
-    self._folder = pathlib.Path(workdir).absolute() / "checkpoints"
+    self._folder = _folder(workdir)
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
@@ -45,72 +51,164 @@ class Checkpoints:
     """The newest step that was saved, or None."""
     return self._manager.latest_step()
 
-  def save(self, state: State, config: dict, metrics: dict[str, float]):
-    """Saves in the background; the state may be donated afterwards."""
-    items = {
-      name: ocp.args.StandardSave(getattr(state, name)) for name in _ITEMS
-    }
-    self._manager.save(
-      int(state.step),
-      args=ocp.args.Composite(config=ocp.args.JsonSave(config), **items),
-      metrics=metrics,
+  def save(self, state: State, config: dict, metrics: dict[str, float] | None):
+    """Saves in the background; the state may be donated afterwards.
+
+    `metrics` are None where the step was not validated; with them, the same
+    step is saved again. Otherwise a step that is saved already stays as it is.
+
+    Raises:
+      OSError: where this one or the one before cannot be written.
+    """
+    step = int(state.step)
+    trees = {name: getattr(state, name) for name in _ITEMS}
+    items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
+    sums = {name: checksums(tree) for name, tree in trees.items()}
+    args = ocp.args.Composite(
+      config=ocp.args.JsonSave(config),
+      checksums=ocp.args.JsonSave(sums),
+      **items,
     )
+    if metrics and step == self.latest_step() and not self.metrics(step):
+      self._manager.delete(step)
+    self._written(lambda: self._manager.save(step, args=args, metrics=metrics))
 
   def restore(self, step: int, abstract: State) -> State:
-    """The state at `step`; `abstract` gives shapes, types and shardings."""
-    items = {
-      name: ocp.args.StandardRestore(getattr(abstract, name)) for name in _ITEMS
-    }
-    restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+    """The state at `step`; `abstract` gives shapes, types and shardings.
+
+    Raises:
+      Damaged: where it is not what was saved.
+    """
+    restored = self._read(
+      step, {name: getattr(abstract, name) for name in _ITEMS}
+    )
     return abstract._replace(
       step=jax.device_put(
         jax.numpy.asarray(step, abstract.step.dtype), abstract.step.sharding
       ),
-      **{name: restored[name] for name in _ITEMS},
+      **restored,
     )
 
   def restore_variables(self, step: int, abstract: dict[str, Any]):
-    """The averaged model's variables; `abstract` as for `restore`."""
+    """The averaged model's variables; arguments and errors as of `restore`."""
     abstract = dict(abstract)
-    items = {
-      "ema": ocp.args.StandardRestore(abstract.pop("params")),
-      "constants": ocp.args.StandardRestore(abstract),
-    }
-    restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+    restored = self._read(
+      step, {"ema": abstract.pop("params"), "constants": abstract}
+    )
     return {"params": restored["ema"], **restored["constants"]}
+
+  def _read(self, step, abstract):
+    items = {k: ocp.args.StandardRestore(v) for k, v in abstract.items()}
+    try:
+      restored = self._manager.restore(
+        step,
+        args=ocp.args.Composite(checksums=ocp.args.JsonRestore(), **items),
+      )
+    except Exception as error:  # What Orbax raises depends on what is broken.
+      raise Damaged(
+        f"Step {step:,} in {self._folder} cannot be read ({_brief(error)})."
+      ) from error
+    for name in abstract:
+      if checksums(restored[name]) != restored["checksums"].get(name):
+        raise Damaged(
+          f"Step {step:,} in {self._folder} is not as it was saved: its {name}"
+          " have other checksums."
+        )
+    return {name: restored[name] for name in abstract}
+
+  def set_aside(self, step: int):
+    """Moves a step to `workdir/damaged`, out of the way of a new one."""
+    damaged = self._folder.parent / "damaged"
+    damaged.mkdir(exist_ok=True)
+    (self._folder / str(step)).rename(damaged / str(step))
+    self._manager.reload()
 
   def metrics(self, step: int) -> dict[str, float]:
     """The validation metrics that were saved with a step."""
     return self._manager.metrics(step)
 
   def wait(self):
-    """Returns when everything saved so far is on disk."""
-    self._manager.wait_until_finished()
+    """Returns when everything saved so far is on disk; errors as `save`."""
+    self._written(self._manager.wait_until_finished)
 
   def close(self):
-    """Waits, and gives the threads back."""
-    self._manager.close()
+    """Waits, and gives the threads back; errors as `save`."""
+    self._written(self._manager.close)
+
+  def _written(self, action):
+    try:
+      action()
+    except Exception as error:  # Of a thread of Orbax, of any kind.
+      raise OSError(
+        f"A checkpoint in {self._folder} could not be written"
+        f" ({_brief(error)}). Those before it are kept: make room, and start"
+        " again."
+      ) from error
 
 
 def _quality(metrics):
   return -metrics["bits_per_dim"]
 
 
-def read_config(workdir) -> tuple[int, dict]:
-  """The newest checkpoint's step and its config.
+def _brief(error):
+  text = str(error).strip() or type(error).__name__
+  return text.splitlines()[0][:200]
+
+
+def _folder(workdir):
+  return pathlib.Path(workdir).absolute() / "checkpoints"
+
+
+def saved_steps(workdir) -> list[int]:
+  """The steps that were saved, newest first.
 
   Raises:
     FileNotFoundError: where the workdir holds no checkpoint.
   """
-  folder = pathlib.Path(workdir).absolute() / "checkpoints"
+  folder = _folder(workdir)
   steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
   if not steps:
     raise FileNotFoundError(
       f"No trained checkpoint in {workdir}: train first (--mode=train), or"
       " pass the --workdir of a trained run."
     )
-  path = folder / str(max(steps)) / "config" / "metadata"
-  return max(steps), json.loads(path.read_text())
+  return sorted(steps, reverse=True)
+
+
+def newest_intact(workdir, read):
+  """`(step, read(step))` of the newest step for which `read` succeeds.
+
+  Says which ones are passed over.
+
+  Raises:
+    Damaged: what `read` raised, where it succeeds for none.
+    FileNotFoundError: where the workdir holds no checkpoint.
+  """
+  steps = saved_steps(workdir)
+  for step in steps:
+    try:
+      result = read(step)
+    except Damaged as error:
+      if step == steps[-1]:
+        raise
+      print(f"{error} Trying the one before.")
+    else:
+      return step, result
+
+
+def read_config(workdir, step: int) -> dict:
+  """The config of a saved step.
+
+  Raises:
+    Damaged: where it cannot be read.
+  """
+  path = _folder(workdir) / str(step) / "config" / "metadata"
+  try:
+    return json.loads(path.read_text())
+  except (OSError, ValueError) as error:
+    raise Damaged(
+      f"The config of step {step:,} in {workdir} cannot be read ({error})."
+    ) from None
 
 
 def check_same_run(workdir, config: dict):
@@ -121,7 +219,7 @@ def check_same_run(workdir, config: dict):
   change.
   """
   try:
-    step, saved = read_config(workdir)
+    step, saved = newest_intact(workdir, lambda k: read_config(workdir, k))
   except FileNotFoundError:
     return
   # Through JSON, where tuples are lists.

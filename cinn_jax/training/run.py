@@ -1,0 +1,132 @@
+"""What a training run is made of, and where it starts."""
+
+import itertools
+import pathlib
+from typing import NamedTuple
+
+import jax
+import optax
+from ml_collections import ConfigDict
+
+from cinn_jax import experiment
+from cinn_jax.data import loader
+from cinn_jax.data.sources import Source
+from cinn_jax.flow import Flow
+from cinn_jax.tasks import Task
+from cinn_jax.training import sharding
+from cinn_jax.training.checkpoint import (
+  Checkpoints,
+  newest_intact,
+  saved_steps,
+)
+from cinn_jax.training.optimizer import make_optimizer
+from cinn_jax.training.state import init_state
+from cinn_jax.training.step import make_train_step
+from cinn_jax.training.stopping import Stop, Watchdog
+
+
+class Run(NamedTuple):
+  """What stays the same while a run goes on."""
+
+  config: ConfigDict
+  workdir: pathlib.Path
+  checkpoints: Checkpoints
+  mesh: jax.sharding.Mesh
+  flow: Flow
+  task: Task
+  optimizer: optax.GradientTransformationExtraArgs
+  train_source: Source
+  validation_source: Source
+  stop: Stop
+  watchdog: Watchdog
+
+
+def set_up(config, workdir, checkpoints, stop, watchdog):
+  """What is wrong with the devices, the config or the data shows here."""
+  mesh = sharding.make_mesh()
+  sharding.check_batch_size(config.train.batch_size, mesh, "train.batch_size")
+  flow, task = experiment.build(config)
+  optimizer = make_optimizer(
+    num_steps=config.train.num_steps, **config.optimizer.to_dict()
+  )
+  sources = [
+    experiment.open_source(config, split) for split in ("train", "validation")
+  ]
+  return Run(
+    *(config, workdir, checkpoints, mesh, flow, task, optimizer),
+    *(*sources, stop, watchdog),
+  )
+
+
+def start(run):
+  """(state, batches to come): of the newest checkpoint, or new at step 0."""
+  if run.checkpoints.latest_step() is not None:
+    state = _restored_state(run)
+    print(f"Going on from step {int(state.step):,}.")
+    return state, _batches(run, int(state.step))
+  batches = _batches(run, 0)
+  first = next(batches)
+  return _new_state(run, first), itertools.chain([first], batches)
+
+
+def _batches(run, start):
+  return loader.training_batches(
+    run.train_source,
+    image_size=run.task.image_size,
+    batch_size=run.config.train.batch_size,
+    seed=run.config.train.seed,
+    min_scale=run.config.augment.min_scale,
+    flip=run.config.augment.flip,
+    start_step=start,
+  )
+
+
+def _init(run, batch=None):
+  rng = jax.random.key(run.config.train.seed)
+  return init_state(rng, run.flow, run.task, run.optimizer, batch)
+
+
+def _new_state(run, batch):
+  # The batch is an argument, so that it is spread over the devices and its
+  # statistics are of all of it.
+  init = jax.jit(
+    lambda batch: _init(run, batch),
+    in_shardings=sharding.by_example(run.mesh),
+    out_shardings=sharding.replicated(run.mesh),
+  )
+  return init(sharding.put_batch(batch, run.mesh))
+
+
+def _restored_state(run):
+  """The state of the newest intact checkpoint; damaged ones are set aside."""
+  everywhere = sharding.replicated(run.mesh)
+  abstract = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=everywhere
+    ),
+    jax.eval_shape(lambda: _init(run)),
+  )
+  step, state = newest_intact(
+    run.workdir, lambda step: run.checkpoints.restore(step, abstract)
+  )
+  for newer in saved_steps(run.workdir):
+    if newer > step:
+      run.checkpoints.set_aside(newer)
+  return state
+
+
+def compile_step(run):
+  settings = run.config.train
+  step = make_train_step(
+    *(run.flow, run.task, run.optimizer),
+    seed=settings.seed,
+    ema_decay=settings.ema_decay,
+  )
+  everywhere = sharding.replicated(run.mesh)
+  return jax.jit(
+    step,
+    # The state is replaced by its successor: its buffers are used again.
+    donate_argnums=0,
+    in_shardings=(everywhere, sharding.by_example(run.mesh)),
+    out_shardings=(everywhere, everywhere),
+  )
