@@ -34,6 +34,15 @@ _TEMPERATURE = flags.DEFINE_float(
   "temperature", 1.0, "Scale of the latents.", lower_bound=0.0
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of sampling.")
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator", None, "HOST:PORT of the first of several processes."
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  "num_processes", None, "With --coordinator: how many there are."
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  "process_id", None, "With --coordinator: which this is, from 0."
+)
 _DEBUG = flags.DEFINE_bool(
   "debug", False, "Show where in the code an error came up."
 )
@@ -54,6 +63,11 @@ def main(_):
 def _run():
   logging.set_verbosity(logging.WARNING)
   # Each mode imports what it needs: --help needs no JAX at all.
+  from cinn_jax import processes
+
+  processes.initialize(
+    _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+  )
   config, mode = _CONFIG.value, _MODE.value
   workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
   if mode == "describe":

@@ -53,8 +53,13 @@ def get_config(variant: str = "minimal"):
       },
       # Whole pictures: a mirrored digit is no digit.
       "augment": {"min_scale": 1.0, "flip": False},
-      # A run that makes no step for so long ends, to be started again.
-      "train": {"watchdog_minutes": 30.0},
+      "train": {
+        # A run that makes no step for so long ends, to be started again.
+        "watchdog_minutes": 30.0,
+        # Parameters and optimizer spread over the devices, for what is too
+        # large for one.
+        "fully_sharded": False,
+      },
     }
   )
   config.update(variants[variant]())

@@ -4,7 +4,7 @@ import pathlib
 
 import jax
 
-from cinn_jax import experiment
+from cinn_jax import experiment, processes
 from cinn_jax.evaluation import bits, class_conditional, colorization, report
 from cinn_jax.evaluation.validation import Validator
 from cinn_jax.training import sharding
@@ -46,16 +46,17 @@ def evaluate(workdir, *, data=None, num_samples=8, temperature=1.0, seed=0):
     seed=seed,
   )
   path = workdir / "evaluation.json"
-  report.write_json(
-    path,
-    rows,
-    metrics,
-    likelihood={"of": trained.task.describe, **scores},
-    step=trained.step,
-    source=source.name,
-    temperature=temperature,
-    seed=seed,
-  )
+  if processes.is_first():
+    report.write_json(
+      path,
+      rows,
+      metrics,
+      likelihood={"of": trained.task.describe, **scores},
+      step=trained.step,
+      source=source.name,
+      temperature=temperature,
+      seed=seed,
+    )
   print(f"Of {trained.task.describe}:")
   print(bits.in_words(scores, trained.task))
   print(report.table(rows, metrics))
@@ -68,5 +69,8 @@ def _scores(trained, source, seed):
   validator = Validator(
     trained.flow, trained.task, source, mesh, batch_size=size, seed=seed
   )
-  variables = jax.device_put(trained.variables, sharding.replicated(mesh))
+  # By way of the host: every process has its own copy.
+  variables = jax.device_put(
+    jax.device_get(trained.variables), sharding.replicated(mesh)
+  )
   return validator.score(variables)

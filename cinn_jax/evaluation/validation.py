@@ -32,9 +32,14 @@ class Validator:
     sharding.check_batch_size(batch_size, mesh, "train.batch_size")
     self.task, self._source, self._mesh = task, source, mesh
     self._batch_size, self._seed = batch_size, seed
-    self._score = jax.jit(bits.make_scorer(flow, task, seed))
+    # Replicated, so that every process has the numbers of all examples.
+    everywhere = sharding.replicated(mesh)
+    self._score = jax.jit(
+      _with_mask(bits.make_scorer(flow, task, seed)), out_shardings=everywhere
+    )
     self._sample = jax.jit(
-      sampling.make_sampler(flow, task, num_samples=SHEET_SAMPLES)
+      sampling.make_sampler(flow, task, num_samples=SHEET_SAMPLES),
+      out_shardings=everywhere,
     )
 
   def score(self, variables, alive=lambda: None) -> dict[str, float]:
@@ -46,13 +51,14 @@ class Validator:
       self._source,
       image_size=self.task.image_size,
       batch_size=self._batch_size,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
     )
     scored = []
     for index, batch in enumerate(batches):
       alive()
-      mask = batch.pop("mask")
       on_device = sharding.put_batch(batch, self._mesh)
-      scored.append((self._score(variables, on_device, index), mask))
+      scored.append(self._score(variables, on_device, index))
     return bits.summarize(jax.device_get(scored), self.task)
 
   def sheet(self, variables, note=""):
@@ -65,8 +71,19 @@ class Validator:
     )
     rng = jax.random.key(self._seed)
     del batch["mask"]
-    drawn = self._sample(variables, rng, batch)
+    drawn = jax.device_get(self._sample(variables, rng, batch))
     return sampling.contact_sheet(self.task, batch["image"], *drawn, note)
+
+
+def _with_mask(score):
+  """`score` of a batch with its "mask", which comes back beside the values."""
+
+  def score_and_mask(variables, batch, index):
+    batch = dict(batch)
+    mask = batch.pop("mask")
+    return score(variables, batch, index), mask
+
+  return score_and_mask
 
 
 @dataclasses.dataclass(frozen=True)

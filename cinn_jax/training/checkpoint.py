@@ -12,8 +12,10 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
+from cinn_jax import processes
 from cinn_jax.training.checksums import checksums
 from cinn_jax.training.state import State
 
@@ -118,9 +120,11 @@ class Checkpoints:
 
   def set_aside(self, step: int):
     """Moves a step to `workdir/damaged`, out of the way of a new one."""
-    damaged = self._folder.parent / "damaged"
-    damaged.mkdir(exist_ok=True)
-    (self._folder / str(step)).rename(damaged / str(step))
+    if processes.is_first():
+      damaged = self._folder.parent / "damaged"
+      damaged.mkdir(exist_ok=True)
+      (self._folder / str(step)).rename(damaged / str(step))
+    multihost_utils.sync_global_devices("set aside")
     self._manager.reload()
 
   def metrics(self, step: int) -> dict[str, float]:

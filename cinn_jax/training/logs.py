@@ -6,15 +6,20 @@ import pathlib
 
 from tensorboardX import SummaryWriter
 
+from cinn_jax import processes
+
 
 class Log:
-  """Writes scalars and pictures of one run.
+  """Writes scalars and pictures of one run; of several processes the first.
 
   Opening the log at a step drops the lines after it, which an interrupted run
   wrote and its resumption writes again.
   """
 
   def __init__(self, workdir, step: int):
+    self._board = None
+    if not processes.is_first():
+      return
     self._path = pathlib.Path(workdir) / "metrics.jsonl"
     _truncate(self._path, step)
     self._board = SummaryWriter(
@@ -23,6 +28,8 @@ class Log:
 
   def scalars(self, step: int, split: str, values: dict[str, float]):
     """Appends one line `{"step": ..., "split": ..., name: value, ...}`."""
+    if self._board is None:
+      return
     line = json.dumps({"step": step, "split": split, **values})
     with self._path.open("a") as file:
       file.write(line + "\n")
@@ -31,13 +38,15 @@ class Log:
 
   def picture(self, step: int, name: str, image):
     """A picture uint8 [H, W, 3] for TensorBoard."""
-    self._board.add_image(name, image, step, dataformats="HWC")
+    if self._board is not None:
+      self._board.add_image(name, image, step, dataformats="HWC")
 
   def __enter__(self):
     return self
 
   def __exit__(self, *_):
-    self._board.close()
+    if self._board is not None:
+      self._board.close()
 
 
 def _truncate(path, step):

@@ -8,6 +8,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from cinn_jax import processes
+
 
 class Diverged(RuntimeError):
   """A loss or gradient of the run is not finite."""
@@ -22,7 +24,11 @@ class Monitor:
     self._pending = None
     self._gathered = []
     self._bar = tqdm(
-      total=num_steps, initial=start, unit="step", dynamic_ncols=True
+      total=num_steps,
+      initial=start,
+      unit="step",
+      dynamic_ncols=True,
+      disable=not processes.is_first(),
     )
     self._reset_clock()
 

@@ -20,7 +20,7 @@ from cinn_jax.training.checkpoint import (
   saved_steps,
 )
 from cinn_jax.training.optimizer import make_optimizer
-from cinn_jax.training.state import init_state
+from cinn_jax.training.state import State, init_state
 from cinn_jax.training.step import make_train_step
 from cinn_jax.training.stopping import Stop, Watchdog
 
@@ -32,6 +32,7 @@ class Run(NamedTuple):
   workdir: pathlib.Path
   checkpoints: Checkpoints
   mesh: jax.sharding.Mesh
+  shardings: State
   flow: Flow
   task: Task
   optimizer: optax.GradientTransformationExtraArgs
@@ -49,11 +50,17 @@ def set_up(config, workdir, checkpoints, stop, watchdog):
   optimizer = make_optimizer(
     num_steps=config.train.num_steps, **config.optimizer.to_dict()
   )
+  abstract = jax.eval_shape(
+    lambda: init_state(jax.random.key(0), flow, task, optimizer)
+  )
+  shardings = sharding.of_state(
+    abstract, mesh, fully_sharded=config.train.fully_sharded
+  )
   sources = [
     experiment.open_source(config, split) for split in ("train", "validation")
   ]
   return Run(
-    *(config, workdir, checkpoints, mesh, flow, task, optimizer),
+    *(config, workdir, checkpoints, mesh, shardings, flow, task, optimizer),
     *(*sources, stop, watchdog),
   )
 
@@ -78,6 +85,8 @@ def _batches(run, start):
     min_scale=run.config.augment.min_scale,
     flip=run.config.augment.flip,
     start_step=start,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
   )
 
 
@@ -92,19 +101,19 @@ def _new_state(run, batch):
   init = jax.jit(
     lambda batch: _init(run, batch),
     in_shardings=sharding.by_example(run.mesh),
-    out_shardings=sharding.replicated(run.mesh),
+    out_shardings=run.shardings,
   )
   return init(sharding.put_batch(batch, run.mesh))
 
 
 def _restored_state(run):
   """The state of the newest intact checkpoint; damaged ones are set aside."""
-  everywhere = sharding.replicated(run.mesh)
   abstract = jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct(
-      leaf.shape, leaf.dtype, sharding=everywhere
+    lambda leaf, place: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=place
     ),
     jax.eval_shape(lambda: _init(run)),
+    run.shardings,
   )
   step, state = newest_intact(
     run.workdir, lambda step: run.checkpoints.restore(step, abstract)
@@ -122,11 +131,10 @@ def compile_step(run):
     seed=settings.seed,
     ema_decay=settings.ema_decay,
   )
-  everywhere = sharding.replicated(run.mesh)
   return jax.jit(
     step,
     # The state is replaced by its successor: its buffers are used again.
     donate_argnums=0,
-    in_shardings=(everywhere, sharding.by_example(run.mesh)),
-    out_shardings=(everywhere, everywhere),
+    in_shardings=(run.shardings, sharding.by_example(run.mesh)),
+    out_shardings=(run.shardings, sharding.replicated(run.mesh)),
   )

@@ -22,6 +22,28 @@ def by_example(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec("data"))
 
 
+def of_state(abstract, mesh: Mesh, *, fully_sharded: bool):
+  """Where each array of a training state lives, of `abstract`'s structure.
+
+  Fully sharded, an array is cut along its longest axis that divides over the
+  devices, and gathered only where it is used: parameters, averages and the
+  optimizer's state together take one device's share of memory each. Otherwise
+  every device has all of it.
+  """
+
+  def place(leaf):
+    if not fully_sharded:
+      return replicated(mesh)
+    whole = [n for n in leaf.shape if n % mesh.size == 0]
+    if not whole:
+      return replicated(mesh)
+    # The last of equal ones: the first axis of a stack is its depth.
+    axis = len(leaf.shape) - 1 - leaf.shape[::-1].index(max(whole))
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
+
+  return jax.tree.map(place, abstract)
+
+
 def put_batch(batch, mesh: Mesh):
   """A batch of numpy arrays, this process's part, onto the devices."""
   sharding = by_example(mesh)

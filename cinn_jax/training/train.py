@@ -2,7 +2,7 @@
 
 import pathlib
 
-from cinn_jax import pictures
+from cinn_jax import pictures, processes
 from cinn_jax.evaluation import bits
 from cinn_jax.evaluation.validation import Validator
 from cinn_jax.training import run as runs
@@ -117,7 +117,8 @@ def _validated(run, validator, log, state):
       f"step {step:,}, validation bits/dim {scores['bits_per_dim']:.3f}",
     )
     path = run.workdir / "sheets" / f"step_{step:06d}.png"
-    pictures.save_png(path, sheet)
+    if processes.is_first():
+      pictures.save_png(path, sheet)
     log.picture(step, "samples", sheet)
     text += f"\nStep {step:,}: samples in {path}"
   # Last: what is saved counts as done.
