@@ -18,8 +18,9 @@ class Squeeze(Bijection):
   """Space to depth: [B, H, W, C] to [B, H/2, W/2, 4C]; log_det is 0.
 
   Attributes:
-    order: "position" numbers the output (2*dy + dx) * C + c, as RealNVP and
-      Glow do; "channel" numbers it 4*c + 2*dy + dx, as i-RevNet and FrEIA do.
+    order: "position" numbers the output (2*dy + dx) * C + c, as i-RevNet does
+      and the cINNs published with FrEIA of 2019; "channel" numbers it
+      4*c + 2*dy + dx, as Glow does and FrEIA unless told `legacy_backend`.
   """
 
   order: str = "position"
@@ -47,8 +48,8 @@ class Haar(Bijection):
   Attributes:
     rebalance: 1 keeps the transform orthogonal; 0.5, as published, keeps the
       average in the range of the pixels.
-    order: "wavelet" groups the output by wavelet (all averages first);
-      "channel" by input channel.
+    order: "wavelet" groups the output by wavelet (all averages first), as the
+      published cINN for ImageNet; "channel" by input channel, as that for LSUN.
   """
 
   rebalance: float = 0.5
@@ -80,9 +81,15 @@ class Flatten(Bijection):
 
   Attributes:
     shape: of one example, needed to go back.
+    order: "position" keeps the channels of a position together, "channel" the
+      positions of a channel, as PyTorch's layout [B, C, H, W] does.
   """
 
   shape: tuple[int, ...]
+  order: str = "position"
+
+  def setup(self):
+    _check_order(self.order, ("position", "channel"))
 
   def forward(self, x, cond=None):
     if x.shape[1:] != tuple(self.shape):
@@ -90,10 +97,16 @@ class Flatten(Bijection):
         f"Flatten is set for examples of shape {tuple(self.shape)}, got"
         f" {x.shape[1:]}: a flow with a dense part takes one image size."
       )
+    if self.order == "channel":
+      x = jnp.moveaxis(x, -1, 1)
     return x.reshape(x.shape[0], -1), zero_log_det(x)
 
   def inverse(self, z, cond=None):
-    return z.reshape(z.shape[0], *self.shape), zero_log_det(z)
+    if self.order == "position":
+      return z.reshape(z.shape[0], *self.shape), zero_log_det(z)
+    *spatial, channels = self.shape
+    x = z.reshape(z.shape[0], channels, *spatial)
+    return jnp.moveaxis(x, 1, -1), zero_log_det(z)
 
 
 def _blocks(x):

@@ -35,6 +35,9 @@ def haar_colorization(
   ),
   condition_vector: int = 512,
   condition_pool: int = 4,
+  condition_slope: float = 0.01,
+  haar_order: str = "channel",
+  flatten_order: str = "channel",
   clamp: str = "cinn_code",
   mixing: str = "permutation",
   init_std: float | None = 0.02,
@@ -48,7 +51,8 @@ def haar_colorization(
   1x1 and 3x3 kernels, and channels are mixed after each.
 
   Departures: permutations are drawn with the parameters, not from numpy's
-  seeds; the condition network starts at LeCun's scale.
+  seeds (`importing` puts theirs there); the condition network starts at LeCun's
+  scale.
 
   Args:
     size: of ab, in pixels.
@@ -60,6 +64,8 @@ def haar_colorization(
       resolution.
     condition_levels, condition_vector, condition_pool: see `Pyramid`; the
       levels have the resolutions of the three convolutional parts.
+    condition_slope: of that network's leaky ReLU, 0 for a plain one.
+    haar_order, flatten_order: see `bijections.Haar`, `bijections.Flatten`.
     clamp: a name in `bijections.CLAMPS`.
     mixing: "permutation" or "orthogonal".
     init_std, zero_last: see `Subnet`.
@@ -88,14 +94,15 @@ def haar_colorization(
       bj.Permutation(),
     )
   )
+  haar = functools.partial(bj.Haar, order=haar_order)
   quarter = size // 4
   flow = bj.MultiScale(
     stages=(
-      bj.Chain((convolutions(0, (3,)), bj.Haar(), convolutions(1, (1, 3)))),
-      bj.Chain((bj.Haar(), convolutions(2, (1, 3)))),
+      bj.Chain((convolutions(0, (3,)), haar(), convolutions(1, (1, 3)))),
+      bj.Chain((haar(), convolutions(2, (1, 3)))),
       bj.Chain(
         (
-          bj.Flatten((quarter, quarter, 8 - emits[1])),
+          bj.Flatten((quarter, quarter, 8 - emits[1]), flatten_order),
           bj.Conditioned(bj.Stack(dense, depths[3]), "vector"),
         )
       ),
@@ -103,12 +110,16 @@ def haar_colorization(
     splits=tuple(bj.Split(emit) for emit in emits),
   )
   return ConditionalFlow(
-    flow, Pyramid(condition_levels, condition_vector, condition_pool)
+    flow,
+    Pyramid(
+      condition_levels, condition_vector, condition_pool, condition_slope
+    ),
   )
 
 
 def imagenet_colorization(
   *,
+  width: int = 64,
   norm: str = "group",
   init_std: float = 0.03,
   clamp: str = "cinn_code",
@@ -124,20 +135,23 @@ def imagenet_colorization(
   Departures: normalisation by groups, where the authors use batch statistics
   in training (`norm="batch"`: running statistics in both directions); no head
   starts at zero, where theirs zero the level-1 heads' normalisation by a slip
-  of indices; orthogonal matrices are uniformly distributed.
+  of indices; orthogonal matrices are uniformly distributed. (`importing` reads
+  theirs.)
 
   Args:
+    width: channels of the first convolutions of the feature network; every
+      other width but those of the latents follows.
     norm: "group" or "batch", see `condition_nets.Norm`.
     init_std: of every parameter of flow and heads; the last layer of each
       subnet starts at 0.
     clamp: a name in `bijections.CLAMPS`.
     lightness_scale, lightness_shift: from the task's lightness to L - 50.
   """
-  part = functools.partial(_imagenet_stage, norm, init_std, clamp)
+  part = functools.partial(_imagenet_stage, width, norm, init_std, clamp)
   down = functools.partial(_imagenet_down, init_std, clamp)
   dense_net = functools.partial(
     Subnet,
-    widths=(512, 512, 512),
+    widths=(8 * width,) * 3,
     kernels=(1,) * 4,
     init_std=init_std,
   )
@@ -147,22 +161,31 @@ def imagenet_colorization(
       bj.AffineCoupling(dense_net, alpha=1.5, clamp=clamp),
     )
   )
-  squeeze = functools.partial(bj.Squeeze, order="channel")
   flow = bj.MultiScale(
     stages=(
       bj.Chain(
         (
-          part(level=0, depth=4, hidden=32),
-          down(squeeze(), 64),
-          part(level=1, depth=6, hidden=64),
-          down(squeeze(), 128),
+          part(level=0, depth=4, hidden=width // 2),
+          down(bj.Squeeze(), width),
+          part(level=1, depth=6, hidden=width),
+          down(bj.Squeeze(), 2 * width),
         )
       ),
-      bj.Chain((part(level=2, depth=6, hidden=128), down(squeeze(), 256))),
-      bj.Chain((part(level=3, depth=6, hidden=256), down(bj.Haar(), 256))),
       bj.Chain(
         (
-          bj.Flatten((4, 4, 32)),
+          part(level=2, depth=6, hidden=2 * width),
+          down(bj.Squeeze(), 4 * width),
+        )
+      ),
+      bj.Chain(
+        (
+          part(level=3, depth=6, hidden=4 * width),
+          down(bj.Haar(), 4 * width),
+        )
+      ),
+      bj.Chain(
+        (
+          bj.Flatten((4, 4, 32), "channel"),
           bj.Conditioned(bj.Stack(dense, 8), "vector"),
         )
       ),
@@ -170,11 +193,11 @@ def imagenet_colorization(
     splits=(bj.Split(16), bj.Split(32), bj.Split(96)),
   )
   return ConditionalFlow(
-    flow, ColorizationFeatures(lightness_scale, lightness_shift, norm)
+    flow, ColorizationFeatures(lightness_scale, lightness_shift, norm, width)
   )
 
 
-def _imagenet_stage(norm, init_std, clamp, *, level, depth, hidden):
+def _imagenet_stage(width, norm, init_std, clamp, *, level, depth, hidden):
   """Couplings of 3x3 convolutions with heads as wide as their subnets."""
   net = functools.partial(
     Subnet,
@@ -186,7 +209,7 @@ def _imagenet_stage(norm, init_std, clamp, *, level, depth, hidden):
   coupling = bj.Conditioned(
     bj.AffineCoupling(net, alpha=1.5, clamp=clamp),
     "features",
-    Head(level, hidden, norm, init_std),
+    Head(level, hidden, norm, init_std, width),
   )
   return bj.Stack(bj.Chain((coupling, bj.Orthogonal())), depth)
 

@@ -15,8 +15,8 @@ class Pyramid(nn.Module):
   """Convolutions whose coarser levels are computed from the finer ones.
 
   The condition network of the LSUN cINN (Ardizzone et al. 2019, published
-  code), for any number of levels. ReLU stands before every layer but the first,
-  so features leave a level before its non-linearity.
+  code), for any number of levels. A (leaky) ReLU stands before every layer but
+  the first, so features leave a level before its non-linearity.
 
   Attributes:
     levels: per level, (channels, stride) of its 3x3 convolutions.
@@ -24,12 +24,14 @@ class Pyramid(nn.Module):
       averaged over `pool` x `pool` pixels, flattened, and goes through a dense
       layer, so the image size is fixed by it.
     pool: see `vector`.
+    negative_slope: of the ReLU; the authors' is 0.01.
     dtype: of the computation; None follows the data.
   """
 
   levels: Sequence[Sequence[tuple[int, int]]]
   vector: int = 0
   pool: int = 4
+  negative_slope: float = 0.0
   dtype: Any = None
 
   @nn.compact
@@ -40,14 +42,20 @@ class Pyramid(nn.Module):
     for k, layers in enumerate(self.levels):
       for i, (channels, stride) in enumerate(layers):
         if k + i > 0:
-          hidden = nn.relu(hidden)
+          hidden = self._activation(hidden)
         hidden = _conv(channels, stride, dtype=self.dtype)(hidden)
       features[f"level_{k}"] = hidden
     if self.vector:
-      hidden = nn.avg_pool(nn.relu(hidden), (self.pool,) * 2, (self.pool,) * 2)
+      window = (self.pool,) * 2
+      hidden = nn.avg_pool(self._activation(hidden), window, window)
       hidden = hidden.reshape(hidden.shape[0], -1)
       features["vector"] = nn.Dense(self.vector, dtype=self.dtype)(hidden)
     return features
+
+  def _activation(self, hidden):
+    if self.negative_slope == 0:
+      return nn.relu(hidden)
+    return nn.leaky_relu(hidden, self.negative_slope)
 
 
 class Head(nn.Module):
@@ -55,19 +63,22 @@ class Head(nn.Module):
 
   `level` strided 3x3 convolutions bring the features to the coupling's
   resolution; a last one makes `channels` maps, which are normalised.
-  Attributes: `norm` as in `Norm`, `init_std` as in `Subnet`.
+  Attributes: `width` as in `ColorfulNet`, `norm` as in `Norm`, `init_std` as in
+  `Subnet`.
   """
 
   level: int
   channels: int
   norm: str = "group"
   init_std: float | None = None
+  width: int = 64
   dtype: Any = None
 
   @nn.compact
   def __call__(self, features):
     hidden = features
-    for width in (128, 128, 256)[: self.level]:
+    for times in (2, 2, 4)[: self.level]:
+      width = times * self.width
       hidden = _conv(width, 2, self.init_std, self.dtype)(hidden)
       hidden = nn.leaky_relu(hidden, 0.01)
     hidden = _conv(self.channels, 1, self.init_std, self.dtype)(hidden)
@@ -75,18 +86,22 @@ class Head(nn.Module):
 
 
 class GlobalHead(nn.Module):
-  """Shared features [B, 64, 64, 256] to one vector [B, 512] (ImageNet cINN)."""
+  """Shared features [B, 64, 64, 256] to one vector [B, 512] (ImageNet cINN).
+
+  Attributes: `norm` as in `Norm`, `width` as in `ColorfulNet`.
+  """
 
   norm: str = "group"
+  width: int = 64
   dtype: Any = None
 
   @nn.compact
   def __call__(self, features):
     hidden = features
-    for k, width in enumerate((128, 256, 256, 512)):
+    for k, times in enumerate((2, 4, 4, 8)):
       if k > 0:
         hidden = nn.leaky_relu(hidden, 0.01)
-      hidden = _conv(width, 2, dtype=self.dtype)(hidden)
+      hidden = _conv(times * self.width, 2, dtype=self.dtype)(hidden)
     vector = jnp.mean(hidden, axis=(1, 2))
     return Norm(self.norm)(vector)
 
@@ -96,21 +111,25 @@ class ColorfulNet(nn.Module):
 
   Lightness to features at a quarter of its resolution.
 
-  Attributes: `norm` as in `Norm`.
+  Attributes:
+    norm: as in `Norm`.
+    width: channels of the first convolutions, 64 as published; all others
+      follow.
   """
 
   norm: str = "group"
+  width: int = 64
   dtype: Any = None
 
-  # (channels, stride, dilation) of the convolutions of each group.
+  # (channels / width, stride, dilation) of the convolutions of each group.
   GROUPS = (
-    ((64, 1, 1), (64, 2, 1)),
-    ((128, 1, 1), (128, 2, 1)),
-    ((256, 1, 1), (256, 1, 1), (256, 2, 1)),
-    ((512, 1, 1),) * 3,
-    ((512, 1, 2),) * 3,
-    ((512, 1, 2),) * 3,
-    ((512, 1, 1),) * 3,
+    ((1, 1, 1), (1, 2, 1)),
+    ((2, 1, 1), (2, 2, 1)),
+    ((4, 1, 1), (4, 1, 1), (4, 2, 1)),
+    ((8, 1, 1),) * 3,
+    ((8, 1, 2),) * 3,
+    ((8, 1, 2),) * 3,
+    ((8, 1, 1),) * 3,
   )
 
   @nn.compact
@@ -118,16 +137,19 @@ class ColorfulNet(nn.Module):
     """Lightness [B, H, W, 1] about its middle to [B, H/4, W/4, 256]."""
     hidden = lightness
     for layers in self.GROUPS:
-      for channels, stride, dilation in layers:
+      for times, stride, dilation in layers:
+        channels = times * self.width
         layer = _conv(channels, stride, dtype=self.dtype, dilation=dilation)
         hidden = nn.relu(layer(hidden))
       hidden = Norm(self.norm)(hidden)
-    # Twice the resolution, then one pixel cut on each side.
+    # Twice the resolution and a pixel more on each side, which is cut at last.
+    channels = 4 * self.width
     hidden = nn.ConvTranspose(
-      256, (4, 4), (2, 2), padding="VALID", dtype=self.dtype
-    )(hidden)[:, 1:-1, 1:-1]
-    hidden = _conv(256, 1, dtype=self.dtype)(nn.relu(hidden))
-    return _conv(256, 1, dtype=self.dtype)(nn.relu(hidden))
+      channels, (4, 4), (2, 2), padding="VALID", dtype=self.dtype
+    )(hidden)
+    hidden = _conv(channels, 1, dtype=self.dtype)(nn.relu(hidden))
+    hidden = _conv(channels, 1, dtype=self.dtype)(nn.relu(hidden))
+    return hidden[:, 1:-1, 1:-1]
 
 
 class ColorClassifier(nn.Module):
@@ -158,16 +180,18 @@ class ColorizationFeatures(nn.Module):
     lightness_scale, lightness_shift: bring the task's lightness to L - 50,
       which the feature network was published with.
     norm: as in `Norm`.
+    width: as in `ColorfulNet`.
   """
 
   lightness_scale: float
   lightness_shift: float
   norm: str = "group"
+  width: int = 64
   dtype: Any = None
 
   def setup(self):
-    self.feature_net = ColorfulNet(self.norm, self.dtype)
-    self.global_head = GlobalHead(self.norm, self.dtype)
+    self.feature_net = ColorfulNet(self.norm, self.width, self.dtype)
+    self.global_head = GlobalHead(self.norm, self.width, self.dtype)
     self.classifier = ColorClassifier()
 
   def __call__(self, cond):

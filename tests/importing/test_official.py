@@ -1,5 +1,6 @@
 """What an official state dict becomes, and what is refused; without torch."""
 
+import math
 import sys
 
 import jax
@@ -9,20 +10,75 @@ import pytest
 from cinn_jax import experiment
 from cinn_jax.importing.official import load_official, to_variables
 from configs import colorize, mnist
-from tests.importing import layouts
+from tests.importing import colorization, layouts
+
+COLORIZATION = {
+  "lsun": (colorization.lsun, 11_010_760),
+  "imagenet": (colorization.imagenet, 88_949_693),
+}
+
+
+def _colorization_config(variant):
+  config = colorize.get_config(variant)
+  if variant == "imagenet":
+    config.model.norm = "batch"
+  return config
+
+
+def _assert_fits(variables, config):
+  expected = experiment.abstract_variables(*experiment.build(config))
+  describe = lambda leaf: (leaf.shape, leaf.dtype)  # noqa: E731
+  assert jax.tree.map(describe, variables) == jax.tree.map(describe, expected)
 
 
 @pytest.mark.parametrize("variant, depth", [("minimal", 20), ("paper", 24)])
 def test_published_sizes_fit(variant, depth):
   config = mnist.get_config(variant)
-  tensors = {
-    key: np.broadcast_to(np.float32(0), shape)
-    for key, shape in layouts.shapes(variant, 784, depth, 512).items()
-  }
-  variables = to_variables(tensors, config)
-  expected = experiment.abstract_variables(*experiment.build(config))
-  describe = lambda leaf: (leaf.shape, leaf.dtype)  # noqa: E731
-  assert jax.tree.map(describe, variables) == jax.tree.map(describe, expected)
+  tensors = colorization.blank(layouts.shapes(variant, 784, depth, 512))
+  _assert_fits(to_variables(tensors, config), config)
+
+
+@pytest.mark.parametrize("variant", COLORIZATION)
+def test_published_sizes_of_colorization_fit(variant):
+  layout, trained = COLORIZATION[variant]
+  shapes, config = layout(), _colorization_config(variant)
+  variables = to_variables(colorization.blank(shapes), config)
+  _assert_fits(variables, config)
+  sizes = [
+    math.prod(shape)
+    for key, shape in shapes.items()
+    if colorization.is_trained(key)
+  ]
+  assert sum(sizes) == trained
+  _SEEDS[variant](variables["constants"]["bijection"])
+
+
+def _lsun_seeds(flow):
+  """They restart in every part."""
+  for stage, part in (("stages_0", "parts_2"), ("stages_1", "parts_1")):
+    block = flow[stage][part]["bijection"]["block"]
+    _assert_seeded(block["parts_1"]["order"], (0, 2), 8)
+    _assert_seeded(block["parts_3"]["order"], (1, 3), 8)
+  block = flow["stages_2"]["parts_1"]["bijection"]["block"]
+  _assert_seeded(block["parts_1"]["order"], range(4), 1024)
+
+
+def _imagenet_seeds(flow):
+  block = flow["stages_3"]["parts_1"]["bijection"]["block"]
+  _assert_seeded(block["parts_0"]["order"], range(8), 512)
+
+
+_SEEDS = {"lsun": _lsun_seeds, "imagenet": _imagenet_seeds}
+
+
+def _assert_seeded(orders, seeds, channels):
+  assert len(orders) == len(seeds)
+  for order, seed in zip(orders, seeds, strict=True):
+    state = np.random.get_state()
+    np.random.seed(seed)
+    expected = np.random.permutation(channels)
+    np.random.set_state(state)
+    np.testing.assert_array_equal(order, expected)
 
 
 def test_permutations_are_numpys_at_the_blocks_number():
@@ -30,12 +86,7 @@ def test_permutations_are_numpys_at_the_blocks_number():
     layouts.tensors("minimal"), layouts.config("minimal")
   )
   [orders] = jax.tree.leaves(variables["constants"])
-  for seed, order in enumerate(orders):
-    state = np.random.get_state()
-    np.random.seed(seed)
-    expected = np.random.permutation(25)
-    np.random.set_state(state)
-    np.testing.assert_array_equal(order, expected)
+  _assert_seeded(orders, range(3), 25)
 
 
 @pytest.mark.parametrize("variant", layouts.LAYERS)
@@ -71,9 +122,46 @@ def test_the_graphs_leftovers_are_passed_over():
   jax.tree.map(np.testing.assert_array_equal, with_it, without)
 
 
+@pytest.mark.parametrize("variant", COLORIZATION)
+def test_colorization_files_that_do_not_fit_are_refused(variant):
+  good = colorization.blank(COLORIZATION[variant][0]())
+  config = _colorization_config(variant)
+  first, *_, last = good
+  missing = {k: v for k, v in good.items() if k != first}
+  with pytest.raises(ValueError, match=f"has no '{first}'"):
+    to_variables(missing, config)
+  with pytest.raises(ValueError, match=f"'{last}' has shape \\[7, 7, 7\\]"):
+    to_variables({**good, last: np.zeros((7, 7, 7))}, config)
+  prefix = first.rpartition("module_list.")[0]
+  extra = f"{prefix}module_list.99.s1.0.weight"
+  leftover = {f"{prefix}tmp_var_0": good[first]}
+  with pytest.raises(ValueError, match=f"has '{extra}'"):
+    to_variables({**good, **leftover, extra: good[first]}, config)
+
+
+def test_matrices_that_are_not_orthogonal_are_refused():
+  good = colorization.blank(colorization.imagenet())
+  key = "module.inn.module_list.29.M"
+  with pytest.raises(ValueError, match=f"'{key}' is not orthogonal.* by 3"):
+    to_variables({**good, key: 2 * good[key]}, _colorization_config("imagenet"))
+
+
+def test_files_of_before_the_norms_had_counters_are_read():
+  good = colorization.blank(colorization.imagenet())
+  older = {k: v for k, v in good.items() if "num_batches" not in k}
+  assert len(older) < len(good)
+  to_variables(older, _colorization_config("imagenet"))
+
+
 def test_other_networks_are_refused():
-  with pytest.raises(ValueError, match="'haar_colorization' cannot be"):
-    to_variables({}, colorize.get_config("lsun"))
+  config = colorize.get_config("lsun")
+  config.model.name = "color_circle"
+  with pytest.raises(ValueError, match="'color_circle' cannot be"):
+    to_variables({}, config)
+  with pytest.raises(ValueError, match=r"pass --config\.model\.norm=batch, or"):
+    to_variables({}, colorize.get_config("imagenet"))
+  with pytest.raises(ValueError, match=r"colorize\.py:lsun.*order=channel"):
+    to_variables({}, colorize.get_config("laptop"))
   config = layouts.config("minimal")
   config.model.hidden = (6, 6)
   with pytest.raises(ValueError, match=r"1 or 3 hidden layers.* has 2"):

@@ -1,0 +1,166 @@
+"""Fills Flax's variables from a PyTorch state dict, layer by layer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+# Ours and theirs. Both steer the second half by net_1, the first by net_2.
+NETWORKS = {"net_1": "s1", "net_2": "s2"}
+# The last batch, which FrEIA's graph kept among its buffers.
+LEFTOVERS = "tmp_var_"
+# How far M M^T may be from the identity, a matrix computed in float32.
+ORTHOGONAL = 1e-3
+
+
+class Reader:
+  """Takes what a network needs out of a state dict, and refuses the rest.
+
+  Every method reads one thing: `path` is its place among our variables, without
+  the collection; `key` the prefix of its keys in the state dict; `block` the
+  index on the leading axis of a `Stack`, () outside of one. Each raises a
+  ValueError that names the first key that is missing or of another shape.
+
+  Args:
+    tensors: the state dict, by key.
+    shapes: the network's variables; leaves have a shape.
+  """
+
+  def __init__(self, tensors: Mapping[str, np.ndarray], shapes):
+    self._unread = dict(tensors)
+    flat = traverse_util.flatten_dict(shapes)
+    self._shapes = {path: leaf.shape for path, leaf in flat.items()}
+    self._variables = {}
+
+  def depth(self, path: Sequence[str]) -> int:
+    """How many blocks are stacked in the couplings at `path`."""
+    return self._shapes["params", *path, "net_1", "layer_0", "bias"][0]
+
+  def layer(self, path, key, block=()):
+    """A convolution or dense layer."""
+    inputs = self._shape(("params", *path, "kernel"), block)[-2]
+    self._put_kernel(path, self._layer(path, key, inputs, block), block)
+
+  def transposed(self, path, key):
+    """A transposed convolution, whose kernel PyTorch turns by 180 degrees."""
+    rows, columns, inputs, channels = self._shape(("params", *path, "kernel"))
+    weight = self._take(f"{key}.weight", (inputs, channels, rows, columns))
+    self._put_kernel(path, np.flip(weight, (2, 3)).transpose(2, 3, 0, 1))
+    self._put(("params", *path, "bias"), self._take(f"{key}.bias", (channels,)))
+
+  def pooled(self, path, key, channels: int):
+    """A dense layer on square maps of `channels`, flattened."""
+    inputs = self._shape(("params", *path, "kernel"))[0]
+    side = round((inputs / channels) ** 0.5)
+    kernel = self._layer(path, key, inputs).reshape(channels, side, side, -1)
+    rows = kernel.transpose(1, 2, 0, 3).reshape(inputs, -1)
+    self._put_kernel(path, rows)
+
+  def coupling(self, path, key, layers: Sequence[str], block):
+    """The two networks of a coupling, whose layers have these names."""
+    for ours, theirs in NETWORKS.items():
+      net = (*path, ours)
+      self._first_layer(net, f"{key}.{theirs}.{layers[0]}", block)
+      for k, name in enumerate(layers[1:], start=1):
+        self.layer((*net, f"layer_{k}"), f"{key}.{theirs}.{name}", block)
+
+  def norm(self, path, key, block=()):
+    """A batch norm with its running statistics."""
+    for ours, theirs in (
+      (("params", *path, "scale"), "weight"),
+      (("params", *path, "bias"), "bias"),
+      (("batch_stats", *path, "mean"), "running_mean"),
+      (("batch_stats", *path, "var"), "running_var"),
+    ):
+      value = self._take(f"{key}.{theirs}", self._shape(ours, block))
+      self._put(ours, value, block)
+    # Files of before PyTorch 0.4.1 have no such counter.
+    self._unread.pop(f"{key}.num_batches_tracked", None)
+
+  def permutation(self, path, seed: int, block):
+    """numpy's at a seed, which is in no file; both take x[..., order]."""
+    path = ("constants", *path, "order")
+    (channels,) = self._shape(path, block)
+    order = np.random.RandomState(seed).permutation(channels)
+    self._put(path, order.astype(np.int32), block)
+
+  def orthogonal(self, path, key, block):
+    """A fixed orthogonal 1x1 convolution."""
+    path = ("constants", *path, "matrix")
+    shape = (*self._shape(path, block), 1, 1)
+    matrix = self._take(f"{key}.M", shape)[..., 0, 0].T
+    # What follows from M: its inverse, and its log-determinant, which is 0.
+    self._take(f"{key}.M_inv", shape)
+    self._take(f"{key}.logDetM", ())
+    error = np.abs(matrix @ matrix.T - np.eye(len(matrix))).max()
+    if not error < ORTHOGONAL:
+      raise ValueError(
+        f"The checkpoint's '{key}.M' is not orthogonal, as the published are:"
+        f" M M^T differs from the identity by {error:.2g}."
+      )
+    self._put(path, matrix, block)
+
+  def haar(self, key, channels: int):
+    """The fixed filters of a Haar squeeze, which are code here."""
+    self._take(f"{key}.haar_weights", (4 * channels, 1, 2, 2))
+
+  def variables(self) -> dict[str, Any]:
+    """All that was read, as `flow.init` lays it out.
+
+    Raises:
+      ValueError: names the first key that nothing took.
+    """
+    for key in self._unread:
+      if not key.rpartition(".")[2].startswith(LEFTOVERS):
+        raise ValueError(
+          f"The checkpoint has {key!r}, which the config's network has not: is"
+          " it of another network, or of FrEIA since February 2021?"
+        )
+    return traverse_util.unflatten_dict(self._variables)
+
+  def _first_layer(self, net, key, block):
+    """The condition comes after the data, in a layer of its own here."""
+    layer, condition = (*net, "layer_0"), (*net, "condition_0")
+    inputs = rows = self._shape(("params", *layer, "kernel"), block)[-2]
+    is_conditional = ("params", *condition, "kernel") in self._shapes
+    if is_conditional:
+      inputs += self._shape(("params", *condition, "kernel"), block)[-2]
+    kernel = self._layer(layer, key, inputs, block)
+    self._put_kernel(layer, kernel[..., :rows, :], block)
+    if is_conditional:
+      self._put_kernel(condition, kernel[..., rows:, :], block)
+
+  def _layer(self, path, key, inputs, block=()):
+    """Puts the bias and returns the kernel [..., inputs, channels]."""
+    *window, _, channels = self._shape(("params", *path, "kernel"), block)
+    weight = self._take(f"{key}.weight", (channels, inputs, *window))
+    bias = self._take(f"{key}.bias", (channels,))
+    self._put(("params", *path, "bias"), bias, block)
+    return weight.transpose(*range(2, weight.ndim), 1, 0)
+
+  def _put_kernel(self, path, value, block=()):
+    self._put(("params", *path, "kernel"), value, block)
+
+  def _put(self, path, value, block=()):
+    if path not in self._variables:
+      self._variables[path] = np.zeros(self._shapes[path], value.dtype)
+    self._variables[path][block] = value
+
+  def _shape(self, path, block=()):
+    shape = self._shapes[path]
+    return shape if block == () else shape[1:]
+
+  def _take(self, key, shape):
+    if key not in self._unread:
+      raise ValueError(
+        f"The checkpoint has no {key!r}, which the config's network needs: is"
+        " it of another network, or of FrEIA since February 2021?"
+      )
+    value = self._unread.pop(key)
+    if value.shape != tuple(shape):
+      raise ValueError(
+        f"The checkpoint's {key!r} has shape {list(value.shape)}, the config's"
+        f" network needs {list(shape)}."
+      )
+    return np.asarray(value, np.float32)
