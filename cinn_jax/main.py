@@ -7,16 +7,15 @@
 """
 
 import pathlib
-import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import config_flags
+
+from cinn_jax import command
 
 MODES = ("train", "evaluate", "sample", "latent", "describe")
 
-_CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "The experiment: FILE.py, or FILE.py:VARIANT."
-)
+flags.adopt_module_key_flags(command)
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "The run's folder (default: workdirs/<config>)."
@@ -43,21 +42,6 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 _PROCESS_ID = flags.DEFINE_integer(
   "process_id", None, "With --coordinator: which this is, from 0."
 )
-_DEBUG = flags.DEFINE_bool(
-  "debug", False, "Show where in the code an error came up."
-)
-
-
-def main(_):
-  try:
-    _run()
-  except KeyboardInterrupt:
-    sys.exit(130)
-  except (ValueError, OSError, RuntimeError) as error:
-    if _DEBUG.value:
-      raise
-    message = " ".join(str(error).split())
-    sys.exit(f"Error: {message} (--debug shows where.)")
 
 
 def _run():
@@ -68,7 +52,7 @@ def _run():
   processes.initialize(
     _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
   )
-  config, mode = _CONFIG.value, _MODE.value
+  config, mode = command.CONFIG.value, _MODE.value
   workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
   if mode == "describe":
     from cinn_jax.describe import describe
@@ -143,32 +127,5 @@ def _default_workdir():
   return pathlib.Path("workdirs") / name
 
 
-def _parse(argv):
-  """Parses flags and config; what is wrong with them is one line."""
-  try:
-    if others := flags.FLAGS(argv)[1:]:
-      raise ValueError(f"Unexpected {' '.join(others)}: is a pattern unquoted?")
-    _ = _CONFIG.value.to_dict  # Raises where the file could not be read.
-  except Exception as error:  # The config is code: it may raise anything.
-    if "--debug" in argv:
-      raise
-    sys.exit(f"Error: {_reason(error)} (--help lists the flags.)")
-  return argv[:1]
-
-
-def _reason(error):
-  """The cause of an error that quotes others, or their whole traces."""
-  while error.args and isinstance(error.args[0], Exception):
-    error = error.args[0]
-  if isinstance(error, KeyError):
-    name, *hint = str(error.args[0]).split("\n")
-    return " ".join([f"the config has no setting {name}.", *hint])
-  text = str(error).strip()
-  if isinstance(error, OSError) or "Traceback" in text:
-    text = text.splitlines()[-1].strip().removeprefix("ValueError: ")
-  return " ".join(text.split())
-
-
 if __name__ == "__main__":
-  flags.mark_flag_as_required("config")
-  app.run(main, flags_parser=_parse)
+  command.run(_run)

@@ -141,7 +141,7 @@ def imagenet_colorization(
   Args:
     width: channels of the first convolutions of the feature network; every
       other width but those of the latents follows.
-    norm: "group" or "batch", see `condition_nets.Norm`.
+    norm: "group" or "batch", see `normalization.Norm`.
     init_std: of every parameter of flow and heads; the last layer of each
       subnet starts at 0.
     clamp: a name in `bijections.CLAMPS`.

@@ -97,6 +97,7 @@ CASES = {
   "haar_channel": Case(bj.Haar(rebalance=1.0, order="channel"), (4, 6, 2)),
   "haar_one_channel": Case(bj.Haar(), (4, 4, 1)),
   "flatten": Case(bj.Flatten((2, 3, 4)), (2, 3, 4)),
+  "flatten_channel": Case(bj.Flatten((2, 3, 4), "channel"), (2, 3, 4)),
   "split": Case(bj.Split(3), (2, 2, 4)),
   "split_first": Case(bj.Split(1, side="first"), (2, 2, 4)),
   "chain": Case(

@@ -169,9 +169,16 @@ def test_chain_runs_its_first_part_first():
   np.testing.assert_array_equal(back, PIXELS)
 
 
-def test_flatten_is_row_major():
-  z, _ = bj.Flatten((4, 4, 2)).apply({}, PIXELS)
-  np.testing.assert_array_equal(z[0, :5], [0, 100, 1, 101, 2])
+@pytest.mark.parametrize(
+  "order, expected",
+  [("position", [0, 100, 1, 101, 2]), ("channel", [0, 1, 2, 3, 10])],
+)
+def test_flatten_is_row_major(order, expected):
+  flatten = bj.Flatten((4, 4, 2), order)
+  z, _ = flatten.apply({}, PIXELS)
+  np.testing.assert_array_equal(z[0, :5], expected)
+  back, _ = flatten.apply({}, z, method="inverse")
+  np.testing.assert_array_equal(back, PIXELS)
 
 
 def test_a_seeded_permutation_is_numpys():

@@ -117,6 +117,12 @@ FORWARD = {
     None,
     ["'position'", "wavelet, channel"],
   ),
+  "flatten_order": (
+    bj.Flatten((4, 4, 4), order="wavelet"),
+    _array(*IMAGE),
+    None,
+    ["'wavelet'", "position, channel"],
+  ),
   "flatten_of_another_shape": (
     bj.Flatten((4, 4, 3)),
     _array(*IMAGE),

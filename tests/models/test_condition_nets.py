@@ -9,7 +9,8 @@ import pytest
 from jax import lax
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.condition_nets import Head, Norm, Pyramid
+from cinn_jax.models.condition_nets import ColorfulNet, Head, Pyramid
+from cinn_jax.models.normalization import Norm
 from cinn_jax.models.subnets import Subnet
 from tests.bijections.drawing import draw_like, draw_variables, normal
 
@@ -50,16 +51,19 @@ def test_pyramid_shapes():
   assert set(without[0]) == {"level_0", "level_1"}
 
 
-def test_pyramid_computes_each_level_from_the_one_before():
-  net, x = Pyramid(LEVELS, vector=5, pool=2), _normal(0, 2, 8, 8, 1)
+@pytest.mark.parametrize("slope", [0.0, 0.01])
+def test_pyramid_computes_each_level_from_the_one_before(slope):
+  net = Pyramid(LEVELS, vector=5, pool=2, negative_slope=slope)
+  x = _normal(0, 2, 8, 8, 1)
+  relu = functools.partial(jax.nn.leaky_relu, negative_slope=slope)
   abstract = jax.eval_shape(net.init, jax.random.key(0), x)
   variables = draw_like(abstract, 1, np.float32, 0.3)
   params = variables["params"]
   features = net.apply(variables, x)
   first = _conv(x, params["Conv_0"], 1)
-  level_0 = _conv(jax.nn.relu(first), params["Conv_1"], 2)
-  level_1 = _conv(jax.nn.relu(level_0), params["Conv_2"], 2)
-  pooled = jax.nn.relu(level_1).reshape(2, 1, 2, 1, 2, 6).mean((2, 4))
+  level_0 = _conv(relu(first), params["Conv_1"], 2)
+  level_1 = _conv(relu(level_0), params["Conv_2"], 2)
+  pooled = relu(level_1).reshape(2, 1, 2, 1, 2, 6).mean((2, 4))
   dense = params["Dense_0"]
   vector = pooled.reshape(2, -1) @ dense["kernel"] + dense["bias"][None]
   expected = {"level_0": level_0, "level_1": level_1, "vector": vector}
@@ -70,6 +74,22 @@ def test_pyramid_computes_each_level_from_the_one_before():
     )
   # Features leave before the non-linearity.
   assert all(np.min(feature) < 0 for feature in features.values())
+
+
+def test_colorful_features_are_cropped_after_their_last_convolution():
+  net, x = ColorfulNet(width=2), _normal(0, 1, 16, 24, 1)
+  abstract = jax.eval_shape(net.init, jax.random.key(0), x)
+  variables = draw_like(abstract, 1, np.float32, 0.3)
+  run = jax.jit(functools.partial(net.apply, capture_intermediates=True))
+  features, between = run(variables, x)
+  [wide] = between["intermediates"]["ConvTranspose_0"]["__call__"]
+  assert (features.shape, wide.shape) == ((1, 4, 6, 8), (1, 6, 8, 8))
+  params = variables["params"]
+  for name in ("Conv_19", "Conv_20"):
+    wide = _conv(jax.nn.relu(wide), params[name], 1)
+  np.testing.assert_allclose(
+    features, wide[:, 1:-1, 1:-1], rtol=1e-4, atol=1e-5
+  )
 
 
 @pytest.mark.parametrize("level, side", [(0, 16), (1, 8), (3, 2)])

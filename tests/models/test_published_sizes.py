@@ -117,6 +117,21 @@ def test_flops_of_the_published_condition_network():
   assert flops(net.apply, variables, cond) == 2 * products
 
 
+@pytest.mark.parametrize(
+  "variant, order, flatten, slope",
+  [("lsun", "channel", "channel", 0.01), ("laptop", "wavelet", "position", 0)],
+)
+def test_orders_of_the_lsun_network_and_of_the_laptops(
+  variant, order, flatten, slope
+):
+  # What the one was published with, and the other's numbers measured.
+  model = experiment.build(colorize.get_config(variant))[0].module
+  first, second, last = model.bijection.stages
+  assert first.parts[1].order == second.parts[0].order == order
+  assert last.parts[0].order == flatten
+  assert model.condition_net.negative_slope == slope
+
+
 def test_unknown_model_is_refused():
   with pytest.raises(ValueError, match="there are"):
     models.build("nonesuch")

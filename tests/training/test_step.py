@@ -10,8 +10,8 @@ import pytest
 
 from cinn_jax import bijections as bj
 from cinn_jax import make_flow
-from cinn_jax.models.condition_nets import Norm
 from cinn_jax.models.conditional_flow import ConditionalFlow
+from cinn_jax.models.normalization import Norm
 from cinn_jax.models.subnets import Subnet
 from cinn_jax.tasks import Task
 from cinn_jax.training.state import init_state
