@@ -7,6 +7,7 @@
 """
 
 import pathlib
+import sys
 
 from absl import flags, logging
 from ml_collections import config_flags
