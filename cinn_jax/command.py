@@ -23,9 +23,9 @@ def run(work: Callable[[], None], required: Sequence[str] = ()):
 
   Args:
     work: the command.
-    required: names of flags that it needs beside `--config`.
+    required: names of flags that it always needs.
   """
-  flags.mark_flags_as_required(["config", *required])
+  flags.mark_flags_as_required(required)
 
   def main(_):
     try:
@@ -46,7 +46,8 @@ def _parse(argv):
   try:
     if others := flags.FLAGS(argv)[1:]:
       raise ValueError(f"Unexpected {' '.join(others)}: is a pattern unquoted?")
-    _ = CONFIG.value.to_dict  # Raises where the file could not be read.
+    if CONFIG.value is not None:
+      _ = CONFIG.value.to_dict  # Raises where the file could not be read.
   except Exception as error:  # The config is code: it may raise anything.
     if "--debug" in argv:
       raise

@@ -4,6 +4,7 @@
   python -m cinn_jax.main --config=configs/colorize.py --mode=sample \\
     --inputs='photos/*.jpg' --outputs=out
   python -m cinn_jax.main --config=configs/mnist.py:digits --mode=sample
+  python -m cinn_jax.main --mode=status --workdir=workdirs/colorize
 """
 
 import pathlib
@@ -14,7 +15,7 @@ from ml_collections import config_flags
 
 from cinn_jax import command
 
-MODES = ("train", "evaluate", "sample", "latent", "describe")
+MODES = ("train", "evaluate", "sample", "latent", "describe", "status")
 
 flags.adopt_module_key_flags(command)
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
@@ -55,7 +56,11 @@ def _run():
   )
   config, mode = command.CONFIG.value, _MODE.value
   workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
-  if mode == "describe":
+  if mode == "status":
+    from cinn_jax.status import status
+
+    print(status(workdir))
+  elif mode == "describe":
     from cinn_jax.describe import describe
 
     print(describe(config))
@@ -126,6 +131,15 @@ def _default_workdir():
   file, _, variant = flags.FLAGS["config"].config_filename.partition(":")
   name = pathlib.Path(file).stem + (f"-{variant}" if variant else "")
   return pathlib.Path("workdirs") / name
+
+
+@flags.multi_flags_validator(
+  ["config", "mode", "workdir"],
+  message="--config=FILE.py is needed; for --mode=status --workdir is enough.",
+)
+def _says_which_run(values):
+  has_workdir = values["mode"] == "status" and values["workdir"]
+  return values["config"] is not None or bool(has_workdir)
 
 
 if __name__ == "__main__":

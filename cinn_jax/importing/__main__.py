@@ -29,4 +29,4 @@ def _run():
 
 
 if __name__ == "__main__":
-  command.run(_run, required=["checkpoint", "workdir"])
+  command.run(_run, required=["config", "checkpoint", "workdir"])

@@ -1,0 +1,78 @@
+"""`--mode=status`: how a run stands, from what it left; it need not run."""
+
+import datetime
+import json
+import pathlib
+
+from cinn_jax.training import checkpoint, lock
+
+
+def status(workdir) -> str:
+  """What a workdir says of its run, in a few lines.
+
+  Its step and rate as last logged, its newest and its best checkpoint, and
+  whether a process is at work on it.
+
+  Raises:
+    FileNotFoundError: where there is no run.
+  """
+  workdir = pathlib.Path(workdir)
+  rows = _rows(workdir)
+  train = [row for row in rows if row["split"] == "train"]
+  validated = [row for row in rows if row["split"] == "validation"]
+  lines = {"run": _alive(workdir)}
+  if train:
+    last = train[-1]
+    lines["step"] = (
+      f"{last['step']:,}, {last['bits_per_dim']:.3f} bits/dim,"
+      f" {last['images_per_second']:.0f} images/s, {last['data_wait']:.0%} of"
+      f" the time waiting for data; {_age(workdir / 'metrics.jsonl')}"
+    )
+  lines["saved"] = _saved(workdir)
+  if validated:
+    best = min(validated, key=lambda row: row["bits_per_dim"])
+    lines["best"] = (
+      f"validation bits/dim {best['bits_per_dim']:.4f} at step"
+      f" {best['step']:,}; last {validated[-1]['bits_per_dim']:.4f} at step"
+      f" {validated[-1]['step']:,}"
+    )
+  return "\n".join(f"{name:6}{text}" for name, text in lines.items())
+
+
+def _rows(workdir):
+  path = workdir / "metrics.jsonl"
+  if not path.exists():
+    raise FileNotFoundError(
+      f"No run in {workdir} has logged anything yet: pass the --workdir of one."
+    )
+  rows = []
+  for line in path.read_text().splitlines():
+    try:
+      rows.append(json.loads(line))
+    except json.JSONDecodeError:
+      continue  # the line that is being written
+  return rows
+
+
+def _alive(workdir):
+  if lock.is_held(workdir):
+    return f"alive, {lock.holder(workdir)}"
+  return f"not running; last was {lock.holder(workdir)}"
+
+
+def _saved(workdir):
+  try:
+    newest = checkpoint.saved_steps(workdir)[0]
+  except FileNotFoundError:
+    return "nothing yet"
+  path = workdir / "checkpoints" / str(newest)
+  try:
+    total = checkpoint.read_config(workdir, newest)["train"]["num_steps"]
+  except checkpoint.Damaged:
+    return f"step {newest:,}, damaged; {_age(path)}"
+  return f"step {newest:,} of {total:,}; {_age(path)}"
+
+
+def _age(path):
+  seconds = datetime.datetime.now().timestamp() - path.stat().st_mtime
+  return f"{datetime.timedelta(seconds=round(max(seconds, 0)))} ago"

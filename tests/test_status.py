@@ -1,0 +1,77 @@
+"""`--mode=status` of runs that are new, at work, finished and damaged."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cinn_jax.status import status
+from cinn_jax.training.lock import locked
+from cinn_jax.training.train import train
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+  path = tmp_path_factory.mktemp("status") / "run"
+  train(tiny.config(num_steps=4), path)
+  return path
+
+
+def _lines(workdir):
+  return dict(line.split(maxsplit=1) for line in status(workdir).splitlines())
+
+
+def test_a_finished_run(workdir):
+  lines = _lines(workdir)
+  assert lines["run"].startswith("not running; last was process ")
+  assert lines["step"].startswith("4, ") and "images/s" in lines["step"]
+  assert lines["saved"].startswith("step 4 of 4; 0:")
+  rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+  bits = {
+    row["step"]: row["bits_per_dim"]
+    for row in rows
+    if row["split"] == "validation"
+  }
+  best = min(bits, key=bits.get)
+  assert f"{bits[best]:.4f} at step {best}; last {bits[4]:.4f}" in lines["best"]
+
+
+def test_a_run_at_work(workdir):
+  with locked(workdir):
+    assert _lines(workdir)["run"].startswith("alive, process ")
+
+
+def test_a_run_without_a_checkpoint(workdir, tmp_path):
+  [first, *_] = (workdir / "metrics.jsonl").read_text().splitlines()
+  # The last line is being written.
+  (tmp_path / "metrics.jsonl").write_text(first + '\n{"step": 3, "spl')
+  lines = _lines(tmp_path)
+  assert lines["saved"] == "nothing yet" and lines["step"].startswith("2, ")
+  assert "best" not in lines
+
+
+def test_no_run_is_one_line(tmp_path):
+  with pytest.raises(FileNotFoundError, match="No run in"):
+    status(tmp_path)
+
+
+@pytest.mark.parametrize(
+  "arguments, code, said",
+  [
+    (["--mode=status"], 1, "--config=FILE.py is needed; for --mode=status"),
+    (["--mode=train", "--workdir=x"], 1, "--config=FILE.py is needed"),
+    (["--mode=status", "--workdir={}"], 0, "saved step 4 of 4"),
+  ],
+)
+def test_the_command(arguments, code, said, workdir):
+  result = subprocess.run(
+    [sys.executable, "-m", "cinn_jax.main"]
+    + [argument.format(workdir) for argument in arguments],
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == code
+  assert said in result.stdout + result.stderr
+  assert "Traceback" not in result.stderr
