@@ -35,6 +35,7 @@ def import_official(checkpoint, config, workdir):
     ema=jax.tree.map(jnp.copy, params),
     constants=constants,
     optimizer=optimizer.init(params),
+    diverged=jnp.zeros((), bool),
   )
   checkpoints = Checkpoints(workdir)
   try:

@@ -11,6 +11,7 @@ import pathlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
@@ -84,10 +85,13 @@ class Checkpoints:
     restored = self._read(
       step, {name: getattr(abstract, name) for name in _ITEMS}
     )
+
+    def scalar(value, like):
+      return jax.device_put(jnp.asarray(value, like.dtype), like.sharding)
+
     return abstract._replace(
-      step=jax.device_put(
-        jax.numpy.asarray(step, abstract.step.dtype), abstract.step.sharding
-      ),
+      step=scalar(step, abstract.step),
+      diverged=scalar(False, abstract.diverged),
       **restored,
     )
 

@@ -12,7 +12,15 @@ from cinn_jax import processes
 
 
 class Diverged(RuntimeError):
-  """A loss or gradient of the run is not finite."""
+  """A loss or gradient of the run is not finite.
+
+  Attributes:
+    step: the first such one, of a training run.
+  """
+
+  def __init__(self, message, step=None):
+    super().__init__(message)
+    self.step = step
 
 
 class Monitor:
@@ -76,7 +84,8 @@ class Monitor:
       raise Diverged(
         f"Step {step:,}: {', '.join(wrong)} is not finite. The last checkpoint"
         " is kept; start again with a lower --config.optimizer.learning_rate,"
-        " a smaller --config.optimizer.clip_norm or tighter clamps."
+        " a smaller --config.optimizer.clip_norm or tighter clamps.",
+        step,
       )
     self._step = step
     self._gathered.append(values)

@@ -19,6 +19,8 @@ class State(NamedTuple):
     ema: an exponential moving average of params; what is validated and sampled.
     constants: the other collections: fixed matrices, running statistics.
     optimizer: the optimizer's own state.
+    diverged: bool, whether a step was not finite; then all the rest stays as it
+      was before that step. Never true in a checkpoint.
   """
 
   step: jax.Array
@@ -26,6 +28,7 @@ class State(NamedTuple):
   ema: Any
   constants: Any
   optimizer: optax.OptState
+  diverged: jax.Array
 
   @property
   def ema_variables(self):
@@ -56,4 +59,5 @@ def init_state(rng, flow: Flow, task: Task, optimizer, batch=None) -> State:
     ema=jax.tree.map(jnp.copy, params),
     constants=constants,
     optimizer=optimizer.init(params),
+    diverged=jnp.zeros((), bool),
   )

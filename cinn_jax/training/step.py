@@ -82,13 +82,22 @@ def make_train_step(flow: Flow, task: Task, optimizer, *, seed, ema_decay):
       "grad_norm": measured["grad_norm"],
       "max_log_scale": max_log_scale(measured["diagnostics"]),
     }
-    state = State(
+    finite = jnp.isfinite(measured["loss"])
+    finite &= jnp.isfinite(measured["grad_norm"])
+    after = State(
       step=state.step + 1,
       params=fit.params,
       ema=_average(state.ema, fit.params, state.step, ema_decay),
       constants=fit.constants,
       optimizer=fit.optimizer,
+      diverged=state.diverged,
     )
+    # From the first step that is not finite on, the state stays as it was
+    # before it: by the time that the host notices, more steps are under way.
+    diverged = state.diverged | ~finite
+    state = jax.tree.map(
+      lambda new, old: jnp.where(diverged, old, new), after, state
+    )._replace(diverged=diverged)
     return state, metrics
 
   return step

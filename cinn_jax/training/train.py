@@ -1,16 +1,21 @@
 """The training loop."""
 
+import collections
+import functools
 import pathlib
+
+import jax
+from jax.experimental import multihost_utils
 
 from cinn_jax import pictures, processes
 from cinn_jax.evaluation import bits
 from cinn_jax.evaluation.validation import Validator
+from cinn_jax.training import diagnosis, sharding
 from cinn_jax.training import run as runs
-from cinn_jax.training import sharding
 from cinn_jax.training.checkpoint import Checkpoints, check_same_run
 from cinn_jax.training.lock import locked
 from cinn_jax.training.logs import Log
-from cinn_jax.training.monitor import Monitor
+from cinn_jax.training.monitor import Diverged, Monitor
 from cinn_jax.training.stopping import Stop, Stopped, Watchdog
 
 
@@ -76,15 +81,21 @@ def _loop(run):
     if start and _is_due(run, start) and not run.checkpoints.metrics(start):
       # Told to stop there, the run before left without.
       _validate(run, validator, log, monitor, state)
-    for step in range(start + 1, settings.num_steps + 1):
-      batch = sharding.put_batch(monitor.waiting(batches), run.mesh)
-      state, metrics = step_function(state, batch)
-      monitor.dispatched(step, metrics)
-      run.watchdog.beat()
-      if run.stop.requested(step):
-        _leave(run, monitor, state)
-      if _is_due(run, step):
-        _validate(run, validator, log, monitor, state)
+    # That a step was not finite shows when the next one is under way.
+    recent = collections.deque(maxlen=2)
+    try:
+      for step in range(start + 1, settings.num_steps + 1):
+        batch = sharding.put_batch(monitor.waiting(batches), run.mesh)
+        recent.append((step, batch))
+        state, metrics = step_function(state, batch)
+        monitor.dispatched(step, metrics)
+        run.watchdog.beat()
+        if run.stop.requested(step):
+          _leave(run, monitor, state)
+        if _is_due(run, step):
+          _validate(run, validator, log, monitor, state)
+    except Diverged as error:
+      raise _diagnosed(run, error, state, dict(recent)) from None
 
 
 def _is_due(run, step):
@@ -134,4 +145,34 @@ def _leave(run, monitor, state):
   raise Stopped(
     f"Saved step {int(state.step):,} of {run.config.train.num_steps:,} in"
     f" {run.workdir}: the same command goes on from there."
+  )
+
+
+def _diagnosed(run, error, state, batches):
+  """The error with what went wrong first, and a file that shows it again."""
+  variables = {"params": state.params, **state.constants}
+  batch = batches[error.step]
+  if jax.process_count() > 1:
+    gather = functools.partial(multihost_utils.process_allgather, tiled=True)
+    variables, batch = gather((variables, batch))
+  else:
+    variables, batch = jax.device_get((variables, batch))
+  where = diagnosis.diagnose(
+    *(run.flow, run.task, variables, batch),
+    seed=run.config.train.seed,
+    step=error.step,
+  )
+  path = run.workdir / "diverged" / f"step_{error.step:06d}.npz"
+  if processes.is_first():
+    diagnosis.dump(
+      path,
+      config=run.config.to_dict(),
+      variables=variables,
+      batch=batch,
+      step=error.step,
+    )
+  return Diverged(
+    f"{error} First not finite: {where}; again by: python -m"
+    f" cinn_jax.training.diagnosis {path}",
+    error.step,
   )

@@ -36,6 +36,7 @@ def _state(step):
     ema=leaf(2),
     constants={"constants": leaf(3), "batch_stats": leaf(4)},
     optimizer=({"mu": leaf(5)}, jnp.asarray(step, jnp.int32)),
+    diverged=jnp.asarray(False),
   )
 
 
