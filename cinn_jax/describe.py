@@ -17,6 +17,8 @@ def describe(config) -> str:
   params, constants = split_variables(variables)
   lines = [f"Model {config.model.name}: {task.describe}.", "", "Parameters"]
   rows = [*_parts(params), ("total, trained", _count(params))]
+  for collection in constants.values():
+    rows += [(f"{name} (constant)", n) for name, n in _parts(collection)]
   rows.append(("constants, not trained", _count(constants)))
   lines += _table((name, f"{count:,}") for name, count in rows)
   cond = jax.ShapeDtypeStruct((1, *task.cond_shape), jnp.float32)

@@ -93,6 +93,7 @@ def _sampler(task):
 
   samplers = {
     "class_conditional": sample_classes,
+    "color_mnist": sample_classes,
     "colorize": colorize_photos,
   }
   if task not in samplers:

@@ -1,4 +1,4 @@
-"""`--mode=sample` for a class-conditional run: pictures of every class."""
+"""`--mode=sample` for runs on digits: pictures of every class."""
 
 import json
 import pathlib
@@ -7,6 +7,9 @@ import jax
 import numpy as np
 
 from cinn_jax import experiment, likelihood, pictures, sampling
+from cinn_jax.data import color_mnist, loader
+
+_READ = 64
 
 
 def sample_classes(
@@ -14,13 +17,16 @@ def sample_classes(
 ):
   """Draws pictures of every class with a trained model.
 
+  What is given is the class, or, to a run that colours digits, the first test
+  picture of each class.
+
   Writes `<class>_<k>.png` per sample, most likely first; a contact sheet
   `sheet.png`, one row per class; and `samples.json` with each sample's
   bits/dim.
 
   Args:
     workdir: of a trained run.
-    inputs: must be None: the classes are all that is given.
+    inputs: must be None: photographs are for other tasks.
     outputs: a folder, made if it is not there.
     num_samples, temperature, seed: of sampling.
 
@@ -30,23 +36,27 @@ def sample_classes(
   """
   if inputs:
     raise ValueError(
-      f"--inputs={inputs!r} is for tasks that start from pictures; a"
-      " class-conditional run draws each of its classes: leave it out."
+      f"--inputs={inputs!r} is for tasks that start from photographs; a run on"
+      " digits draws each of their classes: leave it out."
     )
   trained = experiment.restore(workdir)
   name = trained.config["task"]["name"]
-  if name != "class_conditional":
+  if name not in CLASSES:
     raise ValueError(
       f"{workdir} was trained for {name!r}: pass the --config of that run."
     )
-  given, samples, bits = _draw(trained, num_samples, temperature, seed)
+  batch = CLASSES[name](trained)
+  given, samples, bits = _draw(trained, batch, num_samples, temperature, seed)
   outputs = pathlib.Path(outputs)
   for label, row in enumerate(samples):
     for k, picture in enumerate(row):
       pictures.save_png(outputs / f"{label}_{k + 1}.png", picture)
   sheet = pictures.contact_sheet(
     [[g, *row] for g, row in zip(given, samples, strict=True)],
-    ["class", *(f"sample {k + 1}" for k in range(num_samples))],
+    [
+      trained.task.condition_name,
+      *(f"sample {k + 1}" for k in range(num_samples)),
+    ],
     note=f"samples in order of likelihood, temperature {temperature:g}",
   )
   pictures.save_png(outputs / "sheet.png", sheet)
@@ -59,20 +69,45 @@ def sample_classes(
   )
 
 
-def _draw(trained, num_samples, temperature, seed):
-  """Labels' pictures, samples [C, n, S, S, 3] and bits/dim [C, n], ranked."""
+def _labels(trained):
+  """A batch of all classes: of the records, only their labels count."""
+  classes, size = trained.task.cond_shape[-1], trained.task.image_size
+  return {
+    "image": np.zeros((classes, size, size, 3), np.uint8),
+    "label": np.arange(classes, dtype=np.int32),
+  }
+
+
+def _first_of_each(trained):
+  """A batch of the first test picture of each class, in their order."""
+  records = {}
+  source = experiment.open_source(trained.config, "test")
+  for batch in loader.evaluation_batches(
+    source, image_size=trained.task.image_size, batch_size=_READ
+  ):
+    for row in np.flatnonzero(batch.pop("mask")):
+      record = {name: values[row] for name, values in batch.items()}
+      records.setdefault(int(record["label"]), record)
+    if len(records) == len(color_mnist.PAIRS):
+      break
+  ordered = [records[label] for label in sorted(records)]
+  return {
+    name: np.stack([record[name] for record in ordered]) for name in ordered[0]
+  }
+
+
+# By task: what samples of every class are drawn from.
+CLASSES = {"class_conditional": _labels, "color_mnist": _first_of_each}
+
+
+def _draw(trained, batch, num_samples, temperature, seed):
+  """What is given, samples [C, n, S, S, 3] and bits/dim [C, n], ranked."""
   task = trained.task
-  classes, size = task.cond_shape[-1], task.image_size
   sampler = jax.jit(
     sampling.make_sampler(
       trained.flow, task, num_samples=num_samples, temperature=temperature
     )
   )
-  batch = {
-    # Only the label counts: a condition has nothing of the picture.
-    "image": np.zeros((classes, size, size, 3), np.uint8),
-    "label": np.arange(classes, dtype=np.int32),
-  }
   given, samples, log_prob = sampler(
     trained.variables, jax.random.key(seed), batch
   )

@@ -18,6 +18,8 @@ Batch = dict[str, np.ndarray]
 
 # So many records, drawn at random, that cannot be read are no accident.
 _MAX_DAMAGED = 20
+# The entries of a record that are pictures, of one shape.
+_PICTURES = ("image", "grey")
 
 
 def training_batches(
@@ -121,8 +123,8 @@ def evaluation_batches(
     record, sound = reader.read(min(row, count - 1))
     picture = record["image"]
     box = crops.central_box(picture.shape[1], picture.shape[0])
-    crop = crops.resize(picture, box, image_size)
-    return {**record, "image": crop, "mask": np.bool_(sound and row < count)}
+    mask = np.bool_(sound and row < count)
+    return {**_crop(record, box, image_size), "mask": mask}
 
   whole = -(-count // batch_size) * batch_size
   batches = grain.MapDataset.range(whole).map(example).batch(rows)
@@ -147,12 +149,25 @@ def _random_example(reader, image_size, seed, min_scale, flip):
       box = crops.central_box(width, height)
     else:
       box = crops.random_box(width, height, min_scale, generator)
-    crop = crops.resize(picture, box, image_size)
-    if flip and generator.integers(2):
-      crop = crop[:, ::-1]
-    return {**record, "image": np.ascontiguousarray(crop)}
+    mirror = flip and generator.integers(2)
+    return _crop(record, box, image_size, mirror=mirror)
 
   return example
+
+
+def _crop(record, box, size, *, mirror=False):
+  """A record whose pictures are cropped alike."""
+  cropped = {
+    name: crops.resize(record[name], box, size)
+    for name in _PICTURES
+    if name in record
+  }
+  if mirror:
+    cropped = {
+      name: np.ascontiguousarray(crop[:, ::-1])
+      for name, crop in cropped.items()
+    }
+  return {**record, **cropped}
 
 
 class _Reader:

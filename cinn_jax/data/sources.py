@@ -3,7 +3,10 @@
 import os
 from typing import Any, Protocol
 
-SOURCES = ("photos", "digits", "folder", "mnist", "tfds")
+SOURCES = (
+  *("photos", "digits", "folder", "mnist", "tfds"),
+  *("color_digits", "color_mnist"),
+)
 SPLITS = ("train", "validation", "test")
 
 
@@ -24,8 +27,9 @@ class Source(Protocol):
 
     Returns:
       "image": uint8 [H, W, 3], sRGB; H and W vary, and the channels of grey
-      are equal. Whatever else there is, such as an integer "label", is of one
-      shape throughout.
+      are equal. "grey", where there is one, is a second picture of that shape,
+      cropped alike. Whatever else there is, such as an integer "label", is of
+      one shape throughout.
 
     Raises:
       UnreadableImage: the record is damaged; others may be sound.
@@ -50,12 +54,13 @@ def open_source(
   Args:
     name: "photos" (patches of photographs that the dependencies ship), "digits"
       (scikit-learn's), "folder" (any folder of pictures), "mnist" (its four
-      files, or those of a set in its format) or "tfds" (a prepared TFDS data
-      set).
+      files, or those of a set in its format), "tfds" (a prepared TFDS data
+      set), or "color_digits" and "color_mnist" (these two with colours that
+      depend on the digit; see `color_mnist.ColoredDigits`).
     split: "train", "validation" or "test". Photos and folders hold out one part
       only, which is both of the latter.
-    path: the folder of "folder" and "mnist"; the data directory of "tfds", by
-      default $TFDS_DATA_DIR or ~/tensorflow_datasets.
+    path: the folder of "folder", "mnist" and "color_mnist"; the data directory
+      of "tfds", by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
     tfds_name: for "tfds", such as "cifar10" or "imagenet_resized/64x64"; for
       "mnist", which set it is: see `mnist.open_mnist`.
     cache: where "folder" keeps what it prepares; see `folder.open_folder`.
@@ -83,6 +88,18 @@ def open_source(
     "test": test_split or validation_split,
   }[split]
   # Imported here because each needs other libraries, some slow to import.
+  if name.startswith("color_"):
+    from cinn_jax.data import color_mnist
+
+    digits = open_source(
+      *(name.removeprefix("color_"), split),
+      path=path,
+      tfds_name=tfds_name,
+      train_split=train_split,
+      validation_split=validation_split,
+      test_split=test_split,
+    )
+    return color_mnist.ColoredDigits(digits, split)
   if name in ("photos", "digits"):
     return _open_shipped(name, split, path)
   if name == "folder":

@@ -1,4 +1,4 @@
-"""A small classifier of grey pictures, to judge drawn ones by."""
+"""Classifiers of grey pictures: how they train, and one that judges."""
 
 import functools
 
@@ -41,30 +41,66 @@ def train_classifier(grey, labels, num_classes, *, seed=0):
     `classify(grey uint8 [M, S, S]) -> int [M]`.
   """
   net = GreyNet(num_classes)
-  optimizer = optax.adam(optax.cosine_decay_schedule(RATE, STEPS))
 
-  @jax.jit
-  def init():
-    params = net.init(jax.random.key(seed), _to_input(grey[:1]))
-    return params, optimizer.init(params)
+  def logits(params, pictures, rng=None):
+    del rng  # Nothing is left to chance.
+    return net.apply(params, _to_input(pictures))
 
-  def loss(params, pictures, wanted):
-    logits = net.apply(params, _to_input(pictures))
+  params = fit_logits(
+    logits,
+    jax.jit(net.init)(jax.random.key(seed), _to_input(grey[:1])),
+    optax.adam(optax.cosine_decay_schedule(RATE, STEPS)),
+    *(grey, labels),
+    steps=STEPS,
+    batch_size=BATCH,
+    seed=seed,
+  )
+  return make_classify(logits, params)
+
+
+def fit_logits(
+  logits, params, optimizer, pictures, labels, *, steps, batch_size, seed
+):
+  """Descends the cross-entropy of a classifier on shuffled epochs.
+
+  Args:
+    logits: `(params, pictures [B, ...], rng) -> [B, classes]`; the rng is for
+      what training leaves to chance, such as dropout.
+    params: where it starts. They are donated.
+    optimizer: an optax transformation.
+    pictures: numpy [N, ...], whatever `logits` takes.
+    labels: int [N].
+    steps, batch_size, seed: of the training; the same ones give the same
+      classifier.
+
+  Returns:
+    The trained params.
+  """
+
+  def loss(params, rng, chosen, wanted):
+    found = logits(params, chosen, rng)
     return jnp.mean(
-      optax.softmax_cross_entropy_with_integer_labels(logits, wanted)
+      optax.softmax_cross_entropy_with_integer_labels(found, wanted)
     )
 
   @functools.partial(jax.jit, donate_argnums=(0, 1))
-  def step(params, state, pictures, wanted):
-    gradient = jax.grad(loss)(params, pictures, wanted)
+  def step(params, state, k, chosen, wanted):
+    rng = jax.random.fold_in(jax.random.key(seed), k)
+    gradient = jax.grad(loss)(params, rng, chosen, wanted)
     updates, state = optimizer.update(gradient, state)
     return optax.apply_updates(params, updates), state
 
-  params, state = init()
-  batches = _batches(len(grey), seed)
-  for chosen in tqdm(batches, total=STEPS, unit="step", desc="classifier"):
-    params, state = step(params, state, grey[chosen], labels[chosen])
-  apply = jax.jit(lambda x: jnp.argmax(net.apply(params, _to_input(x)), -1))
+  state = jax.jit(optimizer.init)(params)
+  batches = _batches(len(pictures), steps, batch_size, seed)
+  bar = tqdm(batches, total=steps, unit="step", desc="classifier")
+  for k, chosen in enumerate(bar):
+    params, state = step(params, state, k, pictures[chosen], labels[chosen])
+  return params
+
+
+def make_classify(logits, params):
+  """`classify(pictures [M, ...]) -> int [M]` of a trained classifier."""
+  apply = jax.jit(lambda x: jnp.argmax(logits(params, x), -1))
 
   def classify(pictures):
     parts = np.array_split(pictures, -(-len(pictures) // _CHUNK))
@@ -77,12 +113,12 @@ def _to_input(grey):
   return jnp.asarray(grey, jnp.float32)[..., None] / 255
 
 
-def _batches(count, seed):
-  """Indices of `STEPS` batches, from shuffled epochs."""
+def _batches(count, steps, batch_size, seed):
+  """Indices of so many batches, from shuffled epochs."""
   generator = np.random.default_rng(seed)
   order = np.zeros(0, int)
-  for _ in range(STEPS):
-    while len(order) < BATCH:
+  for _ in range(steps):
+    while len(order) < batch_size:
       order = np.concatenate([order, generator.permutation(count)])
-    chosen, order = np.split(order, [BATCH])
+    chosen, order = np.split(order, [batch_size])
     yield chosen

@@ -5,7 +5,13 @@ import pathlib
 import jax
 
 from cinn_jax import experiment, processes
-from cinn_jax.evaluation import bits, class_conditional, colorization, report
+from cinn_jax.evaluation import (
+  bits,
+  class_conditional,
+  color_mnist,
+  colorization,
+  report,
+)
 from cinn_jax.evaluation.validation import Validator
 from cinn_jax.training import sharding
 
@@ -14,6 +20,7 @@ from cinn_jax.training import sharding
 # and lines to print under the table.
 SAMPLES = {
   "class_conditional": class_conditional.evaluate,
+  "color_mnist": color_mnist.evaluate,
   "colorize": colorization.evaluate,
 }
 

@@ -3,7 +3,8 @@
 The first layer keeps the condition's part as a product of its own,
 `layer(u) + layer_c(c)`: the same function and parameter count as a layer on
 their concatenation, but what depends on the condition alone is then computed
-once per image under `vmap` over latents, however many samples are drawn.
+once per image under `vmap` over latents, however many samples are drawn. So
+does every layer that sees the condition.
 """
 
 import math
@@ -34,6 +35,8 @@ class Subnet(nn.Module):
       the kinks of units that see few numbers.
     zero_last: starts the output layer at 0, so that the coupling is the
       identity.
+    densely_connected: every layer sees the data, the condition and all hidden
+      layers before it (Huang et al. 2017), not the last of these alone.
     dtype: of the computation; None follows the data.
   """
 
@@ -43,6 +46,7 @@ class Subnet(nn.Module):
   init_std: float | None = None
   uniform_init: bool = False
   zero_last: bool = True
+  densely_connected: bool = False
   dtype: Any = None
 
   @nn.compact
@@ -58,22 +62,26 @@ class Subnet(nn.Module):
         f" {len(self.widths) + 1} kernel sizes, got {list(self.kernels)}."
       )
     leaves = jax.tree.leaves(cond)
-    hidden = u
+    seen = u
     for k, width in enumerate([*self.widths, features]):
       is_last = k == len(self.widths)
-      inputs = hidden.shape[-1]
-      if k == 0:
+      sees_condition = k == 0 or self.densely_connected
+      inputs = seen.shape[-1]
+      if sees_condition:
         inputs += sum(leaf.shape[-1] for leaf in leaves)
       layer = self._layer(
         u.ndim, width, self.kernels[k], inputs, is_last=is_last
       )
-      hidden = layer(f"layer_{k}")(hidden)
-      if k == 0:
+      hidden = layer(f"layer_{k}")(seen)
+      if sees_condition:
+        prefix = f"layer_{k}_condition" if k else "condition"
         for i, leaf in enumerate(leaves):
-          condition_layer = layer(f"condition_{i}", use_bias=False)
-          hidden += condition_layer(_broadcast(leaf, u))
+          condition_layer = layer(f"{prefix}_{i}", use_bias=False)
+          hidden += condition_layer(_broadcast(leaf, u, self.kernels[k]))
       if not is_last:
         hidden = self.activation(hidden)
+        new = [seen, hidden] if self.densely_connected else [hidden]
+        seen = jnp.concatenate(new, -1)
     return hidden
 
   def _layer(self, rank, width, kernel, inputs, *, is_last):
@@ -117,8 +125,11 @@ def _uniform(bound):
   return draw
 
 
-def _broadcast(leaf, u):
+def _broadcast(leaf, u, kernel):
+  """A vector as a map that meets `u`, of one pixel where that is enough."""
   if leaf.ndim == 2 and u.ndim == 4:
     b, h, w, _ = u.shape
+    if kernel == 1:
+      return leaf[:, None, None, :]
     return jnp.broadcast_to(leaf[:, None, None, :], (b, h, w, leaf.shape[-1]))
   return leaf

@@ -222,9 +222,9 @@ def read_config(workdir, step: int) -> dict:
 def check_same_run(workdir, config: dict):
   """Raises ValueError where the workdir holds a run of another experiment.
 
-  What makes an experiment is the config's `model`, `task`, `optimizer`, `data`
-  and `augment`, and the batch size and seed; its length and its logging may
-  change.
+  What makes an experiment is the config's `model`, `task`, `optimizer`,
+  `data`, `augment` and `pretrain`, and the batch size and seed; its length and
+  its logging may change.
   """
   try:
     step, saved = newest_intact(workdir, lambda k: read_config(workdir, k))
@@ -247,8 +247,9 @@ def check_same_run(workdir, config: dict):
 
 def _experiment(config):
   flat = {}
-  for section in ("model", "task", "optimizer", "data", "augment"):
-    for name, value in config[section].items():
+  sections = ("model", "task", "optimizer", "data", "augment", "pretrain")
+  for section in sections:
+    for name, value in config.get(section, {}).items():
       flat[f"{section}.{name}"] = value
   for name in ("batch_size", "seed"):
     flat[f"train.{name}"] = config["train"][name]

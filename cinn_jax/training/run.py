@@ -20,6 +20,7 @@ from cinn_jax.training.checkpoint import (
   saved_steps,
 )
 from cinn_jax.training.optimizer import make_optimizer
+from cinn_jax.training.pretraining import pretrained
 from cinn_jax.training.state import State, init_state
 from cinn_jax.training.step import make_train_step
 from cinn_jax.training.stopping import Stop, Watchdog
@@ -73,7 +74,12 @@ def start(run):
     return state, _batches(run, int(state.step))
   batches = _batches(run, 0)
   first = next(batches)
-  return _new_state(run, first), itertools.chain([first], batches)
+  state = pretrained(
+    _new_state(run, first),
+    *(run.config, run.flow, run.task),
+    *(run.train_source, run.validation_source, run.shardings),
+  )
+  return state, itertools.chain([first], batches)
 
 
 def _batches(run, start):

@@ -1,0 +1,155 @@
+"""The cINN for coloured digits (Ardizzone et al. 2019, published code).
+
+Its condition network is a classifier of grey digits, trained before the flow
+and fixed from then on: what colours a digit has depends on its class alone.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+
+from cinn_jax import bijections as bj
+from cinn_jax.models.conditional_flow import ConditionalFlow
+from cinn_jax.models.subnets import Subnet
+
+_leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.01)
+
+
+class DigitClassifier(nn.Module):
+  """Features of a digit, and scores of its class from them.
+
+  3x3 convolutions without padding, in groups that end in 2x2 max pooling, and
+  dense layers with dropout between them. Pooling is all that is not linear, as
+  published. 913,610 parameters for pictures of 28x28.
+
+  Attributes:
+    convolutions: channels, by group.
+    hidden: widths of the dense layers before the features.
+    features: how many.
+    num_classes: how many.
+    dropout: the share of the hidden dense layers left out in training.
+  """
+
+  convolutions: Sequence[Sequence[int]] = ((32, 64), (64, 64))
+  hidden: Sequence[int] = (512, 512)
+  features: int = 64
+  num_classes: int = 10
+  dropout: float = 0.5
+
+  @nn.compact
+  def __call__(self, grey, *, deterministic: bool = True):
+    """[B, S, S, 1] in [0, 1] to features [B, F] and logits [B, classes].
+
+    Unless it is `deterministic`, it takes a random stream "dropout".
+    """
+    hidden = grey
+    for group in self.convolutions:
+      for channels in group:
+        hidden = nn.Conv(channels, (3, 3), padding="VALID")(hidden)
+      hidden = nn.max_pool(hidden, (2, 2), (2, 2))
+    if not hidden.size:
+      raise ValueError(
+        f"{grey.shape[1]} pixels are too few for the groups of convolutions"
+        f" {self.convolutions}: nothing is left of the picture."
+      )
+    hidden = hidden.reshape(hidden.shape[0], -1)
+    for width in self.hidden:
+      hidden = nn.Dense(width)(hidden)
+      hidden = nn.Dropout(self.dropout, deterministic=deterministic)(hidden)
+    features = nn.Dense(self.features)(hidden)
+    return features, nn.Dense(self.num_classes)(features)
+
+
+class ClassifierFeatures(nn.Module):
+  """A picture, and what a trained classifier knows of it.
+
+  The classifier's parameters are constants: saved with the model, never moved
+  by its training. They start at random, so put those of a trained one there:
+  `training.pretraining` does. Dropout is off, in training of the flow and
+  after; the published code leaves it on, even in evaluation.
+
+  Attributes:
+    make_classifier: makes a module with the signature of `DigitClassifier`.
+  """
+
+  make_classifier: Callable[..., nn.Module]
+
+  @nn.compact
+  def __call__(self, cond):
+    """[B, S, S, 1] to {"features": [B, F], "picture": [B, S, S, 1]}."""
+    classifier = self.classifier()
+
+    def init():
+      return classifier.init(self.make_rng("params"), cond)["params"]
+
+    params = self.variable("constants", "classifier", init).value
+    features, _ = classifier.apply({"params": params}, cond)
+    return {"features": features, "picture": cond}
+
+  def classifier(self) -> nn.Module:
+    """The classifier itself, to be trained."""
+    return self.make_classifier(parent=None)
+
+
+def color_mnist(
+  *,
+  size: int = 28,
+  conv_depth: int = 3,
+  conv_hidden: int = 64,
+  depth: int = 7,
+  hidden: Sequence[int] = (256, 256),
+  convolutions: Sequence[Sequence[int]] = ((32, 64), (64, 64)),
+  classifier_hidden: Sequence[int] = (512, 512),
+  features: int = 64,
+  dropout: float = 0.5,
+  alpha: float = 1.9,
+  clamp: str = "cinn_code",
+  init_std: float | None = 0.03,
+  zero_last: bool = True,
+) -> ConditionalFlow:
+  """Colours [B, size, size, 3] of a grey digit [B, size, size, 1].
+
+  The defaults are the published network. Three couplings of each pixel's
+  channels, 79,932 parameters, see the grey picture and a classifier's features
+  of it. Seven of all pixels, 13,601,952 parameters, are not conditioned. Each
+  follows a fixed permutation. The classifier's 913,610 are constants.
+
+  Departures: permutations are drawn with the parameters, not from numpy's
+  seeds; dropout is off where the flow runs, see `ClassifierFeatures`.
+
+  Args:
+    size: of the pictures, in pixels.
+    conv_depth, conv_hidden: number of couplings of channels, and the width of
+      the two hidden layers of their densely connected 1x1 subnets.
+    depth, hidden: number of dense couplings, and their subnets' widths.
+    convolutions, classifier_hidden, features, dropout: see `DigitClassifier`.
+    alpha, clamp: see `bijections.AffineCoupling`.
+    init_std, zero_last: see `Subnet`.
+  """
+  subnet = functools.partial(
+    Subnet, activation=_leaky_relu, init_std=init_std, zero_last=zero_last
+  )
+
+  def couplings(depth, widths, **options):
+    net = functools.partial(
+      subnet, widths=tuple(widths), kernels=(1,) * (len(widths) + 1), **options
+    )
+    coupling = bj.AffineCoupling(net, alpha=alpha, clamp=clamp)
+    return bj.Stack(bj.Chain((bj.Permutation(), coupling)), depth)
+
+  flow = bj.Chain(
+    (
+      couplings(conv_depth, (conv_hidden,) * 2, densely_connected=True),
+      bj.Flatten((size, size, 3)),
+      bj.Conditioned(couplings(depth, hidden), None),
+    )
+  )
+  make_classifier = functools.partial(
+    DigitClassifier,
+    convolutions=tuple(map(tuple, convolutions)),
+    hidden=tuple(classifier_hidden),
+    features=features,
+    dropout=dropout,
+  )
+  return ConditionalFlow(flow, ClassifierFeatures(make_classifier))
