@@ -51,12 +51,10 @@ def sample_classes(
   for label, row in enumerate(samples):
     for k, picture in enumerate(row):
       pictures.save_png(outputs / f"{label}_{k + 1}.png", picture)
+  titles = [f"sample {k + 1}" for k in range(num_samples)]
   sheet = pictures.contact_sheet(
     [[g, *row] for g, row in zip(given, samples, strict=True)],
-    [
-      trained.task.condition_name,
-      *(f"sample {k + 1}" for k in range(num_samples)),
-    ],
+    [trained.task.condition_name, *titles],
     note=f"samples in order of likelihood, temperature {temperature:g}",
   )
   pictures.save_png(outputs / "sheet.png", sheet)

@@ -4,7 +4,7 @@ from ml_collections import ConfigDict
 
 from cinn_jax import bijections as bj
 from cinn_jax import models
-from configs import colorize, mnist
+from configs import color_mnist, colorize, mnist
 
 
 def get_config() -> ConfigDict:
@@ -52,6 +52,28 @@ def digits(**train) -> ConfigDict:
       "log_every": 50,
       "eval_every": 150,
       "sheet_every": 150,
+    }
+  )
+  tiny.train.update(train)
+  return tiny
+
+
+def color_digits(**train) -> ConfigDict:
+  """configs/color_mnist.py:digits, shrunk to seconds."""
+  tiny = color_mnist.get_config("digits")
+  tiny.model.update({"depth": 2, "hidden": (32,), "conv_hidden": 16})
+  tiny.pretrain.update({"epochs": 4})
+  tiny.optimizer.update(
+    {"learning_rate": 5e-3, "schedule_options": {"warmup_steps": 0}}
+  )
+  tiny.train.update(
+    {
+      "num_steps": 120,
+      "batch_size": 64,
+      "ema_decay": 0.9,
+      "log_every": 30,
+      "eval_every": 60,
+      "sheet_every": 120,
     }
   )
   tiny.train.update(train)

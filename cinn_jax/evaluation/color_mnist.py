@@ -80,10 +80,11 @@ def per_example(truth, pictures, grey, labels):
   """
   errors = report.per_example(truth, pictures)
   values = {name: errors[name] for name in _SHARED}
-  inside = grey[:, None] >= 128
+  # Not the edges, where both colours mix.
+  inside, outside = grey[:, None] >= 192, grey[:, None] < 64
   wanted = np.asarray(PAIRS)[labels]
   for name, where, clusters in zip(
-    ("foreground", "background"), (inside, ~inside), wanted.T, strict=True
+    ("foreground", "background"), (inside, outside), wanted.T, strict=True
   ):
     hits = nearest_cluster(pictures, where) == clusters[:, None]
     values[name] = PERCENT * hits.mean(axis=1)

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import optax
 from jax.experimental import multihost_utils
+from tqdm import tqdm
 
 from cinn_jax.data import loader
 from cinn_jax.evaluation.classifier import fit_logits, make_classify
@@ -114,10 +115,12 @@ def _trained(
 def _read(source, task):
   """Conditions [N, ...] and labels [N] of a labelled source."""
   condition = jax.jit(lambda batch: task.prepare(batch)[1])
-  conds, labels = [], []
-  for batch in loader.evaluation_batches(
+  batches = loader.evaluation_batches(
     source, image_size=task.image_size, batch_size=_READ
-  ):
+  )
+  total = -(-len(source) // _READ)
+  conds, labels = [], []
+  for batch in tqdm(batches, total=total, unit="batch", desc="reading"):
     mask = batch.pop("mask")
     if "label" not in batch:
       raise ValueError(

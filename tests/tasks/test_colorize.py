@@ -204,6 +204,6 @@ def test_what_does_not_fit_is_refused(options, message):
 
 def test_an_unknown_task_is_refused():
   with pytest.raises(
-    ValueError, match="'paint'; there are class_conditional, colorize"
+    ValueError, match="'paint'; there are class_conditional, color"
   ):
     tasks.build("paint")
