@@ -5,47 +5,60 @@ import numpy as np
 import pytest
 
 from cinn_jax import experiment
-from cinn_jax.training import monitor, pretraining, train
+from cinn_jax.training import monitor, pretraining, sharding
+from cinn_jax.training.state import init_state
+from cinn_jax.training.train import train
 from tests import tiny
 
 
 def _config(**train):
-  steps = {"num_steps": 3, "eval_every": 2, "sheet_every": 9, "batch_size": 16}
+  steps = {"num_steps": 5, "eval_every": 2, "sheet_every": 9, "batch_size": 16}
   config = tiny.color_digits(**{**steps, **train})
-  config.optimizer.weight_decay = 0.1
+  # What weight decay and averages could move, they would move far.
+  config.optimizer.weight_decay = 1.0
   config.pretrain.epochs = 1
   return config
 
 
-def _classifier(workdir):
-  """The parameters of the newest checkpoint's classifier, as a list."""
-  variables = experiment.restore(workdir).variables
-  tree = variables["constants"]["condition_net"]["classifier"]
-  return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+def _pretrained(config):
+  """A new state of `config`, pretrained, and (flow, task)."""
+  flow, task = experiment.build(config)
+  key = jax.random.key(0, impl="rbg")  # compiles fast
+
+  class Optimizer:
+    init = staticmethod(lambda params: ())
+
+  state = jax.jit(lambda: init_state(key, flow, task, Optimizer))()
+  sources = (
+    experiment.open_source(config, split) for split in ("train", "validation")
+  )
+  everywhere = sharding.replicated(sharding.make_mesh())
+  return (
+    pretraining.pretrained(state, config, flow, task, *sources, everywhere),
+    (flow, task),
+  )
 
 
-def _same(ours, theirs):
-  for a, b in zip(ours, theirs, strict=True):
-    np.testing.assert_array_equal(a, b)
+def _classifier(constants):
+  """The parameters of a classifier, as a list."""
+  tree = constants["constants"]["condition_net"]["classifier"]
+  return [np.array(leaf) for leaf in jax.tree.leaves(tree)]
 
 
-@pytest.fixture
-def made(monkeypatch):
-  """What pretraining made, one entry per time that it ran."""
-  results, trained = [], pretraining._trained
-
-  def remember(*arguments, **options):
-    params = trained(*arguments, **options)
-    results.append([np.copy(leaf) for leaf in jax.tree.leaves(params)])
-    return params
-
-  monkeypatch.setattr(pretraining, "_trained", remember)
-  return results
+def _differ(ours, theirs):
+  return [bool(np.any(a != b)) for a, b in zip(ours, theirs, strict=True)]
 
 
 def test_training_and_resuming_leave_the_classifier_as_it_is(
-  tmp_path, made, monkeypatch
+  tmp_path, monkeypatch
 ):
+  made, trained = [], pretraining._trained
+
+  def remember(*arguments, **options):
+    params = trained(*arguments, **options)
+    made.append([np.array(leaf) for leaf in jax.tree.leaves(params)])
+    return params
+
   read = monitor.Monitor._read
 
   def interrupt(self, step, metrics):
@@ -53,76 +66,74 @@ def test_training_and_resuming_leave_the_classifier_as_it_is(
     if step == 3:
       raise KeyboardInterrupt
 
+  monkeypatch.setattr(pretraining, "_trained", remember)
   with monkeypatch.context() as patch:
     patch.setattr(monitor.Monitor, "_read", interrupt)
     with pytest.raises(KeyboardInterrupt):
-      train.train(_config(num_steps=5), tmp_path)
-  [pretrained] = made
-  _same(_classifier(tmp_path), pretrained)
+      train(_config(), tmp_path)
   before = experiment.restore(tmp_path)
-  assert before.step == 2
-  train.train(_config(num_steps=5), tmp_path)
+  train(_config(), tmp_path)
   after = experiment.restore(tmp_path)
+  assert (before.step, after.step) == (2, 5)
   # It ran once, and neither steps, decay nor the average moved what it made.
-  assert len(made) == 1 and after.step == 5
-  _same(_classifier(tmp_path), pretrained)
-  moved = jax.tree.map(
-    lambda a, b: bool(np.any(a != b)),
-    before.variables["params"],
-    after.variables["params"],
-  )
-  assert any(jax.tree.leaves(moved))
-  # The optimizer and the average know of nothing but what trains.
+  [pretrained] = made
+  for run in (before, after):
+    assert not any(_differ(_classifier(run.variables), pretrained))
+  # All that is trained is the flow, and it moved.
   assert list(after.variables["params"]) == ["bijection"]
-
-
-def test_pretraining_depends_on_the_seed_alone(tmp_path, made):
-  for k, seed in enumerate((0, 0, 1)):
-    train.train(_config(num_steps=1, seed=seed), tmp_path / str(k))
-  _same(made[0], made[1])
-  assert any(np.any(a != b) for a, b in zip(made[0], made[2], strict=True))
-
-
-def test_it_learns_to_classify_what_it_has_not_seen(tmp_path, capsys):
-  config = _config(num_steps=1)
-  config.pretrain.epochs = 8
-  train.train(config, tmp_path)
-  trained = experiment.restore(tmp_path)
-  source = experiment.open_source(trained.config, "test")
-  cond, labels = pretraining._read(source, trained.task)
-  net = trained.flow.module.condition_net.classifier()
-  params = trained.variables["constants"]["condition_net"]["classifier"]
-  _, logits = net.apply({"params": params}, cond)
-  right = np.mean(np.argmax(logits, axis=1) == labels)
-  assert len(labels) == 360 and right > 0.9
-  out = capsys.readouterr().out
-  assert "trained to classify: 9" in out and "180 held-out pictures" in out
-
-
-def test_without_epochs_it_stays_as_it_starts(tmp_path, made):
-  config = _config(num_steps=1)
-  config.pretrain.epochs = 0
-  train.train(config, tmp_path)
-  assert not made and all(np.isfinite(a).all() for a in _classifier(tmp_path))
-
-
-def test_a_resumed_run_cannot_change_its_pretraining(tmp_path):
-  train.train(_config(num_steps=1), tmp_path)
-  config = _config(num_steps=2)
+  params = (jax.tree.leaves(run.variables["params"]) for run in (before, after))
+  assert all(_differ(*params))
+  config = _config(num_steps=9)
   config.pretrain.momentum = 0.9
   with pytest.raises(ValueError, match=r"pretrain\.momentum is 0\.9, was"):
-    train.train(config, tmp_path)
+    train(config, tmp_path)
 
 
-def test_configs_that_do_not_fit_are_refused(tmp_path):
+def test_it_depends_on_the_seed_alone():
+  first, again, other = (
+    _classifier(_pretrained(_config(seed=seed))[0].constants)
+    for seed in (0, 0, 1)
+  )
+  assert not any(_differ(first, again))
+  assert all(_differ(first, other))
+
+
+def test_it_learns_to_classify_what_it_has_not_seen(capsys):
+  config = _config()
+  config.pretrain.epochs = 8
+  state, (flow, task) = _pretrained(config)
+  source = experiment.open_source(config, "test")
+  cond, labels = pretraining._read(source, task)
+  net = flow.module.condition_net.classifier()
+  params = state.constants["constants"]["condition_net"]["classifier"]
+  _, logits = net.apply({"params": params}, cond)
+  assert len(labels) == 360
+  assert np.mean(np.argmax(logits, axis=1) == labels) > 0.9
+  out = capsys.readouterr().out
+  assert "trained to classify: 9" in out and "180 held-out pictures" in out
+  # Nothing else of the state is other than it was.
+  assert state.step == 0
+  assert set(state.constants) == {"constants"}
+  assert set(state.constants["constants"]) == {"bijection", "condition_net"}
+
+
+def test_without_epochs_it_stays_as_it_starts(monkeypatch):
+  monkeypatch.setattr(pretraining, "_trained", None)
+  config = _config()
+  config.pretrain.epochs = 0
+  state, _ = _pretrained(config)
+  assert all(np.isfinite(leaf).all() for leaf in _classifier(state.constants))
+
+
+def test_configs_that_do_not_fit_are_refused():
   config = _config()
   del config["pretrain"]
   with pytest.raises(ValueError, match="classifier; color_mnist needs it"):
-    train.train(config, tmp_path / "without")
+    _pretrained(config)
   config = tiny.digits()
   config.pretrain = _config().pretrain
   with pytest.raises(ValueError, match="classifier; dense_cinn is no such"):
-    train.train(config, tmp_path / "with")
+    _pretrained(config)
 
 
 def test_pictures_without_labels_are_refused():
