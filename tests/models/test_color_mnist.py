@@ -69,6 +69,18 @@ def test_published_parameter_counts():
   assert flow.latents(variables, cond).shape == (1, 2352)
 
 
+def test_published_activation_and_clamp():
+  conv, _, dense = _published()[0].module.bijection.parts
+  for stack, depth in ((conv, 3), (dense.bijection, 7)):
+    coupling = stack.block.parts[1]
+    assert stack.depth == depth
+    assert (coupling.alpha, coupling.clamp) == (1.9, "cinn_code")
+    activation = coupling.subnet().activation
+    assert [float(activation(v)) for v in (-1.0, 2.0)] == pytest.approx(
+      [-0.01, 2.0]
+    )
+
+
 def test_the_description_has_the_published_counts():
   text = describe(color_mnist.get_config())
   for count in ("79,932", "13,601,952", "13,681,884", "913,610"):
