@@ -6,14 +6,21 @@ that is trained first and fixed from then on.
 
 python -m cinn_jax.main --config=configs/color_mnist.py:digits
   scikit-learn's digits of 8x8 pixels, which are there already, and a small
-  network of the same kind.
+  network of the same kind: 289,308 parameters, and 18,426 of the classifier.
+  On two CPU cores, shared with much other work, it takes three minutes.
+  Validation bits/dim: 0.174 (180 pictures, standardised RGB, Gaussian noise
+  0.1). --mode=evaluate: 0.216 on the 360 test pictures; the hue of the digit is
+  nearest to its cluster in 65.5 % of the samples and 75.8 % of the test
+  pictures themselves, that of the ground in 69.7 % and 78.9 %.
 
 python -m cinn_jax.main --config=configs/color_mnist.py \\
   --config.data.path=FOLDER
   The published network on MNIST: 13,681,884 parameters, and 913,610 of the
   classifier. FOLDER has the four idx files, packed or not; without it TFDS's
   prepared `mnist` is read. For a GPU. Not yet run to its end here, so there is
-  no number to expect yet.
+  no number to expect yet: the classifier knew 97.6 % of the validation digits
+  after one epoch (--config.pretrain.epochs=1), and 60 steps of 64 pictures
+  brought validation bits/dim to 0.678.
 
   The colours, the network and how the classifier trains (6 epochs of SGD, rate
   0.03, momentum 0.5) are the authors'. Adam, its rate, weight decay, batch and
