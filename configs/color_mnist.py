@@ -31,6 +31,8 @@ python -m cinn_jax.main --config=configs/color_mnist.py \\
 
 from ml_collections import ConfigDict
 
+from cinn_jax.training import defaults
+
 # Steps per epoch of 58,976 pictures; a last, smaller batch is dropped.
 _EPOCH, _EPOCHS = 115, 200
 
@@ -55,6 +57,7 @@ def get_config(variant: str = "mnist"):
       },
       # Whole pictures: a mirrored digit is no digit.
       "augment": {"min_scale": 1.0, "flip": False},
+      "train": dict(defaults.RUN),
     }
   )
   config.update(variants[variant]())

@@ -26,6 +26,8 @@ python -m cinn_jax.main --config=configs/colorize.py:imagenet
 
 from ml_collections import ConfigDict
 
+from cinn_jax.training import defaults
+
 
 def get_config(variant: str = "laptop"):
   """The experiment; `variant` is laptop, lsun or imagenet."""
@@ -48,13 +50,7 @@ def get_config(variant: str = "laptop"):
         "validation_split": "",
       },
       "augment": {"min_scale": 0.2, "flip": True},
-      "train": {
-        # A run that makes no step for so long ends, to be started again.
-        "watchdog_minutes": 30.0,
-        # Parameters and optimizer spread over the devices, for what is too
-        # large for one.
-        "fully_sharded": False,
-      },
+      "train": dict(defaults.RUN),
     }
   )
   config.update(variants[variant]())

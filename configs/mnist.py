@@ -24,6 +24,8 @@ python -m cinn_jax.main --config=configs/mnist.py:fashion --config.data.path=...
 
 from ml_collections import ConfigDict
 
+from cinn_jax.training import defaults
+
 # Steps per epoch of the authors, who drop an epoch's last, smaller batch.
 _EPOCH, _PAPER_EPOCH = 230, 117
 
@@ -53,13 +55,7 @@ def get_config(variant: str = "minimal"):
       },
       # Whole pictures: a mirrored digit is no digit.
       "augment": {"min_scale": 1.0, "flip": False},
-      "train": {
-        # A run that makes no step for so long ends, to be started again.
-        "watchdog_minutes": 30.0,
-        # Parameters and optimizer spread over the devices, for what is too
-        # large for one.
-        "fully_sharded": False,
-      },
+      "train": dict(defaults.RUN),
     }
   )
   config.update(variants[variant]())

@@ -32,9 +32,11 @@ def _pretrained(config):
   sources = (
     experiment.open_source(config, split) for split in ("train", "validation")
   )
-  everywhere = sharding.replicated(sharding.make_mesh())
+  shardings = sharding.of_state(
+    state, sharding.make_mesh(), fully_sharded=False
+  )
   return (
-    pretraining.pretrained(state, config, flow, task, *sources, everywhere),
+    pretraining.pretrained(state, config, flow, task, *sources, shardings),
     (flow, task),
   )
 
