@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from cinn_jax import experiment
+from cinn_jax.flops import flops
 from cinn_jax.flow import split_variables
-from cinn_jax.models.convolution import LAYOUT_NUMBERS, cpu_conv_p
 
 
 def describe(config) -> str:
@@ -46,49 +46,6 @@ def describe(config) -> str:
     ]
   )
   return "\n".join(lines)
-
-
-def flops(function, *arguments) -> int:
-  """FLOPs of a call's matrix products and convolutions, loops unrolled.
-
-  A multiply-add counts as two. Traces only: arguments may be abstract.
-  """
-  return _jaxpr_flops(jax.make_jaxpr(function)(*arguments).jaxpr)
-
-
-def _jaxpr_flops(jaxpr):
-  total = 0
-  for equation in jaxpr.eqns:
-    name = equation.primitive.name
-    if name == "dot_general":
-      (contracted, _), _ = equation.params["dimension_numbers"]
-      shape = equation.invars[0].aval.shape
-      total += 2 * _outputs(equation) * math.prod(shape[d] for d in contracted)
-    elif name in ("conv_general_dilated", cpu_conv_p.name):
-      kernel = equation.invars[1].aval.shape
-      total += 2 * _outputs(equation) * math.prod(kernel) // _filters(equation)
-    repeats = equation.params["length"] if name == "scan" else 1
-    for inner in _inner(equation.params):
-      total += repeats * _jaxpr_flops(inner)
-  return total
-
-
-def _filters(convolution):
-  """The number of output channels, in whichever layout the weights are."""
-  numbers = convolution.params.get("dimension_numbers", LAYOUT_NUMBERS)
-  return convolution.invars[1].aval.shape[numbers.rhs_spec[0]]
-
-
-def _outputs(equation):
-  return math.prod(equation.outvars[0].aval.shape)
-
-
-def _inner(params):
-  for value in params.values():
-    for candidate in value if isinstance(value, (tuple, list)) else (value,):
-      candidate = getattr(candidate, "jaxpr", candidate)
-      if hasattr(candidate, "eqns"):
-        yield candidate
 
 
 def _parts(params):

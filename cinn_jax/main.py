@@ -8,6 +8,7 @@
 """
 
 import pathlib
+import socket
 import sys
 
 from absl import flags, logging
@@ -35,6 +36,14 @@ _TEMPERATURE = flags.DEFINE_float(
   "temperature", 1.0, "Scale of the latents.", lower_bound=0.0
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of sampling.")
+_PROFILE = flags.DEFINE_bool(
+  "profile", False, "Trace a few steps of training, into WORKDIR/profile."
+)
+_CACHE = flags.DEFINE_string(
+  "compilation_cache",
+  "~/.cache/cinn_jax",
+  "Folder for compiled programs, for the next start to be quick; empty: none.",
+)
 _COORDINATOR = flags.DEFINE_string(
   "coordinator", None, "HOST:PORT of the first of several processes."
 )
@@ -51,6 +60,7 @@ def _run():
   # Each mode imports what it needs: --help needs no JAX at all.
   from cinn_jax import processes
 
+  _keep_compiled()
   processes.initialize(
     _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
   )
@@ -65,13 +75,21 @@ def _run():
 
     print(describe(config))
   elif mode == "train":
+    import jax
+
     from cinn_jax.training import stopping
     from cinn_jax.training.train import train
 
     try:
-      train(config, workdir)
+      train(config, workdir, profile=_PROFILE.value)
     except stopping.Stopped as stopped:
       print(stopped)
+      sys.exit(stopping.RESTART)
+    except jax.errors.JaxRuntimeError as error:
+      if jax.process_count() == 1:
+        raise
+      # Most often another process is gone, and a new start finds it back.
+      print(f"Error: {error}", file=sys.stderr)
       sys.exit(stopping.RESTART)
   elif mode == "evaluate":
     from cinn_jax.evaluation.evaluate import evaluate
@@ -84,6 +102,15 @@ def _run():
   else:
     sample = _sampler(config.task.name)
     sample(workdir, _INPUTS.value, _OUTPUTS.value, **_sampling())
+
+
+def _keep_compiled():
+  import jax
+
+  # A folder per machine: what is compiled for one CPU does not suit another.
+  if _CACHE.value and not jax.config.jax_compilation_cache_dir:
+    folder = pathlib.Path(_CACHE.value).expanduser() / socket.gethostname()
+    jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def _sampler(task):

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cinn_jax import processes
+from cinn_jax.flops import peak_flops
 
 
 class Diverged(RuntimeError):
@@ -28,6 +29,7 @@ class Monitor:
 
   def __init__(self, log, *, start, num_steps, batch_size, log_every):
     self._log, self._log_every = log, log_every
+    self._flops, self._peak = 0, None
     self._batch_size = batch_size
     self._pending = None
     self._gathered = []
@@ -45,6 +47,15 @@ class Monitor:
 
   def __exit__(self, *_):
     self._bar.close()
+
+  def cost(self, flops: int):
+    """FLOPs of a step: from here on the log has their rate.
+
+    And the utilisation, their share of what all devices could do in bfloat16,
+    where that is known.
+    """
+    [kind] = {device.device_kind for device in jax.devices()}
+    self._flops, self._peak = flops, peak_flops(kind)
 
   def waiting(self, batches):
     """The next batch; the time it takes counts as waiting for data."""
@@ -105,6 +116,11 @@ class Monitor:
     means["max_log_scale"] = max(v["max_log_scale"] for v in self._gathered)
     means["images_per_second"] = steps * self._batch_size / elapsed
     means["data_wait"] = self._waited / elapsed
+    if self._flops:
+      rate = steps * self._flops / elapsed
+      means["flops_per_second"] = rate
+      if self._peak:
+        means["utilisation"] = rate / (self._peak * jax.device_count())
     self._log.scalars(self._step, "train", means)
     self._bar.set_postfix_str(
       f"{means['bits_per_dim']:.3f} bits/dim,"

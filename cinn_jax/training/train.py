@@ -10,22 +10,27 @@ from jax.experimental import multihost_utils
 from cinn_jax import pictures, processes
 from cinn_jax.evaluation import bits
 from cinn_jax.evaluation.validation import Validator
+from cinn_jax.flops import jaxpr_flops
 from cinn_jax.training import diagnosis, sharding
 from cinn_jax.training import run as runs
 from cinn_jax.training.checkpoint import Checkpoints, check_same_run
 from cinn_jax.training.lock import locked
 from cinn_jax.training.logs import Log
 from cinn_jax.training.monitor import Diverged, Monitor
+from cinn_jax.training.profiling import Profiler
 from cinn_jax.training.stopping import Stop, Stopped, Watchdog
 
 
-def train(config, workdir):
+def train(config, workdir, *, profile=False):
   """Trains what `config` describes, in `workdir`, or goes on where it stopped.
 
   Leaves checkpoints, `metrics.jsonl`, TensorBoard files and contact sheets in
   the workdir. The last step is always validated and saved. A finished run is
   left as it is. Killed at any moment and called again, it ends with the same
   parameters as if it had not been.
+
+  With `profile` a few steps are traced into `workdir/profile`, for TensorBoard
+  or Perfetto.
 
   Raises:
     monitor.Diverged: where a loss or gradient is not finite; the checkpoints
@@ -50,12 +55,14 @@ def train(config, workdir):
         )
         return
       with Watchdog(config.train.watchdog_minutes) as watchdog:
-        _loop(runs.set_up(config, workdir, checkpoints, stop, watchdog))
+        run = runs.set_up(config, workdir, checkpoints, stop, watchdog)
+        with Profiler(workdir / "profile" if profile else None) as profiler:
+          _loop(run, profiler)
     finally:
       checkpoints.close()
 
 
-def _loop(run):
+def _loop(run, profiler):
   settings = run.config.train
   validator = Validator(
     *(run.flow, run.task, run.validation_source, run.mesh),
@@ -87,6 +94,9 @@ def _loop(run):
       for step in range(start + 1, settings.num_steps + 1):
         batch = sharding.put_batch(monitor.waiting(batches), run.mesh)
         recent.append((step, batch))
+        if step == start + 1:
+          monitor.cost(jaxpr_flops(step_function.trace(state, batch).jaxpr))
+        profiler.before(step - start)
         state, metrics = step_function(state, batch)
         monitor.dispatched(step, metrics)
         run.watchdog.beat()

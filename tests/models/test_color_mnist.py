@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cinn_jax import experiment, make_flow, models
-from cinn_jax.describe import describe, flops
+from cinn_jax.describe import describe
+from cinn_jax.flops import flops
 from cinn_jax.models.color_mnist import DigitClassifier
 from configs import color_mnist
 from tests.bijections.drawing import draw_like, draw_variables, normal

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from cinn_jax import experiment, models
-from cinn_jax.describe import describe, flops
+from cinn_jax.describe import describe
+from cinn_jax.flops import flops
 from cinn_jax.models import convolution
 from configs import colorize, mnist
 

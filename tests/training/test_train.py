@@ -109,3 +109,18 @@ def test_loss_goes_down(tmp_path):
   train(config, tmp_path / "run")
   bits = [row["bits_per_dim"] for row in _rows(tmp_path / "run", "train")]
   assert bits[-1] < bits[0] - 0.2
+
+
+def test_a_profile_is_a_trace_of_a_few_steps(tmp_path, capsys):
+  config = tiny.digits(num_steps=10, eval_every=10, sheet_every=10, log_every=5)
+  train(config, tmp_path, profile=True)
+  assert "Trace of 4 steps in" in capsys.readouterr().out
+  traces = list((tmp_path / "profile").rglob("perfetto_trace.json.gz"))
+  assert len(traces) == 1 and traces[0].stat().st_size > 1000
+  # A step's matrix products: three of each layer, of 64 pictures.
+  rows = _rows(tmp_path, "train")
+  assert all(row["flops_per_second"] > 0 for row in rows)
+  seconds = 64 / rows[-1]["images_per_second"]
+  step = rows[-1]["flops_per_second"] * seconds
+  weights = 3 * 2 * (42 * 32 + 32 * 64)
+  np.testing.assert_allclose(step, 3 * 2 * weights * 64, rtol=0.1)

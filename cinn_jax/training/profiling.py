@@ -1,0 +1,40 @@
+"""A trace of a few steps, for TensorBoard or Perfetto."""
+
+import jax
+
+# The first steps compile and fill queues.
+FIRST, LAST = 5, 8
+
+
+class Profiler:
+  """Traces the steps `FIRST` to `LAST` since the start into a folder.
+
+  Args:
+    folder: None for no trace.
+  """
+
+  def __init__(self, folder):
+    self._folder = folder
+    self._tracing = False
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self._end()
+
+  def before(self, count: int):
+    """Before step `count` since the start, from 1."""
+    if self._folder is not None and count == FIRST:
+      jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
+      self._tracing = True
+    elif count == LAST + 1:
+      self._end()
+
+  def _end(self):
+    if self._tracing:
+      # Steps are dispatched ahead: what is traced waits for them.
+      jax.effects_barrier()
+      jax.profiler.stop_trace()
+      self._tracing = False
+      print(f"Trace of {LAST - FIRST + 1} steps in {self._folder}.")
