@@ -5,7 +5,13 @@
 #
 # Works from any folder: the environment is .venv beside setup.cfg, and COMMAND
 # runs where you stand. It is made again when setup.cfg, the Python or the
-# platform changes. Environment variables:
+# platform changes. COMMAND's exit code is passed on. Options, before COMMAND:
+#   --restart  start COMMAND again whenever it ends with 75 (saved, start me
+#              again), until it ends otherwise or this script gets a signal;
+#              SIGTERM, SIGUSR1 and SIGUSR2 are passed on to COMMAND
+#   --dry-run  print what would be run, run nothing
+#   --help     print this
+# Environment variables:
 #   PYTHON             the interpreter to build on (default: the newest of
 #                      python3.13, 3.12, 3.11, python3 that is 3.11 or later)
 #   CINN_JAX_PLATFORM  cpu, cuda12, cuda13 or tpu (default: what is found here)
@@ -109,9 +115,12 @@ is_current() {
     [ "$(cat "$venv/stamp" 2>/dev/null)" = "$(stamp)" ]
 }
 
+extras() {
+  if [ "$platform" = cpu ]; then echo test; else echo "test,$platform"; fi
+}
+
 make_environment() {
-  local extras=test made_for
-  [ "$platform" = cpu ] || extras="test,$platform"
+  local made_for
   echo "Making $venv for $platform with $python (about a minute) ..." >&2
   # Taken before, as setup.cfg may change meanwhile; and removed first, lest an
   # interruption leave half an environment with a whole one's stamp.
@@ -119,14 +128,87 @@ make_environment() {
   rm -rf "$venv/stamp" "$venv"
   "$python" -m venv "$venv" >&2 || die "$python could not make $venv."
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --editable "${root}[$extras]" >&2 ||
+    --editable "${root}[$(extras)]" >&2 ||
     die "pip could not install the project (see above)."
   echo "$made_for" >"$venv/stamp"
 }
 
-[ "$#" -gt 0 ] || die "usage: launch/local.sh COMMAND [ARG ...]"
+show_help() {
+  awk 'NR > 1 && !/^#/ { exit } NR > 1 { sub(/^# ?/, ""); print }' \
+    "${BASH_SOURCE[0]}"
+}
+
+show_commands() {
+  if ! is_current; then
+    quoted "$python" -m venv "$venv"
+    quoted "$venv/bin/python" -m pip install --editable "${root}[$(extras)]"
+  fi
+  quoted "$@"
+}
+
+quoted() {
+  local line
+  printf -v line '%q ' "$@"
+  echo "${line% }"
+}
+
+# The command runs in the background, where signals reach this shell at once.
+# There it would ignore SIGINT, and a terminal sends that to both anyway.
+keep_running() {
+  local child='' code=0 last name signalled stopped=''
+  trap 'signalled=1; stopped=1' INT
+  for name in TERM USR1 USR2; do
+    # shellcheck disable=SC2064  # The name is of now.
+    trap "signalled=1; stopped=1; pass_on $name" "$name"
+  done
+  while :; do
+    (
+      trap - INT
+      exec "$@"
+    ) <&0 &
+    child="$!"
+    while :; do
+      signalled='' last="$code" code=0
+      wait "$child" || code="$?"
+      # A signal ends the waiting too; then the code is not the command's. Asked
+      # again, bash may answer -1 for one that SIGINT killed meanwhile.
+      [ "$code" -ge 0 ] || code="$last"
+      [ -n "$signalled" ] || break
+    done
+    child=''
+    if [ "$code" != 75 ] || [ -n "$stopped" ]; then exit "$code"; fi
+    echo "launch/local.sh: saved (75), starting again ..." >&2
+    sleep 1
+    [ -z "$stopped" ] || exit "$code"
+  done
+}
+
+pass_on() {
+  [ -z "$child" ] || kill -s "$1" "$child" 2>/dev/null || true
+}
+
+restart='' dry_run=''
+while [ "$#" -gt 0 ]; do
+  case "$1" in
+    --restart) restart=1 ;;
+    --dry-run) dry_run=1 ;;
+    --help)
+      show_help
+      exit
+      ;;
+    -*) die "unknown option $1 (--help lists them)." ;;
+    *) break ;;
+  esac
+  shift
+done
+[ "$#" -gt 0 ] ||
+  die "usage: launch/local.sh COMMAND [ARG ...] (--help tells more)."
 python="$(find_python)"
 platform="$(find_platform)"
+if [ -n "$dry_run" ]; then
+  show_commands "$@"
+  exit
+fi
 if ! is_current; then
   [ -w "$root" ] || die "cannot write to $root, where .venv must be made."
   acquire_lock
@@ -135,4 +217,5 @@ if ! is_current; then
   trap - EXIT
 fi
 export VIRTUAL_ENV="$venv" PATH="$venv/bin:$PATH"
+[ -z "$restart" ] || keep_running "$@"
 exec "$@"

@@ -1,0 +1,253 @@
+#!/usr/bin/env bash
+# Trains on a Cloud TPU VM or a whole pod slice, through preemptions:
+#
+#   export ZONE=us-east5-b ACCELERATOR=v6e-16 WORKDIR=gs://BUCKET/colorize
+#   launch/tpu.sh run python -m cinn_jax.main --config=configs/colorize.py
+#
+#   launch/tpu.sh create       asks for the slice and waits until it is there
+#   launch/tpu.sh setup        sends this tree to every worker and makes .venv
+#   launch/tpu.sh run COMMAND  all of it: creates, sets up, starts COMMAND with
+#                              --workdir=$WORKDIR on every worker, and waits
+#   launch/tpu.sh logs [N]     follows the log of worker N (default 0)
+#   launch/tpu.sh stop         training saves and leaves; the slice stays
+#   launch/tpu.sh delete       gives the slice back
+# Options, before the word: --dry-run prints what would be run and runs nothing
+# (it takes the slice for not yet there); --help prints this.
+#
+# `run` starts again when training ends with 75 (saved, start me again) and when
+# the slice was preempted or has vanished: it creates and sets it up anew. It
+# ends with 0 when training does, with 75 after `stop`, and with any other code
+# that training ends with. The training does not hang on it: after Ctrl-C or a
+# broken connection, the same `run` joins what is running. Each word may be
+# repeated. Every worker logs to ~/cinn_jax_run/log, copied to $WORKDIR/logs.
+# Needs gcloud, logged in, and ssh keys in ssh-agent for more than one worker.
+set -euo pipefail
+shopt -s inherit_errexit 2>/dev/null || true
+
+SLICE="${SLICE:-cinn-jax}"             # Name of the slice and of its request.
+ZONE="${ZONE:-}"                       # us-east5-b, for example.
+PROJECT="${PROJECT:-}"                 # Default: gcloud's own.
+ACCELERATOR="${ACCELERATOR:-}"         # v6e-16, v4-32: type and size.
+RUNTIME="${RUNTIME:-}"                 # Default: by the accelerator.
+SPOT="${SPOT:-1}"                      # 1: cheaper, may be preempted; 0: not.
+WORKDIR="${WORKDIR:-}"                 # gs://..., shared by all workers.
+CREATE_FLAGS="${CREATE_FLAGS:-}"       # --network=... --service-account=...
+MAX_RESTARTS="${MAX_RESTARTS:-1000}"   # Then `run` gives up, with 75.
+POLL_SECONDS="${POLL_SECONDS:-60}"     # Between two looks.
+MAX_FAILURES="${MAX_FAILURES:-10}"     # Looks in a row that may fail.
+RUN_ID="${RUN_ID:-$(date +%s)}"        # Tells one `run` from another.
+
+root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
+script=launch/tpu.sh
+# shellcheck source=launch/shell.sh
+. "$root/launch/shell.sh"
+worker=cinn_jax/launch/tpu_worker.sh # On the workers, under their home.
+
+check_variables() {
+  [ -n "$ZONE" ] || die "ZONE is not set; set it to the TPU's zone, such as" \
+    "us-east5-b."
+  where=(--zone="$ZONE" --quiet)
+  [ -z "$PROJECT" ] || where+=(--project="$PROJECT")
+  command -v gcloud >/dev/null || [ -n "$dry_run" ] ||
+    die "found no gcloud; install the Google Cloud CLI and log in."
+}
+
+runtime() {
+  case "$ACCELERATOR" in
+    v6e-*) echo v2-alpha-tpuv6e ;;
+    v5p-*) echo v2-alpha-tpuv5 ;;
+    v5litepod-*) echo v2-alpha-tpuv5-lite ;;
+    *) echo tpu-ubuntu2204-base ;;
+  esac
+}
+
+tpus() {
+  run gcloud compute tpus "$@" "${where[@]}"
+}
+
+# A listing, since it tells "there is none" from "cannot say".
+queue_state() {
+  gcloud compute tpus queued-resources list "${where[@]}" \
+    --filter="name~/$SLICE\$" --format='value(state.state)'
+}
+
+node_state() {
+  gcloud compute tpus tpu-vm list "${where[@]}" \
+    --filter="name~/$SLICE\$" --format='value(state)'
+}
+
+# Of the request and of the machines: ACTIVE:READY, NONE:NONE, ...
+slice_state() {
+  local queued node
+  queued="$(queue_state)" && node="$(node_state)" || return
+  echo "${queued:-NONE}:${node:-NONE}"
+}
+
+is_ready() {
+  [ "$(slice_state)" = ACTIVE:READY ]
+}
+
+ask_for_slice() {
+  local flags=(--node-id="$SLICE" --accelerator-type="$ACCELERATOR"
+    --runtime-version="${RUNTIME:-$(runtime)}") more
+  [ "$SPOT" = 0 ] || flags+=(--spot)
+  read -ra more <<<"$CREATE_FLAGS"
+  tpus queued-resources create "$SLICE" "${flags[@]}" \
+    ${more[@]+"${more[@]}"}
+}
+
+create() {
+  local state before='' failures=0
+  [ -n "$ACCELERATOR" ] || die "ACCELERATOR is not set; set it to the type" \
+    "and size of the TPU, such as v6e-16."
+  if [ -n "$dry_run" ]; then
+    ask_for_slice
+    return
+  fi
+  while :; do
+    state="$(slice_state)" || state=unknown
+    case "$state" in
+      ACTIVE:READY) return ;;
+      NONE:*) ask_for_slice || die "gcloud refused the request (see above)." ;;
+      FAILED:*) die "the request for $SLICE failed: delete it and see whether" \
+        "$ACCELERATOR is to be had in $ZONE." ;;
+      SUSPENDED:* | ACTIVE:PREEMPTED | ACTIVE:TERMINATED | ACTIVE:STOPPED | \
+        ACTIVE:NONE)
+        say "$SLICE is gone ($state); asking for it again."
+        delete || die "gcloud could not delete $SLICE (see above)."
+        ;;
+      unknown)
+        failures=$((failures + 1))
+        [ "$failures" -lt "$MAX_FAILURES" ] ||
+          die "gcloud cannot tell the state of $SLICE (see above)."
+        sleep "$POLL_SECONDS"
+        ;;
+      *)
+        [ "$state" = "$before" ] || say "waiting for $SLICE ($state) ..."
+        before="$state"
+        sleep "$POLL_SECONDS"
+        ;;
+    esac
+  done
+}
+
+delete() {
+  local queued
+  if [ -z "$dry_run" ]; then
+    queued="$(queue_state)" || die "gcloud cannot list requests (see above)."
+    [ -n "$queued" ] || return 0
+  fi
+  tpus queued-resources delete "$SLICE" --force
+}
+
+# Runs a line of shell on worker $1, or all. Without the keep-alive a worker
+# that is gone would be waited for.
+on_workers() {
+  tpus tpu-vm ssh "$SLICE" --worker="$1" --command="$2" \
+    --ssh-flag=-oConnectTimeout=20 --ssh-flag=-oServerAliveInterval=30
+}
+
+# Only what is needed to run; a tree in use is left as it is.
+setup() {
+  local archive="${TMPDIR:-/tmp}/$SLICE.tar.gz"
+  run tar -czf "$archive" --exclude=__pycache__ -C "$root" cinn_jax configs \
+    launch setup.cfg pyproject.toml README.md &&
+    tpus tpu-vm scp "$archive" "$SLICE:cinn_jax.tar.gz" --worker=all &&
+    on_workers all "! $worker running 2>/dev/null || exit 0; \
+rm -rf cinn_jax/cinn_jax cinn_jax/configs cinn_jax/launch && \
+mkdir -p cinn_jax && tar -xzf cinn_jax.tar.gz -C cinn_jax && $worker setup"
+}
+
+start() {
+  local id="$1"
+  shift
+  on_workers all "LOG_BUCKET=$(quoted "$WORKDIR/logs") \
+$worker start $id $(quoted "$@")"
+}
+
+# What the workers' answers say of the whole: running, stopped, or a code. A
+# worker that lost its training has been rebooted; others' errors follow.
+outcome() {
+  local codes
+  case "$1" in
+    *running*) echo running ;;
+    *stopped*) echo stopped ;;
+    *lost*) echo "$SAVED" ;;
+    *)
+      read -ra codes <<<"$(sed -n 's/^exit //p' <<<"$1" | tr '\n' ' ')"
+      verdict "${codes[@]:-1}"
+      ;;
+  esac
+}
+
+# One start, to its end: returns training's code, or 75 where only the machines
+# failed.
+attempt() {
+  local id="$1" answers result failures=0
+  shift
+  create
+  if ! { setup && start "$id" "$@"; }; then
+    ! is_ready || die "set-up failed on a TPU that is ready (see above)."
+    return "$SAVED"
+  fi
+  if [ -n "$dry_run" ]; then
+    on_workers all "$worker poll $id"
+    return
+  fi
+  while sleep "$POLL_SECONDS"; do
+    if answers="$(on_workers all "$worker poll $id" 2>&1)"; then
+      failures=0
+      result="$(outcome "$(sed -n 's/^cinn_jax [^ ]*: //p' <<<"$answers")")"
+      case "$result" in
+        running) ;;
+        stopped)
+          say "stopped; the same \`run\` goes on."
+          exit "$SAVED"
+          ;;
+        *) return "$result" ;;
+      esac
+    elif ! is_ready; then
+      say "$SLICE is not ready any more."
+      return "$SAVED"
+    else
+      failures=$((failures + 1))
+      [ "$failures" -lt "$MAX_FAILURES" ] ||
+        die "cannot reach $SLICE, though it is ready: $answers"
+    fi
+  done
+}
+
+run_training() {
+  local code restarts=0
+  [ "$#" -gt 0 ] || die "usage: launch/tpu.sh run COMMAND [ARG ...]"
+  case "$WORKDIR" in
+    gs://?*) ;;
+    *) die "WORKDIR is '$WORKDIR'; set it to a folder of a bucket that every" \
+      "worker may write, such as gs://BUCKET/colorize." ;;
+  esac
+  while :; do
+    code=0
+    attempt "$RUN_ID.$restarts" "$@" --workdir="$WORKDIR" || code="$?"
+    [ "$code" = "$SAVED" ] || exit "$code"
+    restarts=$((restarts + 1))
+    [ "$restarts" -le "$MAX_RESTARTS" ] ||
+      { say "gave up after $MAX_RESTARTS restarts."; exit "$code"; }
+    say "starting again ($restarts) ..."
+  done
+}
+
+take_options "${BASH_SOURCE[0]}" "$@"
+set -- ${arguments[@]+"${arguments[@]}"}
+word="${1:-}"
+[ "$#" -eq 0 ] || shift
+case "$word" in
+  create | setup | run | logs | stop | delete) check_variables ;;
+  *) die "usage: launch/tpu.sh create|setup|run|logs|stop|delete" \
+    "(--help tells more)." ;;
+esac
+case "$word" in
+  run) run_training "$@" ;;
+  logs) on_workers "${1:-0}" "$worker log" ;;
+  stop) on_workers all "$worker stop" ;;
+  *) "$word" ;;
+esac

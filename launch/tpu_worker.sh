@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# One worker's part of launch/tpu.sh, which calls this over ssh on every worker.
+#
+#   launch/tpu_worker.sh setup             a Python of 3.11 or later, and .venv
+#   launch/tpu_worker.sh start ID COMMAND  in the background, once for an ID
+#   launch/tpu_worker.sh poll ID           says running, stopped, lost or exit N
+#   launch/tpu_worker.sh stop              SIGTERM, then waits for the end
+#   launch/tpu_worker.sh running           exits with 0 while training runs
+#   launch/tpu_worker.sh log [LINES]       follows the log
+#
+# An ssh connection may break at any time, and gcloud then runs the command
+# again: each of these may be repeated.
+set -euo pipefail
+shopt -s inherit_errexit 2>/dev/null || true
+
+RUN_DIR="${RUN_DIR:-$HOME/cinn_jax_run}"          # What is kept of a run.
+PYTHON_VERSION="${PYTHON_VERSION:-3.12}"          # Of the environment.
+LOG_BUCKET="${LOG_BUCKET:-}"                      # gs://..., for log copies.
+LOG_SECONDS="${LOG_SECONDS:-300}"                 # Between two copies.
+STOP_SECONDS="${STOP_SECONDS:-900}"               # Granted to save.
+UV_INSTALLER="${UV_INSTALLER:-https://astral.sh/uv/install.sh}"
+
+root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
+script=launch/tpu_worker.sh
+# shellcheck source=launch/shell.sh
+. "$root/launch/shell.sh"
+log="$RUN_DIR/log"
+export PATH="$HOME/.local/bin:$PATH" CINN_JAX_PLATFORM=tpu
+
+# Ubuntu 22.04 has Python 3.10. uv brings a newer one without root, so without
+# waiting for the package manager, which updates itself on a new machine.
+set_up() {
+  command -v uv >/dev/null || curl -LsSf "$UV_INSTALLER" | sh >&2
+  uv python install "$PYTHON_VERSION" >&2
+  in_environment true
+}
+
+in_environment() {
+  # Asked at home: in the project uv would answer with .venv's own.
+  PYTHON="$(cd "$HOME" && uv python find --managed-python "$PYTHON_VERSION")"
+  export PYTHON
+  exec "$root/launch/local.sh" "$@"
+}
+
+is_running() {
+  local pid
+  pid="$(cat "$RUN_DIR/pid" 2>/dev/null)" || return 1
+  # After a reboot the number may be another process's.
+  tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null |
+    grep -q 'tpu_worker.sh supervise'
+}
+
+start() {
+  local id="$1"
+  shift
+  mkdir -p "$RUN_DIR"
+  [ "$(cat "$RUN_DIR/id" 2>/dev/null)" != "$id" ] || return 0
+  if is_running; then
+    say "training runs already; it is left to run."
+    echo "$id" >"$RUN_DIR/id"
+    return
+  fi
+  rm -f "$RUN_DIR/code" "$RUN_DIR/stopped"
+  echo "$id" >"$RUN_DIR/id"
+  # All descriptors are let go, or ssh would wait for the end.
+  setsid nohup "$root/launch/tpu_worker.sh" supervise "$@" \
+    >>"$log" 2>&1 </dev/null &
+  echo "$!" >"$RUN_DIR/pid"
+}
+
+# Runs as the leader of a session of its own.
+supervise() {
+  local child='' code signalled
+  echo "== $(date -u '+%F %T') $(quoted "$@")"
+  (while sleep "$LOG_SECONDS"; do copy_log; done) &
+  trap 'signalled=1; kill -TERM "$child" 2>/dev/null || true' TERM
+  cd "$root"
+  in_environment "$@" &
+  child="$!"
+  while :; do
+    signalled='' code=0
+    wait "$child" || code="$?"
+    # A signal ends the waiting too; then the code is not the training's.
+    [ -n "$signalled" ] || break
+  done
+  echo "== $(date -u '+%F %T') exit $code"
+  # Ends the copying above, and whatever training left behind.
+  trap '' TERM
+  kill -TERM 0
+  copy_log
+  echo "$code" >"$RUN_DIR/code.new"
+  mv "$RUN_DIR/code.new" "$RUN_DIR/code"
+}
+
+copy_log() {
+  [ -n "$LOG_BUCKET" ] || return 0
+  gcloud storage cp --quiet "$log" "$LOG_BUCKET/$(uname -n).log" \
+    >/dev/null 2>&1 || echo "== the log could not be copied to $LOG_BUCKET"
+}
+
+poll() {
+  local answer=lost
+  if [ "$(cat "$RUN_DIR/id" 2>/dev/null)" = "$1" ]; then
+    # In this order: it may end between the two questions.
+    if is_running; then
+      answer=running
+    elif [ -e "$RUN_DIR/stopped" ]; then
+      answer=stopped
+    elif [ -e "$RUN_DIR/code" ]; then
+      answer="exit $(cat "$RUN_DIR/code")"
+    fi
+  fi
+  echo "cinn_jax $(uname -n): $answer"
+}
+
+stop() {
+  local waited=0
+  is_running || return 0
+  touch "$RUN_DIR/stopped"
+  kill -TERM "$(cat "$RUN_DIR/pid")"
+  while is_running; do
+    [ "$waited" -lt "$STOP_SECONDS" ] ||
+      die "still running after $STOP_SECONDS s on $(uname -n)."
+    waited=$((waited + 1))
+    sleep 1
+  done
+}
+
+command="${1:-}"
+[ "$#" -eq 0 ] || shift
+case "$command" in
+  setup) set_up ;;
+  start | supervise | poll | stop) "$command" "$@" ;;
+  running) is_running ;;
+  log) exec tail -n "${1:-100}" -F "$log" ;;
+  --help) show_help "${BASH_SOURCE[0]}" ;;
+  *) die "unknown command '$command' (--help lists them)." ;;
+esac
