@@ -15,11 +15,10 @@
 # (it takes the slice for not yet there); --help prints this.
 #
 # `run` starts again when training ends with 75 (saved, start me again) and when
-# the slice was preempted or has vanished: it creates and sets it up anew. It
-# ends with 0 when training does, with 75 after `stop`, and with any other code
-# that training ends with. The training does not hang on it: after Ctrl-C or a
-# broken connection, the same `run` joins what is running. Each word may be
-# repeated. Every worker logs to ~/cinn_jax_run/log, copied to $WORKDIR/logs.
+# the slice was preempted or has vanished. It ends with training's code, and
+# with 75 after `stop`. Training does not hang on it: after Ctrl-C or a broken
+# connection the same `run` joins what is running. Each word may be repeated.
+# Every worker logs to ~/cinn_jax_run/log, copied to $WORKDIR/logs.
 # Needs gcloud, logged in, and ssh keys in ssh-agent for more than one worker.
 set -euo pipefail
 shopt -s inherit_errexit 2>/dev/null || true
@@ -183,11 +182,15 @@ outcome() {
 # One start, to its end: returns training's code, or 75 where only the machines
 # failed.
 attempt() {
-  local id="$1" answers result failures=0
+  local id="$1" answers code=0 result state failures=0
   shift
   create
-  if ! { setup && start "$id" "$@"; }; then
-    ! is_ready || die "set-up failed on a TPU that is ready (see above)."
+  { setup && start "$id" "$@"; } || code="$?"
+  if [ "$code" -ne 0 ]; then
+    # 255 is of ssh: a new machine may take a while to let it in.
+    [ "$code" = 255 ] || ! is_ready ||
+      die "set-up failed on a TPU that is ready (see above)."
+    sleep "$POLL_SECONDS"
     return "$SAVED"
   fi
   if [ -n "$dry_run" ]; then
@@ -206,13 +209,17 @@ attempt() {
           ;;
         *) return "$result" ;;
       esac
-    elif ! is_ready; then
-      say "$SLICE is not ready any more."
-      return "$SAVED"
     else
-      failures=$((failures + 1))
+      state="$(slice_state 2>/dev/null)" || state=unknown
+      case "$state" in
+        ACTIVE:READY | unknown) failures=$((failures + 1)) ;;
+        *)
+          say "$SLICE is not ready any more ($state)."
+          return "$SAVED"
+          ;;
+      esac
       [ "$failures" -lt "$MAX_FAILURES" ] ||
-        die "cannot reach $SLICE, though it is ready: $answers"
+        die "cannot reach $SLICE ($state): $answers"
     fi
   done
 }
@@ -230,8 +237,10 @@ run_training() {
     attempt "$RUN_ID.$restarts" "$@" --workdir="$WORKDIR" || code="$?"
     [ "$code" = "$SAVED" ] || exit "$code"
     restarts=$((restarts + 1))
-    [ "$restarts" -le "$MAX_RESTARTS" ] ||
-      { say "gave up after $MAX_RESTARTS restarts."; exit "$code"; }
+    if [ "$restarts" -gt "$MAX_RESTARTS" ]; then
+      say "gave up after $MAX_RESTARTS restarts."
+      exit "$code"
+    fi
     say "starting again ($restarts) ..."
   done
 }

@@ -2,7 +2,8 @@
 # One worker's part of launch/tpu.sh, which calls this over ssh on every worker.
 #
 #   launch/tpu_worker.sh setup             a Python of 3.11 or later, and .venv
-#   launch/tpu_worker.sh start ID COMMAND  in the background, once for an ID
+#   launch/tpu_worker.sh start ID COMMAND  in the background, once for an ID,
+#                                          which is of a `run`: RUN.RESTARTS
 #   launch/tpu_worker.sh poll ID           says running, stopped, lost or exit N
 #   launch/tpu_worker.sh stop              SIGTERM, then waits for the end
 #   launch/tpu_worker.sh running           exits with 0 while training runs
@@ -60,8 +61,10 @@ start() {
     echo "$id" >"$RUN_DIR/id"
     return
   fi
-  rm -f "$RUN_DIR/code" "$RUN_DIR/stopped"
+  [ "${id##*.}" != 0 ] || rm -f "$RUN_DIR/stopped"
+  rm -f "$RUN_DIR/code"
   echo "$id" >"$RUN_DIR/id"
+  [ ! -e "$RUN_DIR/stopped" ] || return 0
   # All descriptors are let go, or ssh would wait for the end.
   setsid nohup "$root/launch/tpu_worker.sh" supervise "$@" \
     >>"$log" 2>&1 </dev/null &
@@ -113,16 +116,17 @@ poll() {
   echo "cinn_jax $(uname -n): $answer"
 }
 
+# The mark stays: a `run` that is just starting again must not.
 stop() {
-  local waited=0
-  is_running || return 0
+  local deadline="$((SECONDS + STOP_SECONDS))"
+  mkdir -p "$RUN_DIR"
   touch "$RUN_DIR/stopped"
+  is_running || return 0
   kill -TERM "$(cat "$RUN_DIR/pid")"
   while is_running; do
-    [ "$waited" -lt "$STOP_SECONDS" ] ||
+    [ "$SECONDS" -lt "$deadline" ] ||
       die "still running after $STOP_SECONDS s on $(uname -n)."
-    waited=$((waited + 1))
-    sleep 1
+    sleep 0.2
   done
 }
 

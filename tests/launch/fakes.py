@@ -1,4 +1,4 @@
-"""A copy of the launch scripts, with tools on PATH that write their calls down."""
+"""A copy of the launch scripts, with tools on PATH that note their calls."""
 
 import shlex
 import shutil
@@ -11,7 +11,16 @@ TOOL = """#!/usr/bin/env bash
 {body}
 """
 
-ARGUMENTS = ["a b", "", "*", "$HOME", "$(id)", "--x='y z'", 'a"b', "back\\slash"]
+ARGUMENTS = [
+  "a b",
+  "",
+  "*",
+  "$HOME",
+  "$(id)",
+  "--x='y z'",
+  'a"b',
+  "back\\slash",
+]
 
 
 class Project(Launcher):
@@ -40,6 +49,15 @@ class Project(Launcher):
   def calls(self):
     """Every call so far, as lists of words."""
     return parse(self.record.read_text())
+
+  def path_without(self, tool):
+    """A PATH with what the scripts need besides, and not this one."""
+    folder = self.tools.with_name("bare tools")
+    folder.mkdir()
+    for name in ("awk", "bash", "cat", "date", "dirname", "sed", "tr"):
+      (folder / name).symlink_to(shutil.which(name))
+    assert not shutil.which(tool, path=folder)
+    return str(folder)
 
   def refusal(self, *command, **how):
     """The one line of a call that must be refused."""

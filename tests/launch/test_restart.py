@@ -119,7 +119,9 @@ class TestOptions:
     assert local.made() == ["venv", f"pip {pip[-1]}"]
     assert local.calls() == [command]
     # What is made already is not made again.
-    assert parse(local.run("--dry-run", "counted", "x")[1]) == [["counted", "x"]]
+    assert parse(local.run("--dry-run", "counted", "x")[1]) == [
+      ["counted", "x"]
+    ]
 
   def test_help(self, local):
     code, out, err = local.run("--help")
@@ -130,7 +132,9 @@ class TestOptions:
     assert "unknown option --restrat" in local.refusal("--restrat", "true")
 
   def test_those_of_the_command_are_its_own(self, local):
-    assert local.run("python", "--restart", "--help")[1] == "<--restart><--help>"
+    assert (
+      local.run("python", "--restart", "--help")[1] == "<--restart><--help>"
+    )
 
 
 def wait_for_line(call, line):
