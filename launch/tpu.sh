@@ -64,21 +64,18 @@ tpus() {
   run gcloud compute tpus "$@" "${where[@]}"
 }
 
-# A listing, since it tells "there is none" from "cannot say".
-queue_state() {
-  gcloud compute tpus queued-resources list "${where[@]}" \
-    --filter="name~/$SLICE\$" --format='value(state.state)'
-}
-
-node_state() {
-  gcloud compute tpus tpu-vm list "${where[@]}" \
-    --filter="name~/$SLICE\$" --format='value(state)'
+# The state of what is listed under the name. A listing, since it tells "there
+# is none" from "cannot say".
+listed() {
+  gcloud compute tpus "$1" list "${where[@]}" --filter="name~/$SLICE\$" \
+    --format="value($2)"
 }
 
 # Of the request and of the machines: ACTIVE:READY, NONE:NONE, ...
 slice_state() {
   local queued node
-  queued="$(queue_state)" && node="$(node_state)" || return
+  queued="$(listed queued-resources state.state)" || return
+  node="$(listed tpu-vm state)" || return
   echo "${queued:-NONE}:${node:-NONE}"
 }
 
@@ -133,7 +130,8 @@ create() {
 delete() {
   local queued
   if [ -z "$dry_run" ]; then
-    queued="$(queue_state)" || die "gcloud cannot list requests (see above)."
+    queued="$(listed queued-resources state.state)" ||
+      die "gcloud cannot list requests (see above)."
     [ -n "$queued" ] || return 0
   fi
   tpus queued-resources delete "$SLICE" --force
