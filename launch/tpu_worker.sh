@@ -69,6 +69,11 @@ start() {
   setsid nohup "$root/launch/tpu_worker.sh" supervise "$@" \
     >>"$log" 2>&1 </dev/null &
   echo "$!" >"$RUN_DIR/pid"
+  # A look at once would take it for lost.
+  for _ in $(seq 100); do
+    ! is_running && [ ! -e "$RUN_DIR/code" ] || break
+    sleep 0.1
+  done
 }
 
 # Runs as the leader of a session of its own.

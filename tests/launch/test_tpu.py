@@ -36,12 +36,15 @@ case "$*" in
     [ "$(cat node)" = READY ] || exit 1
     ! rm not-yet 2>/dev/null || exit 255
     worker="$(option worker)" code=0
-    homes="$(echo worker-${worker/all/*})"
-    # Where the connection breaks, gcloud runs the command again.
-    [ ! -e breaks ] || homes+=" $homes"
-    for home in $homes; do
-      (cd "$home" && HOME="$PWD" WORKER="$home" bash -c "$(option command)") ||
-        code="$?"
+    in_home() { (cd "$1" && HOME="$PWD" WORKER="$1" bash -c "$command"); }
+    command="$(option command)"
+    for home in worker-${worker/all/*}; do
+      in_home "$home" || code="$?"
+      # Where the connection breaks, gcloud runs the command again.
+      [ -e breaks ] || continue
+      [[ "$command" != *" start "* ]] ||
+        until [ -e "$home/cinn_jax_run/code" ]; do sleep 0.02; done
+      in_home "$home"
     done
     exit "$code"
     ;;
@@ -101,6 +104,13 @@ class Tpu(Project):
     for worker, plan in enumerate([words, worker_1 or words]):
       file = self.cloud / f"plan-worker-{worker}"
       file.write_text("".join(f"{word}\n" for word in plan))
+
+  def worker(self, *words):
+    """What launch/tpu_worker.sh says on worker 0."""
+    home = self.cloud / "worker-0"
+    script = home / "cinn_jax" / "launch" / "tpu_worker.sh"
+    how = {"HOME": str(home), "WORKER": "worker-0", "script": script}
+    return self.run(*words, **how)[1]
 
   def changes(self):
     """The calls of gcloud that are no questions, and each question in a row."""
@@ -239,17 +249,20 @@ class TestWhileItRuns:
     _, err = call.communicate(timeout=20)
     assert call.returncode == 75 and "stopped; the same" in err
     assert tpu.started() == 2
+    assert (tpu.cloud / "worker-1/cinn_jax_run/code").read_text() == "75\n"
     # And the same run goes on.
     assert tpu.run("run", "train", RUN_ID="8")[0] == 0
 
-  def test_stop_holds_however_often_it_starts_again(self, tpu):
+  def test_stop_holds_where_a_run_is_just_starting_again(self, tpu):
     tpu.plan("75", "0")
-    call = tpu.start("run", "train", POLL_SECONDS="1")
-    tpu.wait_for_starts(2)
-    # Training has ended with 75, and `run` has not looked yet.
+    assert tpu.run("run", "train", MAX_RESTARTS="0")[0] == 75
     assert tpu.run("stop")[0] == 0
-    call.communicate(timeout=20)
-    assert call.returncode == 75 and tpu.started() == 2
+    assert tpu.worker("start", "7.1", "train") == ""
+    assert tpu.worker("poll", "7.1") == "cinn_jax worker-0: stopped\n"
+    assert tpu.started() == 2
+    # A new `run` is meant to run.
+    tpu.worker("start", "8.0", "train")
+    tpu.wait_for_starts(3)
 
   def test_a_moment_without_network_is_nothing(self, tpu):
     tpu.plan("waits")
