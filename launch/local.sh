@@ -155,11 +155,11 @@ quoted() {
 # The command runs in the background, where signals reach this shell at once.
 # There it would ignore SIGINT, and a terminal sends that to both anyway.
 keep_running() {
-  local child='' code=0 last name signalled stopped=''
+  local child='' code=0 last name received='' signalled stopped=''
   trap 'signalled=1; stopped=1' INT
   for name in TERM USR1 USR2; do
     # shellcheck disable=SC2064  # The name is of now.
-    trap "signalled=1; stopped=1; pass_on $name" "$name"
+    trap "signalled=1; stopped=1; received=$name; pass_on" "$name"
   done
   while :; do
     (
@@ -167,6 +167,7 @@ keep_running() {
       exec "$@"
     ) <&0 &
     child="$!"
+    pass_on # What came while there was no child to have it.
     while :; do
       signalled='' last="$code" code=0
       wait "$child" || code="$?"
@@ -183,8 +184,12 @@ keep_running() {
   done
 }
 
+# Of the variables of `keep_running`: gives the child what was received, once.
 pass_on() {
-  [ -z "$child" ] || kill -s "$1" "$child" 2>/dev/null || true
+  local name="$received"
+  [ -n "$child" ] && [ -n "$name" ] || return 0
+  received=''
+  kill -s "$name" "$child" 2>/dev/null || true
 }
 
 restart='' dry_run=''

@@ -78,13 +78,14 @@ start() {
 
 # Runs as the leader of a session of its own.
 supervise() {
-  local child='' code signalled
+  local child='' code received='' signalled
   echo "== $(date -u '+%F %T') $(quoted "$@")"
   (while sleep "$LOG_SECONDS"; do copy_log; done) &
-  trap 'signalled=1; kill -TERM "$child" 2>/dev/null || true' TERM
+  trap 'signalled=1; received=1; pass_on' TERM
   cd "$root"
   in_environment "$@" &
   child="$!"
+  pass_on # What came while there was no child to have it.
   while :; do
     signalled='' code=0
     wait "$child" || code="$?"
@@ -98,6 +99,13 @@ supervise() {
   copy_log
   echo "$code" >"$RUN_DIR/code.new"
   mv "$RUN_DIR/code.new" "$RUN_DIR/code"
+}
+
+# Of the variables of `supervise`: gives training its SIGTERM, once.
+pass_on() {
+  [ -n "$child" ] && [ -n "$received" ] || return 0
+  received=''
+  kill -TERM "$child" 2>/dev/null || true
 }
 
 copy_log() {

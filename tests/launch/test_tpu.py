@@ -150,7 +150,9 @@ class TestRun:
     assert code == 0, err
     assert tpu.count("queued-resources", "create") == 1
     started = (tpu.cloud / "started").read_text().splitlines()
-    assert started == [f"{tpu.cloud}/worker-{n}/cinn_jax tpu" for n in range(2)]
+    assert sorted(started) == [
+      f"{tpu.cloud}/worker-{n}/cinn_jax tpu" for n in range(2)
+    ]
 
   def test_75_starts_again(self, tpu):
     tpu.plan("75", "75", "0")
