@@ -180,7 +180,7 @@ outcome() {
 # One start, to its end: returns training's code, or 75 where only the machines
 # failed.
 attempt() {
-  local id="$1" answers code=0 result state failures=0
+  local id="$1" code=0
   shift
   create
   { setup && start "$id" "$@"; } || code="$?"
@@ -191,35 +191,40 @@ attempt() {
     sleep "$POLL_SECONDS"
     return "$SAVED"
   fi
+  await_end "$id"
+}
+
+# Looks until training has ended; returns as `attempt` does.
+await_end() {
+  local answers result failures=0
   if [ -n "$dry_run" ]; then
-    on_workers all "$worker poll $id"
+    on_workers all "$worker poll $1"
     return
   fi
   while sleep "$POLL_SECONDS"; do
-    if answers="$(on_workers all "$worker poll $id" 2>&1)"; then
-      failures=0
-      result="$(outcome "$(sed -n 's/^cinn_jax [^ ]*: //p' <<<"$answers")")"
-      case "$result" in
-        running) ;;
-        stopped)
-          say "stopped; the same \`run\` goes on."
-          exit "$SAVED"
-          ;;
-        *) return "$result" ;;
-      esac
-    else
-      state="$(slice_state 2>/dev/null)" || state=unknown
-      case "$state" in
-        ACTIVE:READY | unknown) failures=$((failures + 1)) ;;
-        *)
-          say "$SLICE is not ready any more ($state)."
-          return "$SAVED"
-          ;;
-      esac
-      [ "$failures" -lt "$MAX_FAILURES" ] ||
-        die "cannot reach $SLICE ($state): $answers"
+    if ! answers="$(on_workers all "$worker poll $1" 2>&1)"; then
+      may_be_back || return "$SAVED"
+      failures=$((failures + 1))
+      [ "$failures" -lt "$MAX_FAILURES" ] || die "cannot reach $SLICE: $answers"
+      continue
     fi
+    failures=0
+    result="$(outcome "$(sed -n 's/^cinn_jax [^ ]*: //p' <<<"$answers")")"
+    if [ "$result" = stopped ]; then
+      say "stopped; the same \`run\` goes on."
+      exit "$SAVED"
+    fi
+    [ "$result" = running ] || return "$result"
   done
+}
+
+# Where workers did not answer: whether that may be the network's fault.
+may_be_back() {
+  local state
+  state="$(slice_state 2>/dev/null)" || return 0
+  [ "$state" != ACTIVE:READY ] || return 0
+  say "$SLICE is not ready any more ($state)."
+  return 1
 }
 
 run_training() {
