@@ -144,3 +144,12 @@ class TestWhileItRuns:
     assert tpu.run("stop")[0] == 0
     call.communicate(timeout=20)
     assert call.returncode == 75 and tpu.started() == 2
+
+  def test_it_does_not_wait_for_the_network_forever(self, tpu):
+    tpu.plan("waits")
+    call = tpu.start("run", "train")
+    tpu.wait_for_starts(2)
+    (tpu.cloud / "down").touch()
+    _, err = call.communicate(timeout=20)
+    assert call.returncode == 1 and "cannot reach cinn-jax: " in err
+    assert "no network" in err and tpu.started() == 2
