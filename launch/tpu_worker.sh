@@ -61,6 +61,7 @@ start() {
     echo "$id" >"$RUN_DIR/id"
     return
   fi
+  end_what_is_left
   [ "${id##*.}" != 0 ] || rm -f "$RUN_DIR/stopped"
   rm -f "$RUN_DIR/code"
   echo "$id" >"$RUN_DIR/id"
@@ -74,6 +75,15 @@ start() {
     ! is_running && [ ! -e "$RUN_DIR/code" ] || break
     sleep 0.1
   done
+}
+
+# Where the supervisor was killed, training may be left, and hold the TPU. The
+# group has a process of this name still, or its number is another's by now.
+end_what_is_left() {
+  local group
+  group="$(cat "$RUN_DIR/pid" 2>/dev/null)" || return 0
+  ! pgrep -g "$group" -f 'tpu_worker.sh supervise' >/dev/null ||
+    kill -KILL -- "-$group"
 }
 
 # Runs as the leader of a session of its own.

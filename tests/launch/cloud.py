@@ -59,6 +59,11 @@ case "$word" in
     exec sleep 5
     ;;
   rebooted) kill -KILL "$(cat "$HOME/cinn_jax_run/pid")" ;;
+  killed)
+    sleep 31.7 &
+    kill -KILL "$(cat "$HOME/cinn_jax_run/pid")"
+    exec sleep 31.7
+    ;;
   waits)
     trap 'exit 75' TERM
     for _ in $(seq 400); do sleep 0.05; done

@@ -10,6 +10,15 @@ import time
 from tests.launch.fakes import ARGUMENTS
 
 
+def processes(word):
+  """The command lines of this machine's processes that have the word."""
+  lines = []
+  for folder in pathlib.Path("/proc").glob("[0-9]*"):
+    with contextlib.suppress(OSError):
+      lines.append((folder / "cmdline").read_text())
+  return [line for line in lines if word in line]
+
+
 class TestRun:
   def test_it_ends_with_the_training(self, tpu):
     tpu.plan("0")
@@ -85,9 +94,12 @@ class TestRun:
   def test_nothing_is_left_behind(self, tpu):
     tpu.fake("train", "sleep 31.7 & exit 0")
     assert tpu.run("run", "train", LOG_SECONDS="31.7")[0] == 0
-    for folder in pathlib.Path("/proc").glob("[0-9]*"):
-      with contextlib.suppress(OSError):
-        assert b"31.7" not in (folder / "cmdline").read_bytes()
+    assert not processes("31.7")
+
+  def test_what_a_killed_supervisor_left_is_ended(self, tpu):
+    tpu.plan("killed", "0")
+    assert tpu.run("run", "train", LOG_SECONDS="31.7")[0] == 0
+    assert not processes("31.7") and not processes(f"{tpu.cloud}/")
 
   def test_set_up_that_fails_ends_it(self, tpu):
     code, _, err = tpu.run("run", "train", PIP_FAILS="1")
