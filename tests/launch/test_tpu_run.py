@@ -92,14 +92,16 @@ class TestRun:
     assert tpu.started() == 2
 
   def test_nothing_is_left_behind(self, tpu):
-    tpu.fake("train", "sleep 31.7 & exit 0")
-    assert tpu.run("run", "train", LOG_SECONDS="31.7")[0] == 0
-    assert not processes("31.7")
+    left = tpu.env["LEFT"]
+    tpu.fake("train", 'sleep "$LEFT" & exit 0')
+    assert tpu.run("run", "train", LOG_SECONDS=left)[0] == 0
+    assert not processes(left)
 
   def test_what_a_killed_supervisor_left_is_ended(self, tpu):
+    left = tpu.env["LEFT"]
     tpu.plan("killed", "0")
-    assert tpu.run("run", "train", LOG_SECONDS="31.7")[0] == 0
-    assert not processes("31.7") and not processes(f"{tpu.cloud}/")
+    assert tpu.run("run", "train", LOG_SECONDS=left)[0] == 0
+    assert not processes(left)
 
   def test_set_up_that_fails_ends_it(self, tpu):
     code, _, err = tpu.run("run", "train", PIP_FAILS="1")
