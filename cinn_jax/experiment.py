@@ -16,7 +16,7 @@ def build(config: Mapping) -> tuple[Flow, tasks.Task]:
   """The flow and the task that a config's `model` and `task` describe."""
   task = tasks.build(**_plain(config["task"]))
   model = models.build(**_plain(config["model"]))
-  return make_flow(model, task.event_shape), task
+  return make_flow(model, task.event_shape, task.cond_shape), task
 
 
 def open_source(config: Mapping, split: str) -> sources.Source:
@@ -43,10 +43,30 @@ class Trained(NamedTuple):
 
 
 def restore(workdir, data: Mapping | None = None) -> Trained:
-  """The trained experiment of a workdir, from its newest intact checkpoint.
+  """The trained experiment of a workdir: its flow, variables, task and config.
 
-  Its config is the one beside the checkpoint; settings in `data` override those
-  of the section of that name.
+  >>> import cinn_jax, jax, numpy as np
+  >>> trained = cinn_jax.restore("workdirs/mnist-digits")
+  >>> flow, task, variables = trained.flow, trained.task, trained.variables
+
+  The task turns pictures into what the flow takes, and samples into pictures:
+
+  >>> image = np.zeros((2, 8, 8, 3), np.uint8)
+  >>> x, cond = task.prepare({"image": image, "label": np.array([3, 7])})
+  >>> x.shape, cond.shape
+  ((2, 8, 8, 1), (2, 10))
+  >>> x, _ = flow.sample(variables, jax.random.key(0), cond)
+  >>> task.render(x[:, 0], cond).shape
+  (2, 8, 8, 3)
+
+  Args:
+    workdir: of a run of `python -m cinn_jax.main`, or of `training.train`.
+    data: overrides settings of the run's config in the section of that name,
+      for other pictures.
+
+  Returns:
+    `Trained(step, config, flow, task, variables)`, of the newest intact
+    checkpoint.
 
   Raises:
     FileNotFoundError: where the workdir holds no checkpoint.
@@ -79,7 +99,23 @@ def _on_one_device(abstract):
 
 
 def load(workdir) -> tuple[Flow, Any]:
-  """The trained flow of a workdir: `(flow, variables)`; see `restore`."""
+  """The trained flow of a workdir: `(flow, variables)`.
+
+  >>> import cinn_jax, jax
+  >>> flow, variables = cinn_jax.load("workdirs/mnist-digits")
+  >>> three = jax.nn.one_hot([3], 10)
+  >>> x, log_prob = flow.sample(
+  ...   variables, jax.random.key(0), three, num_samples=4
+  ... )
+  >>> x.shape, log_prob.shape
+  ((1, 4, 8, 8, 1), (1, 4))
+
+  `flow.event_shape` and `flow.cond_shape` say what it takes; `restore` has the
+  task beside it, which makes that of pictures.
+
+  Raises:
+    FileNotFoundError: where the workdir holds no checkpoint.
+  """
   trained = restore(workdir)
   return trained.flow, trained.variables
 

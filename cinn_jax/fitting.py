@@ -11,10 +11,10 @@ import optax
 from tqdm import tqdm
 
 from cinn_jax import likelihood, minibatches
-from cinn_jax.flow import Flow, split_variables
+from cinn_jax.flow import Flow
 from cinn_jax.training.monitor import Diverged
 from cinn_jax.training.optimizer import make_optimizer
-from cinn_jax.training.step import Fit, make_update
+from cinn_jax.training.step import Fit, init_fit, make_update
 
 
 class History(NamedTuple):
@@ -155,9 +155,7 @@ def fit(
       schedule=schedule,
       clip_norm=clip_norm,
     )
-  optimizer = optax.with_extra_args_support(optimizer)
-  params, constants = split_variables(jax.jit(flow.init)(rng_init, *data.first))
-  now = Fit(params, constants, optimizer.init(params))
+  now = init_fit(rng_init, flow, optimizer, *data.first)
   epoch = jax.jit(_make_epoch(flow, data.draw, optimizer, batch_size))
   return _loop(
     epoch, now, data, rng_epochs, flow, num_epochs, patience, progress
@@ -194,8 +192,8 @@ def _make_epoch(flow, draw, optimizer, chunk):
       return now, jnp.mean(measured["parts"].total)
 
     now, log_probs = jax.lax.scan(step, now, entries)
-    variables = {"params": now.params, **now.constants}
-    return now, log_probs, _mean_log_prob(flow, variables, validation, chunk)
+    scored = _mean_log_prob(flow, now.variables, validation, chunk)
+    return now, log_probs, scored
 
   return epoch
 
@@ -232,7 +230,7 @@ def _loop(epoch, now, data, rng, flow, num_epochs, patience, progress):
       if n - best_epoch >= patience:
         break
   return Fitted(
-    {"params": best.params, **best.constants},
+    best.variables,
     History(
       np.array(train),
       np.array(validation),

@@ -30,6 +30,11 @@ class Flow(NamedTuple):
     latents: `(variables, cond) -> ` the shapes of one batch of latents.
     module: the Flax module behind it, for training.
     event_shape: of one example, without the batch.
+    cond_shape: of one condition, where it was said to be one array.
+
+  Raises:
+    ValueError: by each function, for x, cond or latents of another shape than
+      the flow's, saying which it takes.
   """
 
   init: Callable
@@ -40,9 +45,14 @@ class Flow(NamedTuple):
   latents: Callable
   module: Bijection
   event_shape: tuple[int, ...]
+  cond_shape: tuple[int, ...] | None = None
 
 
-def make_flow(module: Bijection, event_shape: tuple[int, ...]) -> Flow:
+def make_flow(
+  module: Bijection,
+  event_shape: tuple[int, ...],
+  cond_shape: tuple[int, ...] | None = None,
+) -> Flow:
   """A `Flow` from a bijection and the shape of one example.
 
   >>> import jax
@@ -60,18 +70,34 @@ def make_flow(module: Bijection, event_shape: tuple[int, ...]) -> Flow:
   ... )
   >>> x.shape, log_prob.shape
   ((5, 4, 3), (5, 4))
+
+  Args:
+    module: from `cinn_jax.bijections` or `cinn_jax.models`.
+    event_shape: of one x, without the batch: [H, W, C] of a picture.
+    cond_shape: of one condition, where it is one array. Then every function
+      checks it; without it, only couplings do.
   """
   event_shape = tuple(event_shape)
+  cond_shape = None if cond_shape is None else tuple(cond_shape)
 
   def init(rng, x, cond=None):
-    variables = module.init(rng, _checked(x), cond)
+    check(x, cond)
+    variables = module.init(rng, x, cond)
     return {k: v for k, v in variables.items() if k != "diagnostics"}
 
   def forward(variables, x, cond=None):
-    return module.apply(variables, _checked(x), cond, method="forward")
+    check(x, cond)
+    return module.apply(variables, x, cond, method="forward")
 
   def inverse(variables, z, cond=None):
-    return module.apply(variables, z, cond, method="inverse")
+    if cond_shape is not None:
+      _check_shape("cond", cond, cond_shape)
+    try:
+      return module.apply(variables, z, cond, method="inverse")
+    except (AttributeError, TypeError, ValueError):
+      # Only now: what the flow expects takes a trace of it.
+      _check_latents(z, latents(variables, cond))
+      raise
 
   def log_prob(variables, x, cond=None):
     return likelihood.log_prob(*forward(variables, x, cond))
@@ -96,17 +122,50 @@ def make_flow(module: Bijection, event_shape: tuple[int, ...]) -> Flow:
     prior = jax.vmap(likelihood.standard_normal, out_axes=1)(z)
     return x, prior - log_det
 
-  def _checked(x):
-    if x.shape[1:] != event_shape:
-      raise ValueError(
-        f"This flow takes x of shape [B, {', '.join(map(str, event_shape))}],"
-        f" got {list(x.shape)}."
-      )
-    return x
+  def check(x, cond):
+    _check_shape("x", x, event_shape)
+    if cond_shape is not None:
+      _check_shape("cond", cond, cond_shape)
 
   return Flow(
-    init, forward, inverse, log_prob, sample, latents, module, event_shape
+    *(init, forward, inverse, log_prob, sample, latents),
+    *(module, event_shape, cond_shape),
   )
+
+
+def _check_shape(name, value, shape):
+  """Raises ValueError unless `value` is one array [B, *shape]."""
+  got = getattr(value, "shape", None)
+  if not got or got[1:] != shape:
+    if got is not None:
+      got = list(got)
+    elif value is not None:
+      got = type(value).__name__
+    raise ValueError(
+      f"This flow takes {name} of shape [B, {', '.join(map(str, shape))}], got"
+      f" {got}."
+    )
+
+
+def _check_latents(z, expected):
+  """Raises ValueError where z differs from what the flow expects."""
+  batch = jnp.shape(jax.tree.leaves(z)[0])[:1]
+
+  def described(leaf):
+    shape = jnp.shape(leaf)
+    return ["B", *shape[1:]] if shape[:1] == batch else list(shape)
+
+  wanted = jax.tree.map(lambda leaf: ["B", *leaf.shape[1:]], expected)
+  got = jax.tree.map(described, z)
+  if wanted != got:
+    raise ValueError(
+      f"This flow takes latents of shape {_plainly(wanted)}, got"
+      f" {_plainly(got)}."
+    )
+
+
+def _plainly(shapes):
+  return str(shapes).replace("'", "")
 
 
 def split_variables(variables):

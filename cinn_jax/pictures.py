@@ -43,7 +43,7 @@ def contact_sheet(
       wrong number of titles.
   """
   rows = [
-    [_checked(image, f"row {i}, column {j}") for j, image in enumerate(row)]
+    [checked(image, f"row {i}, column {j}") for j, image in enumerate(row)]
     for i, row in enumerate(rows)
   ]
   columns = max((len(row) for row in rows), default=0)
@@ -69,7 +69,7 @@ def text(words: str, side: int) -> np.ndarray:
 
 def save_png(path, image):
   """Writes uint8 `[H, W, 3]` as PNG, with its folders, whole or not at all."""
-  image = Image.fromarray(_checked(image, "save_png"))
+  image = Image.fromarray(checked(image, "save_png"))
   _write_whole(path, lambda file: image.save(file, "PNG"))
 
 
@@ -84,7 +84,7 @@ def save_photo(path, image):
     ValueError: for another type of pixels or another suffix.
   """
   path = pathlib.Path(path)
-  image = _checked(image, "save_photo", tuple(_SUFFIXES))
+  image = checked(image, "save_photo", tuple(_SUFFIXES))
   suffix, known = path.suffix.lower(), _SUFFIXES[image.dtype.name]
   if suffix not in known:
     raise ValueError(
@@ -120,7 +120,8 @@ def _write_whole(path, write):
     part.unlink(missing_ok=True)
 
 
-def _checked(image, where, dtypes=("uint8",)):
+def checked(image, where, dtypes=("uint8",)):
+  """`image` as a contiguous array, or a ValueError that names `where`."""
   image = np.asarray(image)
   if image.ndim != 3 or image.shape[2] != 3 or image.dtype.name not in dtypes:
     raise ValueError(

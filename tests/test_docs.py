@@ -5,12 +5,47 @@ import importlib
 
 import pytest
 
-MODULES = ("fitting", "flow", "models.vector")
+import cinn_jax
+from cinn_jax.training.train import train
+from tests import tiny
+from tests.compilation import little_effort
+
+MODULES = ("display", "fitting", "flow", "models.vector", "training.step")
+
+
+def _run_examples(name):
+  module = importlib.import_module(name)
+  outcome = doctest.testmod(module)
+  assert outcome.failed == 0
+  assert outcome.attempted > 0
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name):
-  module = importlib.import_module(f"cinn_jax.{name}")
-  outcome = doctest.testmod(module)
-  assert outcome.failed == 0
-  assert outcome.attempted > 0
+  _run_examples(f"cinn_jax.{name}")
+
+
+@pytest.fixture(scope="module")
+def folder_of_a_run(tmp_path_factory):
+  """Where `workdirs/mnist-digits` is a trained workdir."""
+  folder = tmp_path_factory.mktemp("examples")
+  steps = {"num_steps": 1, "log_every": 1, "eval_every": 1, "sheet_every": 9}
+  with little_effort():
+    train(tiny.digits(**steps), folder / "workdirs" / "mnist-digits")
+  return folder
+
+
+@pytest.mark.parametrize("name", ["cinn_jax", "cinn_jax.experiment"])
+def test_examples_of_a_trained_workdir_run(folder_of_a_run, monkeypatch, name):
+  monkeypatch.chdir(folder_of_a_run)
+  with little_effort():
+    _run_examples(name)
+
+
+def test_public_names_are_documented():
+  assert set(cinn_jax.__all__) <= set(dir(cinn_jax))
+  for name in cinn_jax.__all__:
+    public = getattr(cinn_jax, name)
+    assert public.__doc__, name
+    # A tuple of functions describes its fields; the others are shown in use.
+    assert ">>>" in public.__doc__ or hasattr(public, "_fields"), name

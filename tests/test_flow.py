@@ -117,6 +117,57 @@ def test_wrong_shapes_say_what_to_pass(made):
     flow.init(_key(0), x[0], cond)
 
 
+def test_latents_of_another_shape_say_what_to_pass(made):
+  flow, variables, x, cond = made
+  fine, coarse = flow.forward(variables, x, cond)[0]
+  wanted = r"takes latents of shape \(\[B, 4, 4, 4\], \[B, 4, 4, 4\]\), got "
+  for z, got in (
+    (fine, r"\[B, 4, 4, 4\]\."),
+    ((fine, coarse[..., :3]), r"\(\[B, 4, 4, 4\], \[B, 4, 4, 3\]\)"),
+    ((fine, coarse[:1]), r"\(\[B, 4, 4, 4\], \[1, 4, 4, 4\]\)"),
+  ):
+    with pytest.raises(ValueError, match=wanted + got):
+      flow.inverse(variables, z, cond)
+  # What has another cause is not explained away.
+  with pytest.raises(ValueError, match="condition's batch is 1"):
+    flow.inverse(variables, (fine, coarse), cond[:1])
+
+
+def test_a_condition_left_out_or_of_other_channels_is_refused(made):
+  flow, variables, x, cond = made
+  said = "with a condition of 5 channels, and is given "
+  for wrong, got in ((None, "no cond"), (cond[:, :4], "a condition of 4 ch")):
+    with pytest.raises(ValueError, match=said + got):
+      flow.forward(variables, x, wrong)
+    with pytest.raises(ValueError, match=said + got):
+      jax.eval_shape(flow.sample, variables, _key(0), wrong)
+  with pytest.raises(ValueError, match=r"is given a condition of 5 \+ 5 chan"):
+    flow.forward(variables, x, (cond, cond))
+
+
+def test_a_flow_that_knows_its_condition_says_its_shape(made):
+  module, variables, x, cond = made[0].module, *made[1:]
+  flow = make_flow(module, (8, 8, 2), cond_shape=[5])
+  assert flow.cond_shape == (5,)
+  z, _ = flow.forward(variables, x, cond)
+  for wrong, got in (
+    (None, "None"),
+    (cond[0], r"\[5\]"),
+    (cond[:, :4], r"\[3, 4\]"),
+    ({"vector": cond}, "dict"),
+  ):
+    match = rf"takes cond of shape \[B, 5\], got {got}\."
+    for call in (
+      lambda c: flow.init(_key(0), x, c),
+      lambda c: flow.log_prob(variables, x, c),
+      lambda c: flow.inverse(variables, z, c),
+      lambda c: flow.sample(variables, _key(0), c),
+      lambda c: flow.latents(variables, c),
+    ):
+      with pytest.raises(ValueError, match=match):
+        call(wrong)
+
+
 class Affine(bj.Bijection):
   """x = mean + L z: the density is N(mean, L L^T)."""
 

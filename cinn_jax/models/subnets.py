@@ -62,6 +62,7 @@ class Subnet(nn.Module):
         f" {len(self.widths) + 1} kernel sizes, got {list(self.kernels)}."
       )
     leaves = jax.tree.leaves(cond)
+    self._check_condition(leaves)
     seen = u
     for k, width in enumerate([*self.widths, features]):
       is_last = k == len(self.widths)
@@ -83,6 +84,22 @@ class Subnet(nn.Module):
         new = [seen, hidden] if self.densely_connected else [hidden]
         seen = jnp.concatenate(new, -1)
     return hidden
+
+  def _check_condition(self, leaves):
+    # A condition left out would else go unnoticed, as if it were zero.
+    if self.is_initializing():
+      return
+    params = self.variables.get("params", {})
+    made = [k for k in params if k.startswith("condition_")]
+    wanted = [
+      params[f"condition_{i}"]["kernel"].shape[-2] for i in range(len(made))
+    ]
+    got = [leaf.shape[-1] for leaf in leaves]
+    if wanted != got:
+      raise ValueError(
+        f"This flow was initialised with {_channels(wanted)}, and is given"
+        f" {_channels(got)}."
+      )
 
   def _layer(self, rank, width, kernel, inputs, *, is_last):
     """A constructor of layers of one shape: `make(name, use_bias=True)`."""
@@ -116,6 +133,12 @@ def initializers(std: float | None) -> tuple[Initializer, Initializer]:
   if std is None:
     return nn.initializers.lecun_normal(), nn.initializers.zeros
   return (nn.initializers.normal(std),) * 2
+
+
+def _channels(of_leaves):
+  if not of_leaves:
+    return "no condition"
+  return f"a condition of {' + '.join(map(str, of_leaves))} channels"
 
 
 def _uniform(bound):

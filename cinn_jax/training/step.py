@@ -9,7 +9,7 @@ import optax
 
 from cinn_jax import likelihood
 from cinn_jax.evaluation.bits import max_log_scale
-from cinn_jax.flow import Flow
+from cinn_jax.flow import Flow, split_variables
 from cinn_jax.tasks import Task
 from cinn_jax.training.state import State
 
@@ -21,15 +21,50 @@ class Fit(NamedTuple):
   constants: Any
   optimizer: optax.OptState
 
+  @property
+  def variables(self):
+    """The model, as the functions of a `Flow` take it."""
+    return {"params": self.params, **self.constants}
+
+
+def init_fit(rng, flow: Flow, optimizer, x, cond=None) -> Fit:
+  """Where `make_update` starts: new variables from a batch, no step taken.
+
+  >>> import jax, optax
+  >>> from cinn_jax import make_flow
+  >>> from cinn_jax.models.vector import vector_flow
+  >>> from cinn_jax.training.step import init_fit, make_update
+  >>> flow = make_flow(vector_flow(2, blocks=2, hidden=(16,)), (2,))
+  >>> x = jax.random.normal(jax.random.key(0), (64, 2))
+  >>> optimizer = optax.adam(1e-2)
+  >>> now = init_fit(jax.random.key(1), flow, optimizer, x)
+  >>> update = jax.jit(make_update(flow, optimizer))
+  >>> now, first = update(now, x, None)
+  >>> now, second = update(now, x, None)
+  >>> bool(second["loss"] < first["loss"])
+  True
+  >>> flow.log_prob(now.variables, x).total.shape
+  (64,)
+
+  Args:
+    rng: a JAX random key.
+    optimizer: any of optax's.
+    x, cond: a batch, real examples where the flow has `ActNorm`.
+  """
+  params, constants = split_variables(jax.jit(flow.init)(rng, x, cond))
+  return Fit(params, constants, optimizer.init(params))
+
 
 def make_update(flow: Flow, optimizer):
   """`update(fit, x, cond) -> (fit, measured)`, pure and jittable.
 
-  The loss is -ln p(x | cond) in nats per dimension of x, averaged over the
-  batch. Measured: `loss`; `parts`, a `likelihood.LogProb` of nats per example;
-  `grad_norm`, before clipping; `diagnostics`, what couplings reported.
+  A step of training without the loop; `init_fit` has an example. The loss is
+  -ln p(x | cond) in nats per dimension of x, averaged over the batch. Measured:
+  `loss`; `parts`, a `likelihood.LogProb` of nats per example; `grad_norm`,
+  before clipping; `diagnostics`, what couplings reported.
   """
   dims = math.prod(flow.event_shape)
+  optimizer = optax.with_extra_args_support(optimizer)
   mutable = ["diagnostics", "batch_stats"]
 
   def loss_and_rest(params, constants, x, cond):
