@@ -40,7 +40,7 @@ class Shown:
 
 
 def show(rows, column_titles=None, row_titles=None, cell=None, note=""):
-  """`pictures.contact_sheet` of what flows and tasks make, for a notebook: `Shown`.
+  """What flows and tasks make as a contact sheet in a notebook: `Shown`.
 
   Args:
     rows: list of rows of pictures, or one array of them: uint8, or floats in
