@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from cinn_jax import models, tasks
-from cinn_jax.data import sources
+from cinn_jax.data import loader, sources
 from cinn_jax.flow import Flow, make_flow
 from cinn_jax.training import checkpoint
 
@@ -41,18 +41,40 @@ class Trained(NamedTuple):
   task: tasks.Task
   variables: Any
 
+  def pictures(self, split: str = "test", count: int = 16) -> dict[str, Any]:
+    """Some pictures of the run's data, as `task.prepare` takes them.
+
+    Args:
+      split: "train", "validation" or "test".
+      count: at most; spread evenly over the split.
+
+    Returns:
+      "image" uint8 [count, S, S, 3], S being `task.image_size`, and what else
+      the records hold, such as "label" int32 [count].
+    """
+    source = open_source(self.config, split)
+    count = min(count, len(source))
+    batch = next(
+      loader.evaluation_batches(
+        sources.Spread(source, count),
+        image_size=self.task.image_size,
+        batch_size=count,
+      )
+    )
+    batch.pop("mask")
+    return batch
+
 
 def restore(workdir, data: Mapping | None = None) -> Trained:
   """The trained experiment of a workdir: its flow, variables, task and config.
 
-  >>> import cinn_jax, jax, numpy as np
+  >>> import cinn_jax, jax
   >>> trained = cinn_jax.restore("workdirs/mnist-digits")
   >>> flow, task, variables = trained.flow, trained.task, trained.variables
 
   The task turns pictures into what the flow takes, and samples into pictures:
 
-  >>> image = np.zeros((2, 8, 8, 3), np.uint8)
-  >>> x, cond = task.prepare({"image": image, "label": np.array([3, 7])})
+  >>> x, cond = task.prepare(trained.pictures("test", count=2))
   >>> x.shape, cond.shape
   ((2, 8, 8, 1), (2, 10))
   >>> x, _ = flow.sample(variables, jax.random.key(0), cond)

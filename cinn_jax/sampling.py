@@ -20,11 +20,16 @@ def make_sampler(flow: Flow, task: Task, *, num_samples, temperature=1.0):
   def sampler(variables, rng, batch):
     _, cond = task.prepare(batch)
     x, log_prob = flow.sample(variables, rng, cond, num_samples, temperature)
-    samples = jax.vmap(task.render, in_axes=(1, None), out_axes=1)(x, cond)
+    samples = color.to_uint8(render(task, x, cond))
     given = color.to_uint8(task.condition_picture(cond))
-    return given, color.to_uint8(samples), log_prob
+    return given, samples, log_prob
 
   return sampler
+
+
+def render(task: Task, x, cond):
+  """Samples x [B, n, ...] given cond as pictures [B, n, S, S, 3] in [0, 1]."""
+  return jax.vmap(task.render, in_axes=(1, None), out_axes=1)(x, cond)
 
 
 def rank(x, log_prob):

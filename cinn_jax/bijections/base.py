@@ -153,7 +153,8 @@ class Stack(Bijection):
   block is compiled once, so compile time does not grow with depth. `block`
   must map a shape to itself, and draw what it draws from the initialisation's
   random stream (a `Permutation` without `seed`): a fixed seed would give every
-  copy the same.
+  copy the same. Make a new block for each stack: as everywhere in Flax, two
+  that are handed one object share its parameters.
   """
 
   block: Bijection

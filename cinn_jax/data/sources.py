@@ -1,5 +1,6 @@
 """The one interface of everything that pictures come from."""
 
+import dataclasses
 import os
 from typing import Any, Protocol
 
@@ -34,6 +35,25 @@ class Source(Protocol):
     Raises:
       UnreadableImage: the record is damaged; others may be sound.
     """
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+  """`count` records of a source, spread evenly over it."""
+
+  source: Source
+  count: int
+
+  @property
+  def name(self):
+    return self.source.name
+
+  def __len__(self):
+    return self.count
+
+  def __getitem__(self, index):
+    last = max(self.count - 1, 1)
+    return self.source[round(index * (len(self.source) - 1) / last)]
 
 
 def open_source(

@@ -10,8 +10,8 @@ import numpy as np
 
 from cinn_jax import experiment
 from cinn_jax.data import loader
+from cinn_jax.data.sources import Spread
 from cinn_jax.evaluation import latent
-from cinn_jax.evaluation.validation import Spread
 from cinn_jax.flow import draw_latents
 
 _IMAGES, _BATCH, _ENCODED, _CHUNK = 8, 64, 2048, 8

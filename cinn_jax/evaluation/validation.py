@@ -1,12 +1,9 @@
 """Scores and sheets of a held-out split, while training and after."""
 
-import dataclasses
-
 import jax
 
 from cinn_jax import sampling
 from cinn_jax.data import loader
-from cinn_jax.data.sources import Source
 from cinn_jax.evaluation import bits
 from cinn_jax.flow import Flow
 from cinn_jax.tasks import Task
@@ -84,22 +81,3 @@ def _with_mask(score):
     return score(variables, batch, index), mask
 
   return score_and_mask
-
-
-@dataclasses.dataclass(frozen=True)
-class Spread:
-  """`count` records of a source, spread evenly over it."""
-
-  source: Source
-  count: int
-
-  @property
-  def name(self):
-    return self.source.name
-
-  def __len__(self):
-    return self.count
-
-  def __getitem__(self, index):
-    last = max(self.count - 1, 1)
-    return self.source[round(index * (len(self.source) - 1) / last)]
