@@ -3,6 +3,7 @@
 import base64
 import io
 
+import jax
 import numpy as np
 from PIL import Image
 
@@ -47,13 +48,16 @@ def show(rows, column_titles=None, row_titles=None, cell=None, note=""):
       [0, 1], which are clipped; coloured `[H, W, 3]` or grey `[H, W, 1]`.
     column_titles, row_titles, cell, note: see `pictures.contact_sheet`.
   """
-  rows = [[_as_uint8(np.asarray(image)) for image in row] for row in rows]
+  rows = [
+    [_as_uint8(image) for image in row] for row in jax.device_get([*rows])
+  ]
   return Shown(
     pictures.contact_sheet(rows, column_titles, row_titles, cell, note)
   )
 
 
 def _as_uint8(image):
+  image = np.asarray(image)
   if np.issubdtype(image.dtype, np.floating):
     image = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
   grey = image.ndim == 3 and image.shape[2] == 1
