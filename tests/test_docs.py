@@ -6,7 +6,6 @@ import importlib
 import pytest
 
 import cinn_jax
-from cinn_jax.training.train import train
 from tests import tiny
 from tests.compilation import little_effort
 
@@ -27,11 +26,10 @@ def test_examples_run(name):
 
 @pytest.fixture(scope="module")
 def folder_of_a_run(tmp_path_factory):
-  """Where `workdirs/mnist-digits` is a trained workdir."""
+  """Where `workdirs/mnist-digits` is a workdir."""
   folder = tmp_path_factory.mktemp("examples")
-  steps = {"num_steps": 1, "log_every": 1, "eval_every": 1, "sheet_every": 9}
   with little_effort():
-    train(tiny.digits(**steps), folder / "workdirs" / "mnist-digits")
+    tiny.untrained_workdir(tiny.digits(), folder / "workdirs/mnist-digits")
   return folder
 
 
