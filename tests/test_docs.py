@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 import cinn_jax
-from tests import tiny
+from tests import tiny, untrained
 from tests.compilation import little_effort
 
 MODULES = ("display", "fitting", "flow", "models.vector", "training.step")
@@ -29,7 +29,7 @@ def folder_of_a_run(tmp_path_factory):
   """Where `workdirs/mnist-digits` is a workdir."""
   folder = tmp_path_factory.mktemp("examples")
   with little_effort():
-    tiny.untrained_workdir(tiny.digits(), folder / "workdirs/mnist-digits")
+    untrained.make_workdir(tiny.digits(), folder / "workdirs/mnist-digits")
   return folder
 
 

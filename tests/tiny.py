@@ -1,13 +1,9 @@
 """The smallest experiments that have every part of real ones."""
 
-import jax
-import optax
 from ml_collections import ConfigDict
 
 from cinn_jax import bijections as bj
-from cinn_jax import experiment, models
-from cinn_jax.training.checkpoint import Checkpoints
-from cinn_jax.training.state import init_state
+from cinn_jax import models
 from configs import color_mnist, colorize, mnist
 
 
@@ -101,13 +97,3 @@ def with_actnorm(name):
     return models.ConditionalFlow(bj.Chain(parts), model.condition_net)
 
   return build_both
-
-
-def untrained_workdir(config, workdir):
-  """A workdir with a checkpoint of step 0, for what need not be good."""
-  flow, task = experiment.build(config)
-  optimizer = optax.identity()
-  start = jax.jit(lambda: init_state(jax.random.key(0), flow, task, optimizer))
-  checkpoints = Checkpoints(workdir)
-  checkpoints.save(start(), config.to_dict(), None)
-  checkpoints.close()

@@ -3,7 +3,7 @@
 import jax
 
 from cinn_jax import sampling
-from cinn_jax.data import loader
+from cinn_jax.data import loader, sources
 from cinn_jax.data.sources import Spread
 from cinn_jax.evaluation import bits
 from cinn_jax.flow import Flow
@@ -61,7 +61,7 @@ class Validator:
 
   def sheet(self, variables, note=""):
     """A contact sheet of pictures spread over the split, uint8 [H, W, 3]."""
-    spread = Spread(self._source, min(SHEET_ROWS, len(self._source)))
+    spread = sources.Spread(self._source, min(SHEET_ROWS, len(self._source)))
     batch = next(
       loader.evaluation_batches(
         spread, image_size=self.task.image_size, batch_size=len(spread)
