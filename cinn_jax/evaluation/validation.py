@@ -4,7 +4,6 @@ import jax
 
 from cinn_jax import sampling
 from cinn_jax.data import loader, sources
-from cinn_jax.data.sources import Spread
 from cinn_jax.evaluation import bits
 from cinn_jax.flow import Flow
 from cinn_jax.tasks import Task
