@@ -65,7 +65,7 @@ def _run():
     _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
   )
   config, mode = command.CONFIG.value, _MODE.value
-  workdir = pathlib.Path(_WORKDIR.value or _default_workdir())
+  workdir = _workdir()
   if mode == "status":
     from cinn_jax.status import status
 
@@ -154,8 +154,15 @@ def _sampling():
   }
 
 
-def _default_workdir():
+def _workdir():
   """workdirs/colorize for configs/colorize.py; :lsun makes it colorize-lsun."""
+  if given := _WORKDIR.value:
+    if "://" in given:
+      raise ValueError(
+        f"--workdir={given} is a bucket, which this version cannot write: mount"
+        " it (for gs:// by gcsfuse) and pass the folder."
+      )
+    return pathlib.Path(given)
   file, _, variant = flags.FLAGS["config"].config_filename.partition(":")
   name = pathlib.Path(file).stem + (f"-{variant}" if variant else "")
   return pathlib.Path("workdirs") / name

@@ -116,6 +116,10 @@ def test_describe_prints_the_published_count():
       "folder",
     ),
     (
+      ["--config=configs/colorize.py", "--workdir=gs://bucket/run"],
+      "gs://bucket/run is a bucket",
+    ),
+    (
       [
         "--config=configs/colorize.py",
         "--mode=sample",

@@ -5,12 +5,15 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+
+from tests import tiny, untrained
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 20
@@ -27,10 +30,12 @@ from cinn_jax.training.train import train
 from tests import tiny
 
 assert jax.device_count() == options["devices"]
+if options["evaluate"]:
+  evaluate(options["workdir"], num_samples=2)
+  sys.exit()
 # Whose first values are statistics of the first batch, of all devices.
-name = "haar_colorization"
-models.BUILDERS[name] = tiny.with_actnorm(name)
-config = tiny.config(
+models.BUILDERS["dense_cinn"] = tiny.with_actnorm("dense_cinn")
+config = tiny.digits(
   num_steps=options["steps"], log_every=1, eval_every=10, sheet_every=20
 )
 # Independent of the number of steps, which changes on the way.
@@ -38,21 +43,19 @@ config.optimizer.update({"learning_rate": 1e-3, "schedule": "constant"})
 config.optimizer.schedule_options = {}
 config.train.fully_sharded = options["fully_sharded"]
 train(config, options["workdir"])
-if options["evaluate"]:
-  evaluate(options["workdir"], num_samples=2)
 """
 
 
 def _run(
   workdir,
-  steps,
+  steps=0,
   *,
   processes=1,
   devices=1,
   fully_sharded=False,
   evaluate=False,
 ):
-  """Trains up to `steps` on `devices` per process."""
+  """Trains up to `steps`, or evaluates, on `devices` per process."""
   options = {
     "workdir": str(workdir),
     "steps": steps,
@@ -71,7 +74,12 @@ def _run(
       subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, json.dumps(options)],
         cwd=ROOT,
-        env={**os.environ, "JAX_NUM_CPU_DEVICES": str(devices)},
+        env={
+          **os.environ,
+          "JAX_NUM_CPU_DEVICES": str(devices),
+          # Tiny networks cost more to optimize than to run.
+          "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -90,14 +98,24 @@ def _run(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp("devices")
-  _run(folder / "one", STEPS, evaluate=True)
+  _run(folder / "one", STEPS)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+  """A workdir of photographs, evaluated on one device."""
+  folder = tmp_path_factory.mktemp("evaluated")
+  untrained.make_workdir(tiny.get_config(), folder)
+  _run(folder, evaluate=True)
   return folder
 
 
 def _metrics(workdir):
   lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
   # How quick it was, and differences that are all rounding, are no results.
-  left_out = ("images_per_second", "data_wait", "round_trip_error", "split")
+  left_out = {"images_per_second", "flops_per_second", "data_wait"}
+  left_out |= {"round_trip_error", "split"}
   return [{k: v for k, v in row.items() if k not in left_out} for row in lines]
 
 
@@ -107,15 +125,31 @@ def _assert_same_curve(workdir, expected):
   for a, b in itertools.zip_longest(one, other):
     assert a.keys() == b.keys()
     for name in a:
-      np.testing.assert_allclose(b[name], a[name], rtol=1e-5, err_msg=name)
+      # Parts of the loss nearly cancel.
+      atol = 0 if name == "bits_per_dim" else 5e-5
+      np.testing.assert_allclose(
+        b[name], a[name], rtol=1e-5, atol=atol, err_msg=name
+      )
 
 
-def _assert_same_evaluation(workdir, expected, devices):
+@pytest.mark.parametrize("devices, processes", [(8, 1), (1, 2)])
+def test_training_gives_the_same_curve(devices, processes, folder, tmp_path):
+  _run(tmp_path, STEPS, devices=devices, processes=processes)
+  _assert_same_curve(tmp_path, folder / "one")
+
+
+@pytest.mark.parametrize("devices, processes", [(8, 1), (1, 2)])
+def test_evaluation_gives_the_same_numbers(
+  devices, processes, evaluated, tmp_path
+):
+  workdir = tmp_path / "run"
+  shutil.copytree(evaluated, workdir)
+  _run(workdir, devices=devices, processes=processes, evaluate=True)
   one, other = (
     json.loads((path / "evaluation.json").read_text())
-    for path in (expected, workdir)
+    for path in (evaluated, workdir)
   )
-  assert other["hardware"]["device_count"] == devices
+  assert other["hardware"]["device_count"] == devices * processes
   np.testing.assert_allclose(
     other["likelihood"]["bits_per_dim"],
     one["likelihood"]["bits_per_dim"],
@@ -128,29 +162,16 @@ def _assert_same_evaluation(workdir, expected, devices):
       np.testing.assert_allclose(got, metric["value"], rtol=1e-3, atol=1e-3)
 
 
-def test_eight_devices(folder):
-  _run(folder / "eight", STEPS, devices=8, evaluate=True)
-  _assert_same_curve(folder / "eight", folder / "one")
-  _assert_same_evaluation(folder / "eight", folder / "one", 8)
-
-
-def test_two_processes(folder):
-  _run(folder / "two", STEPS, processes=2, evaluate=True)
-  _assert_same_curve(folder / "two", folder / "one")
-  _assert_same_evaluation(folder / "two", folder / "one", 2)
-
-
-def test_a_run_moves_between_machines_fully_sharded_or_not(folder):
-  workdir = folder / "elastic"
-  _run(workdir, 8, devices=8, fully_sharded=True)
-  _run(workdir, 14, processes=2, devices=2, fully_sharded=True)
-  _run(workdir, STEPS)
-  lines = (workdir / "metrics.jsonl").read_text().splitlines()
+def test_a_run_moves_between_machines_fully_sharded_or_not(folder, tmp_path):
+  _run(tmp_path, 8, devices=8, fully_sharded=True)
+  _run(tmp_path, 14, processes=2, devices=2, fully_sharded=True)
+  _run(tmp_path, STEPS)
+  path = tmp_path / "metrics.jsonl"
   # Each part validates where it ends; the one run at 10 and 20 alone.
   kept = [
     line
-    for line in lines
+    for line in path.read_text().splitlines()
     if '"train"' in line or json.loads(line)["step"] in (10, STEPS)
   ]
-  (workdir / "metrics.jsonl").write_text("\n".join(kept))
-  _assert_same_curve(workdir, folder / "one")
+  path.write_text("\n".join(kept))
+  _assert_same_curve(tmp_path, folder / "one")

@@ -1,0 +1,99 @@
+"""What a data-parallel step moves between devices: gradients, and numbers."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[2]
+_PROGRAM = """
+import json
+import jax
+import numpy as np
+from cinn_jax import experiment
+from cinn_jax.training import sharding
+from cinn_jax.training.optimizer import make_optimizer
+from cinn_jax.training.state import init_state
+from cinn_jax.training.step import make_train_step
+from tests import tiny
+
+config = tiny.digits(batch_size=64)
+flow, task = experiment.build(config)
+optimizer = make_optimizer(num_steps=9, **config.optimizer.to_dict())
+mesh = sharding.make_mesh()
+assert mesh.size == 8
+everywhere, spread = sharding.replicated(mesh), sharding.by_example(mesh)
+state = jax.eval_shape(
+  lambda: init_state(jax.random.key(0), flow, task, optimizer)
+)
+batch = {
+  "image": jax.ShapeDtypeStruct((64, 8, 8, 3), np.uint8),
+  "label": jax.ShapeDtypeStruct((64,), np.int32),
+}
+step = make_train_step(flow, task, optimizer, seed=0, ema_decay=0.9)
+compiled = jax.jit(
+  step, in_shardings=(everywhere, spread), out_shardings=everywhere
+).lower(state, batch).compile()
+print(json.dumps({
+  "text": compiled.as_text(),
+  "couplings": config.model.depth,
+  "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+}))
+"""
+_KINDS = "all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"
+
+
+def _computations(text):
+  """{name: its lines} of a compiled module, and the name of its entry."""
+  computations, name, entry = {}, None, None
+  for line in text.splitlines():
+    if found := re.match(r"(ENTRY )?%?([\w.\-]+) \(.*\{$", line):
+      name = found[2]
+      entry = name if found[1] else entry
+      computations[name] = []
+    elif name:
+      computations[name].append(line)
+  return computations, entry
+
+
+def _moved(computations, name):
+  """Numbers that a computation's all-reduces move, loops unrolled."""
+  total = 0
+  for line in computations[name]:
+    if found := re.search(r" = (.*?) all-reduce(-start)?\(", line):
+      total += sum(
+        _size(shape) for shape in re.findall(r"\w+\[([\d,]*)\]", found[1])
+      )
+    repeats = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
+    for inner in re.findall(r"(?:body|calls|to_apply)=%?([\w.\-]+)", line):
+      times = int(repeats[1]) if repeats and "body=" in line else 1
+      total += times * _moved(computations, inner)
+  return total
+
+
+def _size(shape):
+  size = 1
+  for n in filter(None, shape.split(",")):
+    size *= int(n)
+  return size
+
+
+def test_a_step_reduces_its_gradients_and_metrics_and_nothing_else():
+  result = subprocess.run(
+    [sys.executable, "-c", _PROGRAM],
+    cwd=ROOT,
+    env={**os.environ, "JAX_NUM_CPU_DEVICES": "8"},
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == 0, result.stderr
+  compiled = json.loads(result.stdout)
+  kinds = set(re.findall(rf"\s({_KINDS})(?:-start)?\(", compiled["text"]))
+  assert kinds == {"all-reduce"}
+  moved = _moved(*_computations(compiled["text"]))
+  # The gradients, once; the loss and its two parts, and the largest log-scale
+  # of each of the two networks of each coupling.
+  scalars = 3 + 2 * compiled["couplings"]
+  assert compiled["parameters"] < moved <= compiled["parameters"] + scalars
