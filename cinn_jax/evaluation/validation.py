@@ -1,5 +1,7 @@
 """Scores and sheets of a held-out split, while training and after."""
 
+import contextlib
+
 import jax
 
 from cinn_jax import sampling
@@ -52,10 +54,11 @@ class Validator:
       process_count=jax.process_count(),
     )
     scored = []
-    for index, batch in enumerate(batches):
-      alive()
-      on_device = sharding.put_batch(batch, self._mesh)
-      scored.append(self._score(variables, on_device, index))
+    with contextlib.closing(batches):
+      for index, batch in enumerate(batches):
+        alive()
+        on_device = sharding.put_batch(batch, self._mesh)
+        scored.append(self._score(variables, on_device, index))
     return bits.summarize(jax.device_get(scored), self.task)
 
   def sheet(self, variables, note=""):

@@ -1,6 +1,6 @@
 """What a training run is made of, and where it starts."""
 
-import itertools
+import contextlib
 import pathlib
 from typing import NamedTuple
 
@@ -79,7 +79,13 @@ def start(run):
     *(run.config, run.flow, run.task),
     *(run.train_source, run.validation_source, run.shardings),
   )
-  return state, itertools.chain([first], batches)
+  return state, _with_first(first, batches)
+
+
+def _with_first(first, batches):
+  with contextlib.closing(batches):
+    yield first
+    yield from batches
 
 
 def _batches(run, start):

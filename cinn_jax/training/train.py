@@ -1,6 +1,7 @@
 """The training loop."""
 
 import collections
+import contextlib
 import functools
 import pathlib
 
@@ -81,7 +82,7 @@ def _loop(run, profiler):
     log_every=settings.log_every,
   )
   run.stop.defer()
-  with log, monitor:
+  with log, monitor, contextlib.closing(batches):
     monitor.say(f"bits/dim is of {run.task.describe}.")
     for source in (run.train_source, run.validation_source):
       monitor.say(f"Pictures: {source.name}.")
