@@ -10,6 +10,7 @@
 import pathlib
 import socket
 import sys
+import tempfile
 
 from absl import flags, logging
 from ml_collections import config_flags
@@ -75,22 +76,7 @@ def _run():
 
     print(describe(config))
   elif mode == "train":
-    import jax
-
-    from cinn_jax.training import stopping
-    from cinn_jax.training.train import train
-
-    try:
-      train(config, workdir, profile=_PROFILE.value)
-    except stopping.Stopped as stopped:
-      print(stopped)
-      sys.exit(stopping.RESTART)
-    except jax.errors.JaxRuntimeError as error:
-      if jax.process_count() == 1:
-        raise
-      # Most often another process is gone, and a new start finds it back.
-      print(f"Error: {error}", file=sys.stderr)
-      sys.exit(stopping.RESTART)
+    _train(config, workdir)
   elif mode == "evaluate":
     from cinn_jax.evaluation.evaluate import evaluate
 
@@ -98,10 +84,27 @@ def _run():
   elif mode == "latent":
     from cinn_jax.evaluation.latent_sheets import draw_latent_sheets
 
-    draw_latent_sheets(workdir, data=_other_data(), seed=_SEED.value)
+    draw_latent_sheets(
+      workdir,
+      outputs=_outputs(workdir / "latent"),
+      data=_other_data(),
+      seed=_SEED.value,
+    )
   else:
     sample = _sampler(config.task.name)
-    sample(workdir, _INPUTS.value, _OUTPUTS.value, **_sampling())
+    outputs = _outputs(_OUTPUTS.value)
+    sample(workdir, _INPUTS.value, outputs, **_sampling())
+
+
+def _train(config, workdir):
+  from cinn_jax.training import stopping
+  from cinn_jax.training.train import train
+
+  try:
+    train(config, workdir, profile=_PROFILE.value)
+  except stopping.Stopped as stopped:
+    print(stopped)
+    sys.exit(stopping.RESTART)
 
 
 def _keep_compiled():
@@ -128,6 +131,13 @@ def _sampler(task):
       f"--mode=sample has no task {task!r}; it has {', '.join(samplers)}."
     )
   return samplers[task]
+
+
+def _outputs(folder):
+  """Where results go; those of further processes, which are equal, nowhere."""
+  from cinn_jax import processes
+
+  return folder if processes.is_first() else tempfile.mkdtemp()
 
 
 def _other_data():

@@ -34,15 +34,16 @@ class Sheet(NamedTuple):
   note: str
 
 
-def draw_latent_sheets(workdir, *, data=None, seed=0):
+def draw_latent_sheets(workdir, *, outputs=None, data=None, seed=0):
   """Draws what the latent space of a trained run knows.
 
-  Writes contact sheets to `workdir/latent`: samples at several temperatures;
-  one latent under all conditions; style transfer (a picture encoded under its
-  own condition and decoded under all others; of several levels, the finer ones
-  mostly drawn anew: colour transfer); interpolation; temperature; principal
-  axes; one level drawn at a time; and a plane of latents. Settings in `data`
-  override those of the run's config, for other pictures.
+  Writes contact sheets to `outputs`, by default `workdir/latent`: samples at
+  several temperatures; one latent under all conditions; style transfer (a
+  picture encoded under its own condition and decoded under all others; of
+  several levels, the finer ones mostly drawn anew: colour transfer);
+  interpolation; temperature; principal axes; one level drawn at a time; and a
+  plane of latents. Settings in `data` override those of the run's config, for
+  other pictures.
 
   Returns the paths.
 
@@ -51,7 +52,8 @@ def draw_latent_sheets(workdir, *, data=None, seed=0):
   """
   subject = subject_of(experiment.restore(workdir, data), seed)
   render = jax.jit(jax.vmap(subject.task.render))
-  folder, paths = pathlib.Path(workdir) / "latent", []
+  folder = pathlib.Path(outputs or pathlib.Path(workdir) / "latent")
+  paths = []
   for name, make in SHEETS.items():
     for k, sheet in enumerate(make(subject)):
       path = folder / (f"{name}_{k + 1}.png" if k else f"{name}.png")

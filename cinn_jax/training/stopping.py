@@ -5,6 +5,7 @@ it left early with everything saved, and the same command goes on; 130, a second
 Ctrl-C; any other, an error that starting again does not cure.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -111,12 +112,32 @@ class Watchdog:
     while not self._done.wait(min(self._seconds / 10, 10)):
       quiet = time.monotonic() - self._last
       if quiet > self._seconds:
-        print(
-          f"\nError: no step for {quiet / 60:.1f} minutes"
-          " (--config.train.watchdog_minutes). Start again to go on from the"
-          " last checkpoint.",
-          file=sys.stderr,
-          flush=True,
+        # The main thread waits for what will not come.
+        _give_up(
+          f"no step for {quiet / 60:.1f} minutes"
+          " (--config.train.watchdog_minutes)"
         )
-        # The main thread waits for what will not come: no clean-up can run.
-        os._exit(RESTART)
+
+
+@contextlib.contextmanager
+def leaving_without_peers():
+  """Ends the process with `RESTART` where a computation of several fails.
+
+  Most often another process is gone; all of them have to start again.
+  """
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    if jax.process_count() == 1:
+      raise
+    _give_up(f"the processes lost each other ({str(error).splitlines()[0]})")
+
+
+def _give_up(reason):
+  print(
+    f"\nError: {reason}. Start again to go on from the last checkpoint.",
+    file=sys.stderr,
+    flush=True,
+  )
+  # No clean-up can run: it would wait for those that are gone.
+  os._exit(RESTART)

@@ -19,7 +19,12 @@ from cinn_jax.training.lock import locked
 from cinn_jax.training.logs import Log
 from cinn_jax.training.monitor import Diverged, Monitor
 from cinn_jax.training.profiling import Profiler
-from cinn_jax.training.stopping import Stop, Stopped, Watchdog
+from cinn_jax.training.stopping import (
+  Stop,
+  Stopped,
+  Watchdog,
+  leaving_without_peers,
+)
 
 
 def train(config, workdir, *, profile=False):
@@ -55,7 +60,10 @@ def train(config, workdir, *, profile=False):
           " on."
         )
         return
-      with Watchdog(config.train.watchdog_minutes) as watchdog:
+      with (
+        Watchdog(config.train.watchdog_minutes) as watchdog,
+        leaving_without_peers(),
+      ):
         run = runs.set_up(config, workdir, checkpoints, stop, watchdog)
         with Profiler(workdir / "profile" if profile else None) as profiler:
           _loop(run, profiler)

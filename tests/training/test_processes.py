@@ -1,0 +1,111 @@
+"""Two processes of one run: told to stop, or one of them gone."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cinn_jax import processes
+from cinn_jax.training.stopping import RESTART
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def _start(workdir):
+  """The training command on two processes, some steps into it."""
+  with socket.socket() as probe:
+    probe.bind(("localhost", 0))
+    address = f"localhost:{probe.getsockname()[1]}"
+  runs = [
+    subprocess.Popen(
+      [
+        *(sys.executable, "-m", "cinn_jax.main", "--config=tests/tiny.py"),
+        *(f"--workdir={workdir}", "--config.train.num_steps=1000000"),
+        *("--config.train.eval_every=1000000", f"--coordinator={address}"),
+        *("--num_processes=2", f"--process_id={k}"),
+      ],
+      cwd=ROOT,
+      env={
+        **os.environ,
+        "JAX_NUM_CPU_DEVICES": "1",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+      },
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for k in range(2)
+  ]
+  while not (workdir / "metrics.jsonl").exists():
+    assert all(run.poll() is None for run in runs), runs[0].communicate()
+    time.sleep(0.1)
+  return runs
+
+
+def test_a_signal_to_one_makes_both_save_the_same_step(tmp_path):
+  runs = _start(tmp_path)
+  runs[1].send_signal(signal.SIGTERM)
+  ended = [run.communicate(timeout=120) for run in runs]
+  assert [run.returncode for run in runs] == [RESTART] * 2, ended
+  [step] = os.listdir(tmp_path / "checkpoints")
+  assert f"Saved step {int(step):,} of 1,000,000" in ended[0][0]
+  lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+  assert json.loads(lines[-1])["step"] <= int(step)
+
+
+def test_the_first_ends_where_the_other_is_gone(tmp_path):
+  runs = _start(tmp_path)
+  runs[1].kill()
+  runs[1].communicate()
+  try:
+    _, error = runs[0].communicate(timeout=200)
+  finally:
+    runs[0].kill()
+  assert runs[0].returncode == RESTART, error
+  assert "Error: the processes lost each other (" in error
+
+
+@pytest.mark.parametrize(
+  "given, message",
+  [
+    (("localhost:1", 2, None), "go together"),
+    ((None, 2, None), "go together"),
+    (("localhost:1", 2, 2), "--process_id is 2, expected 0 to 1"),
+  ],
+)
+def test_flags_that_do_not_fit_are_one_line(given, message):
+  with pytest.raises(ValueError, match=message):
+    processes.initialize(*given)
+
+
+@pytest.mark.parametrize(
+  "told, expected",
+  [
+    ({}, False),
+    ({"SLURM_STEP_NUM_TASKS": "1"}, False),
+    # A batch script outside of srun is one process, however many tasks.
+    ({"SLURM_NTASKS": "8"}, False),
+    ({"SLURM_STEP_NUM_TASKS": "2"}, True),
+    ({"OMPI_COMM_WORLD_SIZE": "4"}, True),
+    ({"TPU_WORKER_HOSTNAMES": "localhost"}, False),
+    ({"TPU_WORKER_HOSTNAMES": "t0,t1"}, True),
+  ],
+)
+def test_clusters_are_told_from_plain_machines(told, expected, monkeypatch):
+  calls = []
+  monkeypatch.setattr(
+    processes.jax.distributed, "initialize", lambda: calls.append(1)
+  )
+  for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"):
+    monkeypatch.delenv(name, raising=False)
+  monkeypatch.delenv("TPU_WORKER_HOSTNAMES", raising=False)
+  for name, value in told.items():
+    monkeypatch.setenv(name, value)
+  processes.initialize()
+  assert bool(calls) == expected
