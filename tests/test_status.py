@@ -15,7 +15,10 @@ from tests import tiny
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
   path = tmp_path_factory.mktemp("status") / "run"
-  train(tiny.config(num_steps=4), path)
+  config = tiny.digits(
+    num_steps=4, log_every=2, eval_every=2, sheet_every=9, batch_size=16
+  )
+  train(config, path)
   return path
 
 

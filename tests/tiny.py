@@ -7,7 +7,12 @@ from cinn_jax import models
 from configs import color_mnist, colorize, mnist
 
 
-def get_config() -> ConfigDict:
+def get_config(variant: str = "photos") -> ConfigDict:
+  """What --config=tests/tiny.py is: photos or, compiled sooner, digits."""
+  return {"photos": photos, "digits": digits}[variant]()
+
+
+def photos() -> ConfigDict:
   """configs/colorize.py, shrunk to seconds."""
   tiny = colorize.get_config()
   tiny.model.update(
@@ -81,8 +86,8 @@ def color_digits(**train) -> ConfigDict:
 
 
 def config(**train) -> ConfigDict:
-  """`get_config`; `train` overrides its section."""
-  tiny = get_config()
+  """`photos`; `train` overrides its section."""
+  tiny = photos()
   tiny.train.update(train)
   return tiny
 

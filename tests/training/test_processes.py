@@ -25,7 +25,12 @@ def _start(workdir):
   runs = [
     subprocess.Popen(
       [
-        *(sys.executable, "-m", "cinn_jax.main", "--config=tests/tiny.py"),
+        *(
+          sys.executable,
+          "-m",
+          "cinn_jax.main",
+          "--config=tests/tiny.py:digits",
+        ),
         *(f"--workdir={workdir}", "--config.train.num_steps=1000000"),
         *("--config.train.eval_every=1000000", f"--coordinator={address}"),
         *("--num_processes=2", f"--process_id={k}"),

@@ -23,7 +23,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def _config():
-  return tiny.config(num_steps=5)
+  return tiny.digits(
+    num_steps=5, log_every=2, eval_every=2, sheet_every=9, batch_size=16
+  )
 
 
 def _left(workdir):
@@ -136,7 +138,7 @@ def test_a_stalled_run_ends_to_be_started_again():
 def test_the_command_ends_with_75_on_sigterm(tmp_path):
   with subprocess.Popen(
     [
-      *(sys.executable, "-m", "cinn_jax.main", "--config=tests/tiny.py"),
+      *(sys.executable, "-m", "cinn_jax.main", "--config=tests/tiny.py:digits"),
       *(f"--workdir={tmp_path}", "--config.train.num_steps=1000000"),
       "--config.train.eval_every=1000000",
     ],
