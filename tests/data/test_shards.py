@@ -40,18 +40,23 @@ def finished_shards(cache):
   return sorted((cache / "folders").glob("*/*.json"))
 
 
+def unfinished_shards(cache):
+  return list((cache / "folders").glob("*/*.tmp"))
+
+
 def test_a_killed_preparation_goes_on_where_it_was(
   tmp_path, small_shards, monkeypatch, capsys
 ):
   photos, cache = fill(tmp_path / "photos", range(40)), tmp_path / "c"
   process = start(photos, cache, 0.1)
-  while len(finished_shards(cache)) < 3:
+  # In the middle of the fourth or a later one.
+  while len(finished_shards(cache)) < 3 or not unfinished_shards(cache):
     assert process.poll() is None, process.stderr.read()
     time.sleep(0.01)
   process.send_signal(signal.SIGKILL)
   process.communicate()
   kept = finished_shards(cache)
-  assert 3 <= len(kept) < 10 and list((cache / "folders").glob("*/*.tmp"))
+  assert 3 <= len(kept) < 10 and unfinished_shards(cache)
   stamps = {path: path.stat().st_mtime_ns for path in kept}
   encoded, real = [], preparation.encode_record
   monkeypatch.setattr(
@@ -63,7 +68,7 @@ def test_a_killed_preparation_goes_on_where_it_was(
   assert len(encoded) == 40 - 4 * len(kept)
   assert "Preparing images: 100%" in capsys.readouterr().err
   assert {p: p.stat().st_mtime_ns for p in kept} == stamps
-  assert not list((cache / "folders").glob("*/*.tmp"))
+  assert not unfinished_shards(cache)
   truth = {small(i).tobytes() for i in range(40)}
   assert contents(train) | contents(validation) == truth
 
