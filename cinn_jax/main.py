@@ -59,19 +59,21 @@ _PROCESS_ID = flags.DEFINE_integer(
 def _run():
   logging.set_verbosity(logging.WARNING)
   # Each mode imports what it needs: --help needs no JAX at all.
+  config, mode = command.CONFIG.value, _MODE.value
+  workdir = _workdir()
+  if mode == "status":
+    from cinn_jax.status import status
+
+    # Before any device is opened: the run may hold them all.
+    print(status(workdir))
+    return
   from cinn_jax import processes
 
   _keep_compiled()
   processes.initialize(
     _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
   )
-  config, mode = command.CONFIG.value, _MODE.value
-  workdir = _workdir()
-  if mode == "status":
-    from cinn_jax.status import status
-
-    print(status(workdir))
-  elif mode == "describe":
+  if mode == "describe":
     from cinn_jax.describe import describe
 
     print(describe(config))

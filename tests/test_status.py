@@ -1,6 +1,7 @@
 """`--mode=status` of runs that are new, at work, finished and damaged."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -78,3 +79,15 @@ def test_the_command(arguments, code, said, workdir):
   assert result.returncode == code
   assert said in result.stdout + result.stderr
   assert "Traceback" not in result.stderr
+
+
+def test_no_device_is_opened(workdir):
+  """They may all be held by the run."""
+  result = subprocess.run(
+    [sys.executable, "-m", "cinn_jax.main", "--mode=status"]
+    + [f"--workdir={workdir}"],
+    env={**os.environ, "JAX_PLATFORMS": "nonesuch"},
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == 0, result.stderr

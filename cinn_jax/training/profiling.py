@@ -23,18 +23,18 @@ class Profiler:
   def __exit__(self, *_):
     self._end()
 
-  def before(self, count: int):
-    """Before step `count` since the start, from 1."""
+  def before(self, count: int, state):
+    """Before step `count` since the start, from 1; `state` is what it takes."""
     if self._folder is not None and count == FIRST:
       jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
       self._tracing = True
-    elif count == LAST + 1:
+    elif count == LAST + 1 and self._tracing:
+      # Steps are dispatched ahead: the last one may still be running.
+      jax.block_until_ready(state)
       self._end()
 
   def _end(self):
     if self._tracing:
-      # Steps are dispatched ahead: what is traced waits for them.
-      jax.effects_barrier()
       jax.profiler.stop_trace()
       self._tracing = False
       print(f"Trace of {LAST - FIRST + 1} steps in {self._folder}.")

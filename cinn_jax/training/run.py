@@ -27,13 +27,16 @@ from cinn_jax.training.stopping import Stop, Watchdog
 
 
 class Run(NamedTuple):
-  """What stays the same while a run goes on."""
+  """What stays the same while a run goes on.
+
+  `abstract` has the shapes of its state, and where each array lives.
+  """
 
   config: ConfigDict
   workdir: pathlib.Path
   checkpoints: Checkpoints
   mesh: jax.sharding.Mesh
-  shardings: State
+  abstract: State
   flow: Flow
   task: Task
   optimizer: optax.GradientTransformationExtraArgs
@@ -41,6 +44,10 @@ class Run(NamedTuple):
   validation_source: Source
   stop: Stop
   watchdog: Watchdog
+
+  @property
+  def shardings(self) -> State:
+    return jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
 
 
 def set_up(config, workdir, checkpoints, stop, watchdog):
@@ -54,14 +61,18 @@ def set_up(config, workdir, checkpoints, stop, watchdog):
   abstract = jax.eval_shape(
     lambda: init_state(jax.random.key(0), flow, task, optimizer)
   )
-  shardings = sharding.of_state(
-    abstract, mesh, fully_sharded=config.train.fully_sharded
+  abstract = jax.tree.map(
+    lambda leaf, place: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=place
+    ),
+    abstract,
+    sharding.of_state(abstract, mesh, fully_sharded=config.train.fully_sharded),
   )
   sources = [
     experiment.open_source(config, split) for split in ("train", "validation")
   ]
   return Run(
-    *(config, workdir, checkpoints, mesh, shardings, flow, task, optimizer),
+    *(config, workdir, checkpoints, mesh, abstract, flow, task, optimizer),
     *(*sources, stop, watchdog),
   )
 
@@ -102,16 +113,12 @@ def _batches(run, start):
   )
 
 
-def _init(run, batch=None):
-  rng = jax.random.key(run.config.train.seed)
-  return init_state(rng, run.flow, run.task, run.optimizer, batch)
-
-
 def _new_state(run, batch):
+  rng = jax.random.key(run.config.train.seed)
   # The batch is an argument, so that it is spread over the devices and its
   # statistics are of all of it.
   init = jax.jit(
-    lambda batch: _init(run, batch),
+    lambda batch: init_state(rng, run.flow, run.task, run.optimizer, batch),
     in_shardings=sharding.by_example(run.mesh),
     out_shardings=run.shardings,
   )
@@ -120,15 +127,8 @@ def _new_state(run, batch):
 
 def _restored_state(run):
   """The state of the newest intact checkpoint; damaged ones are set aside."""
-  abstract = jax.tree.map(
-    lambda leaf, place: jax.ShapeDtypeStruct(
-      leaf.shape, leaf.dtype, sharding=place
-    ),
-    jax.eval_shape(lambda: _init(run)),
-    run.shardings,
-  )
   step, state = newest_intact(
-    run.workdir, lambda step: run.checkpoints.restore(step, abstract)
+    run.workdir, lambda step: run.checkpoints.restore(step, run.abstract)
   )
   for newer in saved_steps(run.workdir):
     if newer > step:

@@ -85,7 +85,8 @@ class Watchdog:
   """Ends the process with `RESTART` where nothing happens for too long.
 
   A device or a process of a larger run that died leaves the others waiting for
-  ever; what they had saved is on disk.
+  ever; what they had saved is on disk. It watches from the first `beat` on:
+  preparing data may take hours.
 
   Args:
     minutes: without a `beat`; 0 for as long as it takes.
@@ -93,7 +94,7 @@ class Watchdog:
 
   def __init__(self, minutes: float):
     self._seconds = 60 * minutes
-    self._last = time.monotonic()
+    self._last = None
     self._done = threading.Event()
 
   def __enter__(self):
@@ -110,6 +111,8 @@ class Watchdog:
 
   def _watch(self):
     while not self._done.wait(min(self._seconds / 10, 10)):
+      if self._last is None:
+        continue
       quiet = time.monotonic() - self._last
       if quiet > self._seconds:
         # The main thread waits for what will not come.
@@ -123,12 +126,13 @@ class Watchdog:
 def leaving_without_peers():
   """Ends the process with `RESTART` where a computation of several fails.
 
-  Most often another process is gone; all of them have to start again.
+  Most often another process is gone; all of them have to start again. Too
+  little memory is not cured by that, and is raised.
   """
   try:
     yield
   except jax.errors.JaxRuntimeError as error:
-    if jax.process_count() == 1:
+    if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
       raise
     _give_up(f"the processes lost each other ({str(error).splitlines()[0]})")
 

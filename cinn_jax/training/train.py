@@ -90,6 +90,7 @@ def _loop(run, profiler):
     log_every=settings.log_every,
   )
   run.stop.defer()
+  run.watchdog.beat()
   with log, monitor, contextlib.closing(batches):
     monitor.say(f"bits/dim is of {run.task.describe}.")
     for source in (run.train_source, run.validation_source):
@@ -105,7 +106,7 @@ def _loop(run, profiler):
         recent.append((step, batch))
         if step == start + 1:
           monitor.cost(jaxpr_flops(step_function.trace(state, batch).jaxpr))
-        profiler.before(step - start)
+        profiler.before(step - start, state)
         state, metrics = step_function(state, batch)
         monitor.dispatched(step, metrics)
         run.watchdog.beat()

@@ -116,6 +116,7 @@ _STALLED = """
 import time
 from cinn_jax.training.stopping import Watchdog
 with Watchdog(0.01) as watchdog:
+  time.sleep(1.5)  # Nothing is expected before the first beat.
   for _ in range(4):
     time.sleep(0.3)
     watchdog.beat()
