@@ -4,12 +4,14 @@ from cinn_jax.tasks.base import Task
 from cinn_jax.tasks.class_conditional import class_conditional
 from cinn_jax.tasks.color_mnist import color_mnist
 from cinn_jax.tasks.colorize import colorize
+from cinn_jax.tasks.super_resolution import super_resolution
 
 # What a config may name in `task.name`, with its arguments beside it.
 BUILDERS = {
   "class_conditional": class_conditional,
   "color_mnist": color_mnist,
   "colorize": colorize,
+  "super_resolution": super_resolution,
 }
 
 

@@ -16,23 +16,32 @@ class Task(NamedTuple):
     render: `(x, cond) -> rgb` in [0, 1], [B, S, S, 3].
     condition_picture: `(cond) -> rgb` [B, H, W, 3], what the model is given,
       for a sheet.
-    image_size: S.
+    image_size: S, or (H, W) where pictures are [B, H, W, 3].
     event_shape: of one x.
     cond_shape: of one cond.
     scales: per channel of x, how many units of the data one unit of x is.
     describe: what bits/dim is of, in words.
     condition_name: the title of `condition_picture`.
     units: what `scales` lead to, in words.
+    reference: `(cond) -> rgb` [B, H, W, 3] in [0, 1], the answer that takes no
+      model: the enlarged picture, the grey one; None where there is none.
+    consistency: `(rgb [B, H, W, 3] in [0, 1], cond) -> dB [B]`, how well a
+      picture agrees with what was given, infinite where it does to the last
+      bit; None where that is not defined.
+    consistency_name: its title.
   """
 
   prepare: Callable
   add_noise: Callable
   render: Callable
   condition_picture: Callable
-  image_size: int
+  image_size: int | tuple[int, int]
   event_shape: tuple[int, ...]
   cond_shape: tuple[int, ...]
   scales: tuple[float, ...]
   describe: str
   condition_name: str
   units: str = "the data's own units"
+  reference: Callable | None = None
+  consistency: Callable | None = None
+  consistency_name: str = "consistency"
