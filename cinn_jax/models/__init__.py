@@ -1,6 +1,6 @@
 """Published models, one file each, and the networks they are made of."""
 
-from cinn_jax.models import cinn, color_mnist, mnist
+from cinn_jax.models import cinn, color_mnist, image_cinn, mnist
 from cinn_jax.models.conditional_flow import ConditionalFlow
 
 # What a config may name in `model.name`, with its arguments beside it.
@@ -8,6 +8,7 @@ BUILDERS = {
   "color_mnist": color_mnist.color_mnist,
   "dense_cinn": mnist.dense_cinn,
   "haar_colorization": cinn.haar_colorization,
+  "image_cinn": image_cinn.image_cinn,
   "imagenet_colorization": cinn.imagenet_colorization,
 }
 

@@ -18,7 +18,11 @@ from cinn_jax.models.condition_nets import (
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.subnets import Subnet
 
-MIXINGS = {"permutation": bj.Permutation, "orthogonal": bj.Orthogonal}
+MIXINGS = {
+  "permutation": bj.Permutation,
+  "orthogonal": bj.Orthogonal,
+  "conv1x1": bj.InvertibleConv1x1,
+}
 
 
 def haar_colorization(
@@ -67,7 +71,7 @@ def haar_colorization(
     condition_slope: of that network's leaky ReLU, 0 for a plain one.
     haar_order, flatten_order: see `bijections.Haar`, `bijections.Flatten`.
     clamp: a name in `bijections.CLAMPS`.
-    mixing: "permutation" or "orthogonal".
+    mixing: a name in `MIXINGS`.
     init_std, zero_last: see `Subnet`.
   """
   rest = 4 * (8 - emits[0])

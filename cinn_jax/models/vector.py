@@ -38,7 +38,7 @@ def vector_flow(
     blocks: couplings, each with parameters of its own.
     hidden: widths of the hidden layers of the networks inside.
     activation: between those layers.
-    mixing: "orthogonal" or "permutation".
+    mixing: a name in `cinn.MIXINGS`.
     alpha, clamp: see `bijections.AffineCoupling`.
     condition_net: from the condition to a vector [B, C], see
       `models.summary_nets`; None takes the condition as it is.

@@ -81,5 +81,6 @@ def super_resolution(
     condition_name=f"{small[0]}x{small[1]}",
     reference=reference,
     consistency=consistency,
-    consistency_name="LR-PSNR",
+    # The small picture itself cannot be told from the enlarged one.
+    consistency_name="LR-PSNR, enlarged" if enlarged else "LR-PSNR",
   )

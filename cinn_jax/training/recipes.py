@@ -1,0 +1,155 @@
+"""What the configs of tasks on whole pictures share: arguments and recipes.
+
+A config's argument is a model and settings, `caflow,size=64,scale=8`: the model
+first, or left out, then NAME=VALUE in any order.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from cinn_jax.training import defaults
+
+
+def parse(
+  file: str, argument: str, models: Sequence[str], settings: Mapping
+) -> tuple[str, dict]:
+  """The model and the settings that a config's argument names.
+
+  Args:
+    file: the config's name, for messages.
+    argument: such as "caflow,size=64"; "" stands for all defaults.
+    models: what there is; the first is the default.
+    settings: the defaults; a value is of its default's type. Where the default
+      is a tuple, it lists what there is, the default first. "size" is a number,
+      or HxW for pictures that are not square.
+
+  Raises:
+    ValueError: in one line, for what there is not.
+  """
+  words = [word.strip() for word in argument.split(",") if word.strip()]
+  model = words.pop(0) if words and "=" not in words[0] else models[0]
+  if model not in models:
+    raise ValueError(
+      f"{file} has no model {model!r}; there are {', '.join(models)}."
+    )
+  chosen = {
+    name: value[0] if isinstance(value, tuple) else value
+    for name, value in settings.items()
+  }
+  for word in words:
+    name, separator, value = word.partition("=")
+    if not separator or name not in settings:
+      raise ValueError(
+        f"{file} has no setting {word!r}; it takes a model first"
+        f" ({', '.join(models)}) and then {_listed(settings)}."
+      )
+    chosen[name] = _value(file, name, value, settings[name])
+  return model, chosen
+
+
+def _listed(settings):
+  def shown(value):
+    if isinstance(value, tuple):
+      return "|".join(map(str, value))
+    return str(value)
+
+  return ", ".join(f"{name}={shown(v)}" for name, v in settings.items())
+
+
+def _value(file, name, text, default):
+  if isinstance(default, tuple):
+    by_text = {str(value): value for value in default}
+    if text not in by_text:
+      raise ValueError(
+        f"{file}: {name} is one of {', '.join(by_text)}, got {text!r}."
+      )
+    return by_text[text]
+  try:
+    if name == "size" and "x" in text:
+      height, width = text.split("x")
+      return (int(height), int(width))
+    return type(default)(text)
+  except ValueError:
+    kind = {int: "a whole number", float: "a number"}[type(default)]
+    raise ValueError(f"{file}: {name} is {kind}, got {text!r}.") from None
+
+
+def base() -> dict:
+  """The sections in which tasks and models do not differ."""
+  return {
+    "data": {
+      "source": "photos",
+      "path": "",
+      "tfds_name": "",
+      "cache": "",
+      "validation_fraction": 0.05,
+      "max_short_side": 512,
+      "train_split": "",
+      "validation_split": "",
+      "test_split": "",
+    },
+    "augment": {"min_scale": 0.2, "flip": True},
+    "train": dict(defaults.RUN),
+  }
+
+
+def image_cinn(size, scale: int = 1) -> dict:
+  """The sections model, optimizer and train of `models.image_cinn`.
+
+  `size` of the pictures says how many levels it has; `scale` is how many times
+  smaller the condition is.
+  """
+  small = _side(size) <= 32
+  return {
+    "model": {
+      "name": "image_cinn",
+      "scale": scale,
+      "hidden": (64, 96, 128) if small else (64, 96, 128, 192),
+      "depths": (4, 4, 4) if small else (8, 8, 8, 8),
+      "condition_channels": (32, 64, 128) if small else (64, 96, 128, 192),
+      "condition_convolutions": 2,
+      "condition_net": True,
+      "alpha": 1.0,
+      "clamp": "cinn_paper",
+      "mixing": "orthogonal",
+      "actnorm": True,
+      "init_std": None,
+      "zero_last": True,
+    },
+    "optimizer": {
+      "learning_rate": 1e-3,
+      "schedule": "cosine",
+      "schedule_options": {"warmup_steps": 100},
+      "weight_decay": 1e-5,
+      "clip_norm": 10.0,
+      # frozen_steps: how long the condition network stays as it starts; -1:
+      # throughout.
+      "groups": {"condition_net": {"frozen_steps": 0}},
+    },
+    "train": _train(small),
+  }
+
+
+def _train(small):
+  if small:
+    return {
+      "num_steps": 1_200,
+      "batch_size": 32,
+      "seed": 0,
+      "ema_decay": 0.99,
+      "log_every": 50,
+      "eval_every": 400,
+      "sheet_every": 400,
+    }
+  return {
+    "num_steps": 200_000,
+    "batch_size": 64,
+    "seed": 0,
+    "ema_decay": 0.999,
+    "log_every": 100,
+    "eval_every": 5_000,
+    "sheet_every": 5_000,
+  }
+
+
+def _side(size):
+  return size if isinstance(size, int) else max(size)
