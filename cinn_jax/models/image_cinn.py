@@ -61,8 +61,8 @@ def image_cinn(
   levels = len(hidden)
   if len(depths) != levels or len(condition_channels) != levels:
     raise ValueError(
-      "image_cinn takes one of hidden, depths and condition_channels by level,"
-      f" got {len(hidden)}, {len(depths)} and {len(condition_channels)} of them."
+      "image_cinn takes one of hidden, depths and condition_channels by level;"
+      f" got {levels}, {len(depths)} and {len(condition_channels)}."
     )
   if scale < 1 or (scale > 1 and scale % 2):
     raise ValueError(

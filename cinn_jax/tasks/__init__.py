@@ -4,6 +4,9 @@ from cinn_jax.tasks.base import Task
 from cinn_jax.tasks.class_conditional import class_conditional
 from cinn_jax.tasks.color_mnist import color_mnist
 from cinn_jax.tasks.colorize import colorize
+from cinn_jax.tasks.colorize_rgb import colorize_rgb
+from cinn_jax.tasks.inpaint import inpaint
+from cinn_jax.tasks.sketch import sketch
 from cinn_jax.tasks.super_resolution import super_resolution
 
 # What a config may name in `task.name`, with its arguments beside it.
@@ -11,6 +14,9 @@ BUILDERS = {
   "class_conditional": class_conditional,
   "color_mnist": color_mnist,
   "colorize": colorize,
+  "colorize_rgb": colorize_rgb,
+  "inpaint": inpaint,
+  "sketch": sketch,
   "super_resolution": super_resolution,
 }
 

@@ -1,9 +1,9 @@
 """What tasks share whose flows make whole RGB pictures, given another picture.
 
 x is a picture of 8-bit levels v as v / 256, in [0, 1), dequantized in training
-by U / 256 with U uniform on (0, 1): bits/dim in units of a level is then a bound
-of what the 8-bit picture costs (Theis et al. 2016), and a uniform density costs
-8. The condition's levels c are (c + 1/2) / 256: the middle of their bins.
+by U / 256 with U uniform on (0, 1): bits/dim in units of a level is then a
+bound of what the 8-bit picture costs (Theis et al. 2016), and a uniform density
+costs 8. The condition's levels c are (c + 1/2) / 256: the middle of their bins.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,57 @@
+"""Colorization as CAFLOW has it: all of RGB given the luma."""
+
+import jax.numpy as jnp
+
+from cinn_jax.tasks import rgb
+from cinn_jax.tasks.base import Task
+
+
+def colorize_rgb(
+  *,
+  image_size: int | tuple[int, int],
+  condition_channels: int = 1,
+  condition_noise: str = "half",
+) -> Task:
+  """The task of colouring pictures of `image_size`, RGB and not colour alone.
+
+  x is RGB in [0, 1), [B, H, W, 3]; cond the luma, as Pillow's mode "L" has it,
+  in [0, 1], [B, H, W, condition_channels]. What comes out need not have the
+  luma that was given: `Task.consistency` says how far it has. (`colorize` makes
+  the colours of Lab and keeps the lightness.)
+
+  Args:
+    image_size: S or (H, W).
+    condition_channels: 1; or 3 equal ones, which is how CAFLOW gives it.
+    condition_noise: "half" or "uniform", see `rgb.rgb_task`.
+
+  Raises:
+    ValueError: for numbers that do not fit.
+  """
+  if condition_channels not in (1, 3):
+    raise ValueError(
+      f"condition_channels is 1 or 3 equal ones, got {condition_channels}."
+    )
+  height, width = rgb.shape_of(image_size)
+
+  def condition(batch):
+    luma = rgb.luma(batch["image"])
+    return jnp.repeat(luma, condition_channels, axis=-1)
+
+  def grey(levels):
+    return jnp.repeat(levels[..., :1], 3, axis=-1)
+
+  def consistency(levels, cond):
+    return rgb.psnr(rgb.luma(levels), rgb.levels_of(cond[..., :1]))
+
+  return rgb.rgb_task(
+    image_size=image_size,
+    cond_shape=(height, width, condition_channels),
+    condition=condition,
+    condition_noise=condition_noise,
+    condition_picture=grey,
+    describe="its luma",
+    condition_name="luma",
+    reference=lambda cond: grey(rgb.levels_of(cond)),
+    consistency=consistency,
+    consistency_name="luma PSNR",
+  )
