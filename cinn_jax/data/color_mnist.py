@@ -36,6 +36,7 @@ class ColoredDigits:
 
   Attributes:
     name: of the grey source, and that it is coloured.
+    listing_hash: of the grey source.
   """
 
   def __init__(self, digits, split: str):
@@ -43,6 +44,10 @@ class ColoredDigits:
     self.name = f"coloured {digits.name}"
     self._digits, self._split = digits, split
     self._colored = {}
+
+  @property
+  def listing_hash(self) -> str:
+    return self._digits.listing_hash
 
   def __len__(self) -> int:
     return len(self._digits)

@@ -7,17 +7,21 @@ import pathlib
 
 import numpy as np
 
-from cinn_jax.data import images, listing, preparation, shards
+from cinn_jax.data import images, listing, preparation, shards, sources
 
 
 @dataclasses.dataclass(frozen=True)
 class FolderSource:
-  """A split of a prepared folder. `self[i]` is `{"image": uint8 [H, W, 3]}`."""
+  """A split of a prepared folder. `self[i]` is `{"image": uint8 [H, W, 3]}`.
+
+  `listing_hash` is of the contents of its files, whatever their names.
+  """
 
   name: str
   records: shards.Reader
   start: int
   length: int
+  listing_hash: str
 
   def __len__(self) -> int:
     return self.length
@@ -46,7 +50,7 @@ def open_folder(
 
   Args:
     path: a folder with JPEG, PNG, WebP or TIFF files, at any depth.
-    split: "train" or "validation".
+    split: "train", "validation", or "all" of the folder.
     cache: where prepared folders live; by default $CINN_JAX_CACHE, or else
       ~/.cache/cinn_jax.
     validation_fraction: expected share of the files held out, in (0, 1).
@@ -66,15 +70,19 @@ def open_folder(
     folder, cache_directory(cache), max_short_side, num_threads
   )
   digests = [digest for shard in finished for digest in shard.digests]
-  cut = _first_held_out(digests, validation_fraction)
-  start, stop = (0, cut) if split == "train" else (cut, len(digests))
+  start, stop = 0, len(digests)
+  if split != "all":
+    cut = _first_held_out(digests, validation_fraction)
+    start, stop = (0, cut) if split == "train" else (cut, len(digests))
   if start == stop:
     raise ValueError(
       f"{listing.printable(folder)} has no validation image, because all of its"
       " usable images are the same: add others"
     )
   name = f"folder {listing.printable(folder)} ({split}: {stop - start} images)"
-  return FolderSource(name, shards.Reader(finished), start, stop - start)
+  listing_hash = sources.hash_of(digests[start:stop])
+  reader = shards.Reader(finished)
+  return FolderSource(name, reader, start, stop - start, listing_hash)
 
 
 def cache_directory(cache: str | os.PathLike = "") -> pathlib.Path:

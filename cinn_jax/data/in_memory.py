@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from cinn_jax.data import sources
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelledPictures:
@@ -20,6 +22,13 @@ class LabelledPictures:
   name: str
   images: np.ndarray
   labels: np.ndarray
+
+  @property
+  def listing_hash(self) -> str:
+    return sources.hash_of(
+      image.tobytes() + int(label).to_bytes(4, "little")
+      for image, label in zip(self.images, self.labels, strict=True)
+    )
 
   def __len__(self) -> int:
     return len(self.images)

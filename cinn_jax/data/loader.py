@@ -12,20 +12,18 @@ import numpy as np
 from absl import logging
 
 from cinn_jax.data import crops, images
-from cinn_jax.data.sources import Source
+from cinn_jax.data.sources import PICTURES, Source
 
 Batch = dict[str, np.ndarray]
 
 # So many records, drawn at random, that cannot be read are no accident.
 _MAX_DAMAGED = 20
-# The entries of a record that are pictures, of one shape.
-_PICTURES = ("image", "grey")
 
 
 def training_batches(
   source: Source,
   *,
-  image_size: int,
+  image_size: int | tuple[int, int],
   batch_size: int,
   seed: int,
   min_scale: float = 0.2,
@@ -47,11 +45,11 @@ def training_batches(
 
   Args:
     source: where the pictures come from.
-    image_size: side of the crops, pixels.
+    image_size: side of the crops, pixels, or their (H, W).
     batch_size: examples per step, of all processes together.
     seed: in [0, 2**32).
     min_scale: smallest area of a crop as a share of its picture, in (0, 1]; 1
-      stands for the largest central square.
+      stands for the largest central part of the crops' shape.
     flip: mirror every other crop.
     start_step: the first batch to give; reaching it takes no time.
     process_index: this process's number, below `process_count`.
@@ -60,14 +58,14 @@ def training_batches(
     prefetch: batches made ahead; 0: as many as threads.
 
   Returns:
-    An iterator of batches: "image" uint8 [B / process_count, S, S, 3], and
+    An iterator of batches: "image" uint8 [B / process_count, H, W, 3], and
     whatever else the records hold. Dropping it ends its threads.
 
   Raises:
     ValueError: an argument is wrong, in one line.
   """
   rows = _rows(batch_size, process_index, process_count)
-  _check(image_size=image_size)
+  aspect = _aspect(image_size)
   if not 0 < min_scale <= 1:
     raise ValueError(f"min_scale is {min_scale}, expected above 0, at most 1")
   if not 0 <= seed < 2**32:
@@ -75,7 +73,7 @@ def training_batches(
   if start_step < 0:
     raise ValueError(f"start_step is {start_step}, expected 0 or more")
   reader = _Reader(source)
-  example = _random_example(reader, image_size, seed, min_scale, flip)
+  example = _random_example(reader, image_size, aspect, seed, min_scale, flip)
   # Positions in an endless stream. grain's own shuffle takes milliseconds per
   # example where there are few.
   examples = grain.MapDataset.range(sys.maxsize).seed(seed).random_map(example)
@@ -88,7 +86,7 @@ def training_batches(
 def evaluation_batches(
   source: Source,
   *,
-  image_size: int,
+  image_size: int | tuple[int, int],
   batch_size: int,
   process_index: int = 0,
   process_count: int = 1,
@@ -96,11 +94,12 @@ def evaluation_batches(
   num_threads: int = 0,
   prefetch: int = 0,
 ) -> Iterator[Batch]:
-  """A whole split once, in order: the largest central square of each picture.
+  """A whole split once, in order: the largest central part of each picture.
 
   Args:
     source: where the pictures come from.
-    image_size: side that the squares are resized to, pixels.
+    image_size: side of the squares that they are resized to, pixels; or (H, W)
+      of what they are cut and resized to.
     batch_size: examples per batch, of all processes together.
     process_index: this process's number, below `process_count`.
     process_count: how many processes share a batch.
@@ -109,20 +108,21 @@ def evaluation_batches(
     prefetch: batches made ahead; 0: as many as threads.
 
   Returns:
-    An iterator of batches: "image" uint8 [B / process_count, S, S, 3], whatever
+    An iterator of batches: "image" uint8 [B / process_count, H, W, 3], whatever
     else the records hold, and "mask" bool [B / process_count], false for what
     only fills the last batch and for records that cannot be read (which are
     logged). Every process gets equally many batches.
   """
   rows = _rows(batch_size, process_index, process_count)
-  _check(image_size=image_size, **({} if limit is None else {"limit": limit}))
+  aspect = _aspect(image_size)
+  _check(**({} if limit is None else {"limit": limit}))
   count = min(len(source), limit or len(source))
   reader = _Reader(source)
 
   def example(row):
     record, sound = reader.read(min(row, count - 1))
     picture = record["image"]
-    box = crops.central_box(picture.shape[1], picture.shape[0])
+    box = crops.central_box(picture.shape[1], picture.shape[0], aspect)
     mask = np.bool_(sound and row < count)
     return {**_crop(record, box, image_size), "mask": mask}
 
@@ -132,7 +132,7 @@ def evaluation_batches(
   return _iterate(batches, reader, num_threads, prefetch)
 
 
-def _random_example(reader, image_size, seed, min_scale, flip):
+def _random_example(reader, image_size, aspect, seed, min_scale, flip):
   """A function of a position in the stream and of a generator for its crop."""
   count = len(reader.source)
 
@@ -146,20 +146,27 @@ def _random_example(reader, image_size, seed, min_scale, flip):
     picture = record["image"]
     height, width = picture.shape[:2]
     if min_scale == 1:
-      box = crops.central_box(width, height)
+      box = crops.central_box(width, height, aspect)
     else:
-      box = crops.random_box(width, height, min_scale, generator)
+      box = crops.random_box(width, height, min_scale, generator, aspect)
     mirror = flip and generator.integers(2)
     return _crop(record, box, image_size, mirror=mirror)
 
   return example
 
 
+def _aspect(image_size):
+  """Width to height of the crops."""
+  height, width = crops.height_and_width(image_size)
+  _check(image_size=min(height, width))
+  return width / height
+
+
 def _crop(record, box, size, *, mirror=False):
   """A record whose pictures are cropped alike."""
   cropped = {
     name: crops.resize(record[name], box, size)
-    for name in _PICTURES
+    for name in PICTURES
     if name in record
   }
   if mirror:

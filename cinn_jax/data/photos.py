@@ -13,6 +13,8 @@ import numpy as np
 import skimage.data
 import sklearn.datasets
 
+from cinn_jax.data import sources
+
 CREDITS = (
   ("astronaut", "NASA", "public domain", "https://flic.kr/p/r9qvLn"),
   ("chelsea", "Stefan van der Walt", "CC0", "scikit-image"),
@@ -87,6 +89,13 @@ class PhotoPatches:
   @property
   def name(self) -> str:
     return f"photos ({self.split}: {len(self)} patches of {len(REGIONS)})"
+
+  @property
+  def listing_hash(self) -> str:
+    return sources.hash_of(
+      f"{photograph} {top} {left} {PATCH[self.split]}"
+      for photograph, top, left in self.patches
+    )
 
   def __len__(self) -> int:
     return len(self.patches)

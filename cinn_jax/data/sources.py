@@ -1,14 +1,18 @@
 """The one interface of everything that pictures come from."""
 
 import dataclasses
+import hashlib
 import os
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 SOURCES = (
-  *("photos", "digits", "folder", "mnist", "tfds"),
+  *("photos", "digits", "folder", "paired", "mnist", "tfds"),
   *("color_digits", "color_mnist"),
 )
 SPLITS = ("train", "validation", "test")
+# The entries of a record that are pictures, of one shape.
+PICTURES = ("image", "grey", "condition")
 
 
 class Source(Protocol):
@@ -16,9 +20,12 @@ class Source(Protocol):
 
   Attributes:
     name: a short description, for logs and messages.
+    listing_hash: 16 hexadecimal digits that stand for the records of this
+      split: two people whose hashes are equal measure on the same pictures.
   """
 
   name: str
+  listing_hash: str
 
   def __len__(self) -> int:
     """The number of records of this split, at least one."""
@@ -28,13 +35,21 @@ class Source(Protocol):
 
     Returns:
       "image": uint8 [H, W, 3], sRGB; H and W vary, and the channels of grey
-      are equal. "grey", where there is one, is a second picture of that shape,
-      cropped alike. Whatever else there is, such as an integer "label", is of
-      one shape throughout.
+      are equal. "grey" and "condition", where there are any, are further
+      pictures of that shape, cropped alike. Whatever else there is, such as an
+      integer "label", is of one shape throughout.
 
     Raises:
       UnreadableImage: the record is damaged; others may be sound.
     """
+
+
+def hash_of(parts: Iterable[bytes | str]) -> str:
+  """A `listing_hash` of what tells the records of a split, in any order."""
+  hashed = hashlib.sha256()
+  for part in sorted(p.encode() if isinstance(p, str) else p for p in parts):
+    hashed.update(len(part).to_bytes(8, "little") + part)
+  return hashed.hexdigest()[:16]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +62,10 @@ class Spread:
   @property
   def name(self):
     return self.source.name
+
+  @property
+  def listing_hash(self):
+    return self.source.listing_hash
 
   def __len__(self):
     return self.count
@@ -68,28 +87,34 @@ def open_source(
   train_split: str = "",
   validation_split: str = "",
   test_split: str = "",
+  crop: Sequence[int] = (),
+  resize: Sequence[int] = (),
 ) -> Source:
   """Opens a split of a source, prepared and known to hold at least one picture.
 
   Args:
     name: "photos" (patches of photographs that the dependencies ship), "digits"
-      (scikit-learn's), "folder" (any folder of pictures), "mnist" (its four
-      files, or those of a set in its format), "tfds" (a prepared TFDS data
-      set), or "color_digits" and "color_mnist" (these two with colours that
-      depend on the digit; see `color_mnist.ColoredDigits`).
+      (scikit-learn's), "folder" (any folder of pictures), "paired" (a folder of
+      files with a condition beside its picture; see `paired.Halves`), "mnist"
+      (its four files, or those of a set in its format), "tfds" (a prepared TFDS
+      data set), or "color_digits" and "color_mnist" (these two with colours
+      that depend on the digit; see `color_mnist.ColoredDigits`).
     split: "train", "validation" or "test". Photos and folders hold out one part
       only, which is both of the latter.
-    path: the folder of "folder", "mnist" and "color_mnist"; the data directory
-      of "tfds", by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
+    path: the folder of "folder", "paired", "mnist" and "color_mnist"; the data
+      directory of "tfds", by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
     tfds_name: for "tfds", such as "cifar10" or "imagenet_resized/64x64"; for
       "mnist", which set it is: see `mnist.open_mnist`.
     cache: where "folder" keeps what it prepares; see `folder.open_folder`.
     validation_fraction: share of a folder's files held out, in (0, 1).
     max_short_side: a folder's pictures are stored no larger, in pixels.
-    train_split: TFDS split to train on, such as "train[:95%]".
-    validation_split: TFDS split to validate on.
-    test_split: TFDS split to test on; by default the one to validate on, if
-      that was chosen, or else "test".
+    train_split: TFDS split to train on, such as "train[:95%]"; for "folder" and
+      "paired" the subfolder to train on, all of it.
+    validation_split: TFDS split, or subfolder, to validate on.
+    test_split: TFDS split, or subfolder, to test on; by default the one to
+      validate on, if that was chosen, or else "test".
+    crop, resize: what is done to every picture before all else; see
+      `preprocessed.Preprocessed`.
 
   Raises:
     ValueError, FileNotFoundError: one line on what is wrong and what to do.
@@ -107,31 +132,55 @@ def open_source(
     "validation": validation_split,
     "test": test_split or validation_split,
   }[split]
-  # Imported here because each needs other libraries, some slow to import.
+  if name in ("folder", "paired") and bool(train_split) != bool(
+    validation_split
+  ):
+    raise ValueError(
+      f"source {name!r} takes the names of subfolders as train_split and"
+      f" validation_split, both or none; got {train_split!r} and"
+      f" {validation_split!r}"
+    )
+  source = _open(
+    *(name, split, chosen),
+    path=path,
+    tfds_name=tfds_name,
+    cache=cache,
+    validation_fraction=validation_fraction,
+    max_short_side=max_short_side,
+  )
+  if not crop and not resize:
+    return source
+  from cinn_jax.data import preprocessed
+
+  return preprocessed.Preprocessed(source, tuple(crop), tuple(resize))
+
+
+def _open(name, split, chosen, *, path, tfds_name, **folder_options):
+  """Imports are here because each needs other libraries, some slow to import.
+
+  `chosen` is the split's own name in the source, or empty.
+  """
   if name.startswith("color_"):
     from cinn_jax.data import color_mnist
 
-    digits = open_source(
-      *(name.removeprefix("color_"), split),
+    digits = _open(
+      *(name.removeprefix("color_"), split, chosen),
       path=path,
       tfds_name=tfds_name,
-      train_split=train_split,
-      validation_split=validation_split,
-      test_split=test_split,
+      **folder_options,
     )
     return color_mnist.ColoredDigits(digits, split)
   if name in ("photos", "digits"):
     return _open_shipped(name, split, path)
-  if name == "folder":
-    from cinn_jax.data import folder
+  if name in ("folder", "paired"):
+    from cinn_jax.data import folder, paired
 
-    return folder.open_folder(
-      path,
-      "train" if split == "train" else "validation",
-      cache=cache,
-      validation_fraction=validation_fraction,
-      max_short_side=max_short_side,
+    pictures = folder.open_folder(
+      os.path.join(path, chosen),
+      "all" if chosen else "train" if split == "train" else "validation",
+      **folder_options,
     )
+    return paired.Halves(pictures) if name == "paired" else pictures
   if name == "mnist":
     from cinn_jax.data import mnist
 

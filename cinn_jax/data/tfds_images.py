@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from cinn_jax.data import images
+from cinn_jax.data import images, sources
 
 _RANDOM_ACCESS = (
   tfds.core.FileFormat.ARRAY_RECORD,
@@ -22,12 +22,17 @@ _RANDOM_ACCESS = (
 
 @dataclasses.dataclass(frozen=True)
 class TfdsSource:
-  """`self[i]` has an "image", uint8 [H, W, 3], and perhaps an int32 "label"."""
+  """`self[i]` has an "image", uint8 [H, W, 3], and perhaps an int32 "label".
+
+  `listing_hash` is of the data set's version, the split's name, and how many
+  records and bytes each of the data set's splits has.
+  """
 
   name: str
   records: Any
   image_key: str
   label_key: str | None
+  listing_hash: str
 
   def __len__(self) -> int:
     return len(self.records)
@@ -99,7 +104,17 @@ def open_tfds(
       f" {splits}, and slices such as 'train[:95%]'"
     ) from error
   shown = f"tfds {name} ({chosen}: {len(records)} images)"
-  return TfdsSource(shown, records, image_key, label_key)
+  return TfdsSource(
+    shown, records, image_key, label_key, _listing_hash(builder.info, chosen)
+  )
+
+
+def _listing_hash(info, chosen):
+  splits = (
+    f"{split.name} {split.num_examples} {split.num_bytes}"
+    for split in info.splits.values()
+  )
+  return sources.hash_of([info.full_name, f"[{chosen}]", *splits])
 
 
 def data_directory(data_dir: str | os.PathLike = "") -> pathlib.Path:

@@ -42,7 +42,10 @@ def evaluate(workdir, *, data=None, num_samples=8, temperature=1.0, seed=0):
   workdir = pathlib.Path(workdir)
   trained = experiment.restore(workdir, data)
   source = experiment.open_source(trained.config, "test")
-  print(f"{workdir} at step {trained.step:,}; pictures: {source.name}.")
+  print(
+    f"{workdir} at step {trained.step:,}; pictures: {source.name}, listing"
+    f" {source.listing_hash}."
+  )
   scores = _scores(trained, source, seed)
   rows, metrics, lines = SAMPLES[trained.config["task"]["name"]](
     trained,
@@ -61,6 +64,7 @@ def evaluate(workdir, *, data=None, num_samples=8, temperature=1.0, seed=0):
       likelihood={"of": trained.task.describe, **scores},
       step=trained.step,
       source=source.name,
+      listing_hash=source.listing_hash,
       temperature=temperature,
       seed=seed,
     )

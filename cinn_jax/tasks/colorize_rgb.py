@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from cinn_jax.data.crops import height_and_width
 from cinn_jax.tasks import rgb
 from cinn_jax.tasks.base import Task
 
@@ -31,7 +32,7 @@ def colorize_rgb(
     raise ValueError(
       f"condition_channels is 1 or 3 equal ones, got {condition_channels}."
     )
-  height, width = rgb.shape_of(image_size)
+  height, width = height_and_width(image_size)
 
   def condition(batch):
     luma = rgb.luma(batch["image"])

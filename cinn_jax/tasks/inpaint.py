@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from cinn_jax.data.crops import height_and_width
 from cinn_jax.tasks import holes, rgb
 from cinn_jax.tasks.base import Task
 
@@ -36,7 +37,7 @@ def inpaint(
   Raises:
     ValueError: for what does not fit.
   """
-  height, width = rgb.shape_of(image_size)
+  height, width = height_and_width(image_size)
   make_hole = holes.maker(mask, (height, width), area)
   if not mask_channel and mask == "free_form":
     raise ValueError(

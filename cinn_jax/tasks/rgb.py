@@ -11,6 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from cinn_jax.data import crops
 from cinn_jax.tasks.base import Task
 
 LEVELS = 256
@@ -57,7 +58,7 @@ def rgb_task(
       f"condition_noise is {condition_noise!r}, expected one of"
       f" {', '.join(CONDITION_NOISES)}."
     )
-  height, width = shape_of(image_size)
+  height, width = crops.height_and_width(image_size)
 
   def prepare(batch):
     x = batch["image"].astype(jnp.float32) / LEVELS
@@ -111,14 +112,6 @@ def rgb_task(
     consistency=None if consistency is None else agreement,
     consistency_name=consistency_name,
   )
-
-
-def shape_of(image_size: int | tuple[int, int]) -> tuple[int, int]:
-  """(H, W) of `Task.image_size`."""
-  if isinstance(image_size, int):
-    return (image_size, image_size)
-  height, width = image_size
-  return (height, width)
 
 
 def levels_of(x):

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from cinn_jax import bicubic
+from cinn_jax.data.crops import height_and_width
 from cinn_jax.tasks import rgb
 from cinn_jax.tasks.base import Task
 
@@ -34,7 +35,7 @@ def super_resolution(
     ValueError: for what does not fit; by `prepare`, for small pictures of
       another size.
   """
-  height, width = rgb.shape_of(image_size)
+  height, width = height_and_width(image_size)
   if scale < 2 or height % scale or width % scale:
     raise ValueError(
       f"super_resolution takes a scale of 2 or more that divides {height} and"

@@ -94,7 +94,7 @@ def _loop(run, profiler):
   with log, monitor, contextlib.closing(batches):
     monitor.say(f"bits/dim is of {run.task.describe}.")
     for source in (run.train_source, run.validation_source):
-      monitor.say(f"Pictures: {source.name}.")
+      monitor.say(f"Pictures: {source.name}, listing {source.listing_hash}.")
     if start and _is_due(run, start) and not run.checkpoints.metrics(start):
       # Told to stop there, the run before left without.
       _validate(run, validator, log, monitor, state)

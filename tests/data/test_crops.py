@@ -77,3 +77,25 @@ def test_resizing_is_what_pillow_does_to_the_cut_out_part():
   inside = np.s_[3:-3, 3:-3]
   error = np.abs(ours[inside].astype(int) - reference[inside])
   assert error.max() <= 2
+
+
+def test_boxes_of_another_aspect():
+  assert crops.central_box(40, 20, 2.0) == (0, 0, 40, 20)
+  assert crops.central_box(40, 40, 2.0) == (0, 10, 40, 30)
+  assert crops.central_box(30, 40, 0.5) == (5, 0, 25, 40)
+  generator = np.random.default_rng(0)
+  drawn = [crops.random_box(200, 150, 0.2, generator, 2.0) for _ in range(2000)]
+  left, top, right, bottom = np.array(drawn, float).T
+  assert min(left.min(), top.min()) >= 0
+  assert right.max() <= 200 and bottom.max() <= 150
+  aspect = (right - left) / (bottom - top)
+  assert 1.47 < aspect.min() < 1.6 and 2.5 < aspect.max() < 2.72
+
+
+def test_resizing_to_a_height_and_a_width():
+  ramp = np.broadcast_to(
+    np.arange(64, dtype=np.uint8)[:, None, None], (64, 32, 3)
+  )
+  small = crops.resize(np.ascontiguousarray(ramp), (0, 0, 32, 64), (16, 8))
+  assert small.shape == (16, 8, 3)
+  np.testing.assert_allclose(small[:, 0, 0], np.arange(16) * 4 + 1.5, atol=1)
