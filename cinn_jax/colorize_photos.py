@@ -1,7 +1,5 @@
 """`--mode=sample` for colorization: photographs at their own resolution."""
 
-import glob
-import itertools
 import json
 import pathlib
 
@@ -13,6 +11,7 @@ from PIL import Image
 from cinn_jax import (
   experiment,
   full_resolution,
+  input_files,
   likelihood,
   pictures,
   sampling,
@@ -46,12 +45,12 @@ def colorize_photos(
     FileNotFoundError: without a trained checkpoint or a matching file.
     ValueError: where no matching file is a picture, or for another task.
   """
-  paths = _find(inputs)
+  paths = input_files.find(inputs)
   trained = _restore(workdir)
   sampler = _make_sampler(trained, num_samples, temperature)
   outputs = pathlib.Path(outputs)
   rows, names, results, skipped = [], [], {}, []
-  for path, name in zip(paths, _unique_names(paths), strict=True):
+  for path, name in zip(paths, input_files.unique_names(paths), strict=True):
     try:
       photo = images.decode(path, keep_depth=True)
     except images.UnreadableImage as error:
@@ -84,22 +83,6 @@ def colorize_photos(
   print(f"Wrote {outputs / 'sheet.png'} and {len(rows)} photographs' samples.")
 
 
-def _find(inputs):
-  if not inputs:
-    raise ValueError("--mode=sample needs --inputs='photos/*.jpg'.")
-  paths = sorted(
-    path
-    for path in glob.glob(inputs, recursive=True)
-    if pathlib.Path(path).is_file()
-  )
-  if not paths:
-    raise FileNotFoundError(
-      f"No file matches --inputs={inputs!r}: pass a path or a quoted pattern"
-      " such as 'photos/*.jpg'."
-    )
-  return paths
-
-
 def _restore(workdir):
   trained = experiment.restore(workdir)
   if trained.config["task"]["name"] != "colorize":
@@ -108,17 +91,6 @@ def _restore(workdir):
       " colorizes photographs with a 'colorize' run."
     )
   return trained
-
-
-def _unique_names(paths):
-  """Stems, numbered where several files have the same."""
-  names = []
-  for path in paths:
-    stem = pathlib.Path(path).stem
-    numbered = (f"{stem}-{k}" for k in itertools.count(2))
-    candidates = itertools.chain([stem], numbered)
-    names.append(next(name for name in candidates if name not in names))
-  return names
 
 
 def _make_sampler(trained, num_samples, temperature):

@@ -7,6 +7,7 @@
   python -m cinn_jax.main --mode=status --workdir=workdirs/colorize
 """
 
+import functools
 import pathlib
 import socket
 import sys
@@ -29,6 +30,12 @@ _INPUTS = flags.DEFINE_string(
 )
 _OUTPUTS = flags.DEFINE_string(
   "outputs", "out", "For --mode=sample: the folder for results."
+)
+_DEGRADE = flags.DEFINE_bool(
+  "degrade",
+  False,
+  "For --mode=sample: --inputs are whole pictures, to be made smaller or drawn"
+  " as sketches first.",
 )
 _SAMPLES = flags.DEFINE_integer(
   "num_samples", 8, "Samples per picture.", lower_bound=1
@@ -120,13 +127,18 @@ def _keep_compiled():
 
 def _sampler(task):
   """What samples of a task are drawn by: of photographs, or of classes."""
+  from cinn_jax import sample_pictures
   from cinn_jax.colorize_photos import colorize_photos
   from cinn_jax.sample_classes import sample_classes
 
+  of_pictures = functools.partial(
+    sample_pictures.sample_pictures, degrade=_DEGRADE.value
+  )
   samplers = {
     "class_conditional": sample_classes,
     "color_mnist": sample_classes,
     "colorize": colorize_photos,
+    **dict.fromkeys(sample_pictures.TASKS, of_pictures),
   }
   if task not in samplers:
     raise ValueError(

@@ -4,13 +4,13 @@ A config's argument is a model and settings, `caflow,size=64,scale=8`: the model
 first, or left out, then NAME=VALUE in any order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from cinn_jax.training import defaults
 
 
 def parse(
-  file: str, argument: str, models: Sequence[str], settings: Mapping
+  file: str, argument: str, models: Iterable[str], settings: Mapping
 ) -> tuple[str, dict]:
   """The model and the settings that a config's argument names.
 
@@ -25,6 +25,7 @@ def parse(
   Raises:
     ValueError: in one line, for what there is not.
   """
+  models = tuple(models)
   words = [word.strip() for word in argument.split(",") if word.strip()]
   model = words.pop(0) if words and "=" not in words[0] else models[0]
   if model not in models:
@@ -74,7 +75,10 @@ def _value(file, name, text, default):
 
 
 def base() -> dict:
-  """The sections in which tasks and models do not differ."""
+  """The sections in which tasks and models do not differ.
+
+  Pictures are the photographs that the dependencies ship.
+  """
   return {
     "data": {
       "source": "photos",
@@ -86,18 +90,26 @@ def base() -> dict:
       "train_split": "",
       "validation_split": "",
       "test_split": "",
+      "crop": (),
+      "resize": (),
     },
     "augment": {"min_scale": 0.2, "flip": True},
     "train": dict(defaults.RUN),
   }
 
 
-def image_cinn(size, scale: int = 1) -> dict:
-  """The sections model, optimizer and train of `models.image_cinn`.
+def recipe(model: str, size, scale: int = 1) -> dict:
+  """The sections `model`, `optimizer` and `train` of one of `MODELS`.
 
-  `size` of the pictures says how many levels it has; `scale` is how many times
-  smaller the condition is.
+  Args:
+    model: one of `MODELS`.
+    size: of the pictures; up to 32 it is for a laptop.
+    scale: how many times smaller the condition is.
   """
+  return MODELS[model](size, scale)
+
+
+def _image_cinn(size, scale):
   small = _side(size) <= 32
   return {
     "model": {
@@ -153,3 +165,7 @@ def _train(small):
 
 def _side(size):
   return size if isinstance(size, int) else max(size)
+
+
+# What a config's argument may name first; the first is the default.
+MODELS = {"cinn": _image_cinn}

@@ -1,0 +1,23 @@
+"""Sketches to photographs: a picture given its edges."""
+
+from ml_collections import ConfigDict
+
+from cinn_jax.training import recipes
+
+_FILE = "configs/sketch.py"
+_SETTINGS = {"size": 32}
+
+
+def get_config(argument: str = ""):
+  """The experiment; `argument` is such as "cinn,size=64"."""
+  model, settings = recipes.parse(_FILE, argument, recipes.MODELS, _SETTINGS)
+  size = settings["size"]
+  config = ConfigDict(recipes.base())
+  config.update(recipes.recipe(model, size))
+  config.task = {
+    "name": "sketch",
+    "image_size": size,
+    "condition_channels": 1,
+    "condition_noise": "half",
+  }
+  return config
