@@ -18,7 +18,14 @@ from cinn_jax.bijections.coupling import (
   RealNVPCoupling,
 )
 from cinn_jax.bijections.elementwise import Bounded, Standardize
+from cinn_jax.bijections.injector import (
+  AdditiveInjector,
+  AffineInjector,
+  Injector,
+)
 from cinn_jax.bijections.linear import (
+  Cayley,
+  FullConv1x1,
   Householder,
   InvertibleConv1x1,
   Orthogonal,
@@ -33,16 +40,21 @@ __all__ = [
   "COLLECTIONS",
   "ActNorm",
   "AdditiveCoupling",
+  "AdditiveInjector",
   "AffineCoupling",
+  "AffineInjector",
   "Bijection",
   "Bounded",
+  "Cayley",
   "Chain",
   "Conditioned",
   "Coupling",
   "Flatten",
+  "FullConv1x1",
   "GINCoupling",
   "Haar",
   "Householder",
+  "Injector",
   "Inverse",
   "InvertibleConv1x1",
   "MultiScale",

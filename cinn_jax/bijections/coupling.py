@@ -22,7 +22,40 @@ CLAMPS: dict[str, Callable] = {
   "cinn_code": lambda s, alpha: alpha * 0.636 * jnp.arctan(s / alpha),
   # FrEIA since February 2021, and CAFLOW: the slope at 0 grows with alpha.
   "freia_2021": lambda s, alpha: alpha * 0.636 * jnp.arctan(s),
+  # Not published: scales between exp(-alpha) and 1, halfway between the two at
+  # 0. No coupling stretches going forward, and going back none by more than
+  # exp(alpha).
+  "contracting": lambda s, alpha: jnp.log1p(jnp.expm1(-alpha) * nn.sigmoid(-s)),
 }
+
+
+def clamped(name, raw, alpha):
+  """What is exponentiated, of what a network made: `CLAMPS[name]` of it.
+
+  Raises:
+    ValueError: for an unknown clamp.
+  """
+  if name not in CLAMPS:
+    raise ValueError(f"Unknown clamp {name!r}; there are {', '.join(CLAMPS)}.")
+  return CLAMPS[name](raw, alpha)
+
+
+def affine(value, log_scale, shift, *, inverse):
+  """value * exp(log_scale) + shift, or its inverse."""
+  if inverse:
+    return (value - shift) * jnp.exp(-log_scale)
+  return value * jnp.exp(log_scale) + shift
+
+
+def report_log_scale(module, log_scale):
+  """Sows the largest absolute log-scale into the collection "diagnostics"."""
+  module.sow(
+    "diagnostics",
+    "max_log_scale",
+    jnp.max(jnp.abs(log_scale)),
+    reduce_fn=jnp.maximum,
+    init_fn=lambda: jnp.zeros((), log_scale.dtype),
+  )
 
 
 class Coupling(Bijection):
@@ -88,20 +121,11 @@ class Coupling(Bijection):
       head = net(passive, cond, self.features(active.shape[-1]))
       head = head.astype(at_least_float32(active.dtype))
       halves[k], log_scale = self.transform(active, head, inverse=inverse)
-      self._report(log_scale)
+      report_log_scale(self, log_scale)
       if not self.preserves_volume:
         log_det = sum_per_example(log_scale)
         total += -log_det if inverse else log_det
     return jnp.concatenate(halves, -1), total
-
-  def _report(self, log_scale):
-    self.sow(
-      "diagnostics",
-      "max_log_scale",
-      jnp.max(jnp.abs(log_scale)),
-      reduce_fn=jnp.maximum,
-      init_fn=lambda: jnp.zeros((), log_scale.dtype),
-    )
 
 
 class AffineCoupling(Coupling):
@@ -119,26 +143,17 @@ class AffineCoupling(Coupling):
   alpha: float = 1.9
   clamp: str = "cinn_paper"
 
-  def setup(self):
-    super().setup()
-    if self.clamp not in CLAMPS:
-      raise ValueError(
-        f"Unknown clamp {self.clamp!r}; there are {', '.join(CLAMPS)}."
-      )
-
   def features(self, channels):
     return 2 * channels
 
   def transform(self, active, head, *, inverse):
     raw, shift = jnp.split(head, 2, axis=-1)
     log_scale = self.log_scale(raw)
-    if inverse:
-      return (active - shift) * jnp.exp(-log_scale), log_scale
-    return active * jnp.exp(log_scale) + shift, log_scale
+    return affine(active, log_scale, shift, inverse=inverse), log_scale
 
   def log_scale(self, raw):
     """What is exponentiated, of what the network made."""
-    return CLAMPS[self.clamp](raw, self.alpha)
+    return clamped(self.clamp, raw, self.alpha)
 
 
 class RealNVPCoupling(AffineCoupling):

@@ -4,6 +4,8 @@ What is fixed lives in the collection "constants": saved with the model, never
 trained, never counted.
 """
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -68,6 +70,43 @@ class Orthogonal(Bijection):
   def inverse(self, z, cond=None):
     matrix = self._matrix(z.shape[-1], z.dtype)
     return jnp.matmul(z, matrix.T, precision="highest"), zero_log_det(z)
+
+
+class FullConv1x1(Bijection):
+  """A learned mixing of the channels, z = x W with W a matrix as it is.
+
+  log_det is H * W * ln|det W|, and going back takes W's inverse; both are
+  computed anew each time, which grows as C^3 but not with the image. W starts
+  as a random orthogonal matrix. (Kingma and Dhariwal 2018, Glow, section 3.2,
+  before its LU form; what CAFLOW uses.)
+
+  `InvertibleConv1x1` cannot become singular; this one can come near it.
+  """
+
+  @nn.compact
+  def _matrix(self, x):
+    channels = x.shape[-1]
+    matrix = self.param("matrix", nn.initializers.orthogonal(), (channels,) * 2)
+    return matrix.astype(at_least_float32(x.dtype))
+
+  def forward(self, x, cond=None):
+    matrix = self._matrix(x)
+    z = jnp.matmul(x, matrix, precision="highest")
+    return z, _matrix_log_det(matrix, x)
+
+  def inverse(self, z, cond=None):
+    matrix = self._matrix(z)
+    inverse = jnp.linalg.inv(matrix)
+    x = jnp.matmul(z, inverse, precision="highest")
+    # What rounding left over, taken back once.
+    rest = z - jnp.matmul(x, matrix, precision="highest")
+    x += jnp.matmul(rest, inverse, precision="highest")
+    return x, -_matrix_log_det(matrix, z)
+
+
+def _matrix_log_det(matrix, x):
+  positions = math.prod(x.shape[1:-1])
+  return zero_log_det(x) + positions * jnp.linalg.slogdet(matrix)[1]
 
 
 class InvertibleConv1x1(Bijection):
@@ -170,6 +209,37 @@ class Householder(Bijection):
   def inverse(self, z, cond=None):
     units, solved = self._factors(z)
     return _minus_product(z, solved.T, units), zero_log_det(z)
+
+
+class Cayley(Bijection):
+  """A learned orthogonal mixing of the channels, z = x Q; log_det is 0.
+
+  Q = (I - A)(I + A)^-1 with A antisymmetric, which reaches every rotation that
+  turns no direction by half a turn (Cayley 1846; in invertible networks:
+  Etmann et al. 2020, iUNets). The parameters are the C (C - 1) / 2 numbers of A
+  below its diagonal, drawn so that Q starts far from the identity.
+  """
+
+  @nn.compact
+  def _matrix(self, x):
+    channels = x.shape[-1]
+    count = channels * (channels - 1) // 2
+    start = nn.initializers.normal(channels**-0.5)
+    below = self.param("below_diagonal", start, (count,))
+    below = below.astype(at_least_float32(x.dtype))
+    lower = jnp.zeros((channels,) * 2, below.dtype)
+    lower = lower.at[np.tril_indices(channels, -1)].set(below)
+    skew, identity = lower - lower.T, jnp.eye(channels, dtype=below.dtype)
+    # The two factors commute.
+    return jnp.linalg.solve(identity + skew, identity - skew)
+
+  def forward(self, x, cond=None):
+    matrix = self._matrix(x)
+    return jnp.matmul(x, matrix, precision="highest"), zero_log_det(x)
+
+  def inverse(self, z, cond=None):
+    matrix = self._matrix(z)
+    return jnp.matmul(z, matrix.T, precision="highest"), zero_log_det(z)
 
 
 def _minus_product(x, tall, wide):

@@ -71,13 +71,29 @@ CASES = {
   "coupling_additive": Case(bj.AdditiveCoupling(_CONV), (4, 4, 4), _MAP),
   "coupling_real_nvp": Case(bj.RealNVPCoupling(_DENSE, sides=1), (7,), _VECTOR),
   "coupling_gin": Case(bj.GINCoupling(_CONV), (4, 4, 4), _MAP),
+  "coupling_contracting": Case(
+    bj.AffineCoupling(_DENSE, clamp="contracting", alpha=0.7), (7,), _VECTOR
+  ),
+  "injector": Case(bj.AffineInjector(_CONV), (4, 4, 4), _MAP),
+  "injector_two_conditions": Case(
+    bj.AffineInjector(_CONV, clamp="freia_2021"), (4, 4, 4), (_VECTOR, _MAP)
+  ),
+  "injector_vector_on_image": Case(
+    bj.AffineInjector(_CONV), (4, 4, 4), _VECTOR
+  ),
+  # Shifts alone: without scales, log_det has no gradient.
+  "injector_additive": Case(bj.AdditiveInjector(_DENSE), (7,), _VECTOR),
   # A bound that some of the data are beyond.
   "coupling_spline": Case(
     bj.SplineCoupling(_CONV, sides=1, bins=4, bound=1.5), (4, 4, 4), _MAP
   ),
   "actnorm": Case(bj.ActNorm(), (3, 3, 5)),
   "conv_1x1": Case(bj.InvertibleConv1x1(), (3, 3, 5)),
-  # Lengths do not change by reflection: without scales, no gradient.
+  "conv_1x1_full": Case(bj.FullConv1x1(), (3, 3, 5)),
+  # Lengths do not change by rotation: without scales, no gradient.
+  "cayley": Case(
+    bj.Chain((bj.Cayley(), bj.Standardize(0.0, (1, 2, 3, 4, 5)))), (3, 3, 5)
+  ),
   "householder": Case(
     bj.Chain((bj.Householder(3), bj.Standardize(0.0, (1, 2, 3, 4, 5)))),
     (3, 3, 5),

@@ -84,9 +84,15 @@ def test_haars_diagonal_difference_is_positive_on_the_main_diagonal():
     ("cinn_paper", lambda s, a: a * 2 / math.pi * math.atan(s / a)),
     ("cinn_code", lambda s, a: a * 0.636 * math.atan(s / a)),
     ("freia_2021", lambda s, a: a * 0.636 * math.atan(s)),
+    (
+      "contracting",
+      lambda s, a: math.log(
+        math.exp(-a) + (1 - math.exp(-a)) / (1 + math.exp(-s))
+      ),
+    ),
   ],
 )
-def test_clamps_are_the_published_formulas(name, formula):
+def test_clamps_are_their_formulas(name, formula):
   points = [-50.0, -1.0, 0.0, 0.3, 7.0]
   for alpha in (0.6, 1.9):
     expected = [formula(s, alpha) for s in points]

@@ -25,9 +25,9 @@ def _matrix(bijection, variables, channels, method="forward"):
   return np.asarray(_run(bijection, variables, np.eye(channels), method)[0])
 
 
+@pytest.mark.parametrize("conv", [bj.InvertibleConv1x1(), bj.FullConv1x1()])
 @pytest.mark.parametrize("channels", [1, 24])
-def test_a_1x1_convolution_starts_orthogonal(channels):
-  conv = bj.InvertibleConv1x1()
+def test_a_1x1_convolution_starts_orthogonal(channels, conv):
   variables = _init(conv, jnp.zeros((2, channels)))
   matrix = _matrix(conv, variables, channels)
   np.testing.assert_allclose(matrix @ matrix.T, np.eye(channels), atol=1e-5)
@@ -93,6 +93,57 @@ def test_a_1x1_convolution_goes_back_in_float32():
   np.testing.assert_allclose(back, x, atol=2e-5)
 
 
+def test_a_full_1x1_convolution_is_its_matrix():
+  conv = bj.FullConv1x1()
+  x = normal(0, (2, 3, 3, 5), np.float32)
+  variables = draw_variables(conv, 1, x)
+  matrix = np.asarray(variables["params"]["matrix"])
+  z, log_det = _run(conv, variables, x)
+  np.testing.assert_allclose(z, x @ matrix, atol=1e-5)
+  volume = np.linalg.slogdet(matrix)[1]
+  np.testing.assert_allclose(log_det, 9 * volume, rtol=1e-4)
+
+
+def test_a_full_1x1_convolution_far_from_orthogonal_goes_back_in_float32():
+  conv, channels = bj.FullConv1x1(), 48
+  left, right = (
+    np.linalg.qr(normal(seed, (channels, channels)))[0] for seed in (5, 6)
+  )
+  # Stretched and shrunk, a thousandfold apart.
+  matrix = left @ np.diag(np.geomspace(30, 0.03, channels)) @ right
+  variables = {"params": {"matrix": jnp.asarray(matrix, jnp.float32)}}
+  x = normal(7, (2, 8, 8, channels), np.float32)
+  z, _ = _run(conv, variables, x)
+  again, _ = _run(conv, variables, _run(conv, variables, z, "inverse")[0])
+  np.testing.assert_allclose(again, z, atol=2e-5)
+
+
+def test_cayleys_matrix_is_that_of_its_antisymmetric_one():
+  cayley = bj.Cayley()
+  below = jnp.asarray(normal(8, (10,)), jnp.float32)
+  variables = {"params": {"below_diagonal": below}}
+  matrix = _matrix(cayley, variables, 5)
+  skew = np.zeros((5, 5))
+  skew[np.tril_indices(5, -1)] = below
+  skew -= skew.T
+  expected = np.linalg.inv(np.eye(5) + skew) @ (np.eye(5) - skew)
+  np.testing.assert_allclose(matrix, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_cayley_is_a_rotation_whatever_its_parameters(scale):
+  variables = jax.tree.map(
+    lambda leaf: scale * leaf, _init(bj.Cayley(), jnp.zeros((2, 24)))
+  )
+  matrix = _matrix(bj.Cayley(), variables, 24)
+  np.testing.assert_allclose(matrix @ matrix.T, np.eye(24), atol=1e-5)
+  np.testing.assert_allclose(np.linalg.det(matrix), 1, atol=1e-4)
+  back = _matrix(bj.Cayley(), variables, 24, "inverse")
+  np.testing.assert_allclose(back, matrix.T, atol=1e-6)
+  if scale == 1:
+    assert np.abs(matrix - np.eye(24)).max() > 0.5
+
+
 @pytest.mark.parametrize(
   "channels, k, atol",
   [(3, 1, 1e-6), (5, 4, 1e-6), (16, 16, 1e-6), (3, 8, 3e-6)],
@@ -139,7 +190,10 @@ def test_a_vector_of_zeros_reflects_nothing():
   assert np.isfinite(jax.jit(jax.grad(last))(vectors)).all()
 
 
-@pytest.mark.parametrize("mixing", [bj.InvertibleConv1x1(), bj.Householder(2)])
+@pytest.mark.parametrize(
+  "mixing",
+  [bj.InvertibleConv1x1(), bj.FullConv1x1(), bj.Cayley(), bj.Householder(2)],
+)
 def test_half_precision_data_are_mixed_in_float32(mixing):
   x = jnp.asarray(normal(4, (2, 6)), jnp.bfloat16)
   variables = _init(mixing, x)

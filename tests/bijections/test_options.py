@@ -23,6 +23,10 @@ WRONG = {
     bj.GINCoupling(CONV, clamp="sigmoid"),
     ["'sigmoid'", *bj.CLAMPS],
   ),
+  "injector_without_condition": (
+    bj.AffineInjector(CONV),
+    ["AffineInjector is steered by a condition", "got none"],
+  ),
   "spline_sides": (
     bj.SplineCoupling(CONV, sides=3),
     ["sides is 1 or 2", "got 3"],

@@ -20,6 +20,7 @@ BATCH = 2
 NAMES = sorted(CASES)
 NAMING_AN_ENTRY = ("conditioned", "multi_scale")  # of the condition
 CONDITIONAL = [name for name in NAMES if CASES[name].cond is not None]
+STEERED = [name for name in NAMES if name.startswith("injector")]
 
 
 @functools.cache
@@ -129,7 +130,8 @@ def _without_condition(params):
 
 
 @pytest.mark.parametrize(
-  "name", [n for n in CONDITIONAL if n not in NAMING_AN_ENTRY]
+  "name",
+  [n for n in CONDITIONAL if n not in (*NAMING_AN_ENTRY, *STEERED)],
 )
 def test_the_condition_may_be_left_out(name):
   bijection, variables, x, _ = _case(name)

@@ -1,0 +1,108 @@
+"""Injectors: the condition alone steers all channels."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cinn_jax.bijections.base import (
+  Bijection,
+  at_least_float32,
+  sum_per_example,
+  zero_log_det,
+)
+from cinn_jax.bijections.coupling import (
+  affine,
+  check_condition,
+  clamped,
+  report_log_scale,
+)
+
+
+class Injector(Bijection):
+  """What injectors share: z = f(x; net(c)), on every channel and position.
+
+  f acts on each number alone, with a positive slope. A subclass defines
+  `features` and `transform`, as a `Coupling` does. The network never sees x,
+  so sampling many latents for one image runs it once.
+
+  Attributes:
+    subnet: makes a network `net(u, cond, features) -> [B, ..., features]`; see
+      `cinn_jax.models.subnets`. Its u is the first of the condition's leaves
+      that is a map, its condition the others.
+  """
+
+  subnet: Callable[[], nn.Module]
+
+  def features(self, channels):
+    """How many numbers the network makes for `channels` of data."""
+    raise NotImplementedError(f"{type(self).__name__}.features")
+
+  def transform(self, x, head, *, inverse):
+    """f(x) or its inverse, and the logarithms of *f's* slopes."""
+    raise NotImplementedError(f"{type(self).__name__}.transform")
+
+  def setup(self):
+    self.net = self.subnet()
+
+  def forward(self, x, cond=None):
+    return self._run(x, cond, inverse=False)
+
+  def inverse(self, z, cond=None):
+    return self._run(z, cond, inverse=True)
+
+  def _run(self, value, cond, *, inverse):
+    # Maps first: beside a map, a vector is broadcast.
+    leaves = sorted(jax.tree.leaves(cond), key=lambda leaf: -leaf.ndim)
+    if not leaves:
+      raise ValueError(
+        f"{type(self).__name__} is steered by a condition, and got none: pass"
+        " one, or take a coupling."
+      )
+    check_condition(value, cond)
+    head = self.net(leaves[0], leaves[1:], self.features(value.shape[-1]))
+    head = head.astype(at_least_float32(value.dtype))
+    if head.ndim < value.ndim:  # of vectors alone, on a map
+      head = head.reshape(head.shape[:1] + (1,) * (value.ndim - 2) + (-1,))
+    value, log_scale = self.transform(value, head, inverse=inverse)
+    log_scale = jnp.broadcast_to(log_scale, value.shape)
+    report_log_scale(self, log_scale)
+    log_det = sum_per_example(log_scale)
+    return value, zero_log_det(value) + (-log_det if inverse else log_det)
+
+
+class AffineInjector(Injector):
+  """z = x * exp(g(s)) + t, with s and t from the condition.
+
+  The affine injector of SRFlow (Lugmayr et al. 2020, section 3.2) and CAFLOW.
+  g is a soft clamp, as in `AffineCoupling`.
+
+  Attributes:
+    alpha: the bound of the log-scale.
+    clamp: a name in `CLAMPS`.
+  """
+
+  alpha: float = 1.9
+  clamp: str = "cinn_paper"
+
+  def features(self, channels):
+    return 2 * channels
+
+  def transform(self, x, head, *, inverse):
+    raw, shift = jnp.split(head, 2, axis=-1)
+    log_scale = clamped(self.clamp, raw, self.alpha)
+    return affine(x, log_scale, shift, inverse=inverse), log_scale
+
+
+class AdditiveInjector(Injector):
+  """z = x + t, with t from the condition; log_det is 0.
+
+  With a standard normal z, x is normal around -t.
+  """
+
+  def features(self, channels):
+    return channels
+
+  def transform(self, x, head, *, inverse):
+    return (x - head if inverse else x + head), jnp.zeros_like(head)
