@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from cinn_jax import likelihood
-from cinn_jax.bijections import COLLECTIONS, Bijection
+from cinn_jax.bijections import COLLECTIONS, REPORTS, Bijection
 
 
 class Flow(NamedTuple):
@@ -83,7 +83,7 @@ def make_flow(
   def init(rng, x, cond=None):
     check(x, cond)
     variables = module.init(rng, x, cond)
-    return {k: v for k, v in variables.items() if k != "diagnostics"}
+    return {k: v for k, v in variables.items() if k not in REPORTS}
 
   def forward(variables, x, cond=None):
     check(x, cond)

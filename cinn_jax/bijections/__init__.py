@@ -3,6 +3,7 @@
 from cinn_jax.bijections.actnorm import ActNorm
 from cinn_jax.bijections.base import (
   COLLECTIONS,
+  REPORTS,
   Bijection,
   Chain,
   Conditioned,
@@ -38,6 +39,7 @@ from cinn_jax.bijections.spline import SplineCoupling
 __all__ = [
   "CLAMPS",
   "COLLECTIONS",
+  "REPORTS",
   "ActNorm",
   "AdditiveCoupling",
   "AdditiveInjector",

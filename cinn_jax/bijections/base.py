@@ -18,6 +18,10 @@ import jax.numpy as jnp
 # Collections a bijection may own beside "params": fixed matrices and
 # permutations; running statistics; what couplings report about themselves.
 COLLECTIONS = ("constants", "batch_stats", "diagnostics")
+# Collections that `forward` may fill for those who ask, and nobody keeps: the
+# last one above; and -ln p of what a model describes beside x, such as its
+# condition: [B], in nats per number of that, weighted as the loss adds it.
+REPORTS = ("diagnostics", "auxiliary_losses")
 
 
 class Bijection(nn.Module):

@@ -21,7 +21,9 @@ from cinn_jax.models.subnets import Subnet
 MIXINGS = {
   "permutation": bj.Permutation,
   "orthogonal": bj.Orthogonal,
-  "conv1x1": bj.InvertibleConv1x1,
+  "full": bj.FullConv1x1,
+  "lu": bj.InvertibleConv1x1,
+  "cayley": bj.Cayley,
 }
 
 

@@ -38,7 +38,7 @@ def pretrained(
     ValueError: where `pretrain` and the model do not belong together, or the
       pictures have no labels.
   """
-  net = flow.module.condition_net
+  net = getattr(flow.module, "condition_net", None)
   if isinstance(net, ClassifierFeatures) != ("pretrain" in config):
     raise ValueError(
       "config.pretrain belongs to models whose condition network is a"
