@@ -51,8 +51,8 @@ def image_cinn(
     condition_convolutions: 3x3 convolutions of the condition network, by level.
     condition_net: False hands the couplings the resized condition itself.
     alpha, clamp: see `bijections.AffineCoupling`.
-    mixing: a name in `cinn.MIXINGS`; "lu", "full" and "cayley" are learned, others
-      are fixed.
+    mixing: a name in `cinn.MIXINGS`; "lu", "full" and "cayley" are learned, the
+      others fixed.
     actnorm: False leaves the ActNorms out.
     init_std, zero_last: see `Subnet`.
 
