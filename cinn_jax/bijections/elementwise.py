@@ -82,7 +82,7 @@ class Bounded(Bijection):
     if self.is_initializing():
       middle = _from_line(jnp.zeros_like(x), low, high)[0]
       x = jnp.where(inside, x, middle)
-    elif not isinstance(x, jax.core.Tracer):
+    elif not isinstance(inside, jax.core.Tracer):
       _check_inside(x, inside, self.low, self.high)
     z, log_slope = _to_line(x, low, high)
     return z, sum_per_example(log_slope)

@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinn_jax import likelihood
+from cinn_jax.bijections import REPORTS
 from cinn_jax.flow import Flow
 from cinn_jax.tasks import Task
+
+_RECONSTRUCTION = "reconstruction_error_"
 
 
 def make_scorer(flow: Flow, task: Task, seed: int):
@@ -16,22 +19,41 @@ def make_scorer(flow: Flow, task: Task, seed: int):
 
   Values: nats per example `prior` and `log_det` [B]; `round_trip` [B], the
   largest |inverse(forward(x)) - x| of an example; `max_log_scale`, of any
-  coupling. The noise depends on the seed and the batch's index alone.
+  coupling. Of models that have them: `auxiliary_loss` [B], as the training
+  adds it; `reconstruction_error`, a dict of [B] by part of the model, in the
+  data's own units. The noise depends on the seed and the batch's index alone.
   """
+  by_part = hasattr(flow.module, "reconstruction_errors")
 
   def score(variables, batch, index):
     rng = jax.random.fold_in(jax.random.key(seed), index)
     x, cond = task.add_noise(rng, *task.prepare(batch))
     (z, log_det), updated = flow.module.apply(
-      variables, x, cond, method="forward", mutable=["diagnostics"]
+      variables, x, cond, method="forward", mutable=list(REPORTS)
     )
-    back, _ = flow.inverse(variables, z, cond)
     parts = likelihood.log_prob(z, log_det)
-    return {
+    values = {
       "prior": parts.prior,
       "log_det": parts.log_det,
-      "round_trip": jnp.max(jnp.abs(back - x), axis=(1, 2, 3)),
       "max_log_scale": max_log_scale(updated.get("diagnostics", {})),
+    }
+    if reported := jax.tree.leaves(updated.get("auxiliary_losses", {})):
+      values["auxiliary_loss"] = sum(reported)
+    if not by_part:
+      back, _ = flow.inverse(variables, z, cond)
+      return {
+        **values,
+        "round_trip": jnp.max(jnp.abs(back - x), axis=(1, 2, 3)),
+      }
+    errors = flow.module.apply(
+      variables, x, cond, method="reconstruction_errors"
+    )
+    return {
+      **values,
+      "round_trip": errors.pop("round_trip"),
+      "reconstruction_error": {
+        part: max(task.scales) * error for part, error in errors.items()
+      },
     }
 
   return score
@@ -48,39 +70,46 @@ def summarize(scored, task: Task) -> dict[str, float]:
 
   Exact over the examples that the masks keep; sums in float64. Beside bits/dim
   of x and its parts stand bits/dim of the data in their own units, and what the
-  authors' code prints.
+  authors' code prints. Of models that have them: the mean `auxiliary_loss`, and
+  the largest `reconstruction_error` of each part.
 
   Raises:
     ValueError: where no example is kept.
   """
-  kept = {name: [] for name in ("prior", "log_det", "round_trip")}
-  largest = 0.0
+  kept, largest = [], 0.0
   for values, mask in scored:
-    mask = np.asarray(mask, bool)
-    for name, parts in kept.items():
-      parts.append(np.asarray(values[name], np.float64)[mask])
-    largest = max(largest, float(values["max_log_scale"]))
-  prior, log_det, round_trip = (np.concatenate(v) for v in kept.values())
-  if not prior.size:
+    values, mask = dict(values), np.asarray(mask, bool)
+    largest = max(largest, float(values.pop("max_log_scale")))
+    kept.append(
+      jax.tree.map(lambda v, m=mask: np.asarray(v, np.float64)[m], values)
+    )
+  if not sum(values["prior"].size for values in kept):
     raise ValueError("There is no example to evaluate: the split is empty.")
+  values = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
+  prior, log_det = values["prior"], values["log_det"]
   dims = math.prod(task.event_shape)
   parts = likelihood.bits_by_part(prior.mean(), log_det.mean(), dims)
   bits = parts["bits_per_dim"]
-  return {
+  summary = {
     **{name: float(value) for name, value in parts.items()},
     "bits_per_dim_of_unscaled_data": float(
       likelihood.rescale_bits_per_dim(bits, task.scales)
     ),
     "nats_without_constant": float(likelihood.nats_without_constant(bits)),
-    "round_trip_error": float(round_trip.max()),
+    "round_trip_error": float(values["round_trip"].max()),
     "max_log_scale": largest,
     "examples": int(prior.size),
   }
+  if "auxiliary_loss" in values:
+    summary["auxiliary_loss"] = float(values["auxiliary_loss"].mean())
+  for part, errors in values.get("reconstruction_error", {}).items():
+    summary[f"{_RECONSTRUCTION}{part}"] = float(errors.max())
+  return summary
 
 
 def in_words(scores, task: Task) -> str:
   """What `summarize` returned, as a sentence."""
-  return (
+  text = (
     f"bits/dim {scores['bits_per_dim']:.4f} = prior"
     f" {scores['bits_prior']:.4f} + log-det {scores['bits_log_det']:.4f}"
     f" ({scores['examples']:,} pictures);"
@@ -89,3 +118,11 @@ def in_words(scores, task: Task) -> str:
     f" Largest round-trip error {scores['round_trip_error']:.1e}, log-scale"
     f" {scores['max_log_scale']:.2f}."
   )
+  by_part = [
+    f"{name.removeprefix(_RECONSTRUCTION)} {value:.1e}"
+    for name, value in scores.items()
+    if name.startswith(_RECONSTRUCTION)
+  ]
+  if by_part:
+    text += f" Reconstruction errors in {task.units}: {', '.join(by_part)}."
+  return text

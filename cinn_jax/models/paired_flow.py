@@ -80,26 +80,25 @@ class PairedFlow(Bijection):
   def reconstruction_errors(self, x, cond):
     """Largest |x - inverse(forward(x))| per part and example: a dict of [B].
 
-    In the images' units. That of the latent flows is what their error makes of
-    x: the difference between what the target's flow decodes from L and from L
-    as they give it back. Grows long before a sample shows that an inverse
-    explodes.
+    In the images' units; "round_trip" is of the whole. That of the latent flows
+    is what their error makes of x: the difference between what the target's
+    flow decodes from L and from L as they give it back. It grows long before a
+    sample shows that an inverse explodes.
     """
-    colours, _ = self._split(cond)
-    given, _ = self._encode(cond)
+    colours, side = self._split(cond)
+    encoded, _ = self.condition_flow.forward(colours)
+    given = self._given(encoded, side)
     latents, _ = self.target_flow.forward(x)
-    again, _ = self.latent_flows.inverse(
-      self.latent_flows.forward(latents, given)[0], given
-    )
+    z, _ = self.latent_flows.forward(latents, given)
+    again, _ = self.latent_flows.inverse(z, given)
     decoded, redecoded = (
       self.target_flow.inverse(each)[0] for each in (latents, again)
     )
-    encoded, _ = self.condition_flow.forward(colours)
+    recoded, _ = self.condition_flow.inverse(encoded)
     return {
+      "round_trip": _distance(redecoded, x),
       "target_flow": _distance(decoded, x),
-      "condition_flow": _distance(
-        self.condition_flow.inverse(encoded)[0], colours
-      ),
+      "condition_flow": _distance(recoded, colours),
       "latent_flows": _distance(redecoded, decoded),
     }
 
@@ -128,12 +127,15 @@ class PairedFlow(Bijection):
       )
     latents, log_det = self.condition_flow.forward(colours)
     nats = likelihood.log_prob(latents, log_det).total
-    given = [(latent,) for latent in latents]
-    if side.shape[-1]:
-      given = [
-        (*entry, self._side(side, 2**k)) for k, entry in enumerate(given)
-      ]
-    return tuple(given), nats / math.prod(colours.shape[1:])
+    return self._given(latents, side), nats / math.prod(colours.shape[1:])
+
+  def _given(self, latents, side):
+    """(D_k,) per scale, or (D_k, side_k)."""
+    if not side.shape[-1]:
+      return tuple((latent,) for latent in latents)
+    return tuple(
+      (latent, self._side(side, 2**k)) for k, latent in enumerate(latents)
+    )
 
   def _side(self, side, width):
     b, h, w, c = side.shape
@@ -177,8 +179,8 @@ class LatentFlows(Bijection):
         f" the finest, got {len(self.others)} others."
       )
 
-  def _keys(self):
-    """(k, m) of each latent."""
+  def keys(self):
+    """(k, m) of each entry of z, in their order."""
     scales = range(len(self.own))
     return [
       (k, m)
@@ -207,10 +209,10 @@ class LatentFlows(Bijection):
       else:
         emitted, passing = passing, ()
       latents.update(zip(keys, emitted, strict=True))
-    return tuple(latents[key] for key in self._keys()), total
+    return tuple(latents[key] for key in self.keys()), total
 
   def inverse(self, z, cond=None):
-    keys = self._keys()
+    keys = self.keys()
     if len(z) != len(keys):
       raise ValueError(f"This flow has {len(keys)} latents, got {len(z)}.")
     latents = dict(zip(keys, z, strict=True))

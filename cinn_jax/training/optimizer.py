@@ -33,8 +33,10 @@ def make_optimizer(
       is its value.
     groups: by the path of a part of the parameters ("condition_net",
       "condition_net/feature_net"), what differs there: learning_rate, eps,
-      weight_decay, and `frozen_steps`, for which the part stays as it is (-1:
-      throughout). The longest path that fits counts.
+      weight_decay; `frozen_steps`, for which the part stays as it is (-1:
+      throughout), while its moments follow the gradient; and `paused`, a pair
+      of steps (begin, end) between which nothing of it moves, moments included
+      (an end of -1: never again). The longest path that fits counts.
 
   Raises:
     ValueError: for an unknown schedule, or a group that names no parameters.
@@ -45,19 +47,21 @@ def make_optimizer(
     "eps": eps,
     "weight_decay": weight_decay,
     "frozen_steps": 0,
+    "paused": None,
   }
 
-  def adam(learning_rate, eps, weight_decay, frozen_steps):
+  def adam(learning_rate, eps, weight_decay, frozen_steps, paused):
     if frozen_steps < 0:
       return optax.set_to_zero()
     rate = make_schedule(
       learning_rate, num_steps, schedule, **(schedule_options or {})
     )
+    moments = optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
     return optax.chain(
       optax.add_decayed_weights(weight_decay)
       if weight_decay
       else optax.identity(),
-      optax.scale_by_adam(b1=b1, b2=b2, eps=eps),
+      _pausing(moments, *paused) if paused else moments,
       optax.scale_by_learning_rate(_after(frozen_steps, rate)),
     )
 
@@ -141,3 +145,12 @@ def _after(frozen_steps, rate):
   if not frozen_steps:
     return rate
   return lambda step: jnp.where(step < frozen_steps, 0.0, rate(step))
+
+
+def _pausing(inner, begin, end):
+  """`inner` outside of these steps; inside, zeros, and its state waits."""
+
+  def runs(step):
+    return (step < begin) | ((step >= end) & (end >= 0))
+
+  return optax.conditionally_mask(inner, runs)

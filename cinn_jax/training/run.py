@@ -142,6 +142,8 @@ def compile_step(run):
     *(run.flow, run.task, run.optimizer),
     seed=settings.seed,
     ema_decay=settings.ema_decay,
+    # Of models of two flows only, and not in the configs of others.
+    unconditional_steps=settings.get("unconditional_steps", 0),
   )
   return jax.jit(
     step,

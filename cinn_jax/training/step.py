@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from cinn_jax import likelihood
+from cinn_jax.bijections import REPORTS
 from cinn_jax.evaluation.bits import max_log_scale
 from cinn_jax.flow import Flow, split_variables
 from cinn_jax.tasks import Task
@@ -59,51 +60,97 @@ def make_update(flow: Flow, optimizer):
   """`update(fit, x, cond) -> (fit, measured)`, pure and jittable.
 
   A step of training without the loop; `init_fit` has an example. The loss is
-  -ln p(x | cond) in nats per dimension of x, averaged over the batch. Measured:
-  `loss`; `parts`, a `likelihood.LogProb` of nats per example; `grad_norm`,
-  before clipping; `diagnostics`, what couplings reported.
+  -ln p(x | cond) in nats per dimension of x, averaged over the batch, plus what
+  the model reports as "auxiliary_losses". Measured: `loss`; `parts`, a
+  `likelihood.LogProb` of nats per example; `auxiliary_loss`, None where the
+  model reports none; `grad_norm`, before clipping; `max_log_scale`, of any
+  coupling.
+
+  `update(fit, x, cond, unconditional)`, with a boolean that may be traced,
+  follows the module's `unconditional` in place of its `forward` where that is
+  true: for models of several flows that are first trained by themselves.
   """
   dims = math.prod(flow.event_shape)
   optimizer = optax.with_extra_args_support(optimizer)
-  mutable = ["diagnostics", "batch_stats"]
 
-  def loss_and_rest(params, constants, x, cond):
+  def run(method, params, constants, x, cond):
     variables = {"params": params, **constants}
     (z, log_det), updated = flow.module.apply(
-      variables, x, cond, method="forward", mutable=mutable
+      variables, x, cond, method=method, mutable=[*REPORTS, "batch_stats"]
     )
     parts = likelihood.log_prob(z, log_det)
-    return -jnp.mean(parts.total) / dims, (parts, updated)
+    loss = -jnp.mean(parts.total) / dims
+    measured = {
+      "parts": parts,
+      "max_log_scale": max_log_scale(updated.pop("diagnostics", {})),
+      "auxiliary_loss": None,
+    }
+    if reported := jax.tree.leaves(updated.pop("auxiliary_losses", {})):
+      measured["auxiliary_loss"] = sum(map(jnp.mean, reported))
+      loss += measured["auxiliary_loss"]
+    return loss, (measured, updated)
 
-  def update(fit: Fit, x, cond):
-    (loss, (parts, updated)), grads = jax.value_and_grad(
+  def loss_and_rest(params, constants, x, cond, unconditional):
+    arguments = params, constants, x, cond
+    if unconditional is None:
+      return run("forward", *arguments)
+
+    def with_auxiliary(method):
+      loss, (measured, updated) = run(method, *arguments)
+      if measured["auxiliary_loss"] is None:
+        measured["auxiliary_loss"] = jnp.zeros_like(loss)
+      return loss, (measured, updated)
+
+    return jax.lax.cond(
+      unconditional,
+      lambda: with_auxiliary("unconditional"),
+      lambda: with_auxiliary("forward"),
+    )
+
+  def update(fit: Fit, x, cond, unconditional=None):
+    (loss, (measured, updated)), grads = jax.value_and_grad(
       loss_and_rest, has_aux=True
-    )(fit.params, fit.constants, x, cond)
+    )(fit.params, fit.constants, x, cond, unconditional)
     updates, optimizer_state = optimizer.update(
       grads, fit.optimizer, fit.params, value=loss
     )
-    measured = {
-      "loss": loss,
-      "parts": parts,
-      "grad_norm": optax.tree.norm(grads),
-      "diagnostics": updated.pop("diagnostics", {}),
-    }
+    measured |= {"loss": loss, "grad_norm": optax.tree.norm(grads)}
     params = optax.apply_updates(fit.params, updates)
     return Fit(params, {**fit.constants, **updated}, optimizer_state), measured
 
   return update
 
 
-def make_train_step(flow: Flow, task: Task, optimizer, *, seed, ema_decay):
+def make_train_step(
+  flow: Flow,
+  task: Task,
+  optimizer,
+  *,
+  seed,
+  ema_decay,
+  unconditional_steps=0,
+):
   """`step(state, batch) -> (state, metrics)`, pure and jittable.
 
   One `make_update`. Noise depends on the seed and the step alone, so a resumed
   run draws what an uninterrupted one would have drawn.
 
   Metrics (scalars): bits_per_dim and its parts bits_prior and bits_log_det;
-  grad_norm, before clipping; max_log_scale, the largest log-scale of any
-  coupling.
+  auxiliary_loss in nats/dim, of models that have one; grad_norm, before
+  clipping; max_log_scale, the largest log-scale of any coupling.
+
+  Args:
+    unconditional_steps: for the first so many steps the model's flows are
+      trained by themselves, and bits/dim is of x without its condition.
+
+  Raises:
+    ValueError: for such steps of a model that is one flow.
   """
+  if unconditional_steps and not hasattr(flow.module, "unconditional"):
+    raise ValueError(
+      "train.unconditional_steps is for models of two flows, such as caflow;"
+      f" got {unconditional_steps} for a {type(flow.module).__name__}: set 0."
+    )
   dims = math.prod(task.event_shape)
   update = make_update(flow, optimizer)
 
@@ -111,12 +158,15 @@ def make_train_step(flow: Flow, task: Task, optimizer, *, seed, ema_decay):
     rng = jax.random.fold_in(jax.random.key(seed), state.step)
     x, cond = task.add_noise(rng, *task.prepare(batch))
     fit = Fit(state.params, state.constants, state.optimizer)
-    fit, measured = update(fit, x, cond)
+    first = state.step < unconditional_steps if unconditional_steps else None
+    fit, measured = update(fit, x, cond, first)
     metrics = {
       **likelihood.bits_by_part(*map(jnp.mean, measured["parts"]), dims),
       "grad_norm": measured["grad_norm"],
-      "max_log_scale": max_log_scale(measured["diagnostics"]),
+      "max_log_scale": measured["max_log_scale"],
     }
+    if measured["auxiliary_loss"] is not None:
+      metrics["auxiliary_loss"] = measured["auxiliary_loss"]
     finite = jnp.isfinite(measured["loss"])
     finite &= jnp.isfinite(measured["grad_norm"])
     after = State(

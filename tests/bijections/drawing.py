@@ -42,17 +42,19 @@ def draw_variables(bijection, seed, x, cond=None, scale=0.3):
   and compiling their draws would cost more than most tests.
   """
 
+  dtype = jax.tree.leaves(x)[0].dtype
+
   def init_constants(key, x, cond):
     variables = bijection.init(key, x, cond)
     return {k: variables[k] for k in FIXED if k in variables}
 
   def cast(leaf):
     is_float = jnp.issubdtype(leaf.dtype, jnp.floating)
-    return leaf.astype(x.dtype) if is_float else leaf
+    return leaf.astype(dtype) if is_float else leaf
 
   key = jax.random.key(seed, impl="rbg")  # compiles fast
   variables = jax.tree.map(cast, jax.jit(init_constants)(key, x, cond))
   abstract = jax.eval_shape(bijection.init, key, x, cond)
   if "params" in abstract:
-    variables["params"] = draw_like(abstract["params"], seed, x.dtype, scale)
+    variables["params"] = draw_like(abstract["params"], seed, dtype, scale)
   return variables
