@@ -12,6 +12,7 @@ def get_config(argument: str = ""):
   """The experiment; `argument` is such as "cinn,size=64,mask=free_form"."""
   model, settings = recipes.parse(_FILE, argument, recipes.MODELS, _SETTINGS)
   size = settings["size"]
+  modelled = model in recipes.MODEL_THE_CONDITION
   config = ConfigDict(recipes.base())
   config.update(recipes.recipe(model, size))
   config.task = {
@@ -19,8 +20,9 @@ def get_config(argument: str = ""):
     "image_size": size,
     "mask": settings["mask"],
     "area": 0.15,
-    "mask_channel": True,
+    # CAFLOW has none; free-form holes cannot do without.
+    "mask_channel": not modelled or settings["mask"] == "free_form",
     "compose": True,
-    "condition_noise": "half",
+    "condition_noise": "uniform" if modelled else "half",
   }
   return config

@@ -12,13 +12,14 @@ def get_config(argument: str = ""):
   """The experiment; `argument` is such as "cinn,size=64,scale=8"."""
   model, settings = recipes.parse(_FILE, argument, recipes.MODELS, _SETTINGS)
   size, scale = settings["size"], settings["scale"]
+  modelled = model in recipes.MODEL_THE_CONDITION
   config = ConfigDict(recipes.base())
   config.update(recipes.recipe(model, size, scale=scale))
   config.task = {
     "name": "super_resolution",
     "image_size": size,
     "scale": scale,
-    "condition_size": "native",
-    "condition_noise": "half",
+    "condition_size": "target" if modelled else "native",
+    "condition_noise": "uniform" if modelled else "half",
   }
   return config

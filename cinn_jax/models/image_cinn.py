@@ -33,6 +33,7 @@ def image_cinn(
   clamp: str = "cinn_paper",
   mixing: str = "orthogonal",
   actnorm: bool = True,
+  injector: bool = False,
   init_std: float | None = None,
   zero_last: bool = True,
 ) -> ConditionalFlow:
@@ -51,9 +52,11 @@ def image_cinn(
     condition_convolutions: 3x3 convolutions of the condition network, by level.
     condition_net: False hands the couplings the resized condition itself.
     alpha, clamp: see `bijections.AffineCoupling`.
-    mixing: a name in `cinn.MIXINGS`; "lu", "full" and "cayley" are learned, the
-      others fixed.
+    mixing: a name in `cinn.MIXINGS`; "permutation" and "orthogonal" are fixed,
+      others are learned.
     actnorm: False leaves the ActNorms out.
+    injector: an affine injector before each coupling: all channels are scaled
+      and shifted by what the condition alone says.
     init_std, zero_last: see `Subnet`.
 
   Raises:
@@ -82,6 +85,8 @@ def image_cinn(
     )
     parts = [bj.ActNorm()] if actnorm else []
     parts += [MIXINGS[mixing]()]
+    if injector:
+      parts += [bj.AffineInjector(net, alpha=alpha, clamp=clamp)]
     parts += [bj.AffineCoupling(net, alpha=alpha, clamp=clamp)]
     stack = bj.Stack(bj.Chain(parts), depths[level])
     return bj.Conditioned(stack, f"level_{level}")

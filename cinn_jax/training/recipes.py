@@ -93,13 +93,12 @@ def base() -> dict:
       "crop": (),
       "resize": (),
     },
-    "augment": {"min_scale": 0.2, "flip": True},
     "train": dict(defaults.RUN),
   }
 
 
 def recipe(model: str, size, scale: int = 1) -> dict:
-  """The sections `model`, `optimizer` and `train` of one of `MODELS`.
+  """The sections `model`, `optimizer`, `train` and `augment` of a model.
 
   Args:
     model: one of `MODELS`.
@@ -110,8 +109,8 @@ def recipe(model: str, size, scale: int = 1) -> dict:
 
 
 def _image_cinn(size, scale):
-  small = _side(size) <= 32
-  return {
+  small = _small(size)
+  sections = {
     "model": {
       "name": "image_cinn",
       "scale": scale,
@@ -124,20 +123,89 @@ def _image_cinn(size, scale):
       "clamp": "cinn_paper",
       "mixing": "orthogonal",
       "actnorm": True,
+      "injector": False,
       "init_std": None,
       "zero_last": True,
     },
+    **_ours(small),
+  }
+  # How many steps the condition network stays as it starts; -1: all.
+  groups = {"condition_net": {"frozen_steps": 0}}
+  sections["optimizer"] = {**sections["optimizer"], "groups": groups}
+  return sections
+
+
+def _caflow(size, scale):
+  small = _small(size)
+  latents = {"latent_depths": (4, 4) if small else (8, 8), "shared": False}
+  return _flow_pair(small, "caflow", **latents, **_LATENTS)
+
+
+def _dual_glow_plus(size, scale):
+  small = _small(size)
+  depth = 4 if small else 8
+  return _flow_pair(small, "dual_glow_plus", latent_depth=depth, **_LATENTS)
+
+
+def _dual_glow(size, scale):
+  relation = {"relation_widths": (), "relation_kernel": 5}
+  return _flow_pair(_small(size), "dual_glow", **relation)
+
+
+_LATENTS = {"latent_hidden": 32, "latent_transitions": 1, "latent_alpha": 2.0}
+
+
+def _flow_pair(small, name, **latents):
+  """CAFLOW's code has these for 64x64; up to 32 pixels they are ours."""
+  published = {
+    "optimizer": {
+      "learning_rate": 1e-3,
+      "schedule": "multistep",
+      "schedule_options": {
+        "warmup_steps": 500,
+        "boundaries": (69_500, 139_500),
+        "factor": 0.1,
+      },
+      "weight_decay": 0.0,
+      "clip_norm": 0.0,
+    },
+    "train": {**_train(small), "batch_size": 8, "ema_decay": 0.0},
+    # Whole pictures.
+    "augment": {"min_scale": 1.0, "flip": False},
+  }
+  return {
+    "model": {
+      "name": name,
+      "levels": 3 if small else 4,
+      "depth": 6 if small else 16,
+      "condition_depth": None,
+      "hidden": 48 if small else 64,
+      "transitions": 2,
+      "alpha": 2.0,
+      "clamp": "freia_2021",
+      "coupling": "affine",
+      "mixing": "full",
+      "logit_alpha": 1e-5,
+      "condition_weight": 1e-3,
+      "condition_channels": 3,
+      **latents,
+    },
+    **(_ours(small) if small else published),
+  }
+
+
+def _ours(small):
+  """How models train for which nothing is published."""
+  return {
     "optimizer": {
       "learning_rate": 1e-3,
       "schedule": "cosine",
       "schedule_options": {"warmup_steps": 100},
       "weight_decay": 1e-5,
       "clip_norm": 10.0,
-      # frozen_steps: how long the condition network stays as it starts; -1:
-      # throughout.
-      "groups": {"condition_net": {"frozen_steps": 0}},
     },
     "train": _train(small),
+    "augment": {"min_scale": 0.2, "flip": True},
   }
 
 
@@ -163,9 +231,18 @@ def _train(small):
   }
 
 
-def _side(size):
-  return size if isinstance(size, int) else max(size)
+def _small(size):
+  side = size if isinstance(size, int) else max(size)
+  return side <= 32
 
 
 # What a config's argument may name first; the first is the default.
-MODELS = {"cinn": _image_cinn}
+MODELS = {
+  "cinn": _image_cinn,
+  "caflow": _caflow,
+  "dual_glow_plus": _dual_glow_plus,
+  "dual_glow": _dual_glow,
+}
+# Those that model their condition too: three channels of it, with noise, of the
+# pictures' own size.
+MODEL_THE_CONDITION = ("caflow", "dual_glow_plus", "dual_glow")
