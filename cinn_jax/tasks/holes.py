@@ -90,7 +90,7 @@ def _strokes(seeds, shape):
     starts, ends = points[:, :-1], points[:, 1:]
     # [H, W, strokes, segments].
     distance = _to_segments(centers[:, :, None, None], starts, ends)
-    return jnp.any(distance < radii[:, None], axis=(2, 3))
+    return jnp.any(distance < radii[None, None, :, None], axis=(2, 3))
 
   return jax.vmap(one)(seeds)[..., None]
 
@@ -100,7 +100,7 @@ def _draw(rng, shape):
   side = min(shape)
   start, turn, length, radius = jax.random.split(rng, 4)
   extent = jnp.asarray(shape, jnp.float32)
-  starts = jax.random.uniform(start, (_STROKES, 1, 2)) * extent
+  starts = jax.random.uniform(start, (_STROKES, 1, 2)) * extent[None, None]
   steps = (_STROKES, _SEGMENTS)
   turns = jax.random.uniform(turn, steps, minval=-_TURN, maxval=_TURN)
   first = jax.random.uniform(

@@ -124,9 +124,9 @@ def luma(levels):
 
   ITU-R BT.601, in 16 fractional bits and rounded.
   """
-  parts = levels.astype(jnp.int32) * jnp.array([19595, 38470, 7471])
-  total = jnp.sum(parts, axis=-1, keepdims=True) + (1 << 15)
-  return (total >> 16).astype(levels.dtype)
+  weights = jnp.array([[19595], [38470], [7471]])
+  total = jnp.matmul(jnp.asarray(levels, jnp.int32), weights)
+  return ((total + (1 << 15)) >> 16).astype(levels.dtype)
 
 
 def psnr(levels, truth, weights=None):
