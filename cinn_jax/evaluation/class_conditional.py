@@ -73,7 +73,7 @@ def _draw(trained, source, num_samples, temperature, seed):
   """Grey truth [N, S, S] and samples [N, n, S, S] with their labels [N]."""
   parts = [
     (batch["image"][..., 0], samples[..., 0], batch["label"])
-    for batch, _, samples in drawn(
+    for batch, _, samples, _ in drawn(
       trained,
       source,
       num_samples=num_samples,

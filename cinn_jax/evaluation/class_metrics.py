@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinn_jax.evaluation import report
-from cinn_jax.evaluation.metrics import PERCENT, Accumulator
+from cinn_jax.evaluation.metrics import PERCENT
+from cinn_jax.evaluation.splits import Accumulator
 
 METRICS = {
   "accuracy": report.Metric(

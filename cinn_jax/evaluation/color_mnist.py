@@ -6,7 +6,8 @@ from skimage.color import rgb2hsv
 from cinn_jax.data.color_mnist import CLUSTERS, PAIRS
 from cinn_jax.evaluation import report
 from cinn_jax.evaluation.drawn import drawn
-from cinn_jax.evaluation.metrics import PERCENT, Accumulator
+from cinn_jax.evaluation.metrics import PERCENT
+from cinn_jax.evaluation.splits import Accumulator
 
 _SHARED = (
   *("single_rmse", "best_of_n_per_image", "best_of_n_per_pixel"),
@@ -41,7 +42,7 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
     name: Accumulator({k: m.reduction for k, m in METRICS.items()})
     for name in names
   }
-  for batch, given, samples in drawn(
+  for batch, given, samples, _ in drawn(
     trained,
     source,
     num_samples=num_samples,

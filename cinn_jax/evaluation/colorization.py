@@ -14,7 +14,7 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
   del workdir  # Nothing is written beside the table.
   results = [
     (batch["image"], given, samples)
-    for batch, given, samples in drawn(
+    for batch, given, samples, _ in drawn(
       trained,
       source,
       num_samples=num_samples,

@@ -11,9 +11,9 @@ _BATCH = 16
 
 
 def drawn(trained, source, *, num_samples, temperature, seed):
-  """Yields (batch, given, samples) over a split, as numpy, padding left out.
+  """Yields (batch, given, samples, log_prob) over a split, padding left out.
 
-  `batch` has the records, `given` and `samples` are as of
+  As numpy. `batch` has the records, the others are as of
   `sampling.make_sampler`, in the order that they were drawn.
   """
   sampler = jax.jit(
@@ -33,10 +33,9 @@ def drawn(trained, source, *, num_samples, temperature, seed):
     for index, batch in enumerate(batches):
       mask = batch.pop("mask")
       rng = jax.random.fold_in(jax.random.key(seed), index)
-      given, samples, _ = sampler(trained.variables, rng, batch)
+      outcome = sampler(trained.variables, rng, batch)
       yield (
         {name: values[mask] for name, values in batch.items()},
-        np.asarray(given)[mask],
-        np.asarray(samples)[mask],
+        *(np.asarray(values)[mask] for values in outcome),
       )
       bar.update(int(np.sum(mask)))

@@ -10,6 +10,7 @@ from cinn_jax.evaluation import (
   class_conditional,
   color_mnist,
   colorization,
+  images,
   report,
 )
 from cinn_jax.evaluation.validation import Validator
@@ -22,6 +23,10 @@ SAMPLES = {
   "class_conditional": class_conditional.evaluate,
   "color_mnist": color_mnist.evaluate,
   "colorize": colorization.evaluate,
+  "colorize_rgb": images.evaluate,
+  "inpaint": images.evaluate,
+  "sketch": images.evaluate,
+  "super_resolution": images.evaluate,
 }
 
 

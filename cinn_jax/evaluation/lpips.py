@@ -55,12 +55,14 @@ class Lpips(NamedTuple):
   Attributes:
     embed: `(rgb) -> features`, a tuple of unit vectors [B, h, w, C] per layer.
     distance: `(features, features) -> [B]`, at least 0.
+    diversity: `(features [B, n, ...]) -> [B]`, mean distance of all pairs of n.
     distance_map: `(features, features, (H, W)) -> [B, H, W]`, whose mean over
       pixels is near the distance: each layer's map enlarged bilinearly.
   """
 
   embed: Callable
   distance: Callable
+  diversity: Callable
   distance_map: Callable
 
 
@@ -79,7 +81,7 @@ def make_lpips(network: str = "alexnet") -> Lpips:
   name, layers = _NETWORKS[network]
   weights = unpickling.load_arrays(_weights(network))
   heads = [
-    weights[f"NetLinLayer_{k}"]["Conv_0"]["kernel"].reshape(-1)
+    jnp.asarray(weights[f"NetLinLayer_{k}"]["Conv_0"]["kernel"]).reshape(-1)
     for k in range(sum(layer[-1] is True for layer in layers))
   ]
   pool = _POOLS[network]
@@ -96,10 +98,17 @@ def make_lpips(network: str = "alexnet") -> Lpips:
 
   def maps(a, b):
     for one, other, head in zip(a, b, heads, strict=True):
-      yield jnp.square(one - other) @ jnp.asarray(head)
+      yield jnp.square(one - other) @ head
 
   def distance(a, b):
     return sum(jnp.mean(layer, axis=(1, 2)) for layer in maps(a, b))
+
+  def diversity(features):
+    # Squared differences of all pairs are on average twice the variance.
+    return sum(
+      2 * jnp.mean(jnp.var(layer, axis=1, ddof=1) @ head, axis=(1, 2))
+      for layer, head in zip(features, heads, strict=True)
+    )
 
   def distance_map(a, b, size):
     return sum(
@@ -107,7 +116,7 @@ def make_lpips(network: str = "alexnet") -> Lpips:
       for layer in maps(a, b)
     )
 
-  return Lpips(embed, distance, distance_map)
+  return Lpips(embed, distance, diversity, distance_map)
 
 
 def _features(weights, layers, pool, rgb):

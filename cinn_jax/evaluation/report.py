@@ -5,29 +5,27 @@ a reference (measured here of no model, such as grey pictures). What each column
 means is written under the table and into the JSON.
 """
 
-import importlib.metadata
 import json
 import math
 import os
 import pathlib
-import platform
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from cinn_jax.evaluation import metrics as m
+from cinn_jax.evaluation import splits
+from cinn_jax.evaluation.environment import environment
 
 MARKS = ("ours", "quoted", "reference")
-_PACKAGES = ("cinn_jax", "jax", "jaxlib", "flax", "numpy")
 
 
 class Metric(NamedTuple):
   """How a column is read.
 
   `protocol` says what is computed per image, `reduction` how the images make
-  the split's number (see `metrics.reduce`).
+  the split's number (see `splits.reduce`).
   """
 
   title: str
@@ -76,12 +74,14 @@ class Row(NamedTuple):
     mark: one of `MARKS`.
     images: the number of images behind the numbers; None where unknown.
     samples: n, the samples per image; None where unknown.
+    intervals: ``{metric: (low, high)}``, printed in place of the error.
   """
 
   metrics: Mapping[str, tuple[float, float | None]]
   mark: str = "ours"
   images: int | None = None
   samples: int | None = None
+  intervals: Mapping[str, tuple[float, float]] | None = None
 
 
 def per_example(truth, samples, mask=None, to_lightness=m.lightness):
@@ -105,7 +105,7 @@ def per_example(truth, samples, mask=None, to_lightness=m.lightness):
   # One image at a time: n pictures in float64 are all that is ever held.
   images = [
     _one_image(truth[i : i + 1], samples[i : i + 1], to_lightness)
-    for i in np.flatnonzero(m.as_mask(mask, len(truth)))
+    for i in np.flatnonzero(splits.as_mask(mask, len(truth)))
   ]
   return {
     name: np.array([image[name].item() for image in images], np.float64)
@@ -143,7 +143,7 @@ def evaluate(batches, mark="ours", to_lightness=m.lightness, seed=0):
   Raises:
     ValueError: for an empty split, bad pictures, or an n that changes.
   """
-  split = m.Accumulator({k: v.reduction for k, v in METRICS.items()})
+  split = splits.Accumulator({k: v.reduction for k, v in METRICS.items()})
   drawn = None
   for truth, samples, mask in batches:
     split.add(per_example(truth, samples, mask, to_lightness))
@@ -175,6 +175,12 @@ def check(rows, metrics=METRICS):
           f"{metric} of row {name!r} is {value} with standard error {error};"
           " expected finite numbers."
         )
+    for metric, interval in (row.intervals or {}).items():
+      if metric not in row.metrics or not np.isfinite(interval).all():
+        raise ValueError(
+          f"The interval of {metric} in row {name!r} is {interval}; expected"
+          " two finite numbers of a metric of that row."
+        )
 
 
 def table(rows, metrics=METRICS):
@@ -184,7 +190,7 @@ def table(rows, metrics=METRICS):
     rows: ``{method: Row}``.
     metrics: ``{name: Metric}``, the columns in order; unused ones are left out.
 
-  Values have 4 significant digits, standard errors 2.
+  Values and intervals have 4 significant digits, standard errors 2.
   """
   check(rows, metrics)
   columns = [k for k in metrics if any(k in r.metrics for r in rows.values())]
@@ -193,7 +199,7 @@ def table(rows, metrics=METRICS):
   lines = [head]
   for name, row in rows.items():
     counts = ["-" if c is None else f"{c:,}" for c in (row.images, row.samples)]
-    cells = [_cell(*row.metrics.get(k, (None, None))) for k in columns]
+    cells = [_cell(row, k) for k in columns]
     lines.append([name.replace("|", "\\|"), row.mark, *counts, *cells])
   widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
   rule = ["-" * width for width in widths[:2]]
@@ -212,36 +218,21 @@ def _line(cells, widths):
   return f"| {' | '.join(padded)} |"
 
 
-def _cell(value, error):
-  if value is None:
+def _cell(row, metric):
+  if metric not in row.metrics:
     return "-"
-  text = f"{value:#.4g}".rstrip(".")
-  return text if error is None else f"{text} ± {f'{error:#.2g}'.rstrip('.')}"
+  value, error = row.metrics[metric]
+  if interval := (row.intervals or {}).get(metric):
+    low, high = map(in_digits, interval)
+    return f"{in_digits(value)} [{low}, {high}]"
+  if error is None:
+    return in_digits(value)
+  return f"{in_digits(value)} ± {in_digits(error, 2)}"
 
 
-def environment():
-  """Returns the hardware and the versions that the numbers were made with."""
-  device = jax.devices()[0]
-  return {
-    "hardware": {
-      "machine": platform.machine(),
-      "cpu_count": os.cpu_count(),
-      "platform": device.platform,
-      "device_kind": device.device_kind,
-      "device_count": jax.device_count(),
-    },
-    "versions": {
-      "python": platform.python_version(),
-      **{name: _version(name) for name in _PACKAGES},
-    },
-  }
-
-
-def _version(package):
-  try:
-    return importlib.metadata.version(package)
-  except importlib.metadata.PackageNotFoundError:
-    return "not installed"  # such as cinn_jax, run from its folder
+def in_digits(value, digits=4):
+  """A number with so many significant digits."""
+  return f"{value:#.{digits}g}".rstrip(".")
 
 
 def write_json(path, rows, metrics=METRICS, **facts):
@@ -273,4 +264,8 @@ def _as_json(row):
     k: {"value": float(v), "error": None if e is None else float(e)}
     for k, (v, e) in row.metrics.items()
   }
-  return {**row._asdict(), "metrics": numbers}
+  facts = {**row._asdict(), "metrics": numbers}
+  intervals = facts.pop("intervals")
+  for name, interval in (intervals or {}).items():
+    numbers[name]["interval"] = [float(bound) for bound in interval]
+  return facts

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cinn_jax.evaluation import class_metrics, metrics, report
+from cinn_jax.evaluation import class_metrics, report, splits
 
 LABELS = np.array([0, 1, 0, 1, 1])
 
@@ -52,7 +52,7 @@ def test_spread_estimates_the_standard_deviation_within_a_class():
   pictures = np.round(levels + 10 * random.normal(size=shape)).astype(np.uint8)
   values = class_metrics.spread(pictures, labels)
   for chosen, tolerance in ((labels, 0.02), (~labels, 0.15)):
-    found = metrics.reduce(values[chosen], "root mean square")
+    found = splits.reduce(values[chosen], "root mean square")
     assert found == pytest.approx(100 * 10 / 255, rel=tolerance)
 
 
@@ -88,8 +88,8 @@ def test_a_row_has_every_metric_per_picture():
     expected.items(), reductions, strict=True
   ):
     value, error = row.metrics[name]
-    assert value == pytest.approx(metrics.reduce(values, reduction))
-    assert error == metrics.bootstrap_error(values, reduction, seed=3) > 0
+    assert value == pytest.approx(splits.reduce(values, reduction))
+    assert error == splits.bootstrap_error(values, reduction, seed=3) > 0
   assert "nearest training image [%]" in report.table(
     {"x": row}, class_metrics.METRICS
   )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import skimage.color
 
-from cinn_jax.evaluation import metrics, report
+from cinn_jax.evaluation import metrics, report, splits
 
 ROWS = {
   "cINN": report.Row(
@@ -69,7 +69,7 @@ def test_evaluate_a_split_with_a_padded_batch():
   best, largest = values["best_of_n_per_image"], values["lightness_error_max"]
   assert row.metrics["best_of_n_per_image"] == (
     np.mean(best),
-    metrics.bootstrap_error(best, seed=4),
+    splits.bootstrap_error(best, seed=4),
   )
   pooled = 100 * np.sqrt(np.mean(np.square(best / 100)))
   assert row.metrics["best_of_n_per_image_pooled"][0] == pytest.approx(pooled)

@@ -1,0 +1,128 @@
+"""What samples of image-to-image tasks are worth, beside reference rows."""
+
+import numpy as np
+
+from cinn_jax.evaluation import image_metrics as m
+from cinn_jax.evaluation import judging, report
+from cinn_jax.evaluation.drawn import drawn
+from cinn_jax.evaluation.fids import FIDS, fids
+from cinn_jax.evaluation.splits import Accumulator
+
+METRICS = {
+  "psnr": report.Metric(
+    *("PSNR", "dB"),
+    "10 log10(255^2 / MSE) per image, RGB, no border cut; of equal pictures"
+    f" {m.EXACT:g}",
+  ),
+  "rmse": report.Metric(
+    *("RMSE", "0-255"), "root of the mean squared error per image, RGB"
+  ),
+  "ssim": report.Metric(
+    *("SSIM", "1"),
+    "Gaussian window of 11x11, sigma 1.5, population covariance, per channel",
+  ),
+  "lpips": report.Metric(
+    *("LPIPS", "1"),
+    "version 0.1, AlexNet, of pictures in [-1, 1] with the reference's shift"
+    " and scale",
+  ),
+  "consistency": report.Metric(
+    *("consistency", "dB"),
+    f"how well what was given comes back; to the last bit counts {m.EXACT:g}",
+  ),
+  "pixel_std": report.Metric(
+    *("pixel std", "0-255"),
+    "deviation over the n samples (divisor n - 1), mean over pixels",
+  ),
+  "pairwise_lpips": report.Metric(
+    *("LPIPS of pairs", "1"), "mean over all pairs of the n samples"
+  ),
+  "ntire_diversity": report.Metric(
+    *("NTIRE21 diversity", "%"),
+    "how much less the LPIPS map of the best sample per pixel is than that of"
+    " the best sample",
+  ),
+  **{
+    judging.coverage_name(level): report.Metric(
+      *(f"coverage of {level:.0%}", "%"),
+      f"how often the n samples' central {level:.0%} interval holds the truth:"
+      " means of 4x4 regions per channel, by rank",
+    )
+    for level in judging.LEVELS
+  },
+  **FIDS,
+}
+_LEGEND = (
+  f"Rows: '{judging.LIKELIEST}' is chosen by the model without the truth,"
+  f" '{judging.BEST}' by RMSE with it; '{judging.NO_MODEL}' is what is given,"
+  f" enlarged, as it is, or its hole filled with the mean; '{judging.OTHER}' of"
+  " the split stands for an answer that has nothing to do with what was given."
+  " In brackets: 95 % intervals by resampling the pictures 1,000 times."
+)
+
+
+def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
+  """Rows of samples; see `evaluation.evaluate` for what is returned.
+
+  Rows of one picture per image: the first sample, the likeliest, the one of the
+  least error, the samples' average; reference rows: the task's answer without a
+  model, the model's own regression where it has one (a method
+  `regression(cond) -> x` of its module), and another real picture of the split.
+  The row of the mean over samples has their diversity and coverage too. LPIPS
+  and FID come where their weights are installed; else a line says how to get
+  them.
+  """
+  del workdir  # Nothing is written beside the table.
+  judge = judging.Judge(trained)
+  rows, kept = {}, []
+  for batch, _, samples, log_prob in drawn(
+    trained,
+    source,
+    num_samples=num_samples,
+    temperature=temperature,
+    seed=seed,
+  ):
+    for name, values in judge.rows(batch, samples, log_prob).items():
+      names = dict.fromkeys(values, "mean")
+      rows.setdefault(name, Accumulator(names)).add(values)
+    kept.append((batch["image"], samples[:, 0], judge.reference(batch)))
+  real, first, reference = map(_joined, zip(*kept, strict=True))
+  order = np.random.default_rng(seed).permutation(len(real))
+  if len(real) > 1:
+    others = np.empty_like(real)
+    others[order] = real[np.roll(order, 1)]
+    values = judge.pair(real, others)
+    rows[judging.OTHER] = Accumulator(dict.fromkeys(values, "mean"))
+    rows[judging.OTHER].add(values)
+  sets = {
+    judging.ONE: first,
+    judging.NO_MODEL: reference,
+    judging.OTHER: real,
+  }
+  distances, lines = fids(real, sets, order)
+  table = {
+    name: _row(name, row, distances.get(name, {}), num_samples, seed)
+    for name, row in rows.items()
+  }
+  title = trained.task.consistency_name
+  metrics = METRICS | {
+    "consistency": METRICS["consistency"]._replace(title=title)
+  }
+  return table, metrics, [_LEGEND, *judge.lines(num_samples), *lines]
+
+
+def _row(name, row, distances, num_samples, seed):
+  counts = dict.fromkeys((judging.ONE, judging.OTHER, judging.NO_MODEL), 1)
+  counts[judging.REGRESSION] = 1
+  values = {k: (value, None) for k, (value, _) in row.summary(seed).items()}
+  return report.Row(
+    values | {k: (value, None) for k, value in distances.items()},
+    "reference" if name in judging.REFERENCES else "ours",
+    images=row.count,
+    samples=counts.get(name, num_samples),
+    intervals=row.intervals(seed),
+  )
+
+
+def _joined(parts):
+  return None if parts[0] is None else np.concatenate(parts)

