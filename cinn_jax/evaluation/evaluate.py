@@ -11,6 +11,7 @@ from cinn_jax.evaluation import (
   color_mnist,
   colorization,
   images,
+  records,
   report,
 )
 from cinn_jax.evaluation.validation import Validator
@@ -62,7 +63,7 @@ def evaluate(workdir, *, data=None, num_samples=8, temperature=1.0, seed=0):
   )
   path = workdir / "evaluation.json"
   if processes.is_first():
-    report.write_json(
+    records.write_json(
       path,
       rows,
       metrics,
@@ -70,8 +71,10 @@ def evaluate(workdir, *, data=None, num_samples=8, temperature=1.0, seed=0):
       step=trained.step,
       source=source.name,
       listing_hash=source.listing_hash,
+      num_samples=num_samples,
       temperature=temperature,
       seed=seed,
+      config=trained.config,
     )
   print(f"Of {trained.task.describe}:")
   print(bits.in_words(scores, trained.task))

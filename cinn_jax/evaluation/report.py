@@ -1,22 +1,18 @@
-"""The table and the JSON of an evaluation, one row per method.
+"""The table of an evaluation, one row per method; `records` keeps it as JSON.
 
 A row is ours (measured here), quoted (printed elsewhere, not measured here) or
 a reference (measured here of no model, such as grey pictures). What each column
 means is written under the table and into the JSON.
 """
 
-import json
 import math
-import os
-import pathlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from cinn_jax.evaluation import metrics as m
-from cinn_jax.evaluation import splits
-from cinn_jax.evaluation.environment import environment
+from cinn_jax.evaluation import splits, tables
 
 MARKS = ("ours", "quoted", "reference")
 
@@ -192,30 +188,34 @@ def table(rows, metrics=METRICS):
 
   Values and intervals have 4 significant digits, standard errors 2.
   """
+  body = tables.markdown(cells(rows, metrics))
+  return "\n".join([body, "", *(f"- {line}" for line in legend(rows, metrics))])
+
+
+def cells(rows, metrics=METRICS):
+  """The table as rows of text, the head first; two columns are flush left."""
   check(rows, metrics)
-  columns = [k for k in metrics if any(k in r.metrics for r in rows.values())]
+  columns = _columns(rows, metrics)
   head = ["method", "source", "images", "n"]
   head += [f"{metrics[k].title} [{metrics[k].unit}]" for k in columns]
   lines = [head]
   for name, row in rows.items():
     counts = ["-" if c is None else f"{c:,}" for c in (row.images, row.samples)]
-    cells = [_cell(row, k) for k in columns]
-    lines.append([name.replace("|", "\\|"), row.mark, *counts, *cells])
-  widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
-  rule = ["-" * width for width in widths[:2]]
-  rule += ["-" * (width - 1) + ":" for width in widths[2:]]
-  lines.insert(1, rule)
-  legend = [
-    f"- {v.title}: {v.protocol}; over images: {v.reduction}."
-    for v in map(metrics.get, columns)
+    numbers = [_cell(row, k) for k in columns]
+    lines.append([name, row.mark, *counts, *numbers])
+  return lines
+
+
+def legend(rows, metrics=METRICS):
+  """What each column of the table is, a line each."""
+  return [
+    f"{v.title}: {v.protocol}; over images: {v.reduction}."
+    for v in (metrics[k] for k in _columns(rows, metrics))
   ]
-  return "\n".join([_line(line, widths) for line in lines] + ["", *legend])
 
 
-def _line(cells, widths):
-  padded = [c.ljust(w) for c, w in zip(cells[:2], widths[:2], strict=True)]
-  padded += [c.rjust(w) for c, w in zip(cells[2:], widths[2:], strict=True)]
-  return f"| {' | '.join(padded)} |"
+def _columns(rows, metrics):
+  return [k for k in metrics if any(k in r.metrics for r in rows.values())]
 
 
 def _cell(row, metric):
@@ -233,39 +233,3 @@ def _cell(row, metric):
 def in_digits(value, digits=4):
   """A number with so many significant digits."""
   return f"{value:#.{digits}g}".rstrip(".")
-
-
-def write_json(path, rows, metrics=METRICS, **facts):
-  """Writes rows, protocols and `environment` to `path`, whole or not at all.
-
-  No number is rounded. `facts` are further entries, such as the config's name.
-  """
-  check(rows, metrics)
-  shown = {k for row in rows.values() for k in row.metrics}
-  content = {
-    "rows": {name: _as_json(row) for name, row in rows.items()},
-    "metrics": {k: v._asdict() for k, v in metrics.items() if k in shown},
-    **environment(),
-    **facts,
-  }
-  text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(f".{path.name}.{os.getpid()}")
-  try:
-    part.write_text(text + "\n", encoding="utf-8")
-    os.replace(part, path)
-  finally:
-    part.unlink(missing_ok=True)
-
-
-def _as_json(row):
-  numbers = {
-    k: {"value": float(v), "error": None if e is None else float(e)}
-    for k, (v, e) in row.metrics.items()
-  }
-  facts = {**row._asdict(), "metrics": numbers}
-  intervals = facts.pop("intervals")
-  for name, interval in (intervals or {}).items():
-    numbers[name]["interval"] = [float(bound) for bound in interval]
-  return facts

@@ -1,15 +1,11 @@
-import json
-import os
-import platform
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
 import skimage.color
 
-from cinn_jax.evaluation import metrics, report, splits
+from cinn_jax.evaluation import metrics, records, report, splits
 
 ROWS = {
   "cINN": report.Row(
@@ -138,6 +134,16 @@ def test_significant_digits(value, error, shown):
   assert text.splitlines()[2].split("|")[-2].strip() == shown
 
 
+def test_an_interval_stands_in_place_of_the_error():
+  row = report.Row(
+    {"variance": (35.2, None)}, intervals={"variance": (34, 36.5)}
+  )
+  assert "| 35.20 [34.00, 36.50] |" in report.table({"x": row})
+  for name, bad in (("variance", (0, np.nan)), ("single_rmse", (0, 1))):
+    with pytest.raises(ValueError, match=f"The interval of {name} in row 'x'"):
+      report.table({"x": row._replace(intervals={name: bad})})
+
+
 def test_a_metric_of_the_callers_own():
   row = report.Row({"bits": (1.5, None)})
   described = report.METRICS | {"bits": report.Metric("bits", "bits/dim", "ab")}
@@ -155,7 +161,7 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, bad, place):
   with pytest.raises(ValueError, match="variance of row 'x' is"):
     report.table(rows)
   with pytest.raises(ValueError, match="variance of row 'x' is"):
-    report.write_json(tmp_path / "a.json", rows)
+    records.write_json(tmp_path / "a.json", rows)
   assert not list(tmp_path.iterdir())
 
 
@@ -163,56 +169,6 @@ def test_an_unknown_mark_is_refused():
   rows = {"x": report.Row({}, mark="theirs")}
   with pytest.raises(ValueError, match="'theirs'; expected ours, quoted, ref"):
     report.table(rows)
-
-
-def test_json_keeps_every_digit(tmp_path):
-  path = tmp_path / "made" / "report.json"
-  rows = {"x": report.Row({"variance": (np.float64(1 / 3), 1e-17)}, images=3)}
-  report.write_json(path, rows, split="test")
-  content = json.loads(path.read_text(encoding="utf-8"))
-  assert content["rows"]["x"] == {
-    "mark": "ours",
-    "images": 3,
-    "samples": None,
-    "metrics": {"variance": {"value": 1 / 3, "error": 1e-17}},
-  }
-  assert content["metrics"] == {
-    "variance": report.METRICS["variance"]._asdict()
-  }
-  assert content["split"] == "test"
-  assert content["hardware"]["platform"] == jax.default_backend()
-  assert content["hardware"]["device_count"] == jax.device_count()
-  assert content["versions"]["jax"] == jax.__version__
-  assert content["versions"]["python"] == platform.python_version()
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-  path = tmp_path / "report.json"
-  report.write_json(path, ROWS)
-  old = path.read_bytes()
-
-  def full(*_):
-    raise OSError("disk full")
-
-  monkeypatch.setattr(os, "replace", full)
-  with pytest.raises(OSError, match="disk full"):
-    report.write_json(path, {})
-  assert path.read_bytes() == old
-  assert list(tmp_path.iterdir()) == [path]
-
-
-def test_readers_never_see_half_a_file(tmp_path, monkeypatch):
-  path, seen = tmp_path / "report.json", []
-  real = os.replace
-
-  def watch(source, target):
-    assert target == path and not path.exists()
-    seen.append(json.loads(source.read_text(encoding="utf-8")))
-    real(source, target)
-
-  monkeypatch.setattr(os, "replace", watch)
-  report.write_json(path, ROWS)
-  assert seen == [json.loads(path.read_text(encoding="utf-8"))]
 
 
 def test_tensorflow_is_not_imported():

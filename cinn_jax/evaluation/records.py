@@ -1,0 +1,71 @@
+"""An evaluation as JSON: rows, protocols, hardware and versions."""
+
+import json
+import os
+import pathlib
+
+from cinn_jax.evaluation import report
+from cinn_jax.evaluation.environment import environment
+
+
+def write_json(path, rows, metrics=report.METRICS, **facts):
+  """Writes rows, protocols and `environment` to `path`, whole or not at all.
+
+  No number is rounded. `facts` are further entries, such as the config's name.
+  """
+  report.check(rows, metrics)
+  shown = {k for row in rows.values() for k in row.metrics}
+  content = {
+    "rows": {name: _as_json(row) for name, row in rows.items()},
+    "metrics": {k: v._asdict() for k, v in metrics.items() if k in shown},
+    **environment(),
+    **facts,
+  }
+  text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  part = path.with_name(f".{path.name}.{os.getpid()}")
+  try:
+    part.write_text(text + "\n", encoding="utf-8")
+    os.replace(part, path)
+  finally:
+    part.unlink(missing_ok=True)
+
+
+def _as_json(row):
+  numbers = {
+    k: {"value": float(v), "error": None if e is None else float(e)}
+    for k, (v, e) in row.metrics.items()
+  }
+  facts = {**row._asdict(), "metrics": numbers}
+  intervals = facts.pop("intervals")
+  for name, interval in (intervals or {}).items():
+    numbers[name]["interval"] = [float(bound) for bound in interval]
+  return facts
+
+
+def read_json(path):
+  """What `write_json` wrote: (rows, metrics, all of it).
+
+  Raises:
+    FileNotFoundError: where there is no such file.
+    ValueError: for a file of something else.
+  """
+  try:
+    content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    metrics = {k: report.Metric(**v) for k, v in content["metrics"].items()}
+    rows = {name: _as_row(facts) for name, facts in content["rows"].items()}
+  except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
+    raise ValueError(
+      f"{path} is no evaluation of ours: make it anew."
+    ) from None
+  return rows, metrics, content
+
+
+def _as_row(facts):
+  numbers = facts["metrics"]
+  intervals = {
+    k: tuple(v["interval"]) for k, v in numbers.items() if "interval" in v
+  }
+  values = {k: (v["value"], v["error"]) for k, v in numbers.items()}
+  return report.Row(**{**facts, "metrics": values}, intervals=intervals or None)
