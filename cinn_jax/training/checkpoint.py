@@ -64,7 +64,12 @@ class Checkpoints:
       OSError: where this one or the one before cannot be written.
     """
     step = int(state.step)
-    trees = {name: getattr(state, name) for name in _ITEMS}
+    # Orbax refuses to write an empty item: a model may have no constants.
+    trees = {
+      name: tree
+      for name in _ITEMS
+      if jax.tree.leaves(tree := getattr(state, name))
+    }
     items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
     sums = {name: checksums(tree) for name, tree in trees.items()}
     args = ocp.args.Composite(
@@ -104,7 +109,8 @@ class Checkpoints:
     return {"params": restored["ema"], **restored["constants"]}
 
   def _read(self, step, abstract):
-    items = {k: ocp.args.StandardRestore(v) for k, v in abstract.items()}
+    saved = {k: v for k, v in abstract.items() if jax.tree.leaves(v)}
+    items = {k: ocp.args.StandardRestore(v) for k, v in saved.items()}
     try:
       restored = self._manager.restore(
         step,
@@ -114,13 +120,13 @@ class Checkpoints:
       raise Damaged(
         f"Step {step:,} in {self._folder} cannot be read ({_brief(error)})."
       ) from error
-    for name in abstract:
+    for name in saved:
       if checksums(restored[name]) != restored["checksums"].get(name):
         raise Damaged(
           f"Step {step:,} in {self._folder} is not as it was saved: its {name}"
           " have other checksums."
         )
-    return {name: restored[name] for name in abstract}
+    return {**abstract, **{name: restored[name] for name in saved}}
 
   def set_aside(self, step: int):
     """Moves a step to `workdir/damaged`, out of the way of a new one."""

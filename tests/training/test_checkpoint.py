@@ -83,6 +83,17 @@ def test_a_state_comes_back_whole(tmp_path):
   assert read_config(tmp_path, 7) == json.loads(json.dumps(CONFIG))
 
 
+def test_a_state_of_a_model_without_constants_comes_back(tmp_path):
+  state = _state(7)._replace(constants={})
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(state, CONFIG, {"bits_per_dim": 1.5})
+  checkpoints.wait()
+  _assert_identical(checkpoints.restore(7, _abstract(state)), state)
+  variables = checkpoints.restore_variables(7, _abstract(state.ema_variables))
+  _assert_identical(variables, {"params": state.ema})
+  checkpoints.close()
+
+
 def test_a_state_may_be_donated_while_it_is_saved(tmp_path):
   checkpoints = Checkpoints(tmp_path)
   state = _state(7)
