@@ -167,11 +167,12 @@ def _next(bound, towards):
 
 
 def _check_inside(x, inside, low, high):
-  if not bool(jnp.all(inside)):
+  # In numpy: a constant has values while a function is traced, JAX's sums not.
+  if not np.all(inside):
     raise ValueError(
-      f"Bounded(low={low}, high={high}) got {int(jnp.sum(~inside))} of {x.size}"
+      f"Bounded(low={low}, high={high}) got {np.sum(~inside)} of {x.size}"
       f" values on or outside its bounds, or NaN; the data reach from"
-      f" {float(jnp.min(x)):g} to {float(jnp.max(x)):g}: pass data strictly"
+      f" {np.min(x):g} to {np.max(x):g}: pass data strictly"
       " inside, or wider bounds."
     )
 

@@ -144,6 +144,28 @@ def test_a_frozen_group_stays_as_it_is_for_so_many_steps(
   assert all(np.all(a != b) for a, b in itertools.pairwise(others))
 
 
+@pytest.mark.parametrize(
+  "paused, steps_that_move",
+  [((0, 2), [3, 4]), ((1, 3), [1, 4]), ((1, -1), [1])],
+)
+def test_a_paused_group_goes_on_as_if_nothing_had_been(paused, steps_that_move):
+  group = {"paused": paused, "weight_decay": 0.5}
+  gradients = _gradients(4)
+  params = _run(gradients, groups={"condition_net": group})
+  parts = _part(params, "condition_net")
+  moved = [
+    step
+    for step in range(1, 5)
+    if np.any(np.asarray(parts[step]) != np.asarray(parts[step - 1]))
+  ]
+  assert moved == steps_that_move
+  # As Adam that never saw the gradients in between.
+  seen = [_part(gradients, "condition_net")[step - 1] for step in moved]
+  start = _part([PARAMS], "condition_net")[0]
+  expected = _adam(start, seen, [0.1] * len(seen), weight_decay=0.5)
+  _assert_part(params[-1], "condition_net", expected)
+
+
 def test_the_longest_path_of_a_group_counts():
   params = {
     "net": {"a": {"w": 1.0}, "ab": {"w": 1.0}, "b": {"w": 1.0}},

@@ -1,0 +1,216 @@
+"""Models that also score their condition, and that are trained in phases."""
+
+import functools
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from cinn_jax import make_flow
+from cinn_jax.evaluation import bits
+from cinn_jax.tasks import Task
+from cinn_jax.training import phases
+from cinn_jax.training.optimizer import make_optimizer
+from cinn_jax.training.state import init_state
+from cinn_jax.training.step import Fit, make_train_step, make_update
+from tests.models import pairs
+
+SHAPE, RATE, WEIGHT = (4, 4, 1), 0.1, 0.25
+DIMS = math.prod(SHAPE)
+BATCH = {"image": pairs.images(0, (6, *SHAPE[:2], 2), np.float32)}
+X, COND = BATCH["image"][..., :1], BATCH["image"][..., 1:]
+PARTS = ("target_flow", "condition_flow", "latent_flows")
+
+TASK = Task(
+  prepare=lambda batch: jnp.split(batch["image"], 2, axis=-1),
+  add_noise=lambda rng, x, cond: (x, cond),
+  render=None,
+  condition_picture=None,
+  image_size=4,
+  event_shape=SHAPE,
+  cond_shape=SHAPE,
+  scales=(256.0,),
+  describe="pairs",
+  condition_name="image",
+)
+
+
+@functools.cache
+def _flow(weight=WEIGHT):
+  return make_flow(
+    pairs.make(
+      "dual_glow",
+      levels=1,
+      channels=1,
+      condition_channels=1,
+      condition_weight=weight,
+    ),
+    *(SHAPE, SHAPE),
+  )
+
+
+@functools.cache
+def _params():
+  return pairs.drawn(_flow().module, 3, X, COND)["params"]
+
+
+def _nats(params, weight=WEIGHT):
+  return _flow(weight).log_prob({"params": params}, X, COND).total
+
+
+def _condition_loss(params):
+  flow = _flow().module.condition_flow
+  z, log_det = flow.apply({"params": params["condition_flow"]}, COND)
+  squares = sum(jnp.sum(leaf**2, axis=(1, 2, 3)) for leaf in z) / 2
+  nats = log_det - squares - DIMS * math.log(2 * math.pi) / 2
+  return -jnp.mean(nats) / DIMS
+
+
+def _target_loss(params):
+  flow = _flow().module.target_flow
+  z, log_det = flow.apply({"params": params["target_flow"]}, X)
+  squares = sum(jnp.sum(leaf**2, axis=(1, 2, 3)) for leaf in z) / 2
+  nats = log_det - squares - DIMS * math.log(2 * math.pi) / 2
+  return -jnp.mean(nats) / DIMS
+
+
+def _assert_close(actual, expected):
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+    actual,
+    expected,
+  )
+
+
+def _stepped(weight, unconditional=None):
+  """(parameters after a step of gradient descent, measured)."""
+  optimizer = optax.sgd(RATE)
+  update = jax.jit(make_update(_flow(weight), optimizer))
+  fit = Fit(_params(), {}, optimizer.init(_params()))
+  after, measured = update(fit, X, COND, unconditional)
+  return after.params, measured
+
+
+def _descended(loss):
+  gradient = jax.jit(jax.grad(loss))(_params())
+  return jax.tree.map(lambda p, g: p - RATE * g, _params(), gradient)
+
+
+@pytest.mark.parametrize("weight", [0.0, WEIGHT])
+def test_the_step_descends_both_likelihoods(weight):
+  def loss(params):
+    own = -jnp.mean(_nats(params, weight)) / DIMS
+    return own + weight * _condition_loss(params)
+
+  after, measured = _stepped(weight)
+  _assert_close(after, _descended(loss))
+  _assert_close(measured["loss"], jax.jit(loss)(_params()))
+  # The conditional likelihood is what it is without the condition's.
+  _assert_close(measured["parts"].total, _nats(_params(), 0.0))
+  if weight:
+    expected = weight * _condition_loss(_params())
+    _assert_close(measured["auxiliary_loss"], expected)
+  else:
+    assert measured["auxiliary_loss"] is None
+
+
+def test_unconditional_steps_train_each_flow_by_itself():
+  after, measured = _stepped(0.0, jnp.array(True))
+
+  def loss(params):
+    return _target_loss(params) + _condition_loss(params)
+
+  _assert_close(after, _descended(loss))
+  _assert_close(measured["loss"], jax.jit(loss)(_params()))
+  conditional, _ = _stepped(0.0)
+  _assert_close(_stepped(0.0, jnp.array(False))[0], conditional)
+
+
+@functools.cache
+def _phases():
+  """(state at step 0, step): 2 steps alone, 2 with both flows as they are."""
+  optimizer = make_optimizer(
+    num_steps=6, learning_rate=1e-2, groups=phases.groups(2, 4)
+  )
+  step = make_train_step(
+    *(_flow(), TASK, optimizer), seed=0, ema_decay=0.9, unconditional_steps=2
+  )
+  init = functools.partial(init_state, flow=_flow(), task=TASK)
+  key = jax.random.key(0, impl="rbg")
+  state = jax.jit(lambda: init(key, optimizer=optimizer, batch=BATCH))()
+  return state, jax.jit(step)
+
+
+def test_a_run_goes_through_its_phases():
+  state, step = _phases()
+  states, metrics = [state], []
+  for _ in range(6):
+    state, measured = step(states[-1], BATCH)
+    states.append(state)
+    metrics.append(measured)
+  params = [state.params for state in states]
+  moved = [
+    [
+      name
+      for name in PARTS
+      if any(
+        bool(np.any(a != b))
+        for a, b in zip(
+          *(jax.tree.leaves(tree[name]) for tree in (before, after)),
+          strict=True,
+        )
+      )
+    ]
+    for before, after in itertools.pairwise(params)
+  ]
+  flows = ["target_flow", "condition_flow"]
+  assert moved == [flows] * 2 + [["latent_flows"]] * 2 + [list(PARTS)] * 2
+  alone = float(jax.jit(_target_loss)(params[1])) / math.log(2)
+  np.testing.assert_allclose(metrics[1]["bits_per_dim"], alone, rtol=1e-4)
+  together = -float(jnp.mean(_nats(params[2]))) / DIMS / math.log(2)
+  np.testing.assert_allclose(metrics[2]["bits_per_dim"], together, rtol=1e-4)
+
+
+def test_phases_come_one_after_the_other():
+  assert phases.groups(5)["target_flow"] == {"paused": (5, -1)}
+  with pytest.raises(ValueError, match=r"at least unconditional_steps \(5\)"):
+    phases.groups(5, 3)
+
+
+def test_unconditional_steps_are_for_models_of_two_flows():
+  class One:
+    module = _flow().module.target_flow
+
+  with pytest.raises(ValueError, match=r"of two flows, .*3 for a Chain"):
+    make_train_step(
+      *(One, TASK, None), seed=0, ema_decay=0, unconditional_steps=3
+    )
+
+
+def test_validation_scores_the_condition_and_every_parts_inverse():
+  flow = _flow()
+  score = jax.jit(bits.make_scorer(flow, TASK, seed=0))
+  values = score({"params": _params()}, BATCH, 0)
+  expected = WEIGHT * _condition_loss(_params())
+  np.testing.assert_allclose(
+    values["auxiliary_loss"].mean(), expected, rtol=1e-4
+  )
+  errors = values["reconstruction_error"]
+  assert sorted(errors) == sorted(PARTS)
+  # In units of 256 levels.
+  largest = max(float(error.max()) for error in errors.values())
+  assert 1e-6 < largest < 0.01
+  mask = np.array([1, 1, 1, 0, 0, 0])
+  scores = bits.summarize([(jax.device_get(values), mask)], TASK)
+  assert scores["examples"] == 3
+  for part in PARTS:
+    assert scores[f"reconstruction_error_{part}"] == pytest.approx(
+      float(errors[part][:3].max())
+    )
+  words = bits.in_words(scores, TASK)
+  assert "Reconstruction errors in the data's own units:" in words
+  assert all(part in words for part in PARTS)
