@@ -10,6 +10,7 @@ from cinn_jax.bijections.base import (
   Inverse,
   Stack,
 )
+from cinn_jax.bijections.checkerboard import CheckerboardCoupling
 from cinn_jax.bijections.coupling import (
   CLAMPS,
   AdditiveCoupling,
@@ -18,6 +19,7 @@ from cinn_jax.bijections.coupling import (
   GINCoupling,
   RealNVPCoupling,
 )
+from cinn_jax.bijections.dequantization import Dequantization
 from cinn_jax.bijections.elementwise import Bounded, Standardize
 from cinn_jax.bijections.injector import (
   AdditiveInjector,
@@ -33,6 +35,7 @@ from cinn_jax.bijections.linear import (
   Permutation,
 )
 from cinn_jax.bijections.multiscale import MultiScale, Split
+from cinn_jax.bijections.prior import LearnedPrior, PriorSplit
 from cinn_jax.bijections.reshape import Flatten, Haar, Squeeze
 from cinn_jax.bijections.spline import SplineCoupling
 
@@ -49,8 +52,10 @@ __all__ = [
   "Bounded",
   "Cayley",
   "Chain",
+  "CheckerboardCoupling",
   "Conditioned",
   "Coupling",
+  "Dequantization",
   "Flatten",
   "FullConv1x1",
   "GINCoupling",
@@ -59,9 +64,11 @@ __all__ = [
   "Injector",
   "Inverse",
   "InvertibleConv1x1",
+  "LearnedPrior",
   "MultiScale",
   "Orthogonal",
   "Permutation",
+  "PriorSplit",
   "RealNVPCoupling",
   "SplineCoupling",
   "Split",

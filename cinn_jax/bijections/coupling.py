@@ -14,7 +14,7 @@ from cinn_jax.bijections.base import (
 )
 
 # Soft clamps of the log-scale, g(s); |g| stays below alpha (for 0.636 in place
-# of 2/pi, a thousandth less). Three forms are in published use:
+# of 2/pi, a thousandth less). Four forms are in published use:
 CLAMPS: dict[str, Callable] = {
   # The paper (Ardizzone et al. 2019): slope 2/pi at 0, whatever alpha.
   "cinn_paper": lambda s, alpha: alpha * (2 / jnp.pi) * jnp.arctan(s / alpha),
@@ -22,6 +22,9 @@ CLAMPS: dict[str, Callable] = {
   "cinn_code": lambda s, alpha: alpha * 0.636 * jnp.arctan(s / alpha),
   # FrEIA since February 2021, and CAFLOW: the slope at 0 grows with alpha.
   "freia_2021": lambda s, alpha: alpha * 0.636 * jnp.arctan(s),
+  # Scales of sigmoid(s + 2) + exp(-alpha), which start below 1: Glow has it
+  # without a floor (alpha infinite), SRFlow with 1e-4 (alpha 9.21).
+  "sigmoid": lambda s, alpha: jnp.logaddexp(jax.nn.log_sigmoid(s + 2), -alpha),
   # Not published: scales between exp(-alpha) and 1, halfway between the two at
   # 0. No coupling stretches going forward, and going back none by more than
   # exp(alpha).

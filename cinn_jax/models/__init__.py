@@ -1,10 +1,14 @@
 """Published models, one file each, and the networks they are made of."""
 
-from cinn_jax.bijections import Bijection
-from cinn_jax.models import caflow, cinn, color_mnist, image_cinn, mnist
+from cinn_jax.models import (
+  caflow,
+  cinn,
+  color_mnist,
+  glow,
+  image_cinn,
+  mnist,
+)
 from cinn_jax.models.conditional_flow import ConditionalFlow
-
-__all__ = ["BUILDERS", "ConditionalFlow", "build"]
 
 # What a config may name in `model.name`, with its arguments beside it.
 BUILDERS = {
@@ -13,6 +17,7 @@ BUILDERS = {
   "dense_cinn": mnist.dense_cinn,
   "dual_glow": caflow.dual_glow,
   "dual_glow_plus": caflow.dual_glow_plus,
+  "glow": glow.glow,
   "haar_colorization": cinn.haar_colorization,
   "image_cinn": image_cinn.image_cinn,
   "imagenet_colorization": cinn.imagenet_colorization,

@@ -3,6 +3,7 @@
 import flax.linen as nn
 
 from cinn_jax.bijections import Bijection
+from cinn_jax.models.sizes import check_size
 
 
 class ConditionalFlow(Bijection):
@@ -16,10 +17,12 @@ class ConditionalFlow(Bijection):
     bijection: sees the features as its condition.
     condition_net: from the task's condition to features; None hands the
       condition on as it is.
+    multiple: the height and width of the data must be multiples of it.
   """
 
   bijection: Bijection
   condition_net: nn.Module | None = None
+  multiple: int = 1
 
   def features(self, cond):
     """What the bijection is conditioned on."""
@@ -28,6 +31,8 @@ class ConditionalFlow(Bijection):
     return self.condition_net(cond)
 
   def forward(self, x, cond=None):
+    if self.multiple > 1:
+      check_size(x.shape, self.multiple, "This flow")
     return self.bijection.forward(x, self.features(cond))
 
   def inverse(self, z, cond=None):

@@ -3,6 +3,8 @@
 import functools
 from typing import NamedTuple
 
+import flax.linen as nn
+
 from cinn_jax import bijections as bj
 from cinn_jax.models.subnets import Subnet
 
@@ -48,6 +50,12 @@ class Head(Subnet):
     return super().__call__(cond, None, 3)
 
 
+def _fractions():
+  coupling = bj.SplineCoupling(_CONV, bins=4, bound=0.5)
+  steps = bj.Stack(bj.Chain((bj.Permutation(), coupling)), 2)
+  return bj.Chain((bj.Squeeze(), steps, bj.Inverse(bj.Squeeze())))
+
+
 # Few distinct shapes: most of the tests' time is compilation.
 CASES = {
   "coupling": Case(bj.AffineCoupling(_CONV), (4, 4, 4), _MAP),
@@ -67,6 +75,17 @@ CASES = {
   ),
   "coupling_freia_2021": Case(
     bj.AffineCoupling(_DENSE, clamp="freia_2021", alpha=2.0), (7,), _VECTOR
+  ),
+  "coupling_sigmoid": Case(
+    bj.AffineCoupling(_DENSE, sides=1, clamp="sigmoid", alpha=9.21),
+    (7,),
+    _VECTOR,
+  ),
+  "coupling_checkerboard": Case(
+    bj.CheckerboardCoupling(_CONV), (4, 4, 3), _MAP
+  ),
+  "coupling_checkerboard_odd": Case(
+    bj.CheckerboardCoupling(_CONV, parity=1), (3, 5, 1), _VECTOR
   ),
   "coupling_additive": Case(bj.AdditiveCoupling(_CONV), (4, 4, 4), _MAP),
   "coupling_real_nvp": Case(bj.RealNVPCoupling(_DENSE, sides=1), (7,), _VECTOR),
@@ -114,6 +133,13 @@ CASES = {
   "haar_one_channel": Case(bj.Haar(), (4, 4, 1)),
   "flatten": Case(bj.Flatten((2, 3, 4)), (2, 3, 4)),
   "flatten_channel": Case(bj.Flatten((2, 3, 4), "channel"), (2, 3, 4)),
+  "dequantization": Case(
+    bj.Dequantization(_fractions(), nn.Conv(3, (2, 2), 2), levels=4), (4, 4, 1)
+  ),
+  "prior": Case(bj.LearnedPrior(), (4, 4, 3), (_MAP, _VECTOR)),
+  "prior_split": Case(
+    bj.PriorSplit(bj.Split(1), _CONV), (4, 4, 4), (_MAP, _VECTOR)
+  ),
   "split": Case(bj.Split(3), (2, 2, 4)),
   "split_first": Case(bj.Split(1, side="first"), (2, 2, 4)),
   "chain": Case(

@@ -90,6 +90,10 @@ def test_haars_diagonal_difference_is_positive_on_the_main_diagonal():
         math.exp(-a) + (1 - math.exp(-a)) / (1 + math.exp(-s))
       ),
     ),
+    (
+      "sigmoid",
+      lambda s, a: math.log(1 / (1 + math.exp(-s - 2)) + math.exp(-a)),
+    ),
   ],
 )
 def test_clamps_are_their_formulas(name, formula):

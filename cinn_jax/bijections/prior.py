@@ -1,0 +1,122 @@
+"""Learned Gaussian priors, as bijections that standardize what they score.
+
+A prior N(mean, std^2) of some latents is the standard normal of
+z = (latents - mean) / std with the log-det -sum(ln std). So the base of every
+flow stays N(0, I), and temperatures and densities need no case of their own.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cinn_jax.bijections.base import (
+  Bijection,
+  at_least_float32,
+  per_channel,
+  sum_per_example,
+)
+from cinn_jax.bijections.coupling import affine, check_condition, clamped
+from cinn_jax.bijections.multiscale import Split
+
+
+class LearnedPrior(Bijection):
+  """Standardizes by a Gaussian per channel, which the condition may shift.
+
+  The mean and the log-std of a channel are learned numbers, plus linear maps of
+  the condition's leaves at that position; a vector counts everywhere. All start
+  at 0, so that the prior starts at N(0, I). (Glow's top prior and its embedding
+  of the class: Kingma and Dhariwal 2018, published code.)
+
+  Attributes:
+    alpha: the bound of the log-std, by the clamp "cinn_paper"; Glow has none.
+  """
+
+  alpha: float = 4.0
+
+  @nn.compact
+  def _head(self, x, cond):
+    """[1 or B, ..., 2C]."""
+    check_condition(x, cond)
+    features = 2 * x.shape[-1]
+    head = self.param("bias", nn.initializers.zeros, (features,))
+    head = per_channel(head, x)
+    for k, leaf in enumerate(jax.tree.leaves(cond)):
+      layer = nn.Dense(
+        features,
+        use_bias=False,
+        kernel_init=nn.initializers.zeros,
+        name=f"condition_{k}",
+      )
+      part = layer(leaf)
+      head += part.reshape(
+        part.shape[0], *(1,) * (x.ndim - part.ndim), *part.shape[1:]
+      )
+    return head
+
+  def forward(self, x, cond=None):
+    return _standardize(x, self._head(x, cond), self.alpha)
+
+  def inverse(self, z, cond=None):
+    return _restore(z, self._head(z, cond), self.alpha)
+
+
+class PriorSplit(Bijection):
+  """A split whose emitted half is standardized by what the rest says of it.
+
+  x to (emitted, rest) by `split`, then emitted to (emitted - mean) / std, with
+  mean and log-std of a network of the rest and the condition. (Kingma and
+  Dhariwal 2018, published code; SRFlow, Lugmayr et al. 2020.)
+
+  Attributes:
+    split: which channels leave.
+    net: makes a network `net(rest, cond, features)`, as of a `Coupling`; both
+      papers' is one 3x3 convolution that starts at 0.
+    alpha: the bound of the log-std, by the clamp "cinn_paper"; theirs has none.
+  """
+
+  split: Split
+  net: Callable[[], nn.Module]
+  alpha: float = 4.0
+
+  def setup(self):
+    self.network = self.net()
+
+  def forward(self, x, cond=None):
+    (emitted, rest), _ = self.split.forward(x)
+    z, log_det = _standardize(
+      emitted, self._head(rest, cond, emitted), self.alpha
+    )
+    return (z, rest), log_det
+
+  def inverse(self, z, cond=None):
+    latent, rest = z
+    emitted, log_det = _restore(
+      latent, self._head(rest, cond, latent), self.alpha
+    )
+    return self.split.inverse((emitted, rest))[0], log_det
+
+  def _head(self, rest, cond, emitted):
+    check_condition(rest, cond)
+    return self.network(rest, cond, 2 * emitted.shape[-1])
+
+
+def _standardize(x, head, alpha):
+  mean, log_std = _mean_and_log_std(x, head, alpha)
+  z = affine(x, log_std, mean, inverse=True)
+  return z, -sum_per_example(log_std)
+
+
+def _restore(z, head, alpha):
+  mean, log_std = _mean_and_log_std(z, head, alpha)
+  x = affine(z, log_std, mean, inverse=False)
+  return x, sum_per_example(log_std)
+
+
+def _mean_and_log_std(x, head, alpha):
+  """Both of x's own shape, in at least float32."""
+  head = head.astype(at_least_float32(x.dtype))
+  mean, raw = jnp.split(head, 2, axis=-1)
+  log_std = clamped("cinn_paper", raw, alpha)
+  return jnp.broadcast_to(mean, x.shape), jnp.broadcast_to(log_std, x.shape)
