@@ -1,5 +1,6 @@
 """Published models, one file each, and the networks they are made of."""
 
+from cinn_jax.bijections import Bijection
 from cinn_jax.models import (
   caflow,
   cinn,
@@ -7,8 +8,11 @@ from cinn_jax.models import (
   glow,
   image_cinn,
   mnist,
+  srflow,
 )
 from cinn_jax.models.conditional_flow import ConditionalFlow
+
+__all__ = ["BUILDERS", "ConditionalFlow", "build"]
 
 # What a config may name in `model.name`, with its arguments beside it.
 BUILDERS = {
@@ -21,6 +25,7 @@ BUILDERS = {
   "haar_colorization": cinn.haar_colorization,
   "image_cinn": image_cinn.image_cinn,
   "imagenet_colorization": cinn.imagenet_colorization,
+  "srflow": srflow.srflow,
 }
 
 

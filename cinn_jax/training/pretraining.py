@@ -1,4 +1,4 @@
-"""What is trained before a flow: the classifier that its condition net is."""
+"""What is trained before a flow: its condition network, on its own."""
 
 import jax
 import numpy as np
@@ -9,36 +9,53 @@ from tqdm import tqdm
 from cinn_jax.data import loader
 from cinn_jax.evaluation.classifier import fit_logits, make_classify
 from cinn_jax.models.color_mnist import ClassifierFeatures
+from cinn_jax.models.rrdb import RRDBEncoder
+from cinn_jax.training.regression import pretrained_encoder
 
 _READ = 256
 
 
 def pretrained(
-  state, config, flow, task, train_source, validation_source, shardings
+  state,
+  config,
+  flow,
+  task,
+  train_source,
+  validation_source,
+  shardings,
+  alive=lambda: None,
 ):
-  """A new run's state, its condition network trained as a classifier.
+  """A new run's state, its condition network trained as `config.pretrain` says.
 
-  For models with `ClassifierFeatures`, as `config.pretrain` says: by SGD on
-  the condition (not on x) of the training pictures. The result is among the
-  state's constants, so a resumed run has it from its checkpoint. A state of
-  another model is returned as it is.
+  An `RRDBEncoder` learns to guess the picture, see `pretrained_encoder`, if
+  there is such a section. `ClassifierFeatures` become a classifier, by SGD on
+  the condition (not on x) of the training pictures; that is among the state's
+  constants, so a resumed run has it from its checkpoint. A state of another
+  model is returned as it is.
 
   The same seed gives the same classifier.
 
   Args:
     state: at step 0.
-    config: of the run. Its `pretrain` has `epochs`, `batch_size`,
-      `learning_rate` and `momentum`; with 0 epochs the classifier stays as it
-      starts, at random.
+    config: of the run. For a classifier, its `pretrain` has `epochs`,
+      `batch_size`, `learning_rate` and `momentum`; with 0 epochs the classifier
+      stays as it starts, at random.
     flow, task: of the run.
-    train_source, validation_source: pictures with labels.
+    train_source, validation_source: pictures, for a classifier with labels.
     shardings: where the state's arrays live, of its structure.
+    alive: called now and then, where it takes long.
 
   Raises:
     ValueError: where `pretrain` and the model do not belong together, or the
       pictures have no labels.
   """
   net = getattr(flow.module, "condition_net", None)
+  if isinstance(net, RRDBEncoder):
+    if "pretrain" not in config:
+      return state
+    return pretrained_encoder(
+      state, config, flow, task, train_source, shardings, alive
+    )
   if isinstance(net, ClassifierFeatures) != ("pretrain" in config):
     raise ValueError(
       "config.pretrain belongs to models whose condition network is a"

@@ -89,6 +89,7 @@ def start(run):
     _new_state(run, first),
     *(run.config, run.flow, run.task),
     *(run.train_source, run.validation_source, run.shardings),
+    run.watchdog.beat,
   )
   return state, _with_first(first, batches)
 
