@@ -44,6 +44,12 @@ _TEMPERATURE = flags.DEFINE_float(
   "temperature", 1.0, "Scale of the latents.", lower_bound=0.0
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of sampling.")
+_DRAWS = flags.DEFINE_integer(
+  "num_draws",
+  1,
+  "For --mode=evaluate: of the noise, for an importance-weighted bound.",
+  lower_bound=1,
+)
 _PROFILE = flags.DEFINE_bool(
   "profile", False, "Trace a few steps of training, into WORKDIR/profile."
 )
@@ -89,7 +95,12 @@ def _run():
   elif mode == "evaluate":
     from cinn_jax.evaluation.evaluate import evaluate
 
-    evaluate(workdir, data=_other_data(), **_sampling())
+    evaluate(
+      workdir,
+      data=_other_data(),
+      num_draws=_DRAWS.value,
+      **_sampling(),
+    )
   elif mode == "latent":
     from cinn_jax.evaluation.latent_sheets import draw_latent_sheets
 
@@ -138,6 +149,7 @@ def _sampler(task):
     "class_conditional": sample_classes,
     "color_mnist": sample_classes,
     "colorize": colorize_photos,
+    "generate": sample_classes,
     **dict.fromkeys(sample_pictures.TASKS, of_pictures),
   }
   if task not in samplers:

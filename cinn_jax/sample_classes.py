@@ -1,4 +1,4 @@
-"""`--mode=sample` for runs on digits: pictures of every class."""
+"""`--mode=sample` for runs without photographs to start from: by class."""
 
 import json
 import pathlib
@@ -7,9 +7,11 @@ import jax
 import numpy as np
 
 from cinn_jax import experiment, likelihood, pictures, sampling
-from cinn_jax.data import color_mnist, loader
+from cinn_jax.data import color_mnist, crops, loader
 
 _READ = 64
+# Where there are no classes, so many rows of samples.
+_ROWS = 8
 
 
 def sample_classes(
@@ -18,7 +20,7 @@ def sample_classes(
   """Draws pictures of every class with a trained model.
 
   What is given is the class, or, to a run that colours digits, the first test
-  picture of each class.
+  picture of each class. A run without classes draws eight rows of pictures.
 
   Writes `<class>_<k>.png` per sample, most likely first; a contact sheet
   `sheet.png`, one row per class; and `samples.json` with each sample's
@@ -36,8 +38,8 @@ def sample_classes(
   """
   if inputs:
     raise ValueError(
-      f"--inputs={inputs!r} is for tasks that start from photographs; a run on"
-      " digits draws each of their classes: leave it out."
+      f"--inputs={inputs!r} is for tasks that start from photographs; this run"
+      " draws pictures of its classes, or of nothing: leave it out."
     )
   trained = experiment.restore(workdir)
   name = trained.config["task"]["name"]
@@ -69,9 +71,10 @@ def sample_classes(
 
 def _labels(trained):
   """A batch of all classes: of the records, only their labels count."""
-  classes, size = trained.task.cond_shape[-1], trained.task.image_size
+  classes = trained.task.cond_shape[-1] or _ROWS
+  height, width = crops.height_and_width(trained.task.image_size)
   return {
-    "image": np.zeros((classes, size, size, 3), np.uint8),
+    "image": np.zeros((classes, height, width, 3), np.uint8),
     "label": np.arange(classes, dtype=np.int32),
   }
 
@@ -95,7 +98,11 @@ def _first_of_each(trained):
 
 
 # By task: what samples of every class are drawn from.
-CLASSES = {"class_conditional": _labels, "color_mnist": _first_of_each}
+CLASSES = {
+  "class_conditional": _labels,
+  "color_mnist": _first_of_each,
+  "generate": _labels,
+}
 
 
 def _draw(trained, batch, num_samples, temperature, seed):

@@ -11,6 +11,7 @@ from cinn_jax.bijections.base import (
   Stack,
 )
 from cinn_jax.bijections.checkerboard import CheckerboardCoupling
+from cinn_jax.bijections.conditional_mixing import ConditionalMixing
 from cinn_jax.bijections.coupling import (
   CLAMPS,
   AdditiveCoupling,
@@ -53,6 +54,7 @@ __all__ = [
   "Cayley",
   "Chain",
   "CheckerboardCoupling",
+  "ConditionalMixing",
   "Conditioned",
   "Coupling",
   "Dequantization",

@@ -10,7 +10,9 @@ from cinn_jax.evaluation import (
   class_conditional,
   color_mnist,
   colorization,
+  generation,
   images,
+  importance,
   records,
   report,
 )
@@ -25,13 +27,22 @@ SAMPLES = {
   "color_mnist": color_mnist.evaluate,
   "colorize": colorization.evaluate,
   "colorize_rgb": images.evaluate,
+  "generate": generation.evaluate,
   "inpaint": images.evaluate,
   "sketch": images.evaluate,
   "super_resolution": images.evaluate,
 }
 
 
-def evaluate(workdir, *, data=None, num_samples=8, temperature=1.0, seed=0):
+def evaluate(
+  workdir,
+  *,
+  data=None,
+  num_samples=8,
+  temperature=1.0,
+  seed=0,
+  num_draws=1,
+):
   """Evaluates a trained run; prints a table, writes `evaluation.json`.
 
   Bits/dim for every task, and what the task's samples are worth beside
@@ -41,6 +52,8 @@ def evaluate(workdir, *, data=None, num_samples=8, temperature=1.0, seed=0):
     workdir: of a trained run.
     data: settings that override those of the run's config, for other pictures.
     num_samples, temperature, seed: of sampling.
+    num_draws: of the noise; above 1, an importance-weighted bound stands beside
+      bits/dim, see `importance`.
 
   Raises:
     FileNotFoundError: where the workdir holds no checkpoint.
@@ -52,7 +65,7 @@ def evaluate(workdir, *, data=None, num_samples=8, temperature=1.0, seed=0):
     f"{workdir} at step {trained.step:,}; pictures: {source.name}, listing"
     f" {source.listing_hash}."
   )
-  scores = _scores(trained, source, seed)
+  scores = _scores(trained, source, seed, num_draws)
   rows, metrics, lines = SAMPLES[trained.config["task"]["name"]](
     trained,
     source,
@@ -78,11 +91,13 @@ def evaluate(workdir, *, data=None, num_samples=8, temperature=1.0, seed=0):
     )
   print(f"Of {trained.task.describe}:")
   print(bits.in_words(scores, trained.task))
+  if weighted := scores.get("importance_weighted"):
+    print(importance.in_words(weighted, trained.task))
   print(report.table(rows, metrics))
   print("\n".join([*lines, f"Written to {path}."]))
 
 
-def _scores(trained, source, seed):
+def _scores(trained, source, seed, num_draws):
   size = trained.config["train"]["batch_size"]
   mesh = sharding.make_mesh()
   validator = Validator(
@@ -92,4 +107,9 @@ def _scores(trained, source, seed):
   variables = jax.device_put(
     jax.device_get(trained.variables), sharding.replicated(mesh)
   )
-  return validator.score(variables)
+  scores = validator.score(variables)
+  if num_draws > 1:
+    scores["importance_weighted"] = importance.bound(
+      trained, source, num_draws=num_draws, batch_size=size, seed=seed
+    )
+  return scores

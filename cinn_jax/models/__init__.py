@@ -5,9 +5,11 @@ from cinn_jax.models import (
   caflow,
   cinn,
   color_mnist,
+  conditional_glow,
   glow,
   image_cinn,
   mnist,
+  realnvp,
   srflow,
 )
 from cinn_jax.models.conditional_flow import ConditionalFlow
@@ -18,6 +20,7 @@ __all__ = ["BUILDERS", "ConditionalFlow", "build"]
 BUILDERS = {
   "caflow": caflow.caflow,
   "color_mnist": color_mnist.color_mnist,
+  "conditional_glow": conditional_glow.conditional_glow,
   "dense_cinn": mnist.dense_cinn,
   "dual_glow": caflow.dual_glow,
   "dual_glow_plus": caflow.dual_glow_plus,
@@ -25,6 +28,7 @@ BUILDERS = {
   "haar_colorization": cinn.haar_colorization,
   "image_cinn": image_cinn.image_cinn,
   "imagenet_colorization": cinn.imagenet_colorization,
+  "realnvp": realnvp.realnvp,
   "srflow": srflow.srflow,
 }
 

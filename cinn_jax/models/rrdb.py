@@ -63,9 +63,13 @@ class RRDBEncoder(nn.Module):
     # The head has parameters from the start, to be trained with the rest.
     return self._run(cond, scale, with_head=self.is_initializing())[0]
 
-  def predict(self, cond, scale: int):
-    """The encoder's own guess of the large picture [B, scale h, scale w, 3]."""
-    return self._run(cond, scale, with_head=True)[1]
+  def predict(self, cond):
+    """The encoder's own guess of the large picture [B, scale h, scale w, 3].
+
+    The scale is that which its parameters were made for.
+    """
+    doublings = sum(name.startswith("up_") for name in self.variables["params"])
+    return self._run(cond, 2**doublings, with_head=True)[1]
 
   @nn.compact
   def _run(self, cond, scale, *, with_head):

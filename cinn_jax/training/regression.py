@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from cinn_jax import processes
 from cinn_jax.data import loader
-from cinn_jax.models.srflow import scale_between
 from cinn_jax.training import sharding
 
 
@@ -85,8 +84,7 @@ def _make_step(flow, task, optimizer, places):
   encoder = flow.module.condition_net
 
   def error(params, x, cond):
-    scale = scale_between(x.shape[1:3], cond.shape[1:3])
-    guess = encoder.apply({"params": params}, cond, scale, method="predict")
+    guess = encoder.apply({"params": params}, cond, method="predict")
     return jnp.mean(jnp.abs(guess - x))
 
   @functools.partial(

@@ -133,6 +133,9 @@ CASES = {
   "haar_one_channel": Case(bj.Haar(), (4, 4, 1)),
   "flatten": Case(bj.Flatten((2, 3, 4)), (2, 3, 4)),
   "flatten_channel": Case(bj.Flatten((2, 3, 4), "channel"), (2, 3, 4)),
+  "conditional_mixing": Case(
+    bj.ConditionalMixing(_DENSE), (3, 3, 5), (_VECTOR, (3,))
+  ),
   "dequantization": Case(
     bj.Dequantization(_fractions(), nn.Conv(3, (2, 2), 2), levels=4), (4, 4, 1)
   ),

@@ -20,7 +20,8 @@ BATCH = 2
 NAMES = sorted(CASES)
 NAMING_AN_ENTRY = ("conditioned", "multi_scale")  # of the condition
 CONDITIONAL = [name for name in NAMES if CASES[name].cond is not None]
-STEERED = [name for name in NAMES if name.startswith("injector")]
+STEERABLE = ("injector", "conditional_mixing")
+STEERED = [name for name in NAMES if name.startswith(STEERABLE)]
 
 
 @functools.cache

@@ -163,7 +163,7 @@ def test_features_have_their_levels_resolution_and_all_taps():
     features["level_0"][:, ::2, 1::2, 4:], same[..., 4:]
   )
   guess = jax.eval_shape(
-    lambda p: encoder.apply(p, cond, 4, method="predict"), params
+    lambda p: encoder.apply(p, cond, method="predict"), params
   )
   assert guess.shape == (2, 16, 32, 3)
 

@@ -85,7 +85,7 @@ def _error(flow, params):
   x, cond = _prepare(batch)
   guess = jax.jit(
     lambda p: flow.module.condition_net.apply(
-      {"params": p}, cond, 2, method="predict"
+      {"params": p}, cond, method="predict"
     )
   )(params)
   errors = (np.mean(np.abs(value - x)) for value in (guess, np.median(x)))

@@ -1,0 +1,76 @@
+"""What pictures drawn from nothing, or for a class, are worth."""
+
+import numpy as np
+
+from cinn_jax.evaluation import report
+from cinn_jax.evaluation.drawn import drawn
+from cinn_jax.evaluation.fids import FIDS, fids
+
+METRICS = {
+  "brightness": report.Metric(
+    *("mean", "0-255"), "of all numbers of all pictures"
+  ),
+  "contrast": report.Metric(
+    *("deviation", "0-255"), "of all numbers of all pictures, about their mean"
+  ),
+  "clipped": report.Metric(
+    *("clipped", "%"),
+    "numbers at 0 or 255: those that a sample has and pictures lack show an"
+    " inverse that explodes",
+  ),
+  "fid_halves": FIDS["fid_halves"],
+}
+
+
+def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
+  """Rows of drawn pictures; see `evaluation.evaluate` for what is returned.
+
+  No picture is the answer that a sample should have been, so what counts is
+  bits/dim, and how alike the sets are: rough statistics and, where its weights
+  are installed, the FID of one sample for each picture. Reference row: the
+  pictures themselves.
+  """
+  del workdir  # Nothing is written beside the table.
+  kept = [
+    (batch["image"], samples)
+    for batch, _, samples, _ in drawn(
+      trained,
+      source,
+      num_samples=num_samples,
+      temperature=temperature,
+      seed=seed,
+    )
+  ]
+  real, samples = map(np.concatenate, zip(*kept, strict=True))
+  order = np.random.default_rng(seed).permutation(len(real))
+  distances, lines = fids(
+    real, {"samples": samples[:, 0], "pictures": real}, order
+  )
+  rows = {
+    name: report.Row(
+      {
+        **statistics(pictures),
+        **{
+          metric: (value, None)
+          for metric, value in distances.get(name, {}).items()
+          if metric in METRICS
+        },
+      },
+      *(mark, len(real), count),
+    )
+    for name, pictures, mark, count in (
+      ("samples", samples, "ours", num_samples),
+      ("pictures", real, "reference", 1),
+    )
+  }
+  return rows, METRICS, lines
+
+
+def statistics(pictures):
+  """Rough ones of uint8 pictures, as of `METRICS`: `{name: (value, None)}`."""
+  clipped = (pictures == 0) | (pictures == 255)
+  return {
+    "brightness": (float(np.mean(pictures, dtype=np.float64)), None),
+    "contrast": (float(np.std(pictures, dtype=np.float64)), None),
+    "clipped": (100 * float(np.mean(clipped)), None),
+  }

@@ -1,0 +1,116 @@
+"""Conditional Glow: every layer sees the given picture (Lu and Huang 2020)."""
+
+import functools
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from cinn_jax import bijections as bj
+from cinn_jax.models.condition_nets import Pyramid
+from cinn_jax.models.conditional_flow import ConditionalFlow
+from cinn_jax.models.image_cinn import PictureFeatures
+from cinn_jax.models.subnets import Subnet
+
+
+class FeaturesAndMean(nn.Module):
+  """Features by level, and the mean of the coarsest over positions.
+
+  Attributes:
+    features: a network from the condition to {"level_0": ..., ...}.
+  """
+
+  features: nn.Module
+
+  @nn.compact
+  def __call__(self, cond):
+    """Adds "vector" [B, c]."""
+    levels = self.features(cond)
+    coarsest = levels[f"level_{len(levels) - 1}"]
+    return {**levels, "vector": jnp.mean(nn.relu(coarsest), axis=(1, 2))}
+
+
+def conditional_glow(
+  *,
+  scale: int = 1,
+  levels: int = 3,
+  depth: int = 8,
+  hidden: int = 256,
+  head: int = 128,
+  condition_channels: Sequence[int] = (64, 64, 128),
+  condition_convolutions: int = 2,
+  alpha: float = 9.21,
+  channels: int = 3,
+) -> ConditionalFlow:
+  """Pictures [B, H, W, channels] in [0, 1) given one [B, H/scale, W/scale, C].
+
+  H and W are multiples of 2^levels. A step is an ActNorm, a scale and a shift
+  per channel, 1x1 mixing and a one-sided coupling; the condition chooses scale
+  and shift, adds to the mixing, and steers the coupling.
+
+  Departures: one network makes features of the condition for all steps, where
+  theirs have a network each for ActNorm and mixing; both start as Glow's own,
+  from data and from a rotation, to which the condition adds; the conditional
+  mixing is a product of triangular matrices that cannot be singular, see
+  `bijections.ConditionalMixing`.
+
+  Args:
+    scale: how many times smaller the condition is: 1, or an even number.
+    levels, depth: 3 and 8 as published.
+    hidden: width of the couplings' networks (3x3, 1x1, 3x3).
+    head: width of the networks that steer ActNorm and mixing.
+    condition_channels, condition_convolutions: of the features, by level.
+    alpha: scales of couplings are sigmoid(s + 2) + exp(-alpha).
+    channels: of a picture.
+
+  Raises:
+    ValueError: for numbers that do not fit; by the model, for a picture of
+      another size.
+  """
+  if len(condition_channels) != levels:
+    raise ValueError(
+      f"conditional_glow takes condition_channels for {levels} levels, got"
+      f" {len(condition_channels)}."
+    )
+  if scale < 1 or (scale > 1 and scale % 2):
+    raise ValueError(
+      f"conditional_glow takes scale 1 or an even number, got {scale}."
+    )
+  conv = functools.partial(Subnet, widths=(hidden,) * 2, kernels=(3, 1, 3))
+  dense = functools.partial(Subnet, widths=(head,), kernels=(1, 1))
+
+  def level(k):
+    step = bj.Chain(
+      (
+        bj.ActNorm(),
+        bj.Conditioned(bj.AffineInjector(dense), "vector"),
+        bj.InvertibleConv1x1(),
+        bj.Conditioned(bj.ConditionalMixing(dense), "vector"),
+        bj.Conditioned(
+          bj.AffineCoupling(conv, sides=1, clamp="sigmoid", alpha=alpha),
+          f"level_{k}",
+        ),
+      )
+    )
+    return bj.Chain((bj.Squeeze("channel"), bj.Stack(step, depth)))
+
+  net = functools.partial(Subnet, widths=(), kernels=(3,))
+  # Squeezed channels are four times as many, of which half stay.
+  splits = [
+    bj.Conditioned(
+      bj.PriorSplit(bj.Split(2 * channels * 2**k), net), f"level_{k}"
+    )
+    for k in range(levels - 1)
+  ]
+  strides = [1 if scale > 1 else 2] + [2] * (levels - 1)
+  pyramid = Pyramid(
+    tuple(
+      ((width, stride), *((width, 1),) * (condition_convolutions - 1))
+      for width, stride in zip(condition_channels, strides, strict=True)
+    )
+  )
+  return ConditionalFlow(
+    bj.MultiScale(tuple(map(level, range(levels))), tuple(splits)),
+    FeaturesAndMean(PictureFeatures(scale, levels, pyramid)),
+    multiple=2**levels,
+  )
