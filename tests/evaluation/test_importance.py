@@ -1,0 +1,73 @@
+"""The importance-weighted bound, where the probability itself is known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+
+from cinn_jax import bijections as bj
+from cinn_jax import make_flow
+from cinn_jax.evaluation import bits, importance
+from cinn_jax.tasks import Task
+
+# Whole numbers under N(0, 1), wide enough that noise matters.
+WHOLE = np.array([[0.0, 1.0], [-3.0, 2.0], [-1.0, 0.0]], np.float32)
+EXACT = np.log(stats.norm.cdf(WHOLE + 1) - stats.norm.cdf(WHOLE)).sum(axis=1)
+FLOW = make_flow(bj.Standardize(0.0, 1.0), (1, 1, 2))
+TASK = Task(
+  prepare=lambda batch: (batch["image"], None),
+  add_noise=lambda rng, x, cond: (x + jax.random.uniform(rng, x.shape), cond),
+  render=None,
+  condition_picture=None,
+  image_size=1,
+  event_shape=(1, 1, 2),
+  cond_shape=(),
+  scales=(1.0, 1.0),
+  describe="",
+  condition_name="",
+)
+
+
+REPEATS = 2_000  # of the pictures, each with noise of its own
+
+
+def _batch():
+  image = np.repeat(WHOLE, REPEATS, axis=0).reshape(-1, 1, 1, 2)
+  return {"image": jnp.asarray(image)}
+
+
+def _mean(values):
+  return np.asarray(values).reshape(len(WHOLE), REPEATS).mean(axis=1)
+
+
+def _nats(num_draws, index=0):
+  score = jax.jit(importance.make_bound(FLOW, TASK, num_draws, seed=0))
+  return np.asarray(score({}, _batch(), index))
+
+
+def test_more_draws_are_a_tighter_bound_of_the_probability():
+  one, eight, many = (_mean(_nats(k)) for k in (1, 8, 500))
+  np.testing.assert_allclose(many, EXACT, atol=0.02)
+  assert np.all(one < eight) and np.all(eight < EXACT + 0.01)
+  # Where the density varies most, one draw is far from it.
+  assert one[1] < eight[1] - 0.3 < EXACT[1]
+  # One draw is what plain bits/dim measures.
+  plain = jax.jit(bits.make_scorer(FLOW, TASK, seed=0))({}, _batch(), 0)
+  np.testing.assert_allclose(
+    one, _mean(plain["prior"] + plain["log_det"]), atol=0.15
+  )
+
+
+def test_in_words_says_how_many_draws():
+  scores = {
+    "draws": 16,
+    "bits_per_dim": -1.5,
+    "bits_per_dim_of_unscaled_data": 6.5,
+  }
+  text = importance.in_words(scores, TASK)
+  assert "over 16 draws" in text and "-1.5000" in text and "6.5000" in text
+
+
+def test_draws_depend_on_seed_and_batch_alone():
+  np.testing.assert_array_equal(_nats(3, 1), _nats(3, 1))
+  assert np.abs(_nats(3, 1) - _nats(3, 2)).max() > 1e-3
