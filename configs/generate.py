@@ -75,7 +75,8 @@ def _glow():
       "coupling": "affine",
       "condition": "none",
       "learned_priors": True,
-      "alpha": 9.21,
+      # Published: about 10. Then samples of a short training explode.
+      "alpha": 1.0,
       "dequantization_depth": 0,
       "dequantization_hidden": 32,
     }
@@ -108,7 +109,8 @@ def _digits():
       "coupling": "affine",
       "condition": "couplings",
       "learned_priors": True,
-      "alpha": 9.21,
+      # Published: about 10. Then samples of a short training explode.
+      "alpha": 1.0,
       "dequantization_depth": 0,
       "dequantization_hidden": 32,
     },

@@ -33,7 +33,7 @@ class LearnedPrior(Bijection):
     alpha: the bound of the log-std, by the clamp "cinn_paper"; Glow has none.
   """
 
-  alpha: float = 4.0
+  alpha: float = 2.0
 
   @nn.compact
   def _head(self, x, cond):
@@ -78,7 +78,7 @@ class PriorSplit(Bijection):
 
   split: Split
   net: Callable[[], nn.Module]
-  alpha: float = 4.0
+  alpha: float = 2.0
 
   def setup(self):
     self.network = self.net()
