@@ -104,7 +104,7 @@ def test_latents_are_drawn_under_some_pictures(workdir, monkeypatch):
 
 def test_what_does_not_fit_is_said(workdir, tmp_path):
   assert main._sampler("color_mnist") is sample_classes
-  with pytest.raises(ValueError, match="run on digits draws each"):
+  with pytest.raises(ValueError, match="draws pictures of its classes"):
     sample_classes(workdir, "*.jpg", tmp_path)
   photo = tmp_path / "photo.png"
   Image.new("RGB", (20, 20)).save(photo)

@@ -62,7 +62,6 @@ def test_the_papers_cifar_network_has_as_many_parameters_as_its_layers():
 @pytest.mark.parametrize(
   "options",
   [
-    {},
     {"coupling": "additive", "learned_priors": False},
     {"condition": "couplings", "dequantization_depth": 2},
   ],
