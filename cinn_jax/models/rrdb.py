@@ -66,7 +66,9 @@ class RRDBEncoder(nn.Module):
   def predict(self, cond):
     """The encoder's own guess of the large picture [B, scale h, scale w, 3].
 
-    The scale is that which its parameters were made for.
+    The scale is that which its parameters were made for. What is behind the
+    features learns in `training.regression` alone: once a flow has moved the
+    rest, it guesses worse.
     """
     doublings = sum(name.startswith("up_") for name in self.variables["params"])
     return self._run(cond, 2**doublings, with_head=True)[1]

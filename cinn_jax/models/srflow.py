@@ -28,10 +28,6 @@ class SuperResolutionFlow(ConditionalFlow):
     """What a picture of that size, [H, W], is conditioned on."""
     return self.condition_net(cond, scale_between(size, cond.shape[1:3]))
 
-  def regression(self, cond):
-    """One guess of the picture, without the flow: the encoder's own."""
-    return self.condition_net.predict(cond)
-
   def forward(self, x, cond=None):
     check_size(x.shape, self.multiple, "This SRFlow")
     return self.bijection.forward(x, self.features(cond, x.shape[1:3]))
