@@ -5,6 +5,7 @@
     --inputs='photos/*.jpg' --outputs=out
   python -m cinn_jax.main --config=configs/mnist.py:digits --mode=sample
   python -m cinn_jax.main --mode=status --workdir=workdirs/colorize
+  python -m cinn_jax.main --mode=compare --workdirs=workdirs/A,workdirs/B
 """
 
 import functools
@@ -18,18 +19,24 @@ from ml_collections import config_flags
 
 from cinn_jax import command
 
-MODES = ("train", "evaluate", "sample", "latent", "describe", "status")
+MODES = (
+  *("train", "evaluate", "report", "compare"),
+  *("sample", "latent", "describe", "status"),
+)
 
 flags.adopt_module_key_flags(command)
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "The run's folder (default: workdirs/<config>)."
 )
+_WORKDIRS = flags.DEFINE_list(
+  "workdirs", [], "For --mode=compare: the evaluated runs' folders, A,B,C."
+)
 _INPUTS = flags.DEFINE_string(
   "inputs", None, "For --mode=sample of photographs: a glob pattern."
 )
 _OUTPUTS = flags.DEFINE_string(
-  "outputs", "out", "For --mode=sample: the folder for results."
+  "outputs", "out", "For --mode=sample and compare: the folder for results."
 )
 _DEGRADE = flags.DEFINE_bool(
   "degrade",
@@ -73,6 +80,11 @@ def _run():
   logging.set_verbosity(logging.WARNING)
   # Each mode imports what it needs: --help needs no JAX at all.
   config, mode = command.CONFIG.value, _MODE.value
+  if mode == "compare":
+    from cinn_jax.evaluation.compare import compare
+
+    compare(_WORKDIRS.value, outputs=_OUTPUTS.value)
+    return
   workdir = _workdir()
   if mode == "status":
     from cinn_jax.status import status
@@ -99,6 +111,15 @@ def _run():
       workdir,
       data=_other_data(),
       num_draws=_DRAWS.value,
+      **_sampling(),
+    )
+  elif mode == "report":
+    from cinn_jax.evaluation.run_report import write_report
+
+    write_report(
+      workdir,
+      outputs=_outputs(workdir / "report"),
+      data=_other_data(),
       **_sampling(),
     )
   elif mode == "latent":
@@ -209,8 +230,9 @@ def _workdir():
   message="--config=FILE.py is needed; for --mode=status --workdir is enough.",
 )
 def _says_which_run(values):
-  has_workdir = values["mode"] == "status" and values["workdir"]
-  return values["config"] is not None or bool(has_workdir)
+  mode = values["mode"]
+  alone = mode == "compare" or (mode == "status" and values["workdir"])
+  return values["config"] is not None or bool(alone)
 
 
 if __name__ == "__main__":

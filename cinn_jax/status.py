@@ -1,10 +1,10 @@
 """`--mode=status`: how a run stands, from what it left; it need not run."""
 
 import datetime
-import json
 import pathlib
 
 from cinn_jax.training import checkpoint, lock
+from cinn_jax.training.logs import read_log
 
 
 def status(workdir) -> str:
@@ -17,7 +17,7 @@ def status(workdir) -> str:
     FileNotFoundError: where there is no run.
   """
   workdir = pathlib.Path(workdir)
-  rows = _rows(workdir)
+  rows = read_log(workdir)
   train = [row for row in rows if row["split"] == "train"]
   validated = [row for row in rows if row["split"] == "validation"]
   lines = {"run": _alive(workdir)}
@@ -37,21 +37,6 @@ def status(workdir) -> str:
       f" {validated[-1]['step']:,}"
     )
   return "\n".join(f"{name:6}{text}" for name, text in lines.items())
-
-
-def _rows(workdir):
-  path = workdir / "metrics.jsonl"
-  if not path.exists():
-    raise FileNotFoundError(
-      f"No run in {workdir} has logged anything yet: pass the --workdir of one."
-    )
-  rows = []
-  for line in path.read_text().splitlines():
-    try:
-      rows.append(json.loads(line))
-    except json.JSONDecodeError:
-      continue  # the line that is being written
-  return rows
 
 
 def _alive(workdir):

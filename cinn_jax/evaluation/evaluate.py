@@ -88,6 +88,7 @@ def evaluate(
       temperature=temperature,
       seed=seed,
       config=trained.config,
+      notes=lines,
     )
   print(f"Of {trained.task.describe}:")
   print(bits.in_words(scores, trained.task))

@@ -62,10 +62,10 @@ def make_extractor(path=WEIGHTS, batch_size: int = 16) -> Callable:
 
 def load(path=WEIGHTS) -> list[Layer]:
   """The layers that `save` wrote, in the order in which they are run."""
-  path = pathlib.Path(path).expanduser()
-  if not path.is_file():
-    raise FileNotFoundError(f"No FID weights in {path}: {HOW_TO_GET}.")
-  with np.load(path) as arrays:
+  file = pathlib.Path(path).expanduser()
+  if not file.is_file():
+    raise FileNotFoundError(f"FID needs its weights in {path}: {HOW_TO_GET}.")
+  with np.load(file) as arrays:
     return [
       Layer(arrays[f"kernel_{k}"], arrays[f"bias_{k}"])
       for k in range(CONVOLUTIONS)

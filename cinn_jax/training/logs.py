@@ -8,6 +8,8 @@ from tensorboardX import SummaryWriter
 
 from cinn_jax import processes
 
+FILE = "metrics.jsonl"
+
 
 class Log:
   """Writes scalars and pictures of one run; of several processes the first.
@@ -20,7 +22,7 @@ class Log:
     self._board = None
     if not processes.is_first():
       return
-    self._path = pathlib.Path(workdir) / "metrics.jsonl"
+    self._path = pathlib.Path(workdir) / FILE
     _truncate(self._path, step)
     self._board = SummaryWriter(
       str(pathlib.Path(workdir) / "tensorboard"), purge_step=step + 1
@@ -47,6 +49,26 @@ class Log:
   def __exit__(self, *_):
     if self._board is not None:
       self._board.close()
+
+
+def read_log(workdir):
+  """What a run logged: a dictionary for each call of `Log.scalars`.
+
+  Raises:
+    FileNotFoundError: where nothing was.
+  """
+  path = pathlib.Path(workdir) / FILE
+  if not path.exists():
+    raise FileNotFoundError(
+      f"No run in {workdir} has logged anything yet: pass the --workdir of one."
+    )
+  rows = []
+  for line in path.read_text().splitlines():
+    try:
+      rows.append(json.loads(line))
+    except json.JSONDecodeError:
+      continue  # the line that is being written
+  return rows
 
 
 def _truncate(path, step):

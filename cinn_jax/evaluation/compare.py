@@ -1,0 +1,181 @@
+"""`--mode=compare`: many runs in one table; those of several seeds as one."""
+
+import collections
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from flax import traverse_util
+
+from cinn_jax.evaluation import records, report, tables
+from cinn_jax.evaluation.page import Page
+
+_ABSENT = "-"
+
+
+class Run(NamedTuple):
+  """What a workdir's `evaluation.json` says."""
+
+  name: str
+  rows: dict[str, report.Row]
+  metrics: dict[str, report.Metric]
+  content: dict[str, Any]
+
+  @property
+  def seed(self):
+    return self.content["config"]["train"]["seed"]
+
+  @property
+  def settings(self):
+    """The config without its seed, flat: `{"model.depth": 4, ...}`."""
+    flat = traverse_util.flatten_dict(self.content["config"], sep=".")
+    return {k: v for k, v in flat.items() if k != "train.seed"}
+
+
+def compare(workdirs: Sequence, *, outputs="out"):
+  """Prints a table of evaluated runs; writes it to three files.
+
+  `comparison.md`, `.tex` and `.html` in `outputs`. Runs of the same config but
+  for its seed, evaluated in the same way, are one: the mean over seeds and
+  their standard deviation (divisor one less than there are). Reference rows
+  that are the same for all runs stand once.
+
+  Returns:
+    The table, as rows of text.
+
+  Raises:
+    FileNotFoundError: for a run that was not evaluated.
+    ValueError: for runs that were evaluated on different pictures, for two of
+      one config and seed, and for no runs.
+  """
+  runs = [_read(workdir) for workdir in workdirs]
+  _check(runs)
+  if len({run.name for run in runs}) < len(runs):
+    runs = [
+      run._replace(name=str(workdir))
+      for run, workdir in zip(runs, workdirs, strict=True)
+    ]
+  groups = _grouped(runs)
+  lines = _table(groups)
+  metrics = {k: v for run in runs for k, v in run.metrics.items()}
+  notes = [*_differences(groups), *_protocol(runs, metrics)]
+  folder = pathlib.Path(outputs)
+  folder.mkdir(parents=True, exist_ok=True)
+  text = "\n".join([tables.markdown(lines), "", *(f"- {n}" for n in notes)])
+  (folder / "comparison.md").write_text(f"{text}\n", encoding="utf-8")
+  (folder / "comparison.tex").write_text(
+    "\n".join([*(f"% {n}" for n in notes), tables.latex(lines), ""]),
+    encoding="utf-8",
+  )
+  page = Page("Comparison")
+  page.table(lines)
+  page.items(notes)
+  page.write(folder / "comparison.html")
+  print(f"{text}\nWritten to {folder}/comparison.md, .tex and .html.")
+  return lines
+
+
+def _read(workdir):
+  path = pathlib.Path(workdir)
+  if not (path / "evaluation.json").exists():
+    raise FileNotFoundError(
+      f"{path} has no evaluation.json: run --mode=evaluate on it first."
+    )
+  rows, metrics, content = records.read_json(path / "evaluation.json")
+  if "config" not in content:
+    raise ValueError(f"{path} was evaluated by an older version: do it again.")
+  return Run(path.name, rows, metrics, content)
+
+
+def _check(runs):
+  if not runs:
+    raise ValueError("There is nothing to compare: pass --workdirs=A,B.")
+  first = runs[0]
+  for run in runs[1:]:
+    if run.content["listing_hash"] != first.content["listing_hash"]:
+      raise ValueError(
+        f"{first.name} was evaluated on {first.content['source']}, {run.name}"
+        f" on {run.content['source']}: evaluate all on the same pictures."
+      )
+
+
+def _grouped(runs):
+  """`{name of the first: runs}` of one config and one way to sample."""
+  groups = collections.defaultdict(list)
+  for run in runs:
+    sampled = [run.content[k] for k in ("num_samples", "temperature")]
+    groups[json.dumps([run.settings, sampled], sort_keys=True)].append(run)
+  for members in groups.values():
+    if len({run.seed for run in members}) < len(members):
+      names = " and ".join(run.name for run in members)
+      raise ValueError(f"{names} are runs of one config and seed: leave one.")
+  return {members[0].name: members for members in groups.values()}
+
+
+def _table(groups):
+  titles = {
+    k: f"{v.title} [{v.unit}]"
+    for members in groups.values()
+    for run in members
+    for k, v in run.metrics.items()
+  }
+  head = ["run", "row", "seeds", "n", "bits/dim", *titles.values()]
+  lines, references = [head], {}
+  for name, members in groups.items():
+    bits = [run.content["likelihood"]["bits_per_dim"] for run in members]
+    for row in members[0].rows:
+      rows = [run.rows[row] for run in members if row in run.rows]
+      shared = [str(len(rows)), str(rows[0].samples or _ABSENT)]
+      numbers = [_number([r.metrics.get(k) for r in rows]) for k in titles]
+      if rows[0].mark != "ours":
+        references.setdefault((row, *shared[1:], *numbers), []).append(name)
+        continue
+      lines.append([name, row, *shared, _spread(bits), *numbers])
+      bits = []
+  for (row, n, *numbers), names in references.items():
+    owner = _ABSENT if len(names) == len(groups) else ", ".join(names)
+    lines.append([owner, row, _ABSENT, n, _ABSENT, *numbers])
+  return lines
+
+
+def _number(pairs):
+  return _spread([pair[0] for pair in pairs if pair is not None])
+
+
+def _spread(values):
+  """Mean and standard deviation over seeds, as text."""
+  if not values:
+    return _ABSENT
+  mean = report.in_digits(float(np.mean(values)))
+  if len(values) == 1 or np.ptp(values) == 0:
+    return mean
+  return f"{mean} ± {report.in_digits(float(np.std(values, ddof=1)), 2)}"
+
+
+def _differences(groups):
+  """What tells the groups apart, a line each."""
+  settings = {name: members[0].settings for name, members in groups.items()}
+  names = {k: None for values in settings.values() for k in values}
+  varied = [
+    k
+    for k in names
+    if len({json.dumps(v.get(k, _ABSENT)) for v in settings.values()}) > 1
+  ]
+  for name, members in groups.items():
+    seeds = ", ".join(f"{run.seed} ({run.name})" for run in members)
+    steps = ", ".join(sorted({f"{run.content['step']:,}" for run in members}))
+    told = [f"{k}={settings[name].get(k, _ABSENT)}" for k in varied]
+    told.append(f"temperature={members[0].content['temperature']:g}")
+    yield f"{name}: seeds {seeds}; step {steps}; {', '.join(told)}."
+
+
+def _protocol(runs, metrics):
+  first = runs[0].content
+  measured = {run.content["likelihood"]["of"]: None for run in runs}
+  yield f"Pictures: {first['source']}, listing {first['listing_hash']}."
+  yield f"bits/dim is of {'; or of '.join(measured)}."
+  yield "Where there are several seeds: mean ± standard deviation over them."
+  for metric in metrics.values():
+    yield f"{metric.title}: {metric.protocol}; over images: {metric.reduction}."

@@ -1,0 +1,133 @@
+"""The page of a run: what is on it, and that a browser shows all of it."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cinn_jax import experiment
+from cinn_jax.evaluation import records, report, run_report
+from cinn_jax.evaluation.page import Page
+from configs import super_resolution
+from tests import browser, untrained
+from tests.compilation import little_effort
+
+SAMPLING = {"num_samples": 2, "temperature": 0.5, "seed": 3}
+LOG = [
+  {"step": 1, "split": "train", "bits_per_dim": 2.0, "grad_norm": 3.0},
+  {"step": 2, "split": "train", "bits_per_dim": 1.0, "grad_norm": 2.0},
+  {"step": 2, "split": "validation", "bits_per_dim": 1.5},
+]
+needs_browser = pytest.mark.skipif(
+  browser.find() is None, reason=f"no browser ({', '.join(browser.NAMES)})"
+)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+  """A run that was evaluated, as far as its files tell."""
+  path = tmp_path_factory.mktemp("report") / "sr & <more>"
+  config = super_resolution.get_config()
+  config.model.update(
+    {"hidden": (4,), "depths": (1,), "condition_channels": (4,)}
+  )
+  with little_effort():
+    untrained.make_workdir(config, path)
+  (path / "metrics.jsonl").write_text("\n".join(map(json.dumps, LOG)))
+  trained = experiment.restore(path)
+  row = report.Row({"single_rmse": (12.5, 0.5)}, images=72, samples=2)
+  records.write_json(
+    path / "evaluation.json",
+    {"samples": row},
+    likelihood={
+      "of": trained.task.describe,
+      "bits_per_dim": 4.25,
+      "bits_per_dim_of_unscaled_data": 5.75,
+    },
+    step=0,
+    source="photos",
+    listing_hash="abc",
+    config=trained.config,
+    notes=["a note"],
+    **SAMPLING,
+  )
+  return path
+
+
+@pytest.fixture(scope="module")
+def page(workdir):
+  with little_effort():
+    return run_report.write_report(workdir, **SAMPLING)
+
+
+def test_the_files(workdir, page):
+  assert page == workdir / "report" / "index.html"
+  names = {path.name for path in page.parent.iterdir()}
+  assert names == {
+    *("index.html", "samples_1.png", "samples_2.png", "training.png")
+  }
+  for path in page.parent.glob("*.png"):
+    with Image.open(path) as image:
+      assert np.asarray(image).std() > 1
+
+
+@needs_browser
+def test_in_a_browser(page, tmp_path):
+  seen = browser.look_at(page, tmp_path)
+  assert seen["title"].strip() == "sr & <more> at step 0"
+  assert len(seen["widths"]) == 3 and min(seen["widths"]) > 300
+  assert seen["requests"] == [] and seen["console"] == []
+  assert seen["overflow"] <= 0
+  for text in (
+    *("4.2500 bits/dim", "12.50 ± 0.50", "a note", '"image_cinn"'),
+    *("RMSE of the first sample", "temperature 0.5, seed 3", "hardware"),
+  ):
+    assert text in seen["text"], text
+
+
+@needs_browser
+def test_the_browser_sees_what_is_wrong(tmp_path):
+  bad = tmp_path / "bad.html"
+  outside = "http://127.0.0.1:9/style.css"
+  bad.write_text(
+    f'<html><head><link rel="stylesheet" href="{outside}"></head>'
+    '<body><img src="data:image/png;base64,AAAA"><div style="width:5000px">a'
+    '</div><script>console.error("broken")</script></body></html>'
+  )
+  seen = browser.look_at(bad, tmp_path)
+  assert seen["widths"] == [0] and seen["overflow"] > 3000
+  assert seen["requests"] == [outside]
+  assert any("broken" in line for line in seen["console"])
+
+
+@pytest.mark.parametrize("changed", [{}, {"seed": 4}, {"temperature": 1.0}])
+def test_it_evaluates_where_that_was_not_done(workdir, changed, monkeypatch):
+  called = []
+  monkeypatch.setattr(
+    run_report, "evaluate", lambda *_, **given: called.append(given)
+  )
+  trained = experiment.restore(workdir)
+  wanted = {"step": 0, "config": trained.config, **SAMPLING, **changed}
+  run_report._evaluation(workdir, wanted, None)
+  expected = [{"data": None, **SAMPLING, **changed}] if changed else []
+  assert called == expected
+
+
+def test_a_log_with_gaps_is_drawn():
+  image = run_report.training_curves(LOG)
+  assert image.ndim == 3 and image.shape[-1] == 3 and image.std() > 5
+  lines = run_report._lines(LOG, ("bits_per_dim",))
+  assert lines == {"train": ((1, 2), (2.0, 1.0)), "validation": ((2,), (1.5,))}
+  assert run_report._lines(LOG, ("round_trip_error",)) == {}
+
+
+def test_text_is_escaped(tmp_path):
+  page = Page("<b>")
+  page.text("<script>")
+  page.items(["<i>"])
+  page.code("a & b")
+  page.write(tmp_path / "made" / "a.html")
+  text = (tmp_path / "made" / "a.html").read_text()
+  for raw in ("<script>", "<i>", "<b>", "a & b"):
+    assert raw not in text
