@@ -57,7 +57,8 @@ def evaluate(pictures, labels, classify, nearest, mark="ours", seed=0):
       "neighbour": distances.mean(axis=1),
     }
   )
-  return report.Row(row.summary(seed), mark, count, draws)
+  summary, intervals = row.summary(seed), row.intervals(seed)
+  return report.Row(summary, mark, count, draws, intervals)
 
 
 def spread(pictures, labels):

@@ -62,6 +62,7 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
         row.summary(),
         "ours" if name == "samples" else "reference",
         *(row.count, counts[name]),
+        row.intervals(),
       )
       for name, row in rows.items()
     },

@@ -57,7 +57,6 @@ _LEGEND = (
   f" '{judging.BEST}' by RMSE with it; '{judging.NO_MODEL}' is what is given,"
   f" enlarged, as it is, or its hole filled with the mean; '{judging.OTHER}' of"
   " the split stands for an answer that has nothing to do with what was given."
-  " In brackets: 95 % intervals by resampling the pictures 1,000 times."
 )
 
 

@@ -70,7 +70,7 @@ class Row(NamedTuple):
     mark: one of `MARKS`.
     images: the number of images behind the numbers; None where unknown.
     samples: n, the samples per image; None where unknown.
-    intervals: ``{metric: (low, high)}``, printed in place of the error.
+    intervals: ``{metric: (low, high)}``, 95 %, printed in place of the error.
   """
 
   metrics: Mapping[str, tuple[float, float | None]]
@@ -150,7 +150,9 @@ def evaluate(batches, mark="ours", to_lightness=m.lightness, seed=0):
         " best of n needs one n for the whole split."
       )
     drawn = n
-  return Row(split.summary(seed), mark, split.count, drawn)
+  return Row(
+    *(split.summary(seed), mark, split.count, drawn), split.intervals(seed)
+  )
 
 
 def check(rows, metrics=METRICS):
@@ -208,10 +210,13 @@ def cells(rows, metrics=METRICS):
 
 def legend(rows, metrics=METRICS):
   """What each column of the table is, a line each."""
-  return [
+  lines = [
     f"{v.title}: {v.protocol}; over images: {v.reduction}."
     for v in (metrics[k] for k in _columns(rows, metrics))
   ]
+  if any(row.intervals for row in rows.values()):
+    lines.append("In brackets: 95 % intervals, by resampling the images.")
+  return lines
 
 
 def _columns(rows, metrics):

@@ -267,7 +267,9 @@ def test_a_run(tmp_path, capsys, monkeypatch, with_lpips, without_fid):
   assert content["metrics"]["consistency"]["title"] == "LR-PSNR"
   assert 0 <= value("mean of n samples", "coverage_50") <= 100
   assert "| another real picture | reference |" in said
-  assert "95 % intervals" in said and "FID needs its weights" in said
+  assert (
+    "95 % intervals, by resampling" in said and "FID needs its weights" in said
+  )
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,10 @@ def test_evaluate_a_split_with_a_padded_batch():
   pooled = 100 * np.sqrt(np.mean(np.square(best / 100)))
   assert row.metrics["best_of_n_per_image_pooled"][0] == pytest.approx(pooled)
   assert row.metrics["lightness_error_max"] == (np.max(largest), None)
+  assert row.intervals["best_of_n_per_image"] == splits.bootstrap_interval(
+    best, seed=4
+  )
+  assert "lightness_error_max" not in row.intervals
   assert row == report.evaluate([(truth, samples, None)], "reference", seed=4)
 
 
@@ -138,7 +142,9 @@ def test_an_interval_stands_in_place_of_the_error():
   row = report.Row(
     {"variance": (35.2, None)}, intervals={"variance": (34, 36.5)}
   )
-  assert "| 35.20 [34.00, 36.50] |" in report.table({"x": row})
+  text = report.table({"x": row})
+  assert "| 35.20 [34.00, 36.50] |" in text
+  assert "- In brackets: 95 % intervals" in text
   for name, bad in (("variance", (0, np.nan)), ("single_rmse", (0, 1))):
     with pytest.raises(ValueError, match=f"The interval of {name} in row 'x'"):
       report.table({"x": row._replace(intervals={name: bad})})
