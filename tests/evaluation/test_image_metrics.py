@@ -112,6 +112,13 @@ def test_coverage_of_samples_that_are_right(level, n):
   assert narrow.mean() < 100 * level - 10 < 100 * level + 5 < wide.mean()
 
 
+@pytest.mark.parametrize("level", [0.5, 0.8])
+def test_coverage_where_samples_and_truth_are_often_equal(level):
+  drawn = np.random.default_rng(0).integers(0, 4, (2000, 10, 4, 4, 3)) / 3
+  values = m.coverage(drawn[:, 0], drawn[:, 1:], level)
+  assert values.mean() == pytest.approx(100 * level, abs=0.7)
+
+
 def test_what_was_given_does_not_count():
   truth, samples = _drawn_alike(400, 9, truth_scale=3.0)
   alone = m.coverage(truth[:, :2], samples[:, :, :2], 0.8, grid=2)

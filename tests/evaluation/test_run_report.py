@@ -1,6 +1,9 @@
 """The page of a run: what is on it, and that a browser shows all of it."""
 
+import base64
+import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -67,9 +70,13 @@ def test_the_files(workdir, page):
   assert names == {
     *("index.html", "samples_1.png", "samples_2.png", "training.png")
   }
-  for path in page.parent.glob("*.png"):
-    with Image.open(path) as image:
-      assert np.asarray(image).std() > 1
+  inside = re.findall(r"data:image/png;base64,([^\"]+)", page.read_text())
+  files = ("samples_1.png", "samples_2.png", "training.png")
+  for name, data in zip(files, inside, strict=True):
+    image = np.asarray(Image.open(page.parent / name))
+    assert image.std() > 1
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    np.testing.assert_array_equal(shown, image)
 
 
 @needs_browser
