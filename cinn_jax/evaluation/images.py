@@ -65,8 +65,8 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
 
   Rows of one picture per image: the first sample, the likeliest, the one of the
   least error, the samples' average; reference rows: the task's answer without a
-  model, the model's own regression where it has one (a method
-  `regression(cond) -> x` of its module), and another real picture of the split.
+  model, what the condition network guesses by itself where it does (a method
+  `predict(cond) -> x`), and another real picture of the split.
   The row of the mean over samples has their diversity and coverage too. LPIPS
   and FID come where their weights are installed; else a line says how to get
   them.

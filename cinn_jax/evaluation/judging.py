@@ -14,6 +14,7 @@ NO_MODEL, REGRESSION, OTHER = "no model", "regression", "another real picture"
 REFERENCES = (NO_MODEL, REGRESSION, OTHER)
 # Of the intervals whose coverage is looked at.
 LEVELS = (0.5, 0.8, 0.9)
+_NET = "condition_net"
 _SSIM_SIDE, _LPIPS_SIDE = 11, lpips.SMALLEST["alexnet"]
 
 
@@ -21,7 +22,7 @@ class Judge:
   """Judges the samples of one trained model, by whatever is installed."""
 
   def __init__(self, trained):
-    task, module = trained.task, trained.flow.module
+    task = trained.task
     self._side = int(np.min(task.image_size))
     self._perceptual = self._reference = self._consistency = None
     if lpips.is_installed() and self._side >= _LPIPS_SIDE:
@@ -42,11 +43,13 @@ class Judge:
         lambda batch, pictures: several(pictures / 255, cond_of(batch))
       )
     self._regression = None
-    if hasattr(module, "regression"):
+    net = getattr(trained.flow.module, "condition_net", None)
+    if hasattr(net, "predict"):
+      own = {k: v[_NET] for k, v in trained.variables.items() if _NET in v}
 
       def regression(batch):
         cond = cond_of(batch)
-        x = module.apply(trained.variables, cond, method="regression")
+        x = net.apply(own, cond, method="predict")
         return color.to_uint8(task.render(x, cond))
 
       self._regression = jax.jit(regression)
@@ -112,8 +115,11 @@ class Judge:
     if missing := [q for q in LEVELS if num_samples < m.samples_for(q)]:
       needed = ", ".join(f"{m.samples_for(q)} for {q:.0%}" for q in missing)
       lines.append(f"Coverage takes more samples: {needed} (--num_samples).")
-    if not self._regression:
-      lines.append("This model has no regression of its own to compare with.")
+    lines.append(
+      f"'{REGRESSION}' is what the condition network guesses by itself."
+      if self._regression
+      else "This model's condition network guesses no picture by itself."
+    )
     return lines
 
 

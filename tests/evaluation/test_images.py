@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from cinn_jax import tasks
 from cinn_jax.evaluation import drawn as drawing
@@ -143,17 +144,31 @@ def test_consistency_and_the_answer_without_a_model(without_lpips, drawn):
   assert exact["consistency"].tolist() == exact["psnr"].tolist() == [100, 100]
 
 
-def test_a_regression_of_the_model(without_lpips, drawn):
-  def apply(variables, cond, method):
-    assert method == "regression"
-    return jnp.repeat(jnp.repeat(cond, 4, axis=1), 4, axis=2)
+class _Guesses(nn.Module):
+  """A condition network that enlarges and darkens what it is given."""
 
-  trained = _trained(regression=None, apply=apply)
+  @nn.compact
+  def predict(self, cond):
+    share = self.param("share", lambda _: jnp.ones(()))
+    return share * jnp.repeat(jnp.repeat(cond, 4, axis=1), 4, axis=2)
+
+
+def test_what_the_condition_network_guesses(without_lpips, drawn):
+  batch, _, _ = drawn
+  trained = _trained(condition_net=_Guesses())
+  trained.variables = {"params": {"condition_net": {"share": jnp.array(0.5)}}}
   judge = judging.Judge(trained)
   rows = judge.rows(*drawn)
-  assert 0 < rows[judging.REGRESSION]["psnr"].min() < 20
-  assert not any("regression" in line for line in judge.lines(8))
-  assert judging.REGRESSION not in judging.Judge(_trained()).rows(*drawn)
+  _, cond = trained.task.prepare(batch)
+  guess = np.repeat(np.repeat(np.asarray(cond) / 2, 4, axis=1), 4, axis=2)
+  shown = np.round(np.floor(guess * 256)).astype(np.uint8)
+  np.testing.assert_allclose(
+    rows[judging.REGRESSION]["rmse"], image_metrics.rmse(batch["image"], shown)
+  )
+  assert any("'regression' is what" in line for line in judge.lines(8))
+  other = judging.Judge(_trained(condition_net=None))
+  assert judging.REGRESSION not in other.rows(*drawn)
+  assert any("guesses no picture" in line for line in other.lines(8))
 
 
 def test_lpips_of_pairs_and_maps(with_lpips, drawn):
