@@ -1,36 +1,59 @@
 """Phases of training for models of two flows, such as CAFLOW.
 
-By default all parts are trained together. The other way has three phases, of
-one run that stops and resumes in any of them:
+By default all parts are trained together. `config.pretrain` asks for the other
+way, of three phases in one run, which stops and resumes in any of them:
 
-1. each unconditional flow by itself, for `train.unconditional_steps`;
+1. each unconditional flow by itself, for `unconditional_steps`;
 2. the conditional flows between their latents, the two staying as they are;
-3. all together again, at a lower rate if the schedule says so.
+3. from `fine_tune_from` on all together again.
 
-In a config, for 10,000 steps of the first and fine-tuning from step 50,000:
+  --config.pretrain.unconditional_steps=10000
+  --config.pretrain.fine_tune_from=50000
 
-  config.train.unconditional_steps = 10_000
-  config.optimizer.groups = phases.groups(10_000, 50_000)
-  config.optimizer.schedule = "multistep"
-  config.optimizer.schedule_options = {"boundaries": (50_000,), "factor": 0.1}
+The third at a tenth of the rate, with the schedule's "multistep" (boundaries
+count from the end of a warm-up, where there is one):
 
-Boundaries count from the end of a warm-up, where there is one.
+  --config.optimizer.schedule_options.boundaries='(50000,)'
 """
 
+from collections.abc import Mapping
 
-def groups(unconditional_steps: int, fine_tune_from: int = -1) -> dict:
-  """`optimizer.groups` of such a run, see `make_optimizer`.
+
+def unconditional_steps(config) -> int:
+  """The length of the first phase; 0 where there is none."""
+  return config.get("pretrain", {}).get("unconditional_steps", 0)
+
+
+def optimizer_options(config) -> dict:
+  """`config.optimizer` as arguments of `make_optimizer`, with the phases.
+
+  Raises:
+    ValueError: where the third phase would begin within the first.
+  """
+  options = config.optimizer.to_dict()
+  if steps := unconditional_steps(config):
+    pauses = groups(steps, config.pretrain.get("fine_tune_from", -1))
+    given = options.get("groups") or {}
+    options["groups"] = {
+      name: {**pauses.get(name, {}), **given.get(name, {})}
+      for name in {**pauses, **given}
+    }
+  return options
+
+
+def groups(unconditional_steps: int, fine_tune_from: int = -1) -> Mapping:
+  """`optimizer.groups` of these phases, see `make_optimizer`.
 
   Args:
-    unconditional_steps: the length of the first phase.
-    fine_tune_from: the step at which the third begins; -1 for none.
+    unconditional_steps: the length of the first.
+    fine_tune_from: the step after which the third begins; -1 for none.
 
   Raises:
     ValueError: where the third would begin within the first.
   """
   if -1 != fine_tune_from < unconditional_steps:
     raise ValueError(
-      f"fine_tune_from is -1 or at least unconditional_steps"
+      "pretrain.fine_tune_from is -1 or at least pretrain.unconditional_steps"
       f" ({unconditional_steps}), got {fine_tune_from}."
     )
   flows = {"paused": (unconditional_steps, fine_tune_from)}

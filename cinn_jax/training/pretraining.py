@@ -9,6 +9,7 @@ from tqdm import tqdm
 from cinn_jax.data import loader
 from cinn_jax.evaluation.classifier import fit_logits, make_classify
 from cinn_jax.models.color_mnist import ClassifierFeatures
+from cinn_jax.models.paired_flow import PairedFlow
 from cinn_jax.models.rrdb import RRDBEncoder
 from cinn_jax.training.regression import pretrained_encoder
 
@@ -31,7 +32,8 @@ def pretrained(
   there is such a section. `ClassifierFeatures` become a classifier, by SGD on
   the condition (not on x) of the training pictures; that is among the state's
   constants, so a resumed run has it from its checkpoint. A state of another
-  model is returned as it is.
+  model is returned as it is; models of two flows are pretrained in the run's
+  own steps, see `phases`.
 
   The same seed gives the same classifier.
 
@@ -49,6 +51,8 @@ def pretrained(
     ValueError: where `pretrain` and the model do not belong together, or the
       pictures have no labels.
   """
+  if isinstance(flow.module, PairedFlow):
+    return state
   net = getattr(flow.module, "condition_net", None)
   if isinstance(net, RRDBEncoder):
     if "pretrain" not in config:

@@ -190,6 +190,8 @@ def _flow_pair(small, name, **latents):
       "condition_channels": 3,
       **latents,
     },
+    # All together from the first step; see `training.phases`.
+    "pretrain": {"unconditional_steps": 0, "fine_tune_from": -1},
     **(_ours(small) if small else published),
   }
 

@@ -13,7 +13,7 @@ from cinn_jax.data import loader
 from cinn_jax.data.sources import Source
 from cinn_jax.flow import Flow
 from cinn_jax.tasks import Task
-from cinn_jax.training import sharding
+from cinn_jax.training import phases, sharding
 from cinn_jax.training.checkpoint import (
   Checkpoints,
   newest_intact,
@@ -56,7 +56,7 @@ def set_up(config, workdir, checkpoints, stop, watchdog):
   sharding.check_batch_size(config.train.batch_size, mesh, "train.batch_size")
   flow, task = experiment.build(config)
   optimizer = make_optimizer(
-    num_steps=config.train.num_steps, **config.optimizer.to_dict()
+    num_steps=config.train.num_steps, **phases.optimizer_options(config)
   )
   abstract = jax.eval_shape(
     lambda: init_state(jax.random.key(0), flow, task, optimizer)
@@ -143,8 +143,7 @@ def compile_step(run):
     *(run.flow, run.task, run.optimizer),
     seed=settings.seed,
     ema_decay=settings.ema_decay,
-    # Of models of two flows only, and not in the configs of others.
-    unconditional_steps=settings.get("unconditional_steps", 0),
+    unconditional_steps=phases.unconditional_steps(run.config),
   )
   return jax.jit(
     step,

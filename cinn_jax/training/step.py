@@ -148,7 +148,7 @@ def make_train_step(
   """
   if unconditional_steps and not hasattr(flow.module, "unconditional"):
     raise ValueError(
-      "train.unconditional_steps is for models of two flows, such as caflow;"
+      "pretrain.unconditional_steps is for models of two flows, such as caflow;"
       f" got {unconditional_steps} for a {type(flow.module).__name__}: set 0."
     )
   dims = math.prod(task.event_shape)

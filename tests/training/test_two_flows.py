@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from ml_collections import ConfigDict
 
 from cinn_jax import make_flow
 from cinn_jax.evaluation import bits
@@ -176,8 +177,25 @@ def test_a_run_goes_through_its_phases():
 
 
 def test_phases_come_one_after_the_other():
+  config = ConfigDict(
+    {
+      "optimizer": {"groups": {"target_flow": {"eps": 1e-6}}},
+      "pretrain": {"unconditional_steps": 5, "fine_tune_from": 9},
+    }
+  )
+  assert phases.optimizer_options(config)["groups"] == {
+    "target_flow": {"paused": (5, 9), "eps": 1e-6},
+    "condition_flow": {"paused": (5, 9)},
+    "latent_flows": {"paused": (0, 5)},
+  }
+  assert phases.unconditional_steps(config) == 5
   assert phases.groups(5)["target_flow"] == {"paused": (5, -1)}
-  with pytest.raises(ValueError, match=r"at least unconditional_steps \(5\)"):
+  del config.pretrain
+  assert phases.unconditional_steps(config) == 0
+  assert phases.optimizer_options(config) == config.optimizer.to_dict()
+  with pytest.raises(
+    ValueError, match=r"at least pretrain.unconditional_steps \(5\)"
+  ):
     phases.groups(5, 3)
 
 
