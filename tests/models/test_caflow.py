@@ -3,6 +3,7 @@
 tests/exact/test_paired_flows.py has their likelihoods and dependences.
 """
 
+import dataclasses
 import functools
 import math
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cinn_jax import bijections as bj
 from cinn_jax import likelihood, make_flow, models
 from cinn_jax.flops import flops
 from cinn_jax.models.caflow import steps
@@ -200,19 +202,22 @@ def test_compile_time_does_not_grow_with_depth(method):
 
 
 @pytest.mark.parametrize("kind", ["caflow", "dual_glow"])
-def test_gradients_reach_every_parameter(kind):
+def test_gradients_reach_every_parameter_and_pixel(kind):
   model = pairs.make(kind, channels=1, condition_channels=1)
   x, cond = X[..., :1], COND[..., :2]
   variables = pairs.drawn(model, 6, x, cond)
 
   @jax.jit
-  @jax.grad
-  def gradients(variables):
+  @functools.partial(jax.grad, argnums=(0, 1))
+  def gradients(variables, cond):
     return jnp.mean(likelihood.log_prob(*model.apply(variables, x, cond)).total)
 
-  for path, leaf in jax.tree.leaves_with_path(gradients(variables)):
+  of_variables, of_cond = gradients(variables, cond)
+  for path, leaf in jax.tree.leaves_with_path(of_variables):
     assert np.isfinite(leaf).all(), path
     assert np.abs(leaf).max() > 0, path
+  # Of the image and of the mask.
+  assert (np.abs(of_cond).max(0) > 0).all()
 
 
 @pytest.mark.parametrize(
@@ -237,6 +242,36 @@ def test_gradients_reach_every_parameter(kind):
 )
 def test_what_does_not_fit_is_refused(kind, x, cond, says):
   assert_refused(pairs.make(kind), "forward", _array(*x), _array(*cond), says)
+
+
+def _modules(module):
+  """A module and all that it is made of."""
+  yield module
+  for field in dataclasses.fields(module):
+    value = getattr(module, field.name)
+    for entry in value if isinstance(value, (list, tuple)) else [value]:
+      if isinstance(entry, bj.Bijection):
+        yield from _modules(entry)
+
+
+def test_remedies_against_exploding_inverses_reach_every_part():
+  def found(kind, **options):
+    parts = list(_modules(pairs.make("caflow", **options)))
+    return [part for part in parts if isinstance(part, kind)]
+
+  tight = {"clamp": "contracting", "alpha": 0.693, "latent_alpha": 0.3}
+  steered = (bj.AffineCoupling, bj.AffineInjector)
+  clamps = [(each.clamp, each.alpha) for each in found(steered, **tight)]
+  # Of two flows with two scales, and of three blocks with an injector each.
+  assert (
+    sorted(clamps) == [("contracting", 0.3)] * 6 + [("contracting", 0.693)] * 4
+  )
+  assert not found(steered, coupling="additive")
+  added = (bj.AdditiveCoupling, bj.AdditiveInjector)
+  assert len(found(added, coupling="additive")) == 10
+  # One in each stack of transitions and of steps.
+  assert len(found(bj.Cayley, mixing="cayley")) == 14
+  assert not found(bj.FullConv1x1, mixing="cayley")
 
 
 def test_unknown_options_are_refused():
