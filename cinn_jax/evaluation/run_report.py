@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cinn_jax import experiment, pictures, sampling
-from cinn_jax.evaluation import records, report
+from cinn_jax.evaluation import importance, records, report
 from cinn_jax.evaluation.evaluate import evaluate
 from cinn_jax.evaluation.page import Page
 from cinn_jax.training.logs import read_log
@@ -62,6 +62,8 @@ def write_report(
   folder = pathlib.Path(outputs or workdir / "report")
   page = Page(f"{workdir.name} at step {trained.step:,}")
   page.text(_in_short(content))
+  if weighted := content["likelihood"].get("importance_weighted"):
+    page.text(importance.in_words(weighted, trained.task))
   page.heading("Metrics")
   page.table(report.cells(rows, metrics))
   page.items(report.legend(rows, metrics))

@@ -47,6 +47,11 @@ def workdir(tmp_path_factory):
       "of": trained.task.describe,
       "bits_per_dim": 4.25,
       "bits_per_dim_of_unscaled_data": 5.75,
+      "importance_weighted": {
+        "draws": 16,
+        "bits_per_dim": 4.125,
+        "bits_per_dim_of_unscaled_data": 5.625,
+      },
     },
     step=0,
     source="photos",
@@ -87,7 +92,8 @@ def test_in_a_browser(page, tmp_path):
   assert seen["requests"] == [] and seen["console"] == []
   assert seen["overflow"] <= 0
   for text in (
-    *("4.2500 bits/dim", "12.50 ± 0.50", "a note", '"image_cinn"'),
+    *("over 16 draws of the noise: bits/dim 4.1250", "4.2500 bits/dim"),
+    *("12.50 ± 0.50", "a note", '"image_cinn"'),
     *("RMSE of the first sample", "temperature 0.5, seed 3", "hardware"),
   ):
     assert text in seen["text"], text
