@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cinn_jax import experiment, pictures, sampling
-from cinn_jax.evaluation import importance, records, report
+from cinn_jax.evaluation import bits, importance, records, report
 from cinn_jax.evaluation.evaluate import evaluate
 from cinn_jax.evaluation.page import Page
 from cinn_jax.training.logs import read_log
@@ -61,10 +61,14 @@ def write_report(
   rows, metrics, content = _evaluation(workdir, wanted, data)
   folder = pathlib.Path(outputs or workdir / "report")
   page = Page(f"{workdir.name} at step {trained.step:,}")
-  page.text(_in_short(content))
+  page.text(
+    f"Of {trained.task.describe}, on {content['source']}:",
+    bits.in_words(content["likelihood"], trained.task),
+  )
   if weighted := content["likelihood"].get("importance_weighted"):
     page.text(importance.in_words(weighted, trained.task))
   page.heading("Metrics")
+  page.text(f"Sampled at temperature {temperature:g} with seed {seed}.")
   page.table(report.cells(rows, metrics))
   page.items(report.legend(rows, metrics))
   page.items(content["notes"])
@@ -100,16 +104,6 @@ def _evaluation(workdir, wanted, data):
   sampled = ("num_samples", "temperature", "seed")
   evaluate(workdir, data=data, **{name: wanted[name] for name in sampled})
   return records.read_json(path)
-
-
-def _in_short(content):
-  scores = content["likelihood"]
-  return (
-    f"{scores['bits_per_dim']:.4f} bits/dim of {scores['of']}"
-    f" ({scores['bits_per_dim_of_unscaled_data']:.4f} in its own units), on"
-    f" {content['source']}. Samples: {content['num_samples']} for each, at"
-    f" temperature {content['temperature']:g}, seed {content['seed']}."
-  )
 
 
 def _sheets(trained, num_samples, temperature, seed):

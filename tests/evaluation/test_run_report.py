@@ -46,7 +46,13 @@ def workdir(tmp_path_factory):
     likelihood={
       "of": trained.task.describe,
       "bits_per_dim": 4.25,
+      "bits_prior": 3.25,
+      "bits_log_det": 1.0,
       "bits_per_dim_of_unscaled_data": 5.75,
+      "nats_without_constant": 2.0,
+      "round_trip_error": 1e-6,
+      "max_log_scale": 1.0,
+      "examples": 72,
       "importance_weighted": {
         "draws": 16,
         "bits_per_dim": 4.125,
@@ -92,9 +98,9 @@ def test_in_a_browser(page, tmp_path):
   assert seen["requests"] == [] and seen["console"] == []
   assert seen["overflow"] <= 0
   for text in (
-    *("over 16 draws of the noise: bits/dim 4.1250", "4.2500 bits/dim"),
+    *("over 16 draws of the noise: bits/dim 4.1250", "bits/dim 4.2500 = prior"),
     *("12.50 ± 0.50", "a note", '"image_cinn"'),
-    *("RMSE of the first sample", "temperature 0.5, seed 3", "hardware"),
+    *("RMSE of the first sample", "temperature 0.5 with seed 3", "hardware"),
   ):
     assert text in seen["text"], text
 
