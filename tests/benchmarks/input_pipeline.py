@@ -7,15 +7,12 @@ Makes a folder of 200x200 JPEGs, prepares it and times training batches of
 """
 
 import argparse
-import importlib.metadata
-import json
-import os
 import pathlib
-import platform
 import statistics
 import tempfile
 import time
 
+import machine
 import numpy as np
 from PIL import Image
 
@@ -34,21 +31,14 @@ def main():
   with tempfile.TemporaryDirectory() as place:
     results = measure(pathlib.Path(place), flags)
   report(results)
-  if flags.json:
-    pathlib.Path(flags.json).write_text(json.dumps(results, indent=2) + "\n")
+  machine.finish(results, machine.facts(*PACKAGES), flags.json)
 
 
 def measure(place, flags) -> dict:
   """What was measured and on what, by name; its units are in the names."""
   folder = place / "photos"
   mean_size = write_photos(folder, flags.images)
-  results = {
-    "cpu": cpu_name(),
-    "cores": len(os.sched_getaffinity(0)),
-    "versions": {"python": platform.python_version()}
-    | {name: importlib.metadata.version(name) for name in PACKAGES},
-    "jpeg_bytes": mean_size,
-  }
+  results = {"jpeg_bytes": mean_size}
   begin = time.perf_counter()
   source = sources.open_source(
     "folder", "train", path=folder, cache=place / "c"
@@ -114,16 +104,7 @@ def elapsed(begin) -> float:
   return time.perf_counter() - begin
 
 
-def cpu_name() -> str:
-  info = pathlib.Path("/proc/cpuinfo")
-  lines = info.read_text().splitlines() if info.exists() else []
-  names = [line.split(":")[1].strip() for line in lines if "model name" in line]
-  return names[0] if names else platform.processor()
-
-
 def report(results):
-  versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items())
-  print(f"{results['cpu']}, {results['cores']} cores; {versions}")
   print(
     f"200x200 JPEGs of {results['jpeg_bytes'] / 1000:.1f} kB, crops of 64x64"
   )

@@ -6,6 +6,7 @@ JSON.
 """
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -13,38 +14,26 @@ from collections.abc import Callable
 
 import machine
 
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
-_FREIA = ("torch", "FrEIA")
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def add_flags(parser):
-  """--peer, --peer_python and --json."""
-  parser.add_argument("--peer", choices=["freia"], help="run it as well")
-  parser.add_argument(
-    "--peer_python",
-    default=sys.executable,
-    metavar="PATH",
-    help="an interpreter that has torch and FrEIA; default: this one",
-  )
-  parser.add_argument("--json", help="also write the results to this file")
+def freia_python(given: str | None) -> str:
+  """The interpreter for FrEIA: the given one, or this.
 
-
-def freia_python(flags) -> str:
-  """The interpreter for FrEIA; leaves with one line where it has none."""
-  python = flags.peer_python
-  code = (
-    "import importlib.util as u, sys;"
-    f" sys.exit(not all(map(u.find_spec, {_FREIA})))"
-  )
+  Raises:
+    ValueError: where it lacks torch or FrEIA.
+  """
+  python = given or sys.executable
+  find = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec,"
   try:
-    has_it = subprocess.run([python, "-c", code]).returncode == 0
+    tried = subprocess.run([python, "-c", f"{find} ('torch', 'FrEIA'))))"])
+    has_both = tried.returncode == 0
   except OSError:
-    has_it = False
-  if not has_it:
-    sys.exit(
-      f"Error: {python} has no {' and '.join(_FREIA)}, which --peer=freia"
-      " needs: install the extra (pip install '.[freia]'), or name an"
-      " interpreter that has them by --peer_python=PATH."
+    has_both = False
+  if not has_both:
+    raise ValueError(
+      f"{python} has no torch and FrEIA, which --peer=freia needs: install the"
+      " extra freia, or name an interpreter that has them by --peer_python."
     )
   return python
 
@@ -56,13 +45,13 @@ class Peer:
     facts: what the script said of itself.
   """
 
-  def __init__(self, python, script, *arguments):
+  def __init__(self, python, script):
     self._process = subprocess.Popen(
-      [python, str(script), *map(str, arguments)],
+      [python, str(ROOT / "tests" / "benchmarks" / script)],
+      env={**os.environ, "PYTHONPATH": str(ROOT)},
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
-      cwd=_ROOT,
     )
     self.facts = self._answer()
 
@@ -95,17 +84,20 @@ def serve(facts: dict, answer: Callable[..., dict]):
     print(json.dumps(answer(**json.loads(line))), file=out, flush=True)
 
 
-def alternate(sides: dict[str, Callable], rounds: int, warm_up: int = 1):
-  """`{name: [what each call returned]}`; who begins takes turns as well."""
+def alternate(sides: dict[str, Callable], rounds: int) -> dict[str, list]:
+  """What each side's calls returned; the first, a warm-up, does not count.
+
+  Who begins a round takes turns as well.
+  """
+  for side in sides.values():
+    side()
   results = {name: [] for name in sides}
-  for k in range(-warm_up, rounds):
-    for name in list(sides) if k % 2 else reversed(list(sides)):
-      value = sides[name]()
-      if k >= 0:
-        results[name].append(value)
+  for k in range(rounds):
+    for name in list(sides) if k % 2 else reversed(sides):
+      results[name].append(sides[name]())
   return results
 
 
-def ratio(ours, peers) -> dict:
+def ratio(ours: list[float], peers: list[float]) -> dict:
   """The peer's seconds over ours, round by round: median and spread."""
   return machine.spread([p / o for o, p in zip(ours, peers, strict=True)])

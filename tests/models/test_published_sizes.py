@@ -118,6 +118,19 @@ def test_flops_of_the_published_condition_network():
   assert flops(net.apply, variables, cond) == 2 * products
 
 
+def test_eight_samples_of_a_picture_share_what_depends_on_it():
+  flow, task, variables = _abstract("lsun")
+  cond = jax.ShapeDtypeStruct((1, *task.cond_shape), jnp.float32)
+  one, eight = (
+    flops(
+      functools.partial(flow.sample, num_samples=samples),
+      *(variables, jax.random.key(0), cond),
+    )
+    for samples in (1, 8)
+  )
+  assert one < eight < 1.4 * one
+
+
 @pytest.mark.parametrize(
   "variant, order, flatten, slope",
   [("lsun", "channel", "channel", 0.01), ("laptop", "wavelet", "position", 0)],

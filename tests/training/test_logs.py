@@ -144,3 +144,26 @@ def test_a_pause_is_not_the_steps_time(monkeypatch):
       with monitor.paused():
         pass
   assert [values["images_per_second"] for _, _, values in rows] == [2.0, 5.0]
+
+
+def test_waiting_for_data_is_a_share_of_the_steps(monkeypatch):
+  rows, now = _Rows(), [0.0]
+
+  def slow_batches():
+    for seconds in (1, 2, 0):
+      now[0] += seconds
+      yield "batch"
+
+  with monkeypatch.context() as patch:
+    patch.setattr("time.perf_counter", lambda: now[0])
+    with _monitor(rows) as monitor:
+      batches = slow_batches()
+      for step in (5, 6, 7):
+        monitor.waiting(batches)
+        now[0] += 4
+        monitor.dispatched(step, _metrics(1.0))
+      now[0] += 1
+      with monitor.paused():
+        pass
+  # Steps 5 and 6 are reported when 7 is under way: 3 of 15 seconds.
+  assert [values["data_wait"] for _, _, values in rows] == [0.2, 0.0]

@@ -1,0 +1,136 @@
+"""How long samples take, ours and FrEIA's.
+
+  launch/local.sh python tests/benchmarks/sampling.py \\
+    --config=configs/colorize.py:lsun --peer=freia [--json=FILE]
+
+Draws `--num_samples` for each of `--photos` conditions, and for one condition
+those and a single one, with their likelihoods; pictures are not rendered. With
+--peer=freia the same network (the published one for LSUN) of FrEIA's blocks
+draws in turns with ours, in a process of its own. Goals: at least 4 times as
+quick as FrEIA; eight samples of a photo in at most 2.5 times one's time.
+
+`seconds` are those of the clock, as median and quartiles of the rounds;
+`processor` those of all cores together, which other work on the machine
+disturbs less. A ratio is FrEIA's time over ours.
+"""
+
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+import machine
+import side_by_side
+from absl import flags
+
+from cinn_jax import command, experiment
+
+_PEER = flags.DEFINE_enum("peer", None, ["freia"], "Runs in turns with ours.")
+_PEER_PYTHON = flags.DEFINE_string(
+  "peer_python", None, "An interpreter that has torch and FrEIA."
+)
+_PHOTOS = flags.DEFINE_integer("photos", 4, "Conditions of a batch.", 1)
+_SAMPLES = flags.DEFINE_integer("num_samples", 8, "For each condition.", 1)
+_ROUNDS = flags.DEFINE_integer("rounds", 11, "Of each case and side.", 2)
+_JSON = flags.DEFINE_string("json", None, "Also write the results there.")
+
+CLOCKS = ("seconds", "processor")
+
+
+def _run():
+  many, few = (_PHOTOS.value, _SAMPLES.value), (1, _SAMPLES.value)
+  cases = {f"{p} x {n}": (p, n) for p, n in (many, few, (1, 1))}
+  ours, parameters = _ours(command.CONFIG.value)
+  found = machine.facts("jax", "jaxlib", "flax")
+  if _PEER.value:
+    python = side_by_side.freia_python(_PEER_PYTHON.value)
+    with side_by_side.Peer(python, "freia_sampling.py") as peer:
+      if peer.facts["parameters"] != parameters:
+        raise ValueError(
+          f"FrEIA's network has {peer.facts['parameters']:,} parameters, this"
+          f" config's {parameters:,}: pass --config=configs/colorize.py:lsun."
+        )
+      found["versions"] |= peer.facts["versions"]
+      found["peer_threads"] = peer.facts["threads"]
+      rows = _measure(cases, {"ours": ours, "freia": peer})
+  else:
+    rows = _measure(cases, {"ours": ours})
+  _, several, single = rows.values()
+  growth = {
+    clock: several["ours"][clock]["median"] / single["ours"][clock]["median"]
+    for clock in CLOCKS
+  }
+  print(_table(rows))
+  print(
+    f"{_SAMPLES.value} samples of a photo against 1, ours:"
+    f" {growth['seconds']:.2f} times the seconds"
+  )
+  results = {"cases": rows, "samples_against_one": growth}
+  if _PEER.value:
+    results["ratio"] = rows[next(iter(cases))]["ratio"]["seconds"]["median"]
+  machine.finish(results, found, _JSON.value)
+
+
+def _ours(config):
+  """`draw(photos, samples)`, and the network's number of parameters."""
+  flow, task = experiment.build(config)
+  x, cond = (jnp.zeros((1, *s)) for s in (task.event_shape, task.cond_shape))
+  variables = jax.jit(flow.init)(jax.random.key(0), x, cond)
+  sample = jax.jit(flow.sample, static_argnames="num_samples")
+
+  def draw(photos, samples):
+    cond = jax.random.normal(jax.random.key(1), (photos, *task.cond_shape))
+    cond.block_until_ready()
+    begin, worked = time.perf_counter(), time.process_time()
+    drawn = sample(variables, jax.random.key(2), cond, num_samples=samples)
+    jax.block_until_ready(drawn)
+    return {
+      "seconds": time.perf_counter() - begin,
+      "processor": time.process_time() - worked,
+    }
+
+  parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+  return draw, parameters
+
+
+def _measure(cases, sides):
+  """By case and side, the spread of each clock; and their ratio."""
+  rows = {}
+  for name, (photos, samples) in cases.items():
+    calls = {
+      side: functools.partial(draw, photos=photos, samples=samples)
+      for side, draw in sides.items()
+    }
+    rounds = side_by_side.alternate(calls, _ROUNDS.value)
+    times = {
+      side: {clock: [call[clock] for call in calls] for clock in CLOCKS}
+      for side, calls in rounds.items()
+    }
+    rows[name] = {
+      side: {clock: machine.spread(t[clock]) for clock in CLOCKS}
+      for side, t in times.items()
+    }
+    if "freia" in times:
+      rows[name]["ratio"] = {
+        clock: side_by_side.ratio(times["ours"][clock], times["freia"][clock])
+        for clock in CLOCKS
+      }
+  return rows
+
+
+def _table(rows):
+  head = ["photos x samples", "side", "seconds", "processor"]
+  lines = [
+    [case, side, *(_cell(clocks[clock]) for clock in CLOCKS)]
+    for case, sides in rows.items()
+    for side, clocks in sides.items()
+  ]
+  return machine.table(head, lines)
+
+
+def _cell(values):
+  return "{median:.3f} ({low:.3f} to {high:.3f})".format_map(values)
+
+
+if __name__ == "__main__":
+  command.run(_run, required=["config"])
