@@ -4,6 +4,7 @@ The condition network runs once per photo, and its features are repeated for the
 samples: the quickest way that FrEIA has. Needs the extra `freia`.
 """
 
+import os
 import time
 import types
 
@@ -56,6 +57,7 @@ def main():
   }
   facts = {
     "threads": torch.get_num_threads(),
+    "wait_policy": os.environ.get("OMP_WAIT_POLICY", "not set"),
     "parameters": sum(parameters.values()),
   }
   serve(machine.facts("torch", "FrEIA", **facts), answer)

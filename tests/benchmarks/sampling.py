@@ -11,7 +11,8 @@ quick as FrEIA; eight samples of a photo in at most 2.5 times one's time.
 
 `seconds` are those of the clock, as median and quartiles of the rounds;
 `processor` those of all cores together, which other work on the machine
-disturbs less. A ratio is FrEIA's time over ours.
+disturbs less. A ratio is FrEIA's time over ours. PyTorch's threads spin while
+they wait for each other: on a busy machine OMP_WAIT_POLICY=PASSIVE is fairer.
 """
 
 import functools
@@ -50,8 +51,8 @@ def _run():
           f"FrEIA's network has {peer.facts['parameters']:,} parameters, this"
           f" config's {parameters:,}: pass --config=configs/colorize.py:lsun."
         )
-      found["versions"] |= peer.facts["versions"]
-      found["peer_threads"] = peer.facts["threads"]
+      found["peer"] = peer.facts
+      found["versions"] = peer.facts["versions"] | found["versions"]
       rows = _measure(cases, {"ours": ours, "freia": peer})
   else:
     rows = _measure(cases, {"ours": ours})
