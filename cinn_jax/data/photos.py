@@ -8,10 +8,12 @@ the other half of the same ones.
 
 import dataclasses
 import functools
+import importlib.util
+import pathlib
 
 import numpy as np
 import skimage.data
-import sklearn.datasets
+from PIL import Image
 
 from cinn_jax.data import sources
 
@@ -122,7 +124,11 @@ def open_photos(split: str) -> PhotoPatches:
 def load(photograph: str) -> np.ndarray:
   """A whole photograph, uint8 [H, W, 3]."""
   if photograph in ("china", "flower"):
-    return sklearn.datasets.load_sample_image(f"{photograph}.jpg")
+    # As `sklearn.datasets.load_sample_image` does, without the second that
+    # every run would wait for the import.
+    package = importlib.util.find_spec("sklearn").submodule_search_locations[0]
+    path = pathlib.Path(package, "datasets", "images", f"{photograph}.jpg")
+    return np.asarray(Image.open(path))
   return getattr(skimage.data, photograph)()
 
 

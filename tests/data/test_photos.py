@@ -1,7 +1,11 @@
 """The embedded photographs: no held-out pixel is ever trained on."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+import sklearn.datasets
 
 from cinn_jax.data import photos
 
@@ -72,3 +76,17 @@ def test_every_photograph_is_credited():
   assert [name for name, *_ in photos.CREDITS] == list(photos.REGIONS)
   for _, author, licence, origin in photos.CREDITS:
     assert author and licence and origin
+
+
+@pytest.mark.parametrize("name", ["china", "flower"])
+def test_scikit_learns_photographs_are_those_that_it_loads(name):
+  expected = sklearn.datasets.load_sample_image(f"{name}.jpg")
+  np.testing.assert_array_equal(photos.load(name), expected)
+
+
+def test_scikit_learn_is_not_imported():
+  code = (
+    "import sys; from cinn_jax.data import photos; photos.load('china');"
+    " sys.exit('sklearn' in sys.modules)"
+  )
+  subprocess.run([sys.executable, "-c", code], check=True)
