@@ -6,17 +6,19 @@ from cinn_jax.evaluation import report
 from cinn_jax.evaluation.drawn import drawn
 from cinn_jax.evaluation.fids import FIDS, fids
 
+_ALL = "all numbers of all pictures at once"
 METRICS = {
   "brightness": report.Metric(
-    *("mean", "0-255"), "of all numbers of all pictures"
+    *("mean", "0-255"), "how bright the pictures are", _ALL
   ),
   "contrast": report.Metric(
-    *("deviation", "0-255"), "of all numbers of all pictures, about their mean"
+    *("deviation", "0-255"), "of the numbers about that mean", _ALL
   ),
   "clipped": report.Metric(
     *("clipped", "%"),
-    "numbers at 0 or 255: those that a sample has and pictures lack show an"
-    " inverse that explodes",
+    "numbers at 0 or 255: what samples have of them beyond what pictures have"
+    " shows an inverse that explodes",
+    _ALL,
   ),
   "fid_halves": FIDS["fid_halves"],
 }

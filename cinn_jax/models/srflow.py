@@ -80,7 +80,8 @@ def srflow(
   one-sided affine coupling, which see the features of the small picture at
   their own resolution. `condition_net` is the encoder; `training.pretraining`
   trains it to guess the large picture first, and `frozen_steps` of the
-  optimizer's group "condition_net" keeps it as it is for so long.
+  optimizer's group "condition_net" keeps it as it is for so long. That group
+  takes no weight decay: its head, which no flow moves, would shrink to nothing.
 
   Departures: what the sizes make of Glow's networks, see `models.glow`; priors
   have a bound; levels coarser than the small picture see averages, where the
