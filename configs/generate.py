@@ -75,7 +75,8 @@ def _glow():
       "coupling": "affine",
       "condition": "none",
       "learned_priors": True,
-      # Published: about 10. Then samples of a short training explode.
+      # Published: infinite. A floor under the scales tames inverses that
+      # explode; early in training some samples still do.
       "alpha": 1.0,
       "dequantization_depth": 0,
       "dequantization_hidden": 32,
@@ -109,7 +110,8 @@ def _digits():
       "coupling": "affine",
       "condition": "couplings",
       "learned_priors": True,
-      # Published: about 10. Then samples of a short training explode.
+      # Published: infinite. A floor under the scales tames inverses that
+      # explode; early in training some samples still do.
       "alpha": 1.0,
       "dequantization_depth": 0,
       "dequantization_hidden": 32,
