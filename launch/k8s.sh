@@ -48,7 +48,7 @@ check_variables() {
   [ -n "$IMAGE" ] || die "IMAGE is not set; set it to the image made of" \
     "launch/Dockerfile."
   case "$WORKDIR" in
-    *://?*) ;;
+    gs://?*) ;;
     *) die "WORKDIR is '$WORKDIR'; set it to a folder of a bucket that every" \
       "pod may write, such as gs://BUCKET/colorize." ;;
   esac

@@ -15,6 +15,8 @@
 #   PYTHON             the interpreter to build on (default: the newest of
 #                      python3.13, 3.12, 3.11, python3 that is 3.11 or later)
 #   CINN_JAX_PLATFORM  cpu, cuda12, cuda13 or tpu (default: what is found here)
+#   CINN_JAX_EXTRAS    further extras of setup.cfg, such as gcs for workdirs in
+#                      buckets
 set -euo pipefail
 shopt -s inherit_errexit 2>/dev/null || true
 
@@ -107,7 +109,7 @@ remove_dead_lock() {
 
 stamp() {
   # cksum, not a git hash: the tree may be an unpacked archive.
-  echo "$platform $root $("$python" -V) $(cksum <"$root/setup.cfg")"
+  echo "$(extras) $root $("$python" -V) $(cksum <"$root/setup.cfg")"
 }
 
 is_current() {
@@ -116,7 +118,9 @@ is_current() {
 }
 
 extras() {
-  if [ "$platform" = cpu ]; then echo test; else echo "test,$platform"; fi
+  local list=test
+  [ "$platform" = cpu ] || list+=",$platform"
+  echo "$list${CINN_JAX_EXTRAS:+,$CINN_JAX_EXTRAS}"
 }
 
 make_environment() {

@@ -26,7 +26,7 @@ script=launch/tpu_worker.sh
 # shellcheck source=launch/shell.sh
 . "$root/launch/shell.sh"
 log="$RUN_DIR/log"
-export PATH="$HOME/.local/bin:$PATH" CINN_JAX_PLATFORM=tpu
+export PATH="$HOME/.local/bin:$PATH" CINN_JAX_PLATFORM=tpu CINN_JAX_EXTRAS=gcs
 
 # Ubuntu 22.04 has Python 3.10. uv brings a newer one without root, so without
 # waiting for the package manager, which updates itself on a new machine.

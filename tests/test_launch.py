@@ -198,6 +198,14 @@ class TestPlatform:
     launcher.run("true", CINN_JAX_PLATFORM=platform)
     assert launcher.made()[-1].endswith(f"the project[test,{platform}]")
 
+  def test_further_extras(self, launcher):
+    launcher.run("true")
+    launcher.run("true", CINN_JAX_EXTRAS="gcs")
+    assert [x.split("[")[1] for x in launcher.made()[1::2]] == [
+      "test]",
+      "test,gcs]",
+    ]
+
   @pytest.mark.parametrize(
     ("drivers", "extras"),
     [

@@ -49,7 +49,7 @@ esac
 TRAIN = r"""
 word="$(head -n 1 "$CLOUD/plan-$WORKER")"
 sed -i 1d "$CLOUD/plan-$WORKER"
-echo "$PWD $CINN_JAX_PLATFORM" >>"$CLOUD/started"
+echo "$PWD $CINN_JAX_PLATFORM $CINN_JAX_EXTRAS" >>"$CLOUD/started"
 echo "log of $WORKER"
 case "$word" in
   preempted)

@@ -184,6 +184,7 @@ class TestOptions:
       (["apply"], {}, "usage: launch/k8s.sh apply COMMAND"),
       (["apply", "x"], {"IMAGE": None}, "IMAGE is not set"),
       (["apply", "x"], {"WORKDIR": "/tmp"}, "WORKDIR is '/tmp'; set it to"),
+      (["apply", "x"], {"WORKDIR": "s3://b"}, "WORKDIR is 's3://b'; set it to"),
       (["apply", "x"], {"DEVICE": "npu"}, "DEVICE is 'npu'; expected gpu or"),
       (["apply", "x"], {"DEVICE": "tpu"}, "TPU_TOPOLOGY is not set"),
       (["apply", "a\nb"], {}, "a word of COMMAND has a line break"),
@@ -228,6 +229,9 @@ class TestImage:
     [install] = [x for x in self.instructions("RUN") if "case" in x]
     platforms = "cuda12", "cuda13", "tpu"
     assert " | ".join(platforms) + ")" in install
+    # For its workdir; with every platform.
+    assert install.count("install ") == install.count("[gcs") == 2
+    assert "gcs" in config["options.extras_require"]
     assert set(platforms) <= set(config["options.extras_require"])
     [default] = [
       x for x in self.instructions("ARG") if x.startswith("PLATFORM=")

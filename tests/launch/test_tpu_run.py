@@ -27,7 +27,7 @@ class TestRun:
     assert tpu.count("queued-resources", "create") == 1
     started = (tpu.cloud / "started").read_text().splitlines()
     assert sorted(started) == [
-      f"{tpu.cloud}/worker-{n}/cinn_jax tpu" for n in range(2)
+      f"{tpu.cloud}/worker-{n}/cinn_jax tpu gcs" for n in range(2)
     ]
 
   def test_75_starts_again(self, tpu):
