@@ -15,6 +15,7 @@ from cinn_jax import (
   likelihood,
   pictures,
   sampling,
+  storage,
 )
 from cinn_jax.data import images
 from cinn_jax.tasks.colorize import denormalize_ab, normalize_lightness
@@ -48,7 +49,7 @@ def colorize_photos(
   paths = input_files.find(inputs)
   trained = _restore(workdir)
   sampler = _make_sampler(trained, num_samples, temperature)
-  outputs = pathlib.Path(outputs)
+  outputs = storage.path(outputs)
   rows, names, results, skipped = [], [], {}, []
   for path, name in zip(paths, input_files.unique_names(paths), strict=True):
     try:
@@ -77,9 +78,8 @@ def colorize_photos(
     note="samples in order of likelihood",
   )
   pictures.save_png(outputs / "sheet.png", sheet)
-  (outputs / "samples.json").write_text(
-    json.dumps({"step": trained.step, "skipped": skipped, "photos": results})
-  )
+  told = {"step": trained.step, "skipped": skipped, "photos": results}
+  storage.write_whole(outputs / "samples.json", json.dumps(told).encode())
   print(f"Wrote {outputs / 'sheet.png'} and {len(rows)} photographs' samples.")
 
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from cinn_jax import models, tasks
 from cinn_jax.data import loader, sources
 from cinn_jax.flow import Flow, make_flow
-from cinn_jax.training import checkpoint
+from cinn_jax.training import saved
+from cinn_jax.training.checkpoint import Checkpoints
 
 
 def build(config: Mapping) -> tuple[Flow, tasks.Task]:
@@ -82,7 +83,8 @@ def restore(workdir, data: Mapping | None = None) -> Trained:
   (2, 8, 8, 3)
 
   Args:
-    workdir: of a run of `python -m cinn_jax.main`, or of `training.train`.
+    workdir: of a run of `python -m cinn_jax.main`, or of `training.train`; a
+      folder, or gs://BUCKET/FOLDER with the extra `gcs`.
     data: overrides settings of the run's config in the section of that name,
       for other pictures.
 
@@ -92,13 +94,13 @@ def restore(workdir, data: Mapping | None = None) -> Trained:
 
   Raises:
     FileNotFoundError: where the workdir holds no checkpoint.
-    checkpoint.Damaged: where none can be read.
+    saved.Damaged: where none can be read.
   """
-  checkpoint.saved_steps(workdir)  # Before Orbax makes the folder.
-  checkpoints = checkpoint.Checkpoints(workdir)
+  saved.saved_steps(workdir)  # Before Orbax makes the folder.
+  checkpoints = Checkpoints(workdir)
 
   def read(step):
-    config = checkpoint.read_config(workdir, step)
+    config = saved.read_config(workdir, step)
     config["data"].update(data or {})
     flow, task = build(config)
     abstract = _on_one_device(abstract_variables(flow, task))
@@ -106,7 +108,7 @@ def restore(workdir, data: Mapping | None = None) -> Trained:
     return Trained(step, config, flow, task, variables)
 
   try:
-    return checkpoint.newest_intact(workdir, read)[1]
+    return saved.newest_intact(workdir, read)[1]
   finally:
     checkpoints.close()
 

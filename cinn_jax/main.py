@@ -8,6 +8,7 @@
   python -m cinn_jax.main --mode=compare --workdirs=workdirs/A,workdirs/B
 """
 
+import contextlib
 import functools
 import pathlib
 import socket
@@ -17,7 +18,7 @@ import tempfile
 from absl import flags, logging
 from ml_collections import config_flags
 
-from cinn_jax import command
+from cinn_jax import command, storage
 
 MODES = (
   *("train", "evaluate", "report", "compare"),
@@ -27,7 +28,9 @@ MODES = (
 flags.adopt_module_key_flags(command)
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _WORKDIR = flags.DEFINE_string(
-  "workdir", None, "The run's folder (default: workdirs/<config>)."
+  "workdir",
+  None,
+  "The run's folder, or gs://BUCKET/FOLDER (default: workdirs/<config>).",
 )
 _WORKDIRS = flags.DEFINE_list(
   "workdirs", [], "For --mode=compare: the evaluated runs' folders, A,B,C."
@@ -116,25 +119,19 @@ def _run():
   elif mode == "report":
     from cinn_jax.evaluation.run_report import write_report
 
-    write_report(
-      workdir,
-      outputs=_outputs(workdir / "report"),
-      data=_other_data(),
-      **_sampling(),
-    )
+    with _outputs(workdir / "report") as outputs:
+      write_report(workdir, outputs=outputs, data=_other_data(), **_sampling())
   elif mode == "latent":
     from cinn_jax.evaluation.latent_sheets import draw_latent_sheets
 
-    draw_latent_sheets(
-      workdir,
-      outputs=_outputs(workdir / "latent"),
-      data=_other_data(),
-      seed=_SEED.value,
-    )
+    with _outputs(workdir / "latent") as outputs:
+      draw_latent_sheets(
+        workdir, outputs=outputs, data=_other_data(), seed=_SEED.value
+      )
   else:
     sample = _sampler(config.task.name)
-    outputs = _outputs(_OUTPUTS.value)
-    sample(workdir, _INPUTS.value, outputs, **_sampling())
+    with _outputs(_OUTPUTS.value) as outputs:
+      sample(workdir, _INPUTS.value, outputs, **_sampling())
 
 
 def _train(config, workdir):
@@ -180,11 +177,16 @@ def _sampler(task):
   return samplers[task]
 
 
+@contextlib.contextmanager
 def _outputs(folder):
   """Where results go; those of further processes, which are equal, nowhere."""
   from cinn_jax import processes
 
-  return folder if processes.is_first() else tempfile.mkdtemp()
+  if processes.is_first():
+    yield folder
+  else:
+    with tempfile.TemporaryDirectory() as nowhere:
+      yield nowhere
 
 
 def _other_data():
@@ -214,12 +216,7 @@ def _sampling():
 def _workdir():
   """workdirs/colorize for configs/colorize.py; :lsun makes it colorize-lsun."""
   if given := _WORKDIR.value:
-    if "://" in given:
-      raise ValueError(
-        f"--workdir={given} is a bucket, which this version cannot write: mount"
-        " it (for gs:// by gcsfuse) and pass the folder."
-      )
-    return pathlib.Path(given)
+    return storage.path(given)
   file, _, variant = flags.FLAGS["config"].config_filename.partition(":")
   name = pathlib.Path(file).stem + (f"-{variant}" if variant else "")
   return pathlib.Path("workdirs") / name

@@ -1,11 +1,11 @@
 """Pictures out: contact sheets, and files that are whole or not there."""
 
-import os
-import pathlib
-import uuid
+import io
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from cinn_jax import storage
 
 _PAPER = (255, 255, 255)
 _EMPTY = (238, 238, 238)
@@ -83,7 +83,7 @@ def save_photo(path, image):
   Raises:
     ValueError: for another type of pixels or another suffix.
   """
-  path = pathlib.Path(path)
+  path = storage.path(path)
   image = checked(image, "save_photo", tuple(_SUFFIXES))
   suffix, known = path.suffix.lower(), _SUFFIXES[image.dtype.name]
   if suffix not in known:
@@ -108,16 +108,9 @@ def _write_tiff(file, image):
 
 
 def _write_whole(path, write):
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  # Beside the target: only within a file system is a rename atomic.
-  part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-  try:
-    with open(part, "wb") as file:
-      write(file)
-    os.replace(part, path)
-  finally:
-    part.unlink(missing_ok=True)
+  file = io.BytesIO()
+  write(file)
+  storage.write_whole(path, file.getvalue())
 
 
 def checked(image, where, dtypes=("uint8",)):

@@ -5,6 +5,8 @@ import os
 import sys
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 # What a launcher tells every process it starts, and how many there are.
 _CLUSTERS = {
@@ -50,6 +52,14 @@ def initialize(coordinator=None, num_processes=None, process_id=None):
 def is_first() -> bool:
   """Whether this process writes what a run leaves."""
   return jax.process_index() == 0
+
+
+def agree(holds: bool) -> bool:
+  """Whether something holds on all processes; each of them has to ask."""
+  # Of a single process no device is opened.
+  if not jax.distributed.is_initialized():
+    return holds
+  return bool(np.all(multihost_utils.process_allgather(np.asarray(holds))))
 
 
 def _in_cluster():

@@ -1,12 +1,11 @@
 """`--mode=sample` for runs without photographs to start from: by class."""
 
 import json
-import pathlib
 
 import jax
 import numpy as np
 
-from cinn_jax import experiment, likelihood, pictures, sampling
+from cinn_jax import experiment, likelihood, pictures, sampling, storage
 from cinn_jax.data import color_mnist, crops, loader
 
 _READ = 64
@@ -49,7 +48,7 @@ def sample_classes(
     )
   batch = CLASSES[name](trained)
   given, samples, bits = _draw(trained, batch, num_samples, temperature, seed)
-  outputs = pathlib.Path(outputs)
+  outputs = storage.path(outputs)
   for label, row in enumerate(samples):
     for k, picture in enumerate(row):
       pictures.save_png(outputs / f"{label}_{k + 1}.png", picture)
@@ -61,9 +60,8 @@ def sample_classes(
   )
   pictures.save_png(outputs / "sheet.png", sheet)
   facts = {"step": trained.step, "temperature": temperature, "seed": seed}
-  (outputs / "samples.json").write_text(
-    json.dumps({**facts, "bits_per_dim": bits.tolist()})
-  )
+  told = json.dumps({**facts, "bits_per_dim": bits.tolist()})
+  storage.write_whole(outputs / "samples.json", told.encode())
   print(
     f"Wrote {outputs / 'sheet.png'} and {samples[:, :, 0, 0, 0].size} PNGs."
   )

@@ -15,6 +15,7 @@ from cinn_jax import (
   likelihood,
   pictures,
   sampling,
+  storage,
 )
 from cinn_jax.data import crops, images
 
@@ -91,7 +92,7 @@ def sample_pictures(
     given = _test_pictures(trained)
   else:
     given = _read(trained, paths, degrade, num_samples, skipped)
-  outputs = pathlib.Path(outputs)
+  outputs = storage.path(outputs)
   draw = _drawer(trained, num_samples, temperature)
   rows, names, results = [], [], {}
   for picture in given:
@@ -117,9 +118,8 @@ def sample_pictures(
   )
   pictures.save_png(outputs / "sheet.png", sheet)
   facts = {"step": trained.step, "temperature": temperature, "seed": seed}
-  (outputs / "samples.json").write_text(
-    json.dumps({**facts, "skipped": skipped, "pictures": results})
-  )
+  told = json.dumps({**facts, "skipped": skipped, "pictures": results})
+  storage.write_whole(outputs / "samples.json", told.encode())
   print(
     f"Wrote {outputs / 'sheet.png'} and {num_samples} samples for each of"
     f" {len(rows)} pictures."

@@ -1,9 +1,9 @@
 """`--mode=status`: how a run stands, from what it left; it need not run."""
 
 import datetime
-import pathlib
 
-from cinn_jax.training import checkpoint, lock
+from cinn_jax import storage
+from cinn_jax.training import lock, saved
 from cinn_jax.training.logs import read_log
 
 
@@ -16,7 +16,7 @@ def status(workdir) -> str:
   Raises:
     FileNotFoundError: where there is no run.
   """
-  workdir = pathlib.Path(workdir)
+  workdir = storage.path(workdir)
   rows = read_log(workdir)
   train = [row for row in rows if row["split"] == "train"]
   validated = [row for row in rows if row["split"] == "validation"]
@@ -47,17 +47,17 @@ def _alive(workdir):
 
 def _saved(workdir):
   try:
-    newest = checkpoint.saved_steps(workdir)[0]
+    newest = saved.saved_steps(workdir)[0]
   except FileNotFoundError:
     return "nothing yet"
-  path = workdir / "checkpoints" / str(newest)
+  path = saved.folder(workdir) / str(newest) / "config" / "metadata"
   try:
-    total = checkpoint.read_config(workdir, newest)["train"]["num_steps"]
-  except checkpoint.Damaged:
-    return f"step {newest:,}, damaged; {_age(path)}"
+    total = saved.read_config(workdir, newest)["train"]["num_steps"]
+  except saved.Damaged:
+    return f"step {newest:,}, damaged"
   return f"step {newest:,} of {total:,}; {_age(path)}"
 
 
 def _age(path):
-  seconds = datetime.datetime.now().timestamp() - path.stat().st_mtime
+  seconds = datetime.datetime.now().timestamp() - storage.modified(path)
   return f"{datetime.timedelta(seconds=round(max(seconds, 0)))} ago"

@@ -1,10 +1,13 @@
 """Settings for every test, made before JAX is used."""
 
+import importlib.util
 import os
+import threading
 
 import jax
 import pytest
 
+from tests import fake_bucket
 from tests.compilation import configure
 
 # Broadcasting between ranks hides mistakes; the package spells it out.
@@ -24,3 +27,17 @@ def _compile_once(tmp_path_factory):
     jax_persistent_cache_min_compile_time_secs=0.2,
     jax_persistent_cache_min_entry_size_bytes=-1,
   )
+
+
+@pytest.fixture(scope="session")
+def bucket():
+  """The server of gs://bucket, for this process and what it starts."""
+  # Not imported: it has to find the settings.
+  if importlib.util.find_spec("gcsfs") is None:
+    pytest.skip("needs the extra gcs")
+  with fake_bucket.Server() as server:
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # Read once in a process, so they stay.
+    os.environ.update(server.settings)
+    yield server
+    server.shutdown()

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from skimage.color import rgb2lab
 
+from cinn_jax import main, processes
 from cinn_jax.colorize_photos import colorize_photos
 from cinn_jax.data import images
 from cinn_jax.evaluation.evaluate import evaluate
@@ -116,8 +117,8 @@ def test_describe_prints_the_published_count():
       "folder",
     ),
     (
-      ["--config=configs/colorize.py", "--workdir=gs://bucket/run"],
-      "gs://bucket/run is a bucket",
+      ["--config=configs/colorize.py", "--workdir=s3://bucket/run"],
+      "'s3://bucket/run' is no place for files: expected a folder, or gs://",
     ),
     (
       [
@@ -153,6 +154,15 @@ def test_mistakes_get_one_clear_line(arguments, message, tmp_path):
   result = _run(*arguments)
   assert result.returncode != 0
   assert message in result.stderr + result.stdout
+
+
+def test_further_processes_leave_no_results(tmp_path, monkeypatch):
+  with main._outputs(tmp_path) as folder:
+    assert folder == tmp_path
+  monkeypatch.setattr(processes, "is_first", lambda: False)
+  with main._outputs(tmp_path) as folder:
+    assert pathlib.Path(folder).is_dir() and folder != tmp_path
+  assert not pathlib.Path(folder).exists()
 
 
 def test_import_is_light():

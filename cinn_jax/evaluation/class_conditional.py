@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from cinn_jax import color, experiment, pictures
+from cinn_jax import color, experiment, pictures, processes
 from cinn_jax.data import loader
 from cinn_jax.evaluation import class_metrics
 from cinn_jax.evaluation.classifier import train_classifier
@@ -43,7 +43,8 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
   }
   path = workdir / "neighbours.png"
   sheet = _neighbours(samples[:, 0], labels, training, nearest)
-  pictures.save_png(path, sheet)
+  if processes.is_first():
+    pictures.save_png(path, sheet)
   accuracy, _ = rows["test pictures"].metrics["accuracy"]
   return (
     rows,

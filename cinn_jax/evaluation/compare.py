@@ -2,13 +2,13 @@
 
 import collections
 import json
-import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from flax import traverse_util
 
+from cinn_jax import storage
 from cinn_jax.evaluation import records, report, tables
 from cinn_jax.evaluation.page import Page
 
@@ -61,14 +61,11 @@ def compare(workdirs: Sequence, *, outputs="out"):
   lines = _table(groups)
   metrics = {k: v for run in runs for k, v in run.metrics.items()}
   notes = [*_differences(groups), *_protocol(runs, metrics)]
-  folder = pathlib.Path(outputs)
-  folder.mkdir(parents=True, exist_ok=True)
+  folder = storage.path(outputs)
   text = "\n".join([tables.markdown(lines), "", *(f"- {n}" for n in notes)])
-  (folder / "comparison.md").write_text(f"{text}\n", encoding="utf-8")
-  (folder / "comparison.tex").write_text(
-    "\n".join([*(f"% {n}" for n in notes), tables.latex(lines), ""]),
-    encoding="utf-8",
-  )
+  storage.write_whole(folder / "comparison.md", f"{text}\n".encode())
+  latex = "\n".join([*(f"% {n}" for n in notes), tables.latex(lines), ""])
+  storage.write_whole(folder / "comparison.tex", latex.encode())
   page = Page("Comparison")
   page.table(lines)
   page.items(notes)
@@ -78,7 +75,7 @@ def compare(workdirs: Sequence, *, outputs="out"):
 
 
 def _read(workdir):
-  path = pathlib.Path(workdir)
+  path = storage.path(workdir)
   if not (path / "evaluation.json").exists():
     raise FileNotFoundError(
       f"{path} has no evaluation.json: run --mode=evaluate on it first."

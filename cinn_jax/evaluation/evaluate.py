@@ -1,10 +1,8 @@
 """`--mode=evaluate`: the whole test split, as a table and as JSON."""
 
-import pathlib
-
 import jax
 
-from cinn_jax import experiment, processes
+from cinn_jax import experiment, processes, storage
 from cinn_jax.evaluation import (
   bits,
   class_conditional,
@@ -58,7 +56,7 @@ def evaluate(
   Raises:
     FileNotFoundError: where the workdir holds no checkpoint.
   """
-  workdir = pathlib.Path(workdir)
+  workdir = storage.path(workdir)
   trained = experiment.restore(workdir, data)
   source = experiment.open_source(trained.config, "test")
   print(

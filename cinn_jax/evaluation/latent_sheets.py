@@ -1,7 +1,6 @@
 """`--mode=latent`: what a trained run's latent space knows, as pictures."""
 
 import math
-import pathlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinn_jax import color, experiment, pictures
+from cinn_jax import color, experiment, pictures, storage
 from cinn_jax.evaluation import latent
 from cinn_jax.evaluation.latent_subject import subject_of
 
@@ -52,7 +51,7 @@ def draw_latent_sheets(workdir, *, outputs=None, data=None, seed=0):
   """
   subject = subject_of(experiment.restore(workdir, data), seed)
   render = jax.jit(jax.vmap(subject.task.render))
-  folder = pathlib.Path(outputs or pathlib.Path(workdir) / "latent")
+  folder = storage.path(outputs or storage.path(workdir) / "latent")
   paths = []
   for name, make in SHEETS.items():
     for k, sheet in enumerate(make(subject)):

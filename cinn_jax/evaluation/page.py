@@ -3,12 +3,12 @@
 import base64
 import html
 import io
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
+from cinn_jax import storage
 from cinn_jax.evaluation import tables
 
 # What the page may load: what is written in it.
@@ -74,19 +74,15 @@ class Page:
 
   def write(self, path):
     """Writes the page, with its folders."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-      "\n".join(
-        [
-          '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
-          f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-          '<meta name="viewport" content="width=device-width">',
-          f'<link rel="icon" href="data:,"><title>{html.escape(self._title)}',
-          f"</title><style>{_STYLE}</style></head><body>",
-          *self._parts,
-          "</body></html>\n",
-        ]
-      ),
-      encoding="utf-8",
+    text = "\n".join(
+      [
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        '<meta name="viewport" content="width=device-width">',
+        f'<link rel="icon" href="data:,"><title>{html.escape(self._title)}',
+        f"</title><style>{_STYLE}</style></head><body>",
+        *self._parts,
+        "</body></html>\n",
+      ]
     )
+    storage.write_whole(path, text.encode())

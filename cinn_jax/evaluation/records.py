@@ -1,9 +1,8 @@
 """An evaluation as JSON: rows, protocols, hardware and versions."""
 
 import json
-import os
-import pathlib
 
+from cinn_jax import storage
 from cinn_jax.evaluation import report
 from cinn_jax.evaluation.environment import environment
 
@@ -22,14 +21,7 @@ def write_json(path, rows, metrics=report.METRICS, **facts):
     **facts,
   }
   text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(f".{path.name}.{os.getpid()}")
-  try:
-    part.write_text(text + "\n", encoding="utf-8")
-    os.replace(part, path)
-  finally:
-    part.unlink(missing_ok=True)
+  storage.write_whole(path, (text + "\n").encode())
 
 
 def _as_json(row):
@@ -52,7 +44,7 @@ def read_json(path):
     ValueError: for a file of something else.
   """
   try:
-    content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    content = json.loads(storage.path(path).read_bytes())
     metrics = {k: report.Metric(**v) for k, v in content["metrics"].items()}
     rows = {name: _as_row(facts) for name, facts in content["rows"].items()}
   except (json.JSONDecodeError, KeyError, TypeError, AttributeError):

@@ -1,14 +1,13 @@
 """`--mode=report`: all there is to see of a run, on one page."""
 
 import json
-import pathlib
 
 import jax
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cinn_jax import experiment, pictures, sampling
+from cinn_jax import experiment, pictures, sampling, storage
 from cinn_jax.evaluation import bits, importance, records, report
 from cinn_jax.evaluation.evaluate import evaluate
 from cinn_jax.evaluation.page import Page
@@ -49,7 +48,7 @@ def write_report(
   Raises:
     FileNotFoundError: where the workdir holds no checkpoint.
   """
-  workdir = pathlib.Path(workdir)
+  workdir = storage.path(workdir)
   trained = experiment.restore(workdir, data)
   wanted = {
     "step": trained.step,
@@ -59,7 +58,7 @@ def write_report(
     "seed": seed,
   }
   rows, metrics, content = _evaluation(workdir, wanted, data)
-  folder = pathlib.Path(outputs or workdir / "report")
+  folder = storage.path(outputs or workdir / "report")
   page = Page(f"{workdir.name} at step {trained.step:,}")
   page.text(
     f"Of {trained.task.describe}, on {content['source']}:",

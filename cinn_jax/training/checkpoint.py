@@ -6,8 +6,7 @@ and checksums of all arrays are JSON beside them; nothing is pickled, so nothing
 in a checkpoint is ever executed.
 """
 
-import json
-import pathlib
+import itertools
 from typing import Any
 
 import jax
@@ -16,22 +15,19 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
-from cinn_jax import processes
+from cinn_jax import processes, storage
 from cinn_jax.training.checksums import checksums
+from cinn_jax.training.saved import Damaged, folder
 from cinn_jax.training.state import State
 
 _ITEMS = ("params", "ema", "constants", "optimizer")
-
-
-class Damaged(ValueError):
-  """A checkpoint that cannot be read, or not as it was saved."""
 
 
 class Checkpoints:
   """The checkpoints of one workdir; keeps the two newest and the best."""
 
   def __init__(self, workdir):
-    self._folder = _folder(workdir)
+    self._folder = folder(workdir)
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
@@ -49,6 +45,15 @@ class Checkpoints:
         best_fn=_quality,
       ),
     )
+    # Of several processes each reads on its own: where one cannot, the others
+    # are not left waiting for it.
+    alone = {jax.process_index()}
+    self._reader = ocp.Checkpointer(
+      ocp.CompositeCheckpointHandler(),
+      multiprocessing_options=ocp.options.MultiprocessingOptions(
+        primary_host=jax.process_index(), active_processes=alone
+      ),
+    )
 
   def latest_step(self) -> int | None:
     """The newest step that was saved, or None."""
@@ -61,7 +66,8 @@ class Checkpoints:
     step is saved again. Otherwise a step that is saved already stays as it is.
 
     Raises:
-      OSError: where this one or the one before cannot be written.
+      OSError: where this one or the one before cannot be written, of several
+        processes also where one is gone.
     """
     step = int(state.step)
     # Orbax refuses to write an empty item: a model may have no constants.
@@ -85,7 +91,7 @@ class Checkpoints:
     """The state at `step`; `abstract` gives shapes, types and shardings.
 
     Raises:
-      Damaged: where it is not what was saved.
+      Damaged: where it is not what was saved, to one of several processes.
     """
     restored = self._read(
       step, {name: getattr(abstract, name) for name in _ITEMS}
@@ -109,31 +115,41 @@ class Checkpoints:
     return {"params": restored["ema"], **restored["constants"]}
 
   def _read(self, step, abstract):
-    saved = {k: v for k, v in abstract.items() if jax.tree.leaves(v)}
-    items = {k: ocp.args.StandardRestore(v) for k, v in saved.items()}
+    kept = {k: v for k, v in abstract.items() if jax.tree.leaves(v)}
+    items = {k: ocp.args.StandardRestore(v) for k, v in kept.items()}
+    args = ocp.args.Composite(checksums=ocp.args.JsonRestore(), **items)
+    restored, cause = None, None
     try:
-      restored = self._manager.restore(
-        step,
-        args=ocp.args.Composite(checksums=ocp.args.JsonRestore(), **items),
-      )
+      restored = self._reader.restore(self._folder / str(step), args=args)
     except Exception as error:  # What Orbax raises depends on what is broken.
+      cause = error
+    if not processes.agree(cause is None):
+      why = _brief(cause) if cause else "by another process"
       raise Damaged(
-        f"Step {step:,} in {self._folder} cannot be read ({_brief(error)})."
-      ) from error
-    for name in saved:
-      if checksums(restored[name]) != restored["checksums"].get(name):
-        raise Damaged(
-          f"Step {step:,} in {self._folder} is not as it was saved: its {name}"
-          " have other checksums."
-        )
-    return {**abstract, **{name: restored[name] for name in saved}}
+        f"Step {step:,} in {self._folder} cannot be read ({why})."
+      ) from cause
+    wrong = [
+      f"its {name} have other checksums"
+      for name in kept
+      if checksums(restored[name]) != restored["checksums"].get(name)
+    ]
+    if not processes.agree(not wrong):
+      why = " and ".join(wrong) or "another process has read something else"
+      raise Damaged(
+        f"Step {step:,} in {self._folder} is not as it was saved: {why}."
+      )
+    return {**abstract, **{name: restored[name] for name in kept}}
 
   def set_aside(self, step: int):
     """Moves a step to `workdir/damaged`, out of the way of a new one."""
     if processes.is_first():
       damaged = self._folder.parent / "damaged"
-      damaged.mkdir(exist_ok=True)
-      (self._folder / str(step)).rename(damaged / str(step))
+      names = itertools.chain(
+        [str(step)], (f"{step}-{k}" for k in itertools.count(2))
+      )
+      free = (damaged / name for name in names)
+      target = next(path for path in free if not path.exists())
+      storage.move(self._folder / str(step), target)
     multihost_utils.sync_global_devices("set aside")
     self._manager.reload()
 
@@ -147,6 +163,7 @@ class Checkpoints:
 
   def close(self):
     """Waits, and gives the threads back; errors as `save`."""
+    self._reader.close()
     self._written(self._manager.close)
 
   def _written(self, action):
@@ -155,8 +172,8 @@ class Checkpoints:
     except Exception as error:  # Of a thread of Orbax, of any kind.
       raise OSError(
         f"A checkpoint in {self._folder} could not be written"
-        f" ({_brief(error)}). Those before it are kept: make room, and start"
-        " again."
+        f" ({_brief(error)}). Those before it are kept: make room, or see that"
+        " it may be written, and start again."
       ) from error
 
 
@@ -167,96 +184,3 @@ def _quality(metrics):
 def _brief(error):
   text = str(error).strip() or type(error).__name__
   return text.splitlines()[0][:200]
-
-
-def _folder(workdir):
-  return pathlib.Path(workdir).absolute() / "checkpoints"
-
-
-def saved_steps(workdir) -> list[int]:
-  """The steps that were saved, newest first.
-
-  Raises:
-    FileNotFoundError: where the workdir holds no checkpoint.
-  """
-  folder = _folder(workdir)
-  steps = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
-  if not steps:
-    raise FileNotFoundError(
-      f"No trained checkpoint in {workdir}: train first (--mode=train), or"
-      " pass the --workdir of a trained run."
-    )
-  return sorted(steps, reverse=True)
-
-
-def newest_intact(workdir, read):
-  """`(step, read(step))` of the newest step for which `read` succeeds.
-
-  Says which ones are passed over.
-
-  Raises:
-    Damaged: what `read` raised, where it succeeds for none.
-    FileNotFoundError: where the workdir holds no checkpoint.
-  """
-  steps = saved_steps(workdir)
-  for step in steps:
-    try:
-      result = read(step)
-    except Damaged as error:
-      if step == steps[-1]:
-        raise
-      print(f"{error} Trying the one before.")
-    else:
-      return step, result
-
-
-def read_config(workdir, step: int) -> dict:
-  """The config of a saved step.
-
-  Raises:
-    Damaged: where it cannot be read.
-  """
-  path = _folder(workdir) / str(step) / "config" / "metadata"
-  try:
-    return json.loads(path.read_text())
-  except (OSError, ValueError) as error:
-    raise Damaged(
-      f"The config of step {step:,} in {workdir} cannot be read ({error})."
-    ) from None
-
-
-def check_same_run(workdir, config: dict):
-  """Raises ValueError where the workdir holds a run of another experiment.
-
-  What makes an experiment is the config's `model`, `task`, `optimizer`,
-  `data`, `augment` and `pretrain`, and the batch size and seed; its length and
-  its logging may change.
-  """
-  try:
-    step, saved = newest_intact(workdir, lambda k: read_config(workdir, k))
-  except FileNotFoundError:
-    return
-  # Through JSON, where tuples are lists.
-  old, new = (_experiment(c) for c in (saved, json.loads(json.dumps(config))))
-  names = sorted(old.keys() | new.keys())
-  changed = [
-    f"{name} is {new.get(name)!r}, was {old.get(name)!r}"
-    for name in names
-    if old.get(name) != new.get(name)
-  ]
-  if changed:
-    raise ValueError(
-      f"{workdir} holds step {step:,} of a run with another config"
-      f" ({'; '.join(changed[:3])}): pass another --workdir, or delete it."
-    )
-
-
-def _experiment(config):
-  flat = {}
-  sections = ("model", "task", "optimizer", "data", "augment", "pretrain")
-  for section in sections:
-    for name, value in config.get(section, {}).items():
-      flat[f"{section}.{name}"] = value
-  for name in ("batch_size", "seed"):
-    flat[f"train.{name}"] = config["train"][name]
-  return flat

@@ -3,8 +3,8 @@
 python -m cinn_jax.training.diagnosis workdirs/run/diverged/step_000123.npz
 """
 
+import io
 import json
-import pathlib
 import sys
 
 import flax.linen as nn
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from cinn_jax import experiment
+from cinn_jax import experiment, storage
 from cinn_jax.flow import Flow
 from cinn_jax.tasks import Task
 
@@ -90,14 +90,15 @@ def dump(path, *, config, variables, batch, step):
     "step": np.int64(step),
     "config": np.array(json.dumps(config)),
   }
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  np.savez_compressed(path, **arrays)
+  file = io.BytesIO()
+  np.savez_compressed(file, **arrays)
+  storage.write_whole(path, file.getvalue())
 
 
 def reproduce(path) -> str:
   """`diagnose` of a step that `dump` wrote."""
-  with np.load(path, allow_pickle=False) as file:
+  content = io.BytesIO(storage.path(path).read_bytes())
+  with np.load(content, allow_pickle=False) as file:
     arrays = dict(file)
   config = json.loads(str(arrays.pop("config")))
   step = int(arrays.pop("step"))

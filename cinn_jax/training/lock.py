@@ -5,10 +5,10 @@ import errno
 import fcntl
 import json
 import os
-import pathlib
 import socket
 
-from cinn_jax import processes
+from cinn_jax import processes, storage
+from cinn_jax.training import lease
 
 
 @contextlib.contextmanager
@@ -16,7 +16,7 @@ def locked(workdir):
   """Holds the workdir, making it where it is missing, until the context ends.
 
   The system lets go of the lock with the process, however that ends. Of several
-  processes the first holds it for all.
+  processes the first holds it for all. In a bucket, see `lease`.
 
   Raises:
     OSError: where another process holds it, or the folder cannot be written.
@@ -24,7 +24,11 @@ def locked(workdir):
   if not processes.is_first():
     yield
     return
-  workdir = pathlib.Path(workdir)
+  workdir = storage.path(workdir)
+  if storage.in_bucket(workdir):
+    with lease.leased(workdir):
+      yield
+    return
   path = workdir / "lock"
   try:
     workdir.mkdir(parents=True, exist_ok=True)
@@ -52,7 +56,7 @@ def locked(workdir):
 def holder(workdir) -> str:
   """Which process holds the workdir, or did last, in words."""
   try:
-    told = json.loads((pathlib.Path(workdir) / "lock").read_text())
+    told = json.loads((storage.path(workdir) / "lock").read_text())
   except (OSError, ValueError):
     return "which has not told who it is yet"
   return f"process {told['process']} on {told['host']}"
@@ -60,8 +64,11 @@ def holder(workdir) -> str:
 
 def is_held(workdir) -> bool:
   """Whether a live run holds the workdir."""
+  workdir = storage.path(workdir)
+  if storage.in_bucket(workdir):
+    return lease.is_alive(workdir)
   try:
-    with (pathlib.Path(workdir) / "lock").open() as file:
+    with (workdir / "lock").open() as file:
       fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
   except FileNotFoundError:
     return False

@@ -14,13 +14,10 @@ from cinn_jax.data.sources import Source
 from cinn_jax.flow import Flow
 from cinn_jax.tasks import Task
 from cinn_jax.training import phases, sharding
-from cinn_jax.training.checkpoint import (
-  Checkpoints,
-  newest_intact,
-  saved_steps,
-)
+from cinn_jax.training.checkpoint import Checkpoints
 from cinn_jax.training.optimizer import make_optimizer
 from cinn_jax.training.pretraining import pretrained
+from cinn_jax.training.saved import newest_intact, saved_steps
 from cinn_jax.training.state import State, init_state
 from cinn_jax.training.step import make_train_step
 from cinn_jax.training.stopping import Stop, Watchdog
@@ -33,7 +30,7 @@ class Run(NamedTuple):
   """
 
   config: ConfigDict
-  workdir: pathlib.Path
+  workdir: pathlib.Path  # Or epath.Path, see `storage.path`.
   checkpoints: Checkpoints
   mesh: jax.sharding.Mesh
   abstract: State
@@ -128,10 +125,12 @@ def _new_state(run, batch):
 
 def _restored_state(run):
   """The state of the newest intact checkpoint; damaged ones are set aside."""
+  # All processes have to see the same, so before the first of them moves any.
+  steps = saved_steps(run.workdir)
   step, state = newest_intact(
     run.workdir, lambda step: run.checkpoints.restore(step, run.abstract)
   )
-  for newer in saved_steps(run.workdir):
+  for newer in steps:
     if newer > step:
       run.checkpoints.set_aside(newer)
   return state

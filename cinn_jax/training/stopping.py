@@ -7,6 +7,7 @@ Ctrl-C; any other, an error that starting again does not cure.
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -17,6 +18,9 @@ from jax.experimental import multihost_utils
 
 # EX_TEMPFAIL of sysexits.h: "try again later".
 RESTART = 75
+
+_FAILED = re.compile("UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_")
+_OTHERWISE = re.compile("RESOURCE_EXHAUSTED|tensorstore")
 
 
 class Stopped(Exception):
@@ -126,15 +130,33 @@ class Watchdog:
 def leaving_without_peers():
   """Ends the process with `RESTART` where a computation of several fails.
 
-  Most often another process is gone; all of them have to start again. Too
-  little memory is not cured by that, and is raised.
+  Most often another process is gone; all of them have to start again.
   """
   try:
     yield
-  except jax.errors.JaxRuntimeError as error:
-    if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
+  except Exception as error:
+    lost = of_several_processes(error)
+    if lost is None:
       raise
-    _give_up(f"the processes lost each other ({str(error).splitlines()[0]})")
+    _give_up(f"the processes lost each other ({str(lost).splitlines()[0]})")
+
+
+def of_several_processes(error: BaseException) -> Exception | None:
+  """The failure of what several processes do together, if one is behind it.
+
+  Not too little memory, which starting again does not cure, nor what cannot be
+  read or written.
+  """
+  while error is not None and jax.process_count() > 1:
+    text = str(error)
+    # Where a computation fails at once, JAX raises a plain ValueError.
+    failed = isinstance(error, jax.errors.JaxRuntimeError) or (
+      isinstance(error, ValueError) and _FAILED.match(text)
+    )
+    if failed and not _OTHERWISE.search(text):
+      return error
+    error = error.__cause__ or error.__context__
+  return None
 
 
 def _give_up(reason):

@@ -3,22 +3,22 @@
 import collections
 import contextlib
 import functools
-import pathlib
 
 import jax
 from jax.experimental import multihost_utils
 
-from cinn_jax import pictures, processes
+from cinn_jax import pictures, processes, storage
 from cinn_jax.evaluation import bits
 from cinn_jax.evaluation.validation import Validator
 from cinn_jax.flops import jaxpr_flops
 from cinn_jax.training import diagnosis, sharding
 from cinn_jax.training import run as runs
-from cinn_jax.training.checkpoint import Checkpoints, check_same_run
+from cinn_jax.training.checkpoint import Checkpoints
 from cinn_jax.training.lock import locked
 from cinn_jax.training.logs import Log
 from cinn_jax.training.monitor import Diverged, Monitor
 from cinn_jax.training.profiling import Profiler
+from cinn_jax.training.same_run import check_same_run
 from cinn_jax.training.stopping import (
   Stop,
   Stopped,
@@ -47,11 +47,20 @@ def train(config, workdir, *, profile=False):
     ValueError: where the config does not fit the data, the devices, or the run
       that the workdir holds.
   """
-  workdir = pathlib.Path(workdir)
-  with Stop() as stop, locked(workdir):
+  workdir = storage.path(workdir)
+  with (
+    Stop() as stop,
+    locked(workdir),
+    # To the end: the last checkpoint is still being written when steps are.
+    Watchdog(config.train.watchdog_minutes) as watchdog,
+    leaving_without_peers(),
+  ):
     check_same_run(workdir, config.to_dict())
-    checkpoints = Checkpoints(workdir)
-    try:
+    with (
+      contextlib.closing(Checkpoints(workdir)) as checkpoints,
+      # Before the closing, which would wait for those that are gone.
+      leaving_without_peers(),
+    ):
       done = checkpoints.latest_step() or 0
       if done >= config.train.num_steps and checkpoints.metrics(done):
         print(
@@ -60,15 +69,9 @@ def train(config, workdir, *, profile=False):
           " on."
         )
         return
-      with (
-        Watchdog(config.train.watchdog_minutes) as watchdog,
-        leaving_without_peers(),
-      ):
-        run = runs.set_up(config, workdir, checkpoints, stop, watchdog)
-        with Profiler(workdir / "profile" if profile else None) as profiler:
-          _loop(run, profiler)
-    finally:
-      checkpoints.close()
+      run = runs.set_up(config, workdir, checkpoints, stop, watchdog)
+      with Profiler(workdir / "profile" if profile else None) as profiler:
+        _loop(run, profiler)
 
 
 def _loop(run, profiler):
@@ -111,7 +114,7 @@ def _loop(run, profiler):
         monitor.dispatched(step, metrics)
         run.watchdog.beat()
         if run.stop.requested(step):
-          _leave(run, monitor, state)
+          _leave(run, log, monitor, state)
         if _is_due(run, step):
           _validate(run, validator, log, monitor, state)
     except Diverged as error:
@@ -128,7 +131,7 @@ def _validate(run, validator, log, monitor, state):
     try:
       monitor.say(_validated(run, validator, log, state))
     except Stopped:
-      _leave(run, monitor, state)
+      _leave(run, log, monitor, state)
 
 
 def _validated(run, validator, log, state):
@@ -152,14 +155,16 @@ def _validated(run, validator, log, state):
       pictures.save_png(path, sheet)
     log.picture(step, "samples", sheet)
     text += f"\nStep {step:,}: samples in {path}"
+  log.upload()
   # Last: what is saved counts as done.
   run.checkpoints.save(state, run.config.to_dict(), scores)
   return text
 
 
-def _leave(run, monitor, state):
+def _leave(run, log, monitor, state):
   """Saves a state that was not validated, and leaves."""
   with monitor.paused():
+    log.upload()
     run.checkpoints.save(state, run.config.to_dict(), None)
     run.checkpoints.wait()
   raise Stopped(

@@ -12,10 +12,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from cinn_jax.training.checkpoint import (
-  Checkpoints,
+from cinn_jax import storage
+from cinn_jax.training.checkpoint import Checkpoints
+from cinn_jax.training.same_run import check_same_run
+from cinn_jax.training.saved import (
   Damaged,
-  check_same_run,
   newest_intact,
   read_config,
   saved_steps,
@@ -164,20 +165,90 @@ def test_an_older_checkpoint_stands_in_for_a_truncated_one(
   tmp_path, capsys, collected
 ):
   _save(tmp_path, {1: 1.0, 2: 1.0})
-  for path in _files(tmp_path, 2):
-    if "params" in path.parts:
-      path.write_bytes(path.read_bytes()[:-20])
-  step, state = _read_newest(tmp_path)
-  assert step == 1
-  _assert_identical(state, _state(1))
-  assert "Step 2 in" in capsys.readouterr().out
-  # It goes out of the way of a new step 2, and is not lost.
-  checkpoints = Checkpoints(tmp_path)
-  checkpoints.set_aside(2)
-  assert (tmp_path / "damaged" / "2").is_dir()
-  checkpoints.save(_state(2), CONFIG, {"bits_per_dim": 1.0})
-  checkpoints.close()
-  assert _read_newest(tmp_path)[0] == 2
+
+  def truncate():
+    for path in _files(tmp_path, 2):
+      if "params" in path.parts:
+        path.write_bytes(path.read_bytes()[:-20])
+
+  _assert_set_aside(tmp_path, truncate, capsys)
+  damaged = tmp_path / "damaged"
+  assert sorted(p.name for p in damaged.iterdir()) == ["2", "2-2"]
+  assert _files(tmp_path, "../damaged/2")
+
+
+def _assert_set_aside(workdir, truncate, capsys):
+  """Step 2, twice: it goes out of the way of a new one, and is not lost."""
+  for _ in range(2):
+    truncate()
+    step, state = _read_newest(workdir)
+    assert step == 1
+    _assert_identical(state, _state(1))
+    assert "Step 2 in" in capsys.readouterr().out
+    checkpoints = Checkpoints(workdir)
+    checkpoints.set_aside(2)
+    checkpoints.save(_state(2), CONFIG, {"bits_per_dim": 1.0})
+    checkpoints.close()
+    step, state = _read_newest(workdir)
+    assert step == 2
+    _assert_identical(state, _state(2))
+
+
+class TestBucket:
+  @unheard
+  def test_a_truncated_one_is_set_aside(self, bucket, capsys, collected):
+    self._save("gs://bucket/truncated", {1: 1.0, 2: 1.0})
+
+    def truncate():
+      for name, there in list(bucket.objects.items()):
+        if name.startswith("truncated/checkpoints/2/params/"):
+          bucket.objects[name] = there._replace(content=there.content[:-20])
+
+    before = self._names(bucket, "truncated/checkpoints/2/")
+    _assert_set_aside("gs://bucket/truncated", truncate, capsys)
+    for name in ("2", "2-2"):
+      names = self._names(bucket, f"truncated/damaged/{name}/")
+      assert len(names) == len(before) and "commit_success.txt" in names
+
+  def test_one_that_is_not_whole_is_none(self, bucket):
+    workdir = "gs://bucket/half"
+    self._save(workdir, {1: 1.0, 2: 1.0})
+    del bucket.objects["half/checkpoints/2/commit_success.txt"]
+    assert saved_steps(workdir) == [1]
+    checkpoints = Checkpoints(workdir)
+    assert checkpoints.latest_step() == 1
+    checkpoints.save(_state(2), CONFIG, {"bits_per_dim": 1.0})
+    checkpoints.close()
+    assert saved_steps(workdir) == [2, 1]
+    assert _read_newest(workdir)[0] == 2
+
+  def test_one_of_a_folder_may_be_copied_there(self, bucket, tmp_path):
+    _save(tmp_path, {1: 1.0})
+    storage.upload(tmp_path, "gs://bucket/copied")
+    step, state = _read_newest("gs://bucket/copied")
+    assert step == 1
+    _assert_identical(state, _state(1))
+
+  def test_what_cannot_be_written_is_one_line(self, bucket, monkeypatch):
+    workdir = "gs://bucket/refused"
+    self._save(workdir, {1: 1.0})
+    checkpoints = Checkpoints(workdir)
+    monkeypatch.setattr(bucket, "read_only", True)
+    with pytest.raises(OSError, match="could not be written"):
+      checkpoints.save(_state(2), CONFIG, None)
+      checkpoints.close()
+    monkeypatch.setattr(bucket, "read_only", False)
+    assert _read_newest(workdir)[0] == 1
+
+  def _save(self, workdir, bits):
+    checkpoints = Checkpoints(workdir)
+    for step, value in bits.items():
+      checkpoints.save(_state(step), CONFIG, {"bits_per_dim": value})
+    checkpoints.close()
+
+  def _names(self, bucket, prefix):
+    names = [n for n in bucket.objects if n.startswith(prefix)]
+    return [n.removeprefix(prefix) for n in names]
 
 
 @unheard
@@ -205,14 +276,14 @@ def test_no_flipped_bit_goes_unseen(tmp_path, collected):
 
 def test_what_decodes_but_differs_is_damaged(tmp_path, monkeypatch):
   _save(tmp_path, {1: 1.0})
-  read = ocp.CheckpointManager.restore
+  read = ocp.Checkpointer.restore
 
   def flip(self, *arguments, **options):
     restored = read(self, *arguments, **options)
     restored["optimizer"][0]["mu"]["w"] += 1e-3
     return restored
 
-  monkeypatch.setattr(ocp.CheckpointManager, "restore", flip)
+  monkeypatch.setattr(ocp.Checkpointer, "restore", flip)
   with pytest.raises(Damaged, match="saved: its optimizer have other"):
     _read_newest(tmp_path)
 

@@ -12,29 +12,20 @@ import time
 import pytest
 
 from cinn_jax import processes
+from cinn_jax.training.saved import saved_steps
 from cinn_jax.training.stopping import RESTART
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def _start(workdir):
-  """The training command on two processes, some steps into it."""
+def _pair(command):
+  """Two processes: `command` takes an address and which of them it is."""
   with socket.socket() as probe:
     probe.bind(("localhost", 0))
     address = f"localhost:{probe.getsockname()[1]}"
-  runs = [
+  return [
     subprocess.Popen(
-      [
-        *(
-          sys.executable,
-          "-m",
-          "cinn_jax.main",
-          "--config=tests/tiny.py:digits",
-        ),
-        *(f"--workdir={workdir}", "--config.train.num_steps=1000000"),
-        *("--config.train.eval_every=1000000", f"--coordinator={address}"),
-        *("--num_processes=2", f"--process_id={k}"),
-      ],
+      [sys.executable, *command(address, k)],
       cwd=ROOT,
       env={
         **os.environ,
@@ -47,6 +38,18 @@ def _start(workdir):
     )
     for k in range(2)
   ]
+
+
+def _start(workdir):
+  """The training command on two processes, some steps into it."""
+  runs = _pair(
+    lambda address, k: [
+      *("-m", "cinn_jax.main", "--config=tests/tiny.py:digits"),
+      *(f"--workdir={workdir}", "--config.train.num_steps=1000000"),
+      *("--config.train.eval_every=1000000", f"--coordinator={address}"),
+      *("--num_processes=2", f"--process_id={k}"),
+    ]
+  )
   while not (workdir / "metrics.jsonl").exists():
     assert all(run.poll() is None for run in runs), runs[0].communicate()
     time.sleep(0.1)
@@ -74,6 +77,81 @@ def test_the_first_ends_where_the_other_is_gone(tmp_path):
     runs[0].kill()
   assert runs[0].returncode == RESTART, error
   assert "Error: the processes lost each other (" in error
+
+
+_CHECKPOINTS = """
+import os, pathlib, sys, types
+from cinn_jax import processes
+workdir, address, number = sys.argv[1:]
+processes.initialize(address, 2, int(number))
+import jax
+import orbax.checkpoint as ocp
+from cinn_jax.training import checkpoint, run, sharding, stopping
+from tests.training import test_checkpoint as t
+
+place = sharding.replicated(sharding.make_mesh())
+checkpoints = checkpoint.Checkpoints(workdir)
+
+states = [
+  jax.device_put(jax.device_get(t._state(step)), place) for step in (1, 2)
+]
+for state in states:
+  checkpoints.save(state, t.CONFIG, {"bits_per_dim": 1.0})
+checkpoints.wait()
+abstract = jax.tree.map(
+  lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+  states[0],
+)
+read = ocp.Checkpointer.restore
+
+def misread(self, path, *arguments, **options):
+  if path.name == "2":
+    raise OSError("seen by one alone")
+  return read(self, path, *arguments, **options)
+
+if number == "1":
+  ocp.Checkpointer.restore = misread
+state = run._restored_state(
+  types.SimpleNamespace(
+    workdir=workdir, checkpoints=checkpoints, abstract=abstract
+  )
+)
+print(f"process {number} has step {int(state.step)}", file=sys.stderr)
+if number == "1":
+  os._exit(9)
+with stopping.leaving_without_peers():
+  checkpoints.save(states[1], t.CONFIG, {"bits_per_dim": 1.0})
+"""
+
+
+@pytest.fixture(scope="module")
+def damaged_then_lost(tmp_path_factory):
+  """One of two cannot read a checkpoint; later it is not there to save."""
+  workdir = tmp_path_factory.mktemp("pair")
+  runs = _pair(
+    lambda address, k: ["-c", _CHECKPOINTS, workdir, address, str(k)]
+  )
+  try:
+    said = [run.communicate(timeout=240)[1] for run in runs]
+  finally:
+    for run in runs:
+      run.kill()
+  return workdir, [run.returncode for run in runs], said
+
+
+def test_what_one_cannot_read_is_damaged_to_all(damaged_then_lost):
+  workdir, _, said = damaged_then_lost
+  for number in range(2):
+    assert f"process {number} has step 1" in said[number], said[number]
+  assert (workdir / "damaged" / "2").is_dir()
+
+
+def test_one_that_is_gone_when_all_save_is_no_error(damaged_then_lost):
+  workdir, codes, said = damaged_then_lost
+  assert codes == [RESTART, 9], said
+  assert "Error: the processes lost each other (" in said[0]
+  # The first is intact, and the second not there.
+  assert saved_steps(workdir) == [1]
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,16 @@ import pytest
 
 import cinn_jax
 from cinn_jax.evaluation.validation import Validator
-from cinn_jax.training import monitor
-from cinn_jax.training.stopping import RESTART, Stop, Stopped
+from cinn_jax.training import monitor, stopping
+from cinn_jax.training.stopping import (
+  RESTART,
+  Stop,
+  Stopped,
+  of_several_processes,
+)
 from cinn_jax.training.train import train
 from tests import tiny
+from tests.signals import signal_once
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -42,27 +48,13 @@ def uninterrupted(tmp_path_factory):
   return _left(workdir)
 
 
-def _signal_once(monkeypatch, owner, name, number, when=lambda *_: True):
-  """The method sends a signal to its own process on the call that `when` is."""
-  method = getattr(owner, name)
-  sent = []
-
-  def wrapped(self, *arguments):
-    if not sent and when(*arguments):
-      sent.append(True)
-      os.kill(os.getpid(), number)
-    return method(self, *arguments)
-
-  monkeypatch.setattr(owner, name, wrapped)
-
-
 @pytest.mark.parametrize(
   "step, number", [(3, signal.SIGTERM), (2, signal.SIGINT), (5, signal.SIGTERM)]
 )
 def test_a_signal_saves_the_step_and_no_work_is_lost(
   step, number, uninterrupted, tmp_path, monkeypatch, capfd
 ):
-  _signal_once(
+  signal_once(
     monkeypatch,
     *(monitor.Monitor, "dispatched", number),
     lambda at, metrics: at == step,
@@ -80,7 +72,7 @@ def test_a_signal_saves_the_step_and_no_work_is_lost(
 
 
 def test_validation_is_left_in_the_middle(uninterrupted, tmp_path, monkeypatch):
-  _signal_once(monkeypatch, Validator, "score", signal.SIGTERM)
+  signal_once(monkeypatch, Validator, "score", signal.SIGTERM)
   with pytest.raises(Stopped, match="Saved step 2 of 5"):
     train(_config(), tmp_path)
   assert not (tmp_path / "metrics.jsonl").read_text().count("validation")
@@ -155,3 +147,30 @@ def test_the_command_ends_with_75_on_sigterm(tmp_path):
     out, _ = run.communicate()
   assert run.returncode == 75
   assert "the same command goes on from there" in out.splitlines()[-1]
+
+
+def _raised(error, cause=None):
+  try:
+    raise error from cause
+  except Exception as caught:
+    return caught
+
+
+_LOST = "UNKNOWN: Gloo AllGather failed: Connection closed by peer"
+
+
+@pytest.mark.parametrize(
+  "error, count, lost",
+  [
+    (jax.errors.JaxRuntimeError(_LOST), 2, True),
+    (ValueError(_LOST), 2, True),
+    (_raised(RuntimeError("a thread failed"), ValueError(_LOST)), 2, True),
+    (ValueError(_LOST), 1, False),
+    (ValueError("the batch does not divide"), 2, False),
+    (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: memory"), 2, False),
+    (ValueError("UNKNOWN: no access [tensorstore_spec='']"), 2, False),
+  ],
+)
+def test_lost_processes_are_told_from_errors(error, count, lost, monkeypatch):
+  monkeypatch.setattr(stopping.jax, "process_count", lambda: count)
+  assert (of_several_processes(error) is not None) == lost
