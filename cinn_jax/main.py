@@ -9,7 +9,6 @@
 """
 
 import contextlib
-import functools
 import pathlib
 import socket
 import sys
@@ -160,21 +159,24 @@ def _sampler(task):
   from cinn_jax.colorize_photos import colorize_photos
   from cinn_jax.sample_classes import sample_classes
 
-  of_pictures = functools.partial(
-    sample_pictures.sample_pictures, degrade=_DEGRADE.value
-  )
   samplers = {
     "class_conditional": sample_classes,
     "color_mnist": sample_classes,
     "colorize": colorize_photos,
     "generate": sample_classes,
-    **dict.fromkeys(sample_pictures.TASKS, of_pictures),
+    **dict.fromkeys(sample_pictures.TASKS, _sample_pictures),
   }
   if task not in samplers:
     raise ValueError(
       f"--mode=sample has no task {task!r}; it has {', '.join(samplers)}."
     )
   return samplers[task]
+
+
+def _sample_pictures(*where, **options):
+  from cinn_jax import sample_pictures
+
+  sample_pictures.sample_pictures(*where, degrade=_DEGRADE.value, **options)
 
 
 @contextlib.contextmanager

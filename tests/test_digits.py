@@ -128,7 +128,7 @@ def test_temperature_zero_has_one_picture_per_class(workdir, tmp_path):
 def test_every_task_is_sampled_and_evaluated():
   assert set(evaluate.SAMPLES) == set(tasks.BUILDERS)
   samplers = {main._sampler(name) for name in tasks.BUILDERS}
-  assert samplers == {sample_classes, colorize_photos}
+  assert samplers == {sample_classes, colorize_photos, main._sample_pictures}
   with pytest.raises(ValueError, match="no task 'paint'; it has class_cond"):
     main._sampler("paint")
 
