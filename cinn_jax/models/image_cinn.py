@@ -15,15 +15,33 @@ from cinn_jax import bijections as bj
 from cinn_jax.models.cinn import MIXINGS
 from cinn_jax.models.condition_nets import Pyramid
 from cinn_jax.models.conditional_flow import ConditionalFlow
+from cinn_jax.models.sizes import check_size
 from cinn_jax.models.subnets import Subnet
 
 # Of numbers in [0, 1), roughly.
 _MEAN, _STD = 0.5, 0.25
 
 
+class ImageCINN(ConditionalFlow):
+  """`bijection` of pictures, conditioned on features of a picture of any size.
+
+  Attributes:
+    multiple: what heights and widths are multiples of.
+  """
+
+  multiple: int = 1
+
+  def forward(self, x, cond=None):
+    check_size(x.shape, self.multiple, "This image_cinn")
+    return self.bijection.forward(x, self.condition_net(cond, x.shape[1:3]))
+
+  def inverse(self, z, cond=None):
+    size = [2 * side for side in z[0].shape[1:3]]
+    return self.bijection.inverse(z, self.condition_net(cond, size))
+
+
 def image_cinn(
   *,
-  scale: int = 1,
   hidden: Sequence[int] = (64, 96, 128),
   depths: Sequence[int] = (4, 4, 4),
   condition_channels: Sequence[int] = (32, 64, 128),
@@ -36,8 +54,8 @@ def image_cinn(
   injector: bool = False,
   init_std: float | None = None,
   zero_last: bool = True,
-) -> ConditionalFlow:
-  """RGB [B, H, W, 3] in [0, 1) given a picture [B, H/scale, W/scale, C].
+) -> ImageCINN:
+  """RGB [B, H, W, 3] in [0, 1) given a picture [B, h, w, C] of any size.
 
   Each level halves the picture by a Haar transform and has conditional affine
   couplings, each after an ActNorm and a mixing of the channels. Between levels
@@ -45,7 +63,6 @@ def image_cinn(
   number of levels.
 
   Args:
-    scale: how many times smaller the condition is: 1, or an even number.
     hidden: width of the couplings' two hidden layers, by level.
     depths: number of couplings, by level.
     condition_channels: of the features, by level.
@@ -67,10 +84,6 @@ def image_cinn(
     raise ValueError(
       "image_cinn takes one of hidden, depths and condition_channels by level;"
       f" got {levels}, {len(depths)} and {len(condition_channels)}."
-    )
-  if scale < 1 or (scale > 1 and scale % 2):
-    raise ValueError(
-      f"image_cinn takes scale 1 or an even number, got {scale}."
     )
   if mixing not in MIXINGS:
     raise ValueError(f"mixing is one of {', '.join(MIXINGS)}, got {mixing!r}.")
@@ -95,51 +108,49 @@ def image_cinn(
   stages[0] = bj.Chain((bj.Standardize(_MEAN, _STD), *stages[0].parts))
   # 3 channels become 12 at every level, of which half leave, so 6 become 24.
   splits = tuple(bj.Split(6 * 2**k) for k in range(levels - 1))
-  first = 1 if scale > 1 else 2
-  strides = [first] + [2] * (levels - 1)
   pyramid = Pyramid(
     tuple(
-      ((channels, stride), *((channels, 1),) * (condition_convolutions - 1))
-      for channels, stride in zip(condition_channels, strides, strict=True)
+      ((channels, 2), *((channels, 1),) * (condition_convolutions - 1))
+      for channels in condition_channels
     )
   )
-  return ConditionalFlow(
+  return ImageCINN(
     bj.MultiScale(stages=tuple(stages), splits=splits),
-    PictureFeatures(scale, levels, pyramid if condition_net else None),
+    PictureFeatures(levels, pyramid if condition_net else None),
+    multiple=2**levels,
   )
 
 
 class PictureFeatures(nn.Module):
   """A picture to features at the resolution of each level of a flow.
 
-  A smaller picture is enlarged to the first level's resolution, half of the
-  flow's own, before the network sees it.
+  A smaller picture is enlarged to the flow's own size first.
 
   Attributes:
-    scale: how many times smaller the condition is than the flow's pictures.
     levels: how many; level k has the flow's resolution over 2^(k+1).
     pyramid: the network, see `Pyramid`; None: the picture itself, resized.
   """
 
-  scale: int
   levels: int
   pyramid: nn.Module | None
 
   @nn.compact
-  def __call__(self, cond):
-    """[B, h, w, C] in [0, 1] to {"level_0": [B, H/2, W/2, c], ...}."""
+  def __call__(self, cond, size):
+    """[B, h, w, C] in [0, 1] to {"level_0": [B, H/2, W/2, c], ...}.
+
+    `size` is (H, W).
+    """
     centred = (cond - _MEAN) / _STD
     if self.pyramid is not None:
-      if self.scale > 1:
-        centred = _resized(centred, self.scale / 2)
-      return self.pyramid(centred)
+      return self.pyramid(_resized(centred, size))
     return {
-      f"level_{k}": _resized(centred, self.scale / 2 ** (k + 1))
+      f"level_{k}": _resized(centred, [side // 2 ** (k + 1) for side in size])
       for k in range(self.levels)
     }
 
 
-def _resized(maps, factor):
+def _resized(maps, size):
   b, h, w, c = maps.shape
-  shape = (b, round(h * factor), round(w * factor), c)
-  return jax.image.resize(maps, shape, "cubic", antialias=True)
+  if (h, w) == tuple(size):
+    return maps
+  return jax.image.resize(maps, (b, *size, c), "cubic", antialias=True)

@@ -1,0 +1,81 @@
+"""The cINN for pictures: its way back, what steers it, which sizes it takes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinn_jax import make_flow, models
+from tests.bijections.drawing import draw_variables, normal
+from tests.compilation import little_effort
+
+SMALL = {"hidden": (6, 8), "depths": (2, 2), "condition_channels": (5, 7)}
+X = np.random.default_rng(0).random((2, 8, 12, 3), np.float32)
+COND = np.random.default_rng(1).random((2, 2, 3, 4), np.float32)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compile_with_little_effort():
+  with little_effort():
+    yield
+
+
+def _drawn(**options):
+  model = models.build("image_cinn", **{**SMALL, **options})
+  variables = draw_variables(model, 2, X, COND, scale=0.2)
+  return make_flow(model, X.shape[1:]), variables
+
+
+@pytest.fixture(scope="module")
+def drawn():
+  return _drawn()
+
+
+@pytest.mark.parametrize(
+  "options", [{}, {"injector": True, "mixing": "lu"}, {"condition_net": False}]
+)
+def test_back_and_forth(options):
+  flow, variables = _drawn(**options)
+  z, log_det = jax.jit(flow.forward)(variables, X, COND)
+  assert [leaf.shape for leaf in z] == [(2, 4, 6, 6), (2, 2, 3, 24)]
+  x, inverse_log_det = jax.jit(flow.inverse)(variables, z, COND)
+  np.testing.assert_allclose(x, X, atol=1e-4)
+  np.testing.assert_allclose(inverse_log_det, -log_det, rtol=1e-4)
+
+
+@pytest.mark.parametrize("condition_net", [True, False])
+def test_every_level_sees_the_condition(condition_net):
+  flow, variables = _drawn(condition_net=condition_net)
+  other = COND + 0.3 * normal(3, COND.shape, np.float32)
+  forward = jax.jit(flow.forward)
+  for a, b in zip(
+    forward(variables, X, COND)[0], forward(variables, X, other)[0], strict=True
+  ):
+    assert float(jnp.max(jnp.abs(a - b))) > 1e-3
+  parts = variables["params"]
+  assert ("condition_net" in parts) == condition_net
+
+
+def test_one_set_of_parameters_serves_other_sizes(drawn):
+  flow, variables = drawn
+  x = np.tile(X, (1, 2, 1, 1))
+  wide = make_flow(flow.module, x.shape[1:])
+  for cond in (COND, np.tile(COND, (1, 2, 1, 1)), x[..., [0, 1, 2, 0]]):
+    z, _ = wide.forward(variables, x, cond)
+    np.testing.assert_allclose(
+      wide.inverse(variables, z, cond)[0], x, atol=1e-4
+    )
+  with pytest.raises(ValueError, match="multiples of 4, got 6x12"):
+    make_flow(flow.module, (6, 12, 3)).forward(variables, X[:, :6], COND)
+
+
+@pytest.mark.parametrize(
+  "options, complaint",
+  [
+    ({"depths": (1,)}, "by level; got 2, 1 and 2"),
+    ({"mixing": "shuffle"}, "mixing is one of permutation"),
+  ],
+)
+def test_what_does_not_fit_is_told(options, complaint):
+  with pytest.raises(ValueError, match=complaint):
+    models.build("image_cinn", **{**SMALL, **options})
