@@ -35,7 +35,7 @@ _WORKDIRS = flags.DEFINE_list(
   "workdirs", [], "For --mode=compare: the evaluated runs' folders, A,B,C."
 )
 _INPUTS = flags.DEFINE_string(
-  "inputs", None, "For --mode=sample of photographs: a glob pattern."
+  "inputs", None, "For --mode=sample of pictures: a glob pattern."
 )
 _OUTPUTS = flags.DEFINE_string(
   "outputs", "out", "For --mode=sample and compare: the folder for results."

@@ -1,20 +1,44 @@
-"""Colorization as CAFLOW has it: all of RGB given the luma."""
+"""Colorization as CAFLOW has it: all of RGB given the luma.
+
+python -m cinn_jax.main --config=configs/colorize_rgb.py
+  32x32, on patches of six photographs that the dependencies ship: a cINN of
+  4,976,896 parameters, 1,200 steps, made for about ten minutes on two free CPU
+  cores. CONUMBER (configs/colorize.py makes the colours alone, and keeps the
+  lightness: its bits/dim are of other numbers.)
+
+python -m cinn_jax.main --config=configs/colorize_rgb.py:MODEL,NAME=VALUE
+  MODEL is cinn, srflow, caflow, dual_glow_plus or dual_glow. Settings:
+    size=32           of the pictures; HxW where they are not square
+    condition_net=trained|frozen|none
+  cinn and srflow see the luma as one channel; caflow and its like as three
+  equal ones, with noise of their own, as published.
+
+python -m cinn_jax.main --config=configs/colorize_rgb.py:caflow,size=64
+  The published network: 35,229,968 parameters; dual_glow_plus has 14,500,400.
+  For a GPU; not yet run to its end here. Its training is that of CAFLOW's code,
+  see configs/super_resolution.py. The luma is Pillow's mode "L", as there.
+  LSUN bedrooms and FFHQ: cinn_jax/data/PUBLISHED.md.
+
+Ablations: those of configs/super_resolution.py.
+"""
 
 from ml_collections import ConfigDict
 
-from cinn_jax.training import recipes
+from cinn_jax.training import arguments, recipes
 
 _FILE = "configs/colorize_rgb.py"
-_SETTINGS = {"size": 32}
+_SETTINGS = recipes.SETTINGS
 
 
 def get_config(argument: str = ""):
   """The experiment; `argument` is such as "cinn,size=64"."""
-  model, settings = recipes.parse(_FILE, argument, recipes.MODELS, _SETTINGS)
+  model, settings = arguments.parse(_FILE, argument, recipes.MODELS, _SETTINGS)
   size = settings["size"]
   modelled = model in recipes.MODEL_THE_CONDITION
   config = ConfigDict(recipes.base())
-  config.update(recipes.recipe(model, size))
+  config.update(
+    recipes.recipe(model, size, condition_net=settings["condition_net"])
+  )
   config.task = {
     "name": "colorize_rgb",
     "image_size": size,

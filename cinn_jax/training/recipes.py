@@ -1,77 +1,8 @@
-"""What the configs of tasks on whole pictures share: arguments and recipes.
+"""What the configs of tasks on whole pictures share: a recipe by model."""
 
-A config's argument is a model and settings, `caflow,size=64,scale=8`: the model
-first, or left out, then NAME=VALUE in any order.
-"""
-
-from collections.abc import Iterable, Mapping
+from ml_collections import config_dict
 
 from cinn_jax.training import defaults
-
-
-def parse(
-  file: str, argument: str, models: Iterable[str], settings: Mapping
-) -> tuple[str, dict]:
-  """The model and the settings that a config's argument names.
-
-  Args:
-    file: the config's name, for messages.
-    argument: such as "caflow,size=64"; "" stands for all defaults.
-    models: what there is; the first is the default.
-    settings: the defaults; a value is of its default's type. Where the default
-      is a tuple, it lists what there is, the default first. "size" is a number,
-      or HxW for pictures that are not square.
-
-  Raises:
-    ValueError: in one line, for what there is not.
-  """
-  models = tuple(models)
-  words = [word.strip() for word in argument.split(",") if word.strip()]
-  model = words.pop(0) if words and "=" not in words[0] else models[0]
-  if model not in models:
-    raise ValueError(
-      f"{file} has no model {model!r}; there are {', '.join(models)}."
-    )
-  chosen = {
-    name: value[0] if isinstance(value, tuple) else value
-    for name, value in settings.items()
-  }
-  for word in words:
-    name, separator, value = word.partition("=")
-    if not separator or name not in settings:
-      raise ValueError(
-        f"{file} has no setting {word!r}; it takes a model first"
-        f" ({', '.join(models)}) and then {_listed(settings)}."
-      )
-    chosen[name] = _value(file, name, value, settings[name])
-  return model, chosen
-
-
-def _listed(settings):
-  def shown(value):
-    if isinstance(value, tuple):
-      return "|".join(map(str, value))
-    return str(value)
-
-  return ", ".join(f"{name}={shown(v)}" for name, v in settings.items())
-
-
-def _value(file, name, text, default):
-  if isinstance(default, tuple):
-    by_text = {str(value): value for value in default}
-    if text not in by_text:
-      raise ValueError(
-        f"{file}: {name} is one of {', '.join(by_text)}, got {text!r}."
-      )
-    return by_text[text]
-  try:
-    if name == "size" and "x" in text:
-      height, width = text.split("x")
-      return (int(height), int(width))
-    return type(default)(text)
-  except ValueError:
-    kind = {int: "a whole number", float: "a number"}[type(default)]
-    raise ValueError(f"{file}: {name} is {kind}, got {text!r}.") from None
 
 
 def base() -> dict:
@@ -97,23 +28,38 @@ def base() -> dict:
   }
 
 
-def recipe(model: str, size, scale: int = 1) -> dict:
+def recipe(
+  model: str, size, scale: int = 1, condition_net: str = "trained"
+) -> dict:
   """The sections `model`, `optimizer`, `train` and `augment` of a model.
 
   Args:
     model: one of `MODELS`.
     size: of the pictures; up to 32 it is for a laptop.
     scale: how many times smaller the condition is.
+    condition_net: one of `SETTINGS`: trained with the flow; "frozen" as it
+      starts; or "none", in its place the condition itself.
+
+  Raises:
+    ValueError: for a model that has no such variant.
   """
-  return MODELS[model](size, scale)
+  make, part = MODELS[model]
+  sections = make(_small(size), scale)
+  if condition_net == "frozen":
+    sections["optimizer"]["groups"] = {part: {"frozen_steps": -1}}
+  if condition_net == "none":
+    if "condition_net" not in sections["model"]:
+      raise ValueError(
+        f"{model} cannot do without its {part}; condition_net=none is for cinn."
+      )
+    sections["model"]["condition_net"] = False
+  return sections
 
 
-def _image_cinn(size, scale):
-  small = _small(size)
-  sections = {
+def _image_cinn(small, scale):
+  return {
     "model": {
       "name": "image_cinn",
-      "scale": scale,
       "hidden": (64, 96, 128) if small else (64, 96, 128, 192),
       "depths": (4, 4, 4) if small else (8, 8, 8, 8),
       "condition_channels": (32, 64, 128) if small else (64, 96, 128, 192),
@@ -121,35 +67,30 @@ def _image_cinn(size, scale):
       "condition_net": True,
       "alpha": 1.0,
       "clamp": "cinn_paper",
-      "mixing": "orthogonal",
+      "mixing": "lu",
       "actnorm": True,
-      "injector": False,
-      "init_std": None,
+      "injector": True,
+      "init_std": config_dict.placeholder(float),
       "zero_last": True,
     },
     **_ours(small),
   }
-  # How many steps the condition network stays as it starts; -1: all.
-  groups = {"condition_net": {"frozen_steps": 0}}
-  sections["optimizer"] = {**sections["optimizer"], "groups": groups}
-  return sections
 
 
-def _caflow(size, scale):
-  small = _small(size)
-  latents = {"latent_depths": (4, 4) if small else (8, 8), "shared": False}
-  return _flow_pair(small, "caflow", **latents, **_LATENTS)
+def _caflow(small, scale):
+  depths = (4, 4) if small else (8, 8)
+  return _flow_pair(
+    small, "caflow", latent_depths=depths, shared=False, **_LATENTS
+  )
 
 
-def _dual_glow_plus(size, scale):
-  small = _small(size)
+def _dual_glow_plus(small, scale):
   depth = 4 if small else 8
   return _flow_pair(small, "dual_glow_plus", latent_depth=depth, **_LATENTS)
 
 
-def _dual_glow(size, scale):
-  relation = {"relation_widths": (), "relation_kernel": 5}
-  return _flow_pair(_small(size), "dual_glow", **relation)
+def _dual_glow(small, scale):
+  return _flow_pair(small, "dual_glow", relation_widths=(), relation_kernel=5)
 
 
 _LATENTS = {"latent_hidden": 32, "latent_transitions": 1, "latent_alpha": 2.0}
@@ -178,7 +119,7 @@ def _flow_pair(small, name, **latents):
       "name": name,
       "levels": 3 if small else 4,
       "depth": 6 if small else 16,
-      "condition_depth": None,
+      "condition_depth": config_dict.placeholder(int),
       "hidden": 48 if small else 64,
       "transitions": 2,
       "alpha": 2.0,
@@ -194,6 +135,65 @@ def _flow_pair(small, name, **latents):
     "pretrain": {"unconditional_steps": 0, "fine_tune_from": -1},
     **(_ours(small) if small else published),
   }
+
+
+def _srflow(small, scale):
+  """SRFlow's code has these: 8 times for faces, 4 times for DIV2K."""
+  steps, batch_size = 200_000, 16 if scale == 8 else 12
+  large = {
+    "optimizer": {
+      "learning_rate": 5e-4 if scale == 8 else 2.5e-4,
+      "b2": 0.99,
+      "schedule": "multistep",
+      "schedule_options": {
+        "boundaries": tuple(steps * n // 100 for n in (50, 75, 90, 95)),
+        "factor": 0.5,
+      },
+      "weight_decay": 0.0,
+      "clip_norm": 0.0,
+    },
+    "train": {**_train(small), "batch_size": batch_size, "ema_decay": 0.0},
+    "augment": {"min_scale": 0.2, "flip": True},
+    # The encoder's steps are published; its rate is ours.
+    "pretrain": {
+      "steps": steps,
+      "batch_size": batch_size,
+      "learning_rate": 2e-4,
+    },
+  }
+  ours = {
+    **_ours(small),
+    "pretrain": {"steps": 200, "batch_size": 32, "learning_rate": 2e-3},
+  }
+  if small:
+    levels, blocks, taps = 3, 4, (0, 2)
+  elif scale == 8:
+    levels, blocks, taps = 4, 8, (1, 3, 5, 7)
+  else:
+    levels, blocks, taps = 3, 23, (1, 8, 15, 22)
+  sections = {
+    "model": {
+      "name": "srflow",
+      "levels": levels,
+      "depth": 3 if small else 16,
+      "transition": 2,
+      "hidden": 32 if small else 64,
+      "blocks": blocks,
+      "taps": taps,
+      "encoder_width": 32 if small else 64,
+      "encoder_growth": 16 if small else 32,
+      "correct_splits": False,
+      "prior_features": False,
+      "mixing": "full",
+      # Scales have a floor of exp(-alpha), published as 1e-4.
+      "alpha": 1.0 if small else 9.21,
+    },
+    **(ours if small else large),
+  }
+  # The encoder stays as it was pretrained for the first half, as meant.
+  half = sections["train"]["num_steps"] // 2
+  sections["optimizer"]["groups"] = {"condition_net": {"frozen_steps": half}}
+  return sections
 
 
 def _ours(small):
@@ -238,13 +238,17 @@ def _small(size):
   return side <= 32
 
 
-# What a config's argument may name first; the first is the default.
+# What a config's argument may name first, the default first: the recipe, and
+# the part of its parameters that sees the condition alone.
 MODELS = {
-  "cinn": _image_cinn,
-  "caflow": _caflow,
-  "dual_glow_plus": _dual_glow_plus,
-  "dual_glow": _dual_glow,
+  "cinn": (_image_cinn, "condition_net"),
+  "caflow": (_caflow, "condition_flow"),
+  "dual_glow_plus": (_dual_glow_plus, "condition_flow"),
+  "dual_glow": (_dual_glow, "condition_flow"),
+  "srflow": (_srflow, "condition_net"),
 }
 # Those that model their condition too: three channels of it, with noise, of the
 # pictures' own size.
 MODEL_THE_CONDITION = ("caflow", "dual_glow_plus", "dual_glow")
+# What every config's argument may set.
+SETTINGS = {"size": 32, "condition_net": ("trained", "frozen", "none")}

@@ -51,6 +51,8 @@ def test_noise_fills_a_level_and_never_reaches_the_next(task, batch):
   levels = np.asarray(noisy, np.float64) * 256
   np.testing.assert_array_equal(np.floor(levels), 255)
   part = levels - 255
+  # In steps of 2^-15, from half of one: with 8 bits before the point they fit.
+  np.testing.assert_array_equal(part * 2**16 % 2, 1)
   assert part.min() < 1e-3 and 1 - 1e-3 < part.max() < 1
   assert part.mean() == pytest.approx(0.5, abs=0.01)
   assert part.std() == pytest.approx(12**-0.5, abs=0.01)
