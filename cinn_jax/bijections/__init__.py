@@ -3,6 +3,7 @@
 from cinn_jax.bijections.actnorm import ActNorm
 from cinn_jax.bijections.base import (
   COLLECTIONS,
+  MEMORY_POLICIES,
   REPORTS,
   Bijection,
   Chain,
@@ -43,6 +44,7 @@ from cinn_jax.bijections.spline import SplineCoupling
 __all__ = [
   "CLAMPS",
   "COLLECTIONS",
+  "MEMORY_POLICIES",
   "REPORTS",
   "ActNorm",
   "AdditiveCoupling",

@@ -23,12 +23,15 @@ def _step(**options):
   return bj.Chain((bj.AffineCoupling(_CONV, **options), bj.Orthogonal()))
 
 
-def _two_levels():
-  fine = bj.Chain((bj.Haar(), bj.Stack(_step(), 2)))
+def two_levels(memory="store"):
+  """A multi-scale flow with all its parts."""
+  fine = bj.Chain((bj.Haar(), bj.Stack(_step(), 2, memory)))
   dense = bj.Chain(
     (
       bj.Flatten((2, 2, 2)),
-      bj.Stack(bj.Chain((bj.AffineCoupling(_DENSE), bj.Permutation())), 2),
+      bj.Stack(
+        bj.Chain((bj.AffineCoupling(_DENSE), bj.Permutation())), 2, memory
+      ),
     )
   )
   return bj.MultiScale(
@@ -160,6 +163,6 @@ CASES = {
   "stack": Case(bj.Stack(_step(), 3), (4, 4, 4), _MAP),
   "conditioned": Case(bj.Conditioned(_step(), 1), (4, 4, 4), ((9,), _MAP)),
   "multi_scale": Case(
-    _two_levels(), (4, 4, 2), {"fine": (2, 2, 3), "coarse": (5,)}
+    two_levels(), (4, 4, 2), {"fine": (2, 2, 3), "coarse": (5,)}
   ),
 }

@@ -67,8 +67,10 @@ def test_compile_time_does_not_grow_with_depth(method):
   assert abs(deep - shallow) < 0.02 * shallow
 
 
-def test_many_samples_of_one_image_share_the_conditions_products():
-  stack = bj.Stack(bj.Chain((bj.AffineCoupling(CONV), bj.Orthogonal())), 2)
+@pytest.mark.parametrize("memory", ["store", "reversible"])
+def test_many_samples_of_one_image_share_the_conditions_products(memory):
+  block = bj.Chain((bj.AffineCoupling(CONV), bj.Orthogonal()))
+  stack = bj.Stack(block, 2, memory)
   z, cond = abstract_batch(((8, 8, 4), (8, 8, 64)), BATCH, jnp.float32)
   variables = jax.eval_shape(stack.init, jax.random.key(0), z, cond)
 

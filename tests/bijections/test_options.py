@@ -20,8 +20,8 @@ WRONG = {
     ["sides is 1 or 2", "got 0"],
   ),
   "gin_clamp": (
-    bj.GINCoupling(CONV, clamp="sigmoid"),
-    ["'sigmoid'", *bj.CLAMPS],
+    bj.GINCoupling(CONV, clamp="softplus"),
+    ["'softplus'", *bj.CLAMPS],
   ),
   "injector_without_condition": (
     bj.AffineInjector(CONV),
@@ -42,6 +42,10 @@ WRONG = {
   "spline_bound": (
     bj.SplineCoupling(CONV, bound=-3.0),
     ["bound is above 0", "got -3.0"],
+  ),
+  "memory_policy": (
+    bj.Stack(bj.AdditiveCoupling(CONV), 2, "forget"),
+    ["'forget'", *bj.MEMORY_POLICIES],
   ),
   "householder_of_nothing": (
     bj.Householder(0),

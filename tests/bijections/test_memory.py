@@ -1,0 +1,143 @@
+"""What a stack keeps for its gradient: less memory, the same gradients."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinn_jax import bijections as bj
+from cinn_jax.models.condition_nets import Head
+from cinn_jax.models.subnets import Subnet
+from tests.benchmarks.deep_flow import (
+  deep_flow,
+  lowered_step,
+  temporary_bytes,
+)
+from tests.bijections.drawing import draw_variables, normal
+from tests.bijections.gradients import KINDS, assert_as_stored
+from tests.compilation import little_effort
+
+DENSE = functools.partial(
+  Subnet, widths=(5,), kernels=(1, 1), activation=jnp.tanh
+)
+
+
+@pytest.mark.parametrize("name", [*KINDS, "glow", "multi_scale"])
+def test_rebuilt_gradients_are_the_stored_ones(name):
+  with little_effort():
+    assert_as_stored(name, "reversible", "forward", np.float32, 1e-5)
+
+
+def test_gradients_by_a_second_computation_are_the_stored_ones():
+  with little_effort():
+    assert_as_stored("multi_scale", "remat", "forward", np.float32, 1e-5)
+
+
+def _stack_with_heads(memory):
+  """A block that reports, is started by data, and moves running statistics."""
+  coupling = bj.AffineCoupling(DENSE)
+  parts = (bj.ActNorm(), bj.Conditioned(coupling, "c", Head(0, 4, "batch")))
+  return bj.Stack(bj.Chain((*parts, bj.Permutation())), 3, memory)
+
+
+def test_what_blocks_start_from_report_and_move_stays():
+  x, cond = normal(0, (6, 4), np.float32), normal(1, (6, 4, 4, 3), np.float32)
+  cond = {"c": cond.mean(axis=(1, 2), keepdims=True)}
+  x = x[:, None, None]
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def run(memory, x, cond):
+    stack = _stack_with_heads(memory)
+    variables = stack.init(jax.random.key(0, impl="rbg"), x, cond)
+    variables.pop("diagnostics")
+
+    def loss(params):
+      (z, log_det), updated = stack.apply(
+        {**variables, "params": params},
+        *(x, cond),
+        mutable=["diagnostics", "batch_stats"],
+      )
+      return jnp.mean(z**2) - jnp.mean(log_det), updated
+
+    return variables, jax.value_and_grad(loss, has_aux=True)(
+      jax.tree.map(lambda leaf: leaf + 0.1, variables["params"])
+    )
+
+  with little_effort():
+    stored, other = (run(each, x, cond) for each in ("store", "reversible"))
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+    other,
+    stored,
+  )
+  variables, ((_, updated), _) = other
+  head = updated["batch_stats"]["block"]["parts_1"]["head"]["Norm_0"]
+  before = variables["batch_stats"]["block"]["parts_1"]["head"]["Norm_0"]
+  assert np.abs(head["mean"] - before["mean"]).max() > 1e-3
+  coupling = updated["diagnostics"]["block"]["parts_1"]["bijection"]
+  assert coupling["max_log_scale"].shape == (3,)
+  assert coupling["max_log_scale"].min() > 0
+
+
+def _loss(memory, variables, params, x):
+  stack = bj.Stack(
+    bj.Chain((bj.AffineCoupling(DENSE), bj.Orthogonal())), 2, memory
+  )
+  z, log_det = stack.apply({**variables, "params": params}, x)
+  return jnp.sum(jnp.sin(z)) + jnp.sum(log_det**2)
+
+
+def test_derivatives_of_second_order():
+  x = normal(2, (2, 4), np.float32)
+  block = bj.Chain((bj.AffineCoupling(DENSE), bj.Orthogonal()))
+  variables = draw_variables(bj.Stack(block, 2), 3, x, scale=0.1)
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def second(memory, params, x):
+    def size_of_gradient(params, x):
+      loss = functools.partial(_loss, memory, variables)
+      leaves = jax.tree.leaves(jax.grad(loss, argnums=(0, 1))(params, x))
+      return sum(jnp.sum(leaf**2) for leaf in leaves)
+
+    return jax.grad(size_of_gradient, argnums=(0, 1))(params, x)
+
+  with little_effort():
+    stored, rebuilt = (
+      second(memory, variables["params"], x)
+      for memory in ("store", "reversible")
+    )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
+    rebuilt,
+    stored,
+  )
+  # Forward mode would need what was not kept.
+  with pytest.raises(TypeError, match="forward-mode"):
+    loss = functools.partial(_loss, "reversible", variables)
+    jax.jvp(lambda x: loss(variables["params"], x), (x,), (x,))
+
+
+def _memory_growth(memory):
+  """From 16 to 128 couplings, as a fraction."""
+  shallow, deep = (
+    temporary_bytes(lowered_step(deep_flow(depth, memory)).compile())
+    for depth in (16, 128)
+  )
+  return deep / shallow - 1
+
+
+def test_a_reversible_steps_memory_does_not_grow_with_depth():
+  assert _memory_growth("reversible") < 0.05
+  # It would; what is measured is what grows.
+  assert _memory_growth("store") > 5
+
+
+@pytest.mark.parametrize("memory", bj.MEMORY_POLICIES)
+def test_a_steps_module_does_not_grow_with_depth(memory):
+  shallow, deep = (
+    len(lowered_step(deep_flow(depth, memory)).as_text()) for depth in (8, 64)
+  )
+  # The depth itself is written a digit longer in every stacked shape.
+  assert abs(deep - shallow) < 0.02 * shallow
