@@ -51,6 +51,7 @@ def get_config(variant: str = "laptop"):
         "validation_split": "",
       },
       "augment": {"min_scale": 0.2, "flip": True},
+      "model": dict(defaults.MODEL),
       "train": dict(defaults.RUN),
     }
   )

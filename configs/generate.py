@@ -67,6 +67,7 @@ def get_config(variant: str = "glow"):
 def _glow():
   return {
     "model": {
+      **defaults.MODEL,
       "name": "glow",
       "channels": 3,
       "levels": 3,
@@ -87,6 +88,8 @@ def _glow():
 def _realnvp():
   return {
     "model": {
+      # Its couplings are not stacked, so no memory policy.
+      "compute_dtype": "float32",
       "name": "realnvp",
       "channels": 3,
       "levels": 2,
@@ -102,6 +105,7 @@ def _digits():
     # Whole pictures: a mirrored digit is no digit.
     "augment": {"min_scale": 1.0, "flip": False},
     "model": {
+      **defaults.MODEL,
       "name": "glow",
       "channels": 1,
       "levels": 2,

@@ -59,6 +59,7 @@ def get_config(variant: str = "minimal"):
       },
       # Whole pictures: a mirrored digit is no digit.
       "augment": {"min_scale": 1.0, "flip": False},
+      "model": dict(defaults.MODEL),
       "train": dict(defaults.RUN),
     }
   )

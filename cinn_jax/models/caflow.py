@@ -32,7 +32,7 @@ from cinn_jax.models.paired_flow import (
   Separate,
   Shared,
 )
-from cinn_jax.models.subnets import Subnet
+from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
 
 def caflow(
@@ -46,6 +46,8 @@ def caflow(
   clamp: str = "freia_2021",
   coupling: str = "affine",
   mixing: str = "full",
+  memory: str = "store",
+  compute_dtype: str = "float32",
   **pair,
 ) -> PairedFlow:
   """CAFLOW: [B, H, W, 3] in [0, 1) given an image of the same size and range.
@@ -72,13 +74,21 @@ def caflow(
     clamp: of all parts: a name in `bijections.CLAMPS`.
     coupling: of all parts, injectors too: "affine" or "additive".
     mixing: of all parts: a name in `cinn.MIXINGS`.
+    memory: of all stacks of steps: see `bijections.Stack`.
+    compute_dtype: of all subnets: a name in `subnets.COMPUTE_DTYPES`.
     pair: see `flow_pair`.
 
   Raises:
     ValueError: for an unknown coupling or mixing.
   """
   own_depth, other_depth = latent_depths or ((16, 12) if shared else (8, 8))
-  kinds = {"clamp": clamp, "coupling": coupling, "mixing": mixing}
+  kinds = {
+    "clamp": clamp,
+    "coupling": coupling,
+    "mixing": mixing,
+    "memory": memory,
+    "compute_dtype": compute_dtype,
+  }
 
   def block(depth):
     return Halved(
@@ -118,6 +128,8 @@ def dual_glow_plus(
   clamp: str = "freia_2021",
   coupling: str = "affine",
   mixing: str = "full",
+  memory: str = "store",
+  compute_dtype: str = "float32",
   **pair,
 ) -> PairedFlow:
   """Dual-Glow+, CAFLOW's baseline: L_k depends on D_k alone, by a flow.
@@ -126,7 +138,13 @@ def dual_glow_plus(
   the two are matched in depth, not in size. Its latents are one array per
   level. The arguments are CAFLOW's.
   """
-  kinds = {"clamp": clamp, "coupling": coupling, "mixing": mixing}
+  kinds = {
+    "clamp": clamp,
+    "coupling": coupling,
+    "mixing": mixing,
+    "memory": memory,
+    "compute_dtype": compute_dtype,
+  }
   own = [
     Halved(
       steps(
@@ -155,6 +173,7 @@ def dual_glow(
   levels: int = 4,
   relation_widths: Sequence[int] = (),
   relation_kernel: int = 5,
+  compute_dtype: str = "float32",
   **pair,
 ) -> PairedFlow:
   """Dual-Glow: p(L_k | D_k) is normal around a mean that D_k gives, std 1.
@@ -168,18 +187,21 @@ def dual_glow(
     levels: scales of the unconditional flows.
     relation_widths: hidden layers of that network, if any.
     relation_kernel: of all its convolutions.
+    compute_dtype: of all subnets, a name in `subnets.COMPUTE_DTYPES`.
     pair: see `flow_pair`.
   """
 
   def relation():
     kernels = (relation_kernel,) * (len(relation_widths) + 1)
-    return Subnet(widths=tuple(relation_widths), kernels=kernels)
+    dtype = compute_dtype_named(compute_dtype)
+    return Subnet(widths=tuple(relation_widths), kernels=kernels, dtype=dtype)
 
   return flow_pair(
     LatentFlows([bj.AdditiveInjector(relation) for _ in range(levels)]),
     name="Dual-Glow",
     levels=levels,
     halvings=levels,
+    compute_dtype=compute_dtype,
     **pair,
   )
 
@@ -202,6 +224,8 @@ def flow_pair(
   mixing: str = "full",
   logit_alpha: float = 1e-5,
   condition_weight: float = 1e-3,
+  memory: str = "store",
+  compute_dtype: str = "float32",
 ) -> PairedFlow:
   """Two unconditional flows, and `latent_flows` between their latents.
 
@@ -217,7 +241,7 @@ def flow_pair(
     hidden: width of the networks in both.
     transitions: steps without coupling after each of their squeezes.
     alpha: bound of their log-scales.
-    clamp, coupling, mixing: see `caflow`.
+    clamp, coupling, mixing, memory, compute_dtype: see `caflow`.
     logit_alpha: both images are taken to logit(a / 2 + (1 - a) x).
     condition_weight: lambda, of the condition's bits/dim in the loss.
   """
@@ -235,6 +259,8 @@ def flow_pair(
             clamp=clamp,
             coupling=coupling,
             mixing=mixing,
+            memory=memory,
+            compute_dtype=compute_dtype,
           ),
         )
       )
@@ -269,6 +295,8 @@ def steps(
   clamp,
   coupling,
   mixing,
+  memory,
+  compute_dtype,
   conditional=False,
 ):
   """`transitions` of [ActNorm, mixing], then `depth` of these and a coupling.
@@ -285,7 +313,11 @@ def steps(
     )
 
   def net():
-    return Subnet(widths=(hidden, hidden), kernels=(3, 1, 3))
+    return Subnet(
+      widths=(hidden, hidden),
+      kernels=(3, 1, 3),
+      dtype=compute_dtype_named(compute_dtype),
+    )
 
   if coupling == "affine":
     clamped = {"alpha": alpha, "clamp": clamp}
@@ -299,6 +331,9 @@ def steps(
   def normalized():
     return [bj.ActNorm(), MIXINGS[mixing]()]
 
-  parts = [bj.Stack(bj.Chain(normalized()), transitions)] if transitions else []
-  step = bj.Chain([*normalized(), *steered[0 if conditional else 1 :]])
-  return bj.Chain([*parts, bj.Stack(step, depth)])
+  def stack(parts, depth):
+    return bj.Stack(bj.Chain(parts), depth, memory)
+
+  parts = [stack(normalized(), transitions)] if transitions else []
+  step = [*normalized(), *steered[0 if conditional else 1 :]]
+  return bj.Chain([*parts, stack(step, depth)])

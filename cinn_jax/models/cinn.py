@@ -16,7 +16,7 @@ from cinn_jax.models.condition_nets import (
   Pyramid,
 )
 from cinn_jax.models.conditional_flow import ConditionalFlow
-from cinn_jax.models.subnets import Subnet
+from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
 MIXINGS = {
   "permutation": bj.Permutation,
@@ -48,6 +48,8 @@ def haar_colorization(
   mixing: str = "permutation",
   init_std: float | None = 0.02,
   zero_last: bool = False,
+  memory: str = "store",
+  compute_dtype: str = "float32",
 ) -> ConditionalFlow:
   """The colorization cINN for LSUN bedrooms: ab [B, size, size, 2] given L.
 
@@ -75,11 +77,17 @@ def haar_colorization(
     clamp: a name in `bijections.CLAMPS`.
     mixing: a name in `MIXINGS`.
     init_std, zero_last: see `Subnet`.
+    memory: see `bijections.Stack`.
+    compute_dtype: of subnets and condition network, a name in
+      `subnets.COMPUTE_DTYPES`.
   """
   rest = 4 * (8 - emits[0])
   if rest != 8:
     raise ValueError(f"emits[0] must leave 2 of 8 channels, got {emits[0]}.")
-  subnet = functools.partial(Subnet, init_std=init_std, zero_last=zero_last)
+  dtype = compute_dtype_named(compute_dtype)
+  subnet = functools.partial(
+    Subnet, init_std=init_std, zero_last=zero_last, dtype=dtype
+  )
 
   def convolutions(k, kernels):
     parts = []
@@ -90,7 +98,7 @@ def haar_colorization(
       parts.append(bj.AffineCoupling(net, alpha=alphas[k], clamp=clamp))
       if k > 0:
         parts.append(MIXINGS[mixing]())
-    stack = bj.Stack(bj.Chain(parts), depths[k] // len(kernels))
+    stack = bj.Stack(bj.Chain(parts), depths[k] // len(kernels), memory)
     return bj.Conditioned(stack, f"level_{k}")
 
   dense_net = functools.partial(subnet, widths=(hidden[3],), kernels=(1, 1))
@@ -109,7 +117,7 @@ def haar_colorization(
       bj.Chain(
         (
           bj.Flatten((quarter, quarter, 8 - emits[1]), flatten_order),
-          bj.Conditioned(bj.Stack(dense, depths[3]), "vector"),
+          bj.Conditioned(bj.Stack(dense, depths[3], memory), "vector"),
         )
       ),
     ),
@@ -118,7 +126,11 @@ def haar_colorization(
   return ConditionalFlow(
     flow,
     Pyramid(
-      condition_levels, condition_vector, condition_pool, condition_slope
+      condition_levels,
+      condition_vector,
+      condition_pool,
+      condition_slope,
+      dtype,
     ),
   )
 
@@ -131,6 +143,8 @@ def imagenet_colorization(
   clamp: str = "cinn_code",
   lightness_scale: float = 25.6,
   lightness_shift: float = -2.5,
+  memory: str = "store",
+  compute_dtype: str = "float32",
 ) -> ConditionalFlow:
   """The colorization cINN for ImageNet: ab [B, 64, 64, 2], L [B, 256, 256, 1].
 
@@ -152,14 +166,20 @@ def imagenet_colorization(
       subnet starts at 0.
     clamp: a name in `bijections.CLAMPS`.
     lightness_scale, lightness_shift: from the task's lightness to L - 50.
+    memory: see `bijections.Stack`.
+    compute_dtype: of subnets and condition networks, a name in
+      `subnets.COMPUTE_DTYPES`.
   """
-  part = functools.partial(_imagenet_stage, width, norm, init_std, clamp)
-  down = functools.partial(_imagenet_down, init_std, clamp)
+  dtype = compute_dtype_named(compute_dtype)
+  subnet = functools.partial(Subnet, init_std=init_std, dtype=dtype)
+  stack = functools.partial(bj.Stack, memory=memory)
+  head = functools.partial(
+    Head, norm=norm, init_std=init_std, width=width, dtype=dtype
+  )
+  part = functools.partial(_imagenet_stage, subnet, stack, head, clamp)
+  down = functools.partial(_imagenet_down, subnet, stack, clamp)
   dense_net = functools.partial(
-    Subnet,
-    widths=(8 * width,) * 3,
-    kernels=(1,) * 4,
-    init_std=init_std,
+    subnet, widths=(8 * width,) * 3, kernels=(1,) * 4
   )
   dense = bj.Chain(
     (
@@ -192,43 +212,42 @@ def imagenet_colorization(
       bj.Chain(
         (
           bj.Flatten((4, 4, 32), "channel"),
-          bj.Conditioned(bj.Stack(dense, 8), "vector"),
+          bj.Conditioned(stack(dense, 8), "vector"),
         )
       ),
     ),
     splits=(bj.Split(16), bj.Split(32), bj.Split(96)),
   )
   return ConditionalFlow(
-    flow, ColorizationFeatures(lightness_scale, lightness_shift, norm, width)
+    flow,
+    ColorizationFeatures(lightness_scale, lightness_shift, norm, width, dtype),
   )
 
 
-def _imagenet_stage(width, norm, init_std, clamp, *, level, depth, hidden):
+def _imagenet_stage(subnet, stack, head, clamp, *, level, depth, hidden):
   """Couplings of 3x3 convolutions with heads as wide as their subnets."""
   net = functools.partial(
-    Subnet,
+    subnet,
     widths=(hidden, hidden),
     kernels=(3, 3, 3),
     activation=functools.partial(nn.leaky_relu, negative_slope=0.05),
-    init_std=init_std,
   )
   coupling = bj.Conditioned(
     bj.AffineCoupling(net, alpha=1.5, clamp=clamp),
     "features",
-    Head(level, hidden, norm, init_std, width),
+    head(level, hidden),
   )
-  return bj.Stack(bj.Chain((coupling, bj.Orthogonal())), depth)
+  return stack(bj.Chain((coupling, bj.Orthogonal())), depth)
 
 
-def _imagenet_down(init_std, clamp, squeeze, hidden):
+def _imagenet_down(subnet, stack, clamp, squeeze, hidden):
   """A squeeze and two couplings of 1x1 convolutions without condition."""
   net = functools.partial(
-    Subnet,
+    subnet,
     widths=(hidden, hidden),
     kernels=(1, 1, 1),
     activation=functools.partial(nn.leaky_relu, negative_slope=0.01),
-    init_std=init_std,
   )
   coupling = bj.AffineCoupling(net, alpha=1.5, clamp=clamp)
-  mixing = bj.Stack(bj.Chain((bj.Orthogonal(), coupling)), 2)
+  mixing = stack(bj.Chain((bj.Orthogonal(), coupling)), 2)
   return bj.Chain((squeeze, bj.Conditioned(mixing, None)))

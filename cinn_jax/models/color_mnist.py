@@ -11,7 +11,7 @@ import flax.linen as nn
 
 from cinn_jax import bijections as bj
 from cinn_jax.models.conditional_flow import ConditionalFlow
-from cinn_jax.models.subnets import Subnet
+from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
 _leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.01)
 
@@ -107,6 +107,8 @@ def color_mnist(
   clamp: str = "cinn_code",
   init_std: float | None = 0.03,
   zero_last: bool = True,
+  memory: str = "store",
+  compute_dtype: str = "float32",
 ) -> ConditionalFlow:
   """Colours [B, size, size, 3] of a grey digit [B, size, size, 1].
 
@@ -126,9 +128,16 @@ def color_mnist(
     convolutions, classifier_hidden, features, dropout: see `DigitClassifier`.
     alpha, clamp: see `bijections.AffineCoupling`.
     init_std, zero_last: see `Subnet`.
+    memory: see `bijections.Stack`.
+    compute_dtype: of the subnets, a name in `subnets.COMPUTE_DTYPES`; the
+      classifier is float32.
   """
   subnet = functools.partial(
-    Subnet, activation=_leaky_relu, init_std=init_std, zero_last=zero_last
+    Subnet,
+    activation=_leaky_relu,
+    init_std=init_std,
+    zero_last=zero_last,
+    dtype=compute_dtype_named(compute_dtype),
   )
 
   def couplings(depth, widths, **options):
@@ -136,7 +145,7 @@ def color_mnist(
       subnet, widths=tuple(widths), kernels=(1,) * (len(widths) + 1), **options
     )
     coupling = bj.AffineCoupling(net, alpha=alpha, clamp=clamp)
-    return bj.Stack(bj.Chain((bj.Permutation(), coupling)), depth)
+    return bj.Stack(bj.Chain((bj.Permutation(), coupling)), depth, memory)
 
   flow = bj.Chain(
     (

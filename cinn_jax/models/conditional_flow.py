@@ -1,8 +1,10 @@
 """A condition network and the bijection that its features steer."""
 
 import flax.linen as nn
+import jax
 
 from cinn_jax.bijections import Bijection
+from cinn_jax.bijections.base import at_least_float32
 from cinn_jax.models.sizes import check_size
 
 
@@ -28,7 +30,7 @@ class ConditionalFlow(Bijection):
     """What the bijection is conditioned on."""
     if self.condition_net is None:
       return cond
-    return self.condition_net(cond)
+    return widened(self.condition_net(cond))
 
   def forward(self, x, cond=None):
     if self.multiple > 1:
@@ -37,3 +39,10 @@ class ConditionalFlow(Bijection):
 
   def inverse(self, z, cond=None):
     return self.bijection.inverse(z, self.features(cond))
+
+
+def widened(features):
+  """In at least float32: the gradients of all couplings add up in them."""
+  return jax.tree.map(
+    lambda leaf: leaf.astype(at_least_float32(leaf.dtype)), features
+  )

@@ -10,7 +10,7 @@ from cinn_jax import bijections as bj
 from cinn_jax.models.condition_nets import Pyramid
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.image_cinn import PictureFeatures
-from cinn_jax.models.subnets import Subnet
+from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
 
 class FeaturesAndMean(nn.Module):
@@ -41,6 +41,8 @@ def conditional_glow(
   condition_convolutions: int = 2,
   alpha: float = 9.21,
   channels: int = 3,
+  memory: str = "store",
+  compute_dtype: str = "float32",
 ) -> ConditionalFlow:
   """Pictures [B, H, W, channels] in [0, 1) given one [B, H/scale, W/scale, C].
 
@@ -62,6 +64,9 @@ def conditional_glow(
     condition_channels, condition_convolutions: of the features, by level.
     alpha: scales of couplings are sigmoid(s + 2) + exp(-alpha).
     channels: of a picture.
+    memory: see `bijections.Stack`.
+    compute_dtype: of condition network and subnets, a name in
+      `subnets.COMPUTE_DTYPES`; priors are float32.
 
   Raises:
     ValueError: for numbers that do not fit; by the model, for a picture of
@@ -76,8 +81,10 @@ def conditional_glow(
     raise ValueError(
       f"conditional_glow takes scale 1 or an even number, got {scale}."
     )
-  conv = functools.partial(Subnet, widths=(hidden,) * 2, kernels=(3, 1, 3))
-  dense = functools.partial(Subnet, widths=(head,), kernels=(1, 1))
+  dtype = compute_dtype_named(compute_dtype)
+  subnet = functools.partial(Subnet, dtype=dtype)
+  conv = functools.partial(subnet, widths=(hidden,) * 2, kernels=(3, 1, 3))
+  dense = functools.partial(subnet, widths=(head,), kernels=(1, 1))
 
   def level(k):
     step = bj.Chain(
@@ -92,7 +99,7 @@ def conditional_glow(
         ),
       )
     )
-    return bj.Chain((bj.Squeeze("channel"), bj.Stack(step, depth)))
+    return bj.Chain((bj.Squeeze("channel"), bj.Stack(step, depth, memory)))
 
   net = functools.partial(Subnet, widths=(), kernels=(3,))
   # Squeezed channels are four times as many, of which half stay.
@@ -107,7 +114,8 @@ def conditional_glow(
     tuple(
       ((width, stride), *((width, 1),) * (condition_convolutions - 1))
       for width, stride in zip(condition_channels, strides, strict=True)
-    )
+    ),
+    dtype=dtype,
   )
   return ConditionalFlow(
     bj.MultiScale(tuple(map(level, range(levels))), tuple(splits)),

@@ -1,6 +1,7 @@
 """Variational dequantization for models of pictures (Ho et al. 2019)."""
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 
@@ -29,7 +30,13 @@ class WholeFeatures(nn.Module):
 
 
 def dequantization(
-  *, depth: int = 4, hidden: int = 32, bins: int = 8, levels: int = 256
+  *,
+  depth: int = 4,
+  hidden: int = 32,
+  bins: int = 8,
+  levels: int = 256,
+  memory: str = "store",
+  dtype: Any = None,
 ) -> bj.Dequantization:
   """Spline couplings of the fractions of x * levels, of even height and width.
 
@@ -45,9 +52,11 @@ def dequantization(
     hidden: width of their networks, and of the features of the whole numbers.
     bins: of a spline.
     levels: whole numbers per channel of the picture.
+    memory: see `bijections.Stack`.
+    dtype: of the couplings' networks, see `Subnet`.
   """
-  net = functools.partial(Subnet, widths=(hidden,), kernels=(3, 1))
+  net = functools.partial(Subnet, widths=(hidden,), kernels=(3, 1), dtype=dtype)
   coupling = bj.SplineCoupling(net, bins=bins, bound=0.5)
-  steps = bj.Stack(bj.Chain((bj.Permutation(), coupling)), depth)
+  steps = bj.Stack(bj.Chain((bj.Permutation(), coupling)), depth, memory)
   flow = bj.Chain((bj.Squeeze(), steps, bj.Inverse(bj.Squeeze())))
   return bj.Dequantization(flow, WholeFeatures(hidden), levels)

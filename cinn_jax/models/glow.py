@@ -5,7 +5,7 @@ import functools
 from cinn_jax import bijections as bj
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.dequantization import dequantization
-from cinn_jax.models.subnets import Subnet
+from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
 # What the condition, a vector such as a class, reaches.
 CONDITIONS = ("none", "prior", "couplings")
@@ -23,6 +23,8 @@ def glow(
   alpha: float = 9.21,
   dequantization_depth: int = 0,
   dequantization_hidden: int = 32,
+  memory: str = "store",
+  compute_dtype: str = "float32",
 ) -> ConditionalFlow:
   """Pictures [B, H, W, channels] in [0, 1), H and W multiples of 2^levels.
 
@@ -48,6 +50,9 @@ def glow(
     dequantization_depth: couplings of a variational dequantization of 256
       levels in front; 0 leaves the noise as it comes.
     dequantization_hidden: width of their networks.
+    memory: see `bijections.Stack`.
+    compute_dtype: of the couplings' networks, a name in
+      `subnets.COMPUTE_DTYPES`; priors are float32.
 
   Raises:
     ValueError: for an unknown coupling or condition; by the model, for a
@@ -57,13 +62,16 @@ def glow(
     raise ValueError(
       f"condition is one of {', '.join(CONDITIONS)}, got {condition!r}."
     )
-  conv = functools.partial(Subnet, widths=(hidden,) * 2, kernels=(3, 1, 3))
+  dtype = compute_dtype_named(compute_dtype)
+  conv = functools.partial(
+    Subnet, widths=(hidden,) * 2, kernels=(3, 1, 3), dtype=dtype
+  )
   make_coupling = _coupling(coupling, conv, alpha)
   seen = functools.partial(_seen, condition)
 
   def level():
     step = bj.Chain((bj.ActNorm(), bj.InvertibleConv1x1(), make_coupling()))
-    steps = seen(bj.Stack(step, depth), "couplings")
+    steps = seen(bj.Stack(step, depth, memory), "couplings")
     return bj.Chain((bj.Squeeze("channel"), steps))
 
   stages = [level() for _ in range(levels)]
@@ -79,7 +87,10 @@ def glow(
   flow = bj.MultiScale(tuple(stages), tuple(split))
   if dequantization_depth:
     front = dequantization(
-      depth=dequantization_depth, hidden=dequantization_hidden
+      depth=dequantization_depth,
+      hidden=dequantization_hidden,
+      memory=memory,
+      dtype=dtype,
     )
     flow = bj.Chain((front, flow))
   return ConditionalFlow(flow, multiple=2**levels)

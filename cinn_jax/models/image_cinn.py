@@ -16,7 +16,7 @@ from cinn_jax.models.cinn import MIXINGS
 from cinn_jax.models.condition_nets import Pyramid
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.sizes import check_size
-from cinn_jax.models.subnets import Subnet
+from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
 # Of numbers in [0, 1), roughly.
 _MEAN, _STD = 0.5, 0.25
@@ -54,6 +54,8 @@ def image_cinn(
   injector: bool = False,
   init_std: float | None = None,
   zero_last: bool = True,
+  memory: str = "store",
+  compute_dtype: str = "float32",
 ) -> ImageCINN:
   """RGB [B, H, W, 3] in [0, 1) given a picture [B, h, w, C] of any size.
 
@@ -75,6 +77,9 @@ def image_cinn(
     injector: an affine injector before each coupling: all channels are scaled
       and shifted by what the condition alone says.
     init_std, zero_last: see `Subnet`.
+    memory: see `bijections.Stack`.
+    compute_dtype: of subnets and condition network, a name in
+      `subnets.COMPUTE_DTYPES`.
 
   Raises:
     ValueError: for numbers that do not fit.
@@ -87,6 +92,7 @@ def image_cinn(
     )
   if mixing not in MIXINGS:
     raise ValueError(f"mixing is one of {', '.join(MIXINGS)}, got {mixing!r}.")
+  dtype = compute_dtype_named(compute_dtype)
 
   def couplings(level):
     net = functools.partial(
@@ -95,13 +101,14 @@ def image_cinn(
       kernels=(3, 1, 3),
       init_std=init_std,
       zero_last=zero_last,
+      dtype=dtype,
     )
     parts = [bj.ActNorm()] if actnorm else []
     parts += [MIXINGS[mixing]()]
     if injector:
       parts += [bj.AffineInjector(net, alpha=alpha, clamp=clamp)]
     parts += [bj.AffineCoupling(net, alpha=alpha, clamp=clamp)]
-    stack = bj.Stack(bj.Chain(parts), depths[level])
+    stack = bj.Stack(bj.Chain(parts), depths[level], memory)
     return bj.Conditioned(stack, f"level_{level}")
 
   stages = [bj.Chain((bj.Haar(), couplings(k))) for k in range(levels)]
@@ -112,7 +119,8 @@ def image_cinn(
     tuple(
       ((channels, 2), *((channels, 1),) * (condition_convolutions - 1))
       for channels in condition_channels
-    )
+    ),
+    dtype=dtype,
   )
   return ImageCINN(
     bj.MultiScale(stages=tuple(stages), splits=splits),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cinn_jax import bijections as bj
 from cinn_jax.models.conditional_flow import ConditionalFlow
-from cinn_jax.models.subnets import Subnet
+from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
 
 def dense_cinn(
@@ -21,6 +21,8 @@ def dense_cinn(
   clamp: str = "cinn_code",
   init_std: float | None = 0.01,
   zero_last: bool = False,
+  memory: str = "store",
+  compute_dtype: str = "float32",
 ) -> ConditionalFlow:
   """Dense couplings on the pixels [B, size, size, 1], given a vector [B, C].
 
@@ -38,6 +40,8 @@ def dense_cinn(
     hidden: widths of the subnets' hidden layers.
     alpha, clamp: see `bijections.AffineCoupling`.
     init_std, zero_last: see `Subnet`.
+    memory: see `bijections.Stack`.
+    compute_dtype: of the subnets, a name in `subnets.COMPUTE_DTYPES`.
   """
   net = functools.partial(
     Subnet,
@@ -45,9 +49,10 @@ def dense_cinn(
     kernels=(1,) * (len(hidden) + 1),
     init_std=init_std,
     zero_last=zero_last,
+    dtype=compute_dtype_named(compute_dtype),
   )
   block = bj.Chain(
     (bj.Permutation(), bj.AffineCoupling(net, alpha=alpha, clamp=clamp))
   )
-  flow = bj.Chain((bj.Flatten((size, size, 1)), bj.Stack(block, depth)))
+  flow = bj.Chain((bj.Flatten((size, size, 1)), bj.Stack(block, depth, memory)))
   return ConditionalFlow(flow)

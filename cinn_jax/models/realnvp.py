@@ -8,7 +8,7 @@ import flax.linen as nn
 from cinn_jax import bijections as bj
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.convolution import conv_general_dilated
-from cinn_jax.models.subnets import Subnet
+from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
 # Pictures are brought into (0.05, 0.95) before the logit.
 _MARGIN = 0.05 / 0.9
@@ -71,6 +71,7 @@ def realnvp(
   blocks: int = 4,
   alpha: float = 1.9,
   conditioned: bool = False,
+  compute_dtype: str = "float32",
 ) -> ConditionalFlow:
   """Pictures [B, H, W, channels] in [0, 1), H and W multiples of 2^levels.
 
@@ -91,10 +92,12 @@ def realnvp(
     alpha: the bound of the log-scale, see `bijections.AffineCoupling`.
     conditioned: whether a condition [B, C] reaches the couplings; False leaves
       it unseen.
+    compute_dtype: of the networks, a name in `subnets.COMPUTE_DTYPES`.
   """
+  dtype = compute_dtype_named(compute_dtype)
 
   def net(k):
-    return functools.partial(ResidualSubnet, hidden * 2**k, blocks)
+    return functools.partial(ResidualSubnet, hidden * 2**k, blocks, dtype)
 
   def checkerboard(k, count):
     for i in range(count):

@@ -3,11 +3,13 @@
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cinn_jax.bijections.base import at_least_float32
 from cinn_jax.models.convolution import conv_general_dilated
 
 _leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.2)
@@ -19,9 +21,11 @@ class ResidualInResidual(nn.Module):
 
   Attributes:
     growth: channels of the first four convolutions of a block.
+    dtype: of the computation; None follows the data.
   """
 
   growth: int
+  dtype: Any = None
 
   @nn.compact
   def __call__(self, x):
@@ -30,9 +34,9 @@ class ResidualInResidual(nn.Module):
     for _ in range(3):
       seen = hidden
       for _ in range(4):
-        new = _leaky_relu(_conv(self.growth)(seen))
+        new = _leaky_relu(_conv(self.growth, dtype=self.dtype)(seen))
         seen = jnp.concatenate([seen, new], -1)
-      hidden += _RESIDUAL * _conv(x.shape[-1])(seen)
+      hidden += _RESIDUAL * _conv(x.shape[-1], dtype=self.dtype)(seen)
     return x + _RESIDUAL * hidden
 
 
@@ -49,7 +53,7 @@ class RRDBEncoder(nn.Module):
     blocks: how many `ResidualInResidual`.
     taps: the blocks, from 0, whose features every level sees.
     width: channels of the features.
-    growth: see `ResidualInResidual`.
+    growth, dtype: see `ResidualInResidual`.
   """
 
   levels: int
@@ -57,6 +61,7 @@ class RRDBEncoder(nn.Module):
   taps: Sequence[int] = (1, 8, 15, 22)
   width: int = 64
   growth: int = 32
+  dtype: Any = None
 
   def __call__(self, cond, scale: int):
     """[B, h, w, C], a `scale`-th of the large picture, to {"level_k": ...}."""
@@ -71,7 +76,8 @@ class RRDBEncoder(nn.Module):
     rest, it guesses worse.
     """
     doublings = sum(name.startswith("up_") for name in self.variables["params"])
-    return self._run(cond, 2**doublings, with_head=True)[1]
+    guess = self._run(cond, 2**doublings, with_head=True)[1]
+    return guess.astype(at_least_float32(guess.dtype))
 
   @nn.compact
   def _run(self, cond, scale, *, with_head):
@@ -79,16 +85,17 @@ class RRDBEncoder(nn.Module):
       raise ValueError(
         f"taps are blocks from 0 to {self.blocks - 1}, got {self.taps}."
       )
-    first = _conv(self.width, name="first")(cond)
+    conv = functools.partial(_conv, dtype=self.dtype)
+    first = conv(self.width, name="first")(cond)
     last, of_blocks = self._blocks(first)
-    last = first + _conv(self.width, name="trunk")(last)
+    last = first + conv(self.width, name="trunk")(last)
     tapped = jnp.concatenate([of_blocks[tap] for tap in self.taps], -1)
     by_factor = {1: last}  # of the small picture's size
     doublings = round(math.log2(scale))
     # The finest level has half of the large picture's size; the head needs all.
     for k in range(1, doublings + 1 if with_head else doublings):
       enlarged = _enlarge(by_factor[2 ** (k - 1)], 2)
-      up = _conv(self.width, name=f"up_{k}")
+      up = conv(self.width, name=f"up_{k}")
       by_factor[2**k] = _leaky_relu(up(enlarged))
     features = {}
     for k in range(self.levels):
@@ -100,7 +107,7 @@ class RRDBEncoder(nn.Module):
       features[f"level_{k}"] = jnp.concatenate(parts, -1)
     if not with_head:
       return features, None
-    hidden = _leaky_relu(_conv(self.width, name="head")(by_factor[scale]))
+    hidden = _leaky_relu(conv(self.width, name="head")(by_factor[scale]))
     return features, _conv(3, name="picture")(hidden)
 
   def _blocks(self, first):
@@ -111,16 +118,18 @@ class RRDBEncoder(nn.Module):
       split_rngs={"params": True},
       length=self.blocks,
     )
-    return scan(ResidualInResidual(self.growth, name="blocks"), first, None)
+    block = ResidualInResidual(self.growth, self.dtype, name="blocks")
+    return scan(block, first, None)
 
 
-def _conv(channels, name=None):
+def _conv(channels, name=None, dtype=None):
   """3x3 that keeps the size and starts small, as ESRGAN's."""
   return nn.Conv(
     channels,
     (3, 3),
     kernel_init=nn.initializers.variance_scaling(0.02, "fan_in", "normal"),
     conv_general_dilated=conv_general_dilated,
+    dtype=dtype,
     name=name,
   )
 

@@ -5,10 +5,10 @@ import math
 from collections.abc import Sequence
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.conditional_flow import ConditionalFlow
+from cinn_jax.models.conditional_flow import ConditionalFlow, widened
 from cinn_jax.models.rrdb import RRDBEncoder
 from cinn_jax.models.sizes import check_size
-from cinn_jax.models.subnets import Subnet
+from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
 MIXINGS = {"full": bj.FullConv1x1, "lu": bj.InvertibleConv1x1}
 
@@ -26,7 +26,8 @@ class SuperResolutionFlow(ConditionalFlow):
 
   def features(self, cond, size):
     """What a picture of that size, [H, W], is conditioned on."""
-    return self.condition_net(cond, scale_between(size, cond.shape[1:3]))
+    scale = scale_between(size, cond.shape[1:3])
+    return widened(self.condition_net(cond, scale))
 
   def forward(self, x, cond=None):
     check_size(x.shape, self.multiple, "This SRFlow")
@@ -70,6 +71,8 @@ def srflow(
   mixing: str = "full",
   alpha: float = 9.21,
   channels: int = 3,
+  memory: str = "store",
+  compute_dtype: str = "float32",
 ) -> ConditionalFlow:
   """Pictures [B, H, W, channels] of [B, h, w, 3], H / h = W / w a power of 2.
 
@@ -98,13 +101,19 @@ def srflow(
     mixing: "full", as published, or "lu", which cannot become singular.
     alpha: scales are sigmoid(s + 2) + exp(-alpha), published with 1e-4.
     channels: of a picture.
+    memory: of the flow, see `bijections.Stack`.
+    compute_dtype: of encoder and subnets, a name in `subnets.COMPUTE_DTYPES`;
+      priors are float32.
 
   Raises:
     ValueError: for an unknown mixing; by the model, for sizes that do not fit.
   """
   if mixing not in MIXINGS:
     raise ValueError(f"mixing is full or lu, got {mixing!r}.")
-  conv = functools.partial(Subnet, widths=(hidden,) * 2, kernels=(3, 1, 3))
+  dtype = compute_dtype_named(compute_dtype)
+  conv = functools.partial(
+    Subnet, widths=(hidden,) * 2, kernels=(3, 1, 3), dtype=dtype
+  )
   scaled = {"clamp": "sigmoid", "alpha": alpha}
 
   def level(k):
@@ -120,8 +129,9 @@ def srflow(
     )
     parts = [bj.Squeeze("channel")]
     if transition:
-      parts.append(bj.Stack(bj.Chain(mix()), transition))
-    parts.append(bj.Conditioned(bj.Stack(step, depth), f"level_{k}"))
+      parts.append(bj.Stack(bj.Chain(mix()), transition, memory))
+    steps = bj.Stack(step, depth, memory)
+    parts.append(bj.Conditioned(steps, f"level_{k}"))
     return parts
 
   net = functools.partial(Subnet, widths=(), kernels=(3,))
@@ -140,7 +150,9 @@ def srflow(
   stages.append(bj.Chain(tuple(parts)))
   return SuperResolutionFlow(
     bj.MultiScale(tuple(stages), tuple(splits)),
-    RRDBEncoder(levels, blocks, tuple(taps), encoder_width, encoder_growth),
+    RRDBEncoder(
+      levels, blocks, tuple(taps), encoder_width, encoder_growth, dtype
+    ),
     multiple=2**levels,
     finest=2 if splits else 2**levels,
   )

@@ -19,6 +19,20 @@ from cinn_jax.models.convolution import conv_general_dilated
 
 Initializer = jax.nn.initializers.Initializer
 
+# What networks inside a flow may compute in, by name. float32 follows the data,
+# which are float64 where checks are exact. Parameters stay float32, and so do
+# the flow itself and its likelihood.
+COMPUTE_DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+
+
+def compute_dtype_named(name: str):
+  """The `dtype` of networks that a config's `compute_dtype` names."""
+  if name not in COMPUTE_DTYPES:
+    raise ValueError(
+      f"Unknown compute_dtype {name!r}; there are {', '.join(COMPUTE_DTYPES)}."
+    )
+  return COMPUTE_DTYPES[name]
+
 
 class Subnet(nn.Module):
   """Convolutions, or dense layers for vectors, with the condition added first.

@@ -8,7 +8,7 @@ import flax.linen as nn
 from cinn_jax import bijections as bj
 from cinn_jax.models.cinn import MIXINGS
 from cinn_jax.models.conditional_flow import ConditionalFlow
-from cinn_jax.models.subnets import Subnet
+from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
 
 def vector_flow(
@@ -21,6 +21,8 @@ def vector_flow(
   alpha: float = 1.9,
   clamp: str = "cinn_paper",
   condition_net: nn.Module | None = None,
+  memory: str = "store",
+  compute_dtype: str = "float32",
 ) -> ConditionalFlow:
   """Two-sided affine couplings of vectors [B, dim], mixed after each.
 
@@ -42,6 +44,8 @@ def vector_flow(
     alpha, clamp: see `bijections.AffineCoupling`.
     condition_net: from the condition to a vector [B, C], see
       `models.summary_nets`; None takes the condition as it is.
+    memory: see `bijections.Stack`.
+    compute_dtype: of the networks inside, a name in `subnets.COMPUTE_DTYPES`.
 
   Raises:
     ValueError: for fewer than 2 dimensions, or an unknown mixing.
@@ -62,7 +66,8 @@ def vector_flow(
     kernels=(1,) * (len(hidden) + 1),
     activation=activation,
     uniform_init=True,
+    dtype=compute_dtype_named(compute_dtype),
   )
   coupling = bj.AffineCoupling(subnet, alpha=alpha, clamp=clamp)
   block = bj.Chain((coupling, MIXINGS[mixing]()))
-  return ConditionalFlow(bj.Stack(block, blocks), condition_net)
+  return ConditionalFlow(bj.Stack(block, blocks, memory), condition_net)

@@ -24,6 +24,7 @@ def base() -> dict:
       "crop": (),
       "resize": (),
     },
+    "model": dict(defaults.MODEL),
     "train": dict(defaults.RUN),
   }
 

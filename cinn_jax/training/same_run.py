@@ -2,6 +2,7 @@
 
 import json
 
+from cinn_jax.training import defaults
 from cinn_jax.training.saved import newest_intact, read_config
 
 
@@ -9,8 +10,8 @@ def check_same_run(workdir, config: dict):
   """Raises ValueError where the workdir holds a run of another experiment.
 
   What makes an experiment is the config's `model`, `task`, `optimizer`,
-  `data`, `augment` and `pretrain`, and the batch size and seed; its length and
-  its logging may change.
+  `data`, `augment` and `pretrain`, and the batch size and seed; its length,
+  its logging and what its steps keep in memory may change.
   """
   try:
     step, saved = newest_intact(workdir, lambda k: read_config(workdir, k))
@@ -39,4 +40,8 @@ def _experiment(config):
       flat[f"{section}.{name}"] = value
   for name in ("batch_size", "seed"):
     flat[f"train.{name}"] = config["train"][name]
+  # A checkpoint may be older than these settings.
+  for name, value in defaults.MODEL.items():
+    flat.setdefault(f"model.{name}", value)
+  del flat["model.memory"]
   return flat

@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from cinn_jax import storage
+from cinn_jax.training import defaults
 from cinn_jax.training.checkpoint import Checkpoints
 from cinn_jax.training.same_run import check_same_run
 from cinn_jax.training.saved import (
@@ -359,9 +360,10 @@ def run(tmp_path_factory):
   [
     {"train.num_steps": 99},
     {"train.eval_every": 3, "train.log_every": 1, "train.sheet_every": 7},
+    {"model.memory": "reversible"},
   ],
 )
-def test_length_and_logging_may_change(run, change):
+def test_length_logging_and_memory_may_change(run, change):
   config = tiny.get_config()
   config.update_from_flattened_dict(change)
   check_same_run(run, config.to_dict())
@@ -376,6 +378,10 @@ def test_length_and_logging_may_change(run, change):
     ({"data.max_short_side": 64}, "data.max_short_side is 64, was 512"),
     ({"augment.flip": False}, "augment.flip is False, was True"),
     ({"train.seed": 1}, "train.seed is 1, was 0"),
+    (
+      {"model.compute_dtype": "bfloat16"},
+      "model.compute_dtype is 'bfloat16', was 'float32'",
+    ),
     ({"model.hidden": (4, 4, 4, 9)}, r"hidden is \[4, 4, 4, 9\], was"),
   ],
 )
@@ -386,6 +392,16 @@ def test_another_experiment_is_refused(run, change, said):
     check_same_run(run, config.to_dict())
   assert "holds step 3 of a run" in str(error.value)
   assert str(error.value).count(", was ") == 1
+
+
+def test_a_run_that_is_older_than_a_setting_goes_on(tmp_path):
+  old = tiny.get_config().to_dict()
+  for name in defaults.MODEL:
+    del old["model"][name]
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(_state(3), old, {"bits_per_dim": 1.0})
+  checkpoints.close()
+  check_same_run(tmp_path, tiny.get_config().to_dict())
 
 
 def test_an_empty_workdir_takes_any_run(tmp_path):
