@@ -14,7 +14,7 @@ import jax
 from cinn_jax import bijections as bj
 from cinn_jax.models.cinn import MIXINGS
 from cinn_jax.models.condition_nets import Pyramid
-from cinn_jax.models.conditional_flow import ConditionalFlow
+from cinn_jax.models.conditional_flow import ConditionalFlow, widened
 from cinn_jax.models.sizes import check_size
 from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
@@ -31,13 +31,17 @@ class ImageCINN(ConditionalFlow):
 
   multiple: int = 1
 
+  def features(self, cond, size):
+    """What a picture of that size, [H, W], is conditioned on."""
+    return widened(self.condition_net(cond, size))
+
   def forward(self, x, cond=None):
     check_size(x.shape, self.multiple, "This image_cinn")
-    return self.bijection.forward(x, self.condition_net(cond, x.shape[1:3]))
+    return self.bijection.forward(x, self.features(cond, x.shape[1:3]))
 
   def inverse(self, z, cond=None):
     size = [2 * side for side in z[0].shape[1:3]]
-    return self.bijection.inverse(z, self.condition_net(cond, size))
+    return self.bijection.inverse(z, self.features(cond, size))
 
 
 def image_cinn(
