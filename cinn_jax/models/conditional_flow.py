@@ -41,6 +41,31 @@ class ConditionalFlow(Bijection):
     return self.bijection.inverse(z, self.features(cond))
 
 
+class PictureFlow(ConditionalFlow):
+  """`bijection` of pictures, conditioned on features of a picture of any size.
+
+  `condition_net(cond, size)` is told the height and width of the data, which
+  going back are twice those of the finest latent.
+
+  Attributes:
+    title: who refuses pictures of other sizes.
+  """
+
+  title: str = "flow"
+
+  def features(self, cond, size):
+    """What a picture of that size, [H, W], is conditioned on."""
+    return widened(self.condition_net(cond, size))
+
+  def forward(self, x, cond=None):
+    check_size(x.shape, self.multiple, f"This {self.title}")
+    return self.bijection.forward(x, self.features(cond, x.shape[1:3]))
+
+  def inverse(self, z, cond=None):
+    size = [2 * side for side in z[0].shape[1:3]]
+    return self.bijection.inverse(z, self.features(cond, size))
+
+
 def widened(features):
   """In at least float32: the gradients of all couplings add up in them."""
   return jax.tree.map(

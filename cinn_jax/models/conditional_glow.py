@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from cinn_jax import bijections as bj
 from cinn_jax.models.condition_nets import Pyramid
-from cinn_jax.models.conditional_flow import ConditionalFlow
+from cinn_jax.models.conditional_flow import PictureFlow
 from cinn_jax.models.image_cinn import PictureFeatures
 from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
@@ -17,22 +17,22 @@ class FeaturesAndMean(nn.Module):
   """Features by level, and the mean of the coarsest over positions.
 
   Attributes:
-    features: a network from the condition to {"level_0": ..., ...}.
+    features: a network from the condition and the size of the data to
+      {"level_0": ..., ...}.
   """
 
   features: nn.Module
 
   @nn.compact
-  def __call__(self, cond):
+  def __call__(self, cond, size):
     """Adds "vector" [B, c]."""
-    levels = self.features(cond)
+    levels = self.features(cond, size)
     coarsest = levels[f"level_{len(levels) - 1}"]
     return {**levels, "vector": jnp.mean(nn.relu(coarsest), axis=(1, 2))}
 
 
 def conditional_glow(
   *,
-  scale: int = 1,
   levels: int = 3,
   depth: int = 8,
   hidden: int = 256,
@@ -43,8 +43,8 @@ def conditional_glow(
   channels: int = 3,
   memory: str = "store",
   compute_dtype: str = "float32",
-) -> ConditionalFlow:
-  """Pictures [B, H, W, channels] in [0, 1) given one [B, H/scale, W/scale, C].
+) -> PictureFlow:
+  """Pictures [B, H, W, channels] in [0, 1) given one [B, h, w, C] of any size.
 
   H and W are multiples of 2^levels. A step is an ActNorm, a scale and a shift
   per channel, 1x1 mixing and a one-sided coupling; the condition chooses scale
@@ -57,7 +57,6 @@ def conditional_glow(
   `bijections.ConditionalMixing`.
 
   Args:
-    scale: how many times smaller the condition is: 1, or an even number.
     levels, depth: 3 and 8 as published.
     hidden: width of the couplings' networks (3x3, 1x1, 3x3).
     head: width of the networks that steer ActNorm and mixing.
@@ -76,10 +75,6 @@ def conditional_glow(
     raise ValueError(
       f"conditional_glow takes condition_channels for {levels} levels, got"
       f" {len(condition_channels)}."
-    )
-  if scale < 1 or (scale > 1 and scale % 2):
-    raise ValueError(
-      f"conditional_glow takes scale 1 or an even number, got {scale}."
     )
   dtype = compute_dtype_named(compute_dtype)
   subnet = functools.partial(Subnet, dtype=dtype)
@@ -109,16 +104,16 @@ def conditional_glow(
     )
     for k in range(levels - 1)
   ]
-  strides = [1 if scale > 1 else 2] + [2] * (levels - 1)
   pyramid = Pyramid(
     tuple(
-      ((width, stride), *((width, 1),) * (condition_convolutions - 1))
-      for width, stride in zip(condition_channels, strides, strict=True)
+      ((width, 2), *((width, 1),) * (condition_convolutions - 1))
+      for width in condition_channels
     ),
     dtype=dtype,
   )
-  return ConditionalFlow(
+  return PictureFlow(
     bj.MultiScale(tuple(map(level, range(levels))), tuple(splits)),
-    FeaturesAndMean(PictureFeatures(scale, levels, pyramid)),
+    FeaturesAndMean(PictureFeatures(levels, pyramid)),
     multiple=2**levels,
+    title="conditional_glow",
   )

@@ -14,34 +14,11 @@ import jax
 from cinn_jax import bijections as bj
 from cinn_jax.models.cinn import MIXINGS
 from cinn_jax.models.condition_nets import Pyramid
-from cinn_jax.models.conditional_flow import ConditionalFlow, widened
-from cinn_jax.models.sizes import check_size
+from cinn_jax.models.conditional_flow import PictureFlow
 from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
 # Of numbers in [0, 1), roughly.
 _MEAN, _STD = 0.5, 0.25
-
-
-class ImageCINN(ConditionalFlow):
-  """`bijection` of pictures, conditioned on features of a picture of any size.
-
-  Attributes:
-    multiple: what heights and widths are multiples of.
-  """
-
-  multiple: int = 1
-
-  def features(self, cond, size):
-    """What a picture of that size, [H, W], is conditioned on."""
-    return widened(self.condition_net(cond, size))
-
-  def forward(self, x, cond=None):
-    check_size(x.shape, self.multiple, "This image_cinn")
-    return self.bijection.forward(x, self.features(cond, x.shape[1:3]))
-
-  def inverse(self, z, cond=None):
-    size = [2 * side for side in z[0].shape[1:3]]
-    return self.bijection.inverse(z, self.features(cond, size))
 
 
 def image_cinn(
@@ -60,7 +37,7 @@ def image_cinn(
   zero_last: bool = True,
   memory: str = "store",
   compute_dtype: str = "float32",
-) -> ImageCINN:
+) -> PictureFlow:
   """RGB [B, H, W, 3] in [0, 1) given a picture [B, h, w, C] of any size.
 
   Each level halves the picture by a Haar transform and has conditional affine
@@ -126,10 +103,11 @@ def image_cinn(
     ),
     dtype=dtype,
   )
-  return ImageCINN(
+  return PictureFlow(
     bj.MultiScale(stages=tuple(stages), splits=splits),
     PictureFeatures(levels, pyramid if condition_net else None),
     multiple=2**levels,
+    title="image_cinn",
   )
 
 
