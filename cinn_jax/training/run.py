@@ -55,22 +55,27 @@ def set_up(config, workdir, checkpoints, stop, watchdog):
   optimizer = make_optimizer(
     num_steps=config.train.num_steps, **phases.optimizer_options(config)
   )
-  abstract = jax.eval_shape(
-    lambda: init_state(jax.random.key(0), flow, task, optimizer)
-  )
-  abstract = jax.tree.map(
-    lambda leaf, place: jax.ShapeDtypeStruct(
-      leaf.shape, leaf.dtype, sharding=place
-    ),
-    abstract,
-    sharding.of_state(abstract, mesh, fully_sharded=config.train.fully_sharded),
-  )
+  abstract = abstract_state(config, mesh, flow, task, optimizer)
   sources = [
     experiment.open_source(config, split) for split in ("train", "validation")
   ]
   return Run(
     *(config, workdir, checkpoints, mesh, abstract, flow, task, optimizer),
     *(*sources, stop, watchdog),
+  )
+
+
+def abstract_state(config, mesh, flow, task, optimizer):
+  """Shapes of a run's state, and where each array lives."""
+  abstract = jax.eval_shape(
+    lambda: init_state(jax.random.key(0), flow, task, optimizer)
+  )
+  return jax.tree.map(
+    lambda leaf, place: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=place
+    ),
+    abstract,
+    sharding.of_state(abstract, mesh, fully_sharded=config.train.fully_sharded),
   )
 
 
@@ -83,7 +88,7 @@ def start(run):
   batches = _batches(run, 0)
   first = next(batches)
   state = pretrained(
-    _new_state(run, first),
+    new_state(run, first),
     *(run.config, run.flow, run.task),
     *(run.train_source, run.validation_source, run.shardings),
     run.watchdog.beat,
@@ -111,7 +116,8 @@ def _batches(run, start):
   )
 
 
-def _new_state(run, batch):
+def new_state(run, batch):
+  """The state at step 0; `batch` as the loader gives it."""
   rng = jax.random.key(run.config.train.seed)
   # The batch is an argument, so that it is spread over the devices and its
   # statistics are of all of it.

@@ -59,9 +59,8 @@ class Peer:
         tensors[f"{prefix}.{number}.subnet.{key}"] = value
     return tensors
 
-  @torch.no_grad()
   def forward(self, x, conds):
-    latents, total = [], torch.zeros(len(x))
+    latents, total = [], x.new_zeros(len(x))
     for step in self.steps:
       if isinstance(step, Cut):
         latents.append(x[:, step.keep :].flatten(1))
@@ -70,10 +69,9 @@ class Peer:
       x, total = _run(step, x, conds, total, rev=False)
     return [*latents, x], total
 
-  @torch.no_grad()
   def inverse(self, latents, conds):
     *latents, x = latents
-    total = torch.zeros(len(x))
+    total = x.new_zeros(len(x))
     for step in reversed(self.steps):
       if isinstance(step, Cut):
         emitted = latents.pop()
@@ -162,7 +160,6 @@ class LsunCondition(nn.Module):
     parts.append(nn.Sequential(nn.LeakyReLU(), pooling, nn.Flatten(), dense))
     self.resolution_levels = nn.ModuleList(parts)
 
-  @torch.no_grad()
   def forward(self, cond):
     outputs = [cond]
     for part in self.resolution_levels:

@@ -82,8 +82,7 @@ def _imagenet(path):
 
   def condition(cond):
     maps = features(cond * 25.6 + 47.5 - 50)
-    with torch.no_grad():
-      return {"features": maps, "vector": head(maps).flatten(1)}
+    return {"features": maps, "vector": head(maps).flatten(1)}
 
   condition.predict_ab = features.predict_ab
   return _imagenet_config(), flow, condition
@@ -132,6 +131,7 @@ def _assert_near(ours, theirs):
   np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+@torch.no_grad()
 def test_both_directions_are_those_of_the_saved_network(official):
   path, config, peer, condition = official
   variables = load_official(path, config)
@@ -154,6 +154,7 @@ def test_both_directions_are_those_of_the_saved_network(official):
   assert np.abs(log_det).min() > 1 and np.abs(x - sample).max() > 1
 
 
+@torch.no_grad()
 def test_features_are_those_of_the_saved_network(official):
   path, config, _, condition = official
   net = experiment.build(config)[0].module.condition_net

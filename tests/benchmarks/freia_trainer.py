@@ -1,0 +1,181 @@
+"""Published cINNs of FrEIA's blocks, trained with PyTorch; no JAX here.
+
+A process of its own when run: it reads a JSON line of settings, then one
+number of steps per line, and answers each with a JSON line. `train_step.py`
+drives it. Needs the extra `freia`.
+"""
+
+import functools
+import json
+import math
+import sys
+import time
+
+import FrEIA.framework
+import FrEIA.modules
+import numpy as np
+import torch
+
+
+class Trainer:
+  """Maximum likelihood with Adam, as an `optimizer` section describes it.
+
+  `network(x, cond)` gives (latents, log_det [B]); the loss is
+  mean(z^2) / 2 - mean(log_det) / D, the authors'.
+  """
+
+  def __init__(self, network, optimizer):
+    self._network = network
+    self._parameters = [p for p in network.parameters() if p.requires_grad]
+    self._clip = optimizer.get("clip_norm", 0.0)
+    self._optimizer = torch.optim.Adam(
+      self._parameters,
+      lr=optimizer["learning_rate"],
+      weight_decay=optimizer.get("weight_decay", 0.0),
+    )
+    self._schedule = _schedule(self._optimizer, optimizer)
+
+  def step(self, x, cond):
+    self._optimizer.zero_grad()
+    loss = self.loss(x, cond)
+    loss.backward()
+    if self._clip:
+      torch.nn.utils.clip_grad_norm_(self._parameters, self._clip)
+    self._optimizer.step()
+    self._schedule.step()
+    return loss
+
+  def loss(self, x, cond):
+    latents, log_det = self._network(x, cond)
+    squares = sum(torch.sum(z**2) for z in latents)
+    return squares / (2 * x.numel()) - torch.mean(log_det) / x[0].numel()
+
+
+def _schedule(optimizer, settings):
+  options, schedules = settings["schedule_options"], torch.optim.lr_scheduler
+  if settings["schedule"] == "multistep":
+    boundaries = list(options["boundaries"])
+    return schedules.MultiStepLR(optimizer, boundaries, options["factor"])
+  if settings["schedule"] == "step":
+    return schedules.StepLR(optimizer, options["every"], options["factor"])
+  raise ValueError(f"The peer has no schedule {settings['schedule']!r}.")
+
+
+class DenseCinn(torch.nn.Module):
+  """The minimal example for MNIST, on flat pixels given a one-hot label."""
+
+  def __init__(self, model):
+    super().__init__()
+    [hidden] = model["hidden"]
+    dims = model["size"] ** 2
+    self._net = FrEIA.framework.SequenceINN(dims)
+    for block in range(model["depth"]):
+      self._net.append(FrEIA.modules.PermuteRandom, seed=block)
+      self._net.append(
+        FrEIA.modules.GLOWCouplingBlock,
+        cond=0,
+        cond_shape=(10,),
+        subnet_constructor=functools.partial(_dense, hidden),
+        clamp=model["alpha"],
+      )
+    _start(self, model["init_std"])
+
+  def forward(self, x, cond):
+    z, log_det = self._net(x.flatten(1), c=[cond])
+    return [z], log_det
+
+
+def _dense(hidden, inputs, outputs):
+  return torch.nn.Sequential(
+    torch.nn.Linear(inputs, hidden),
+    torch.nn.ReLU(),
+    torch.nn.Linear(hidden, outputs),
+  )
+
+
+class HaarColorization(torch.nn.Module):
+  """The network published for LSUN: ab [B, 2, 64, 64] given L."""
+
+  def __init__(self, model):
+    from tests.importing import colorization, peers
+
+    super().__init__()
+    model = type("Model", (), model)
+    self._flow, self._condition = peers.lsun(
+      model, colorization.LSUN, colorization.LSUN_LEVELS
+    )
+    modules = [module for module, _ in filter(None, self._flow.nodes)]
+    self._modules_of_flow = torch.nn.ModuleList(filter(None, modules))
+    _start(self._modules_of_flow, model.init_std)
+
+  def forward(self, x, cond):
+    return self._flow.forward(x, self._condition(cond))
+
+
+@torch.no_grad()
+def _start(module, std):
+  for parameter in module.parameters():
+    if parameter.requires_grad:
+      parameter.normal_(0, std)
+
+
+NETWORKS = {"dense_cinn": DenseCinn, "haar_colorization": HaarColorization}
+
+
+class _Noise:
+  """What the task adds to a batch at every step."""
+
+  def __init__(self, task):
+    self._scale = task["noise_scale"]
+    self._is_uniform = task.get("noise") == "uniform"
+
+  def __call__(self, x, cond):
+    if self._is_uniform:
+      cond = cond + self._scale * torch.rand_like(cond)
+      return x + self._scale * torch.rand_like(x), cond
+    return x + self._scale * torch.randn_like(x), cond
+
+
+def main():
+  settings = json.loads(sys.stdin.readline())
+  device = "cuda" if settings["accelerator"] else "cpu"
+  torch.manual_seed(0)
+  network = NETWORKS[settings["model"]["name"]](settings["model"]).to(device)
+  count = sum(p.numel() for p in network.parameters() if p.requires_grad)
+  if settings["compile"]:
+    network = torch.compile(network)
+  trainer, noise = (
+    Trainer(network, settings["optimizer"]),
+    _Noise(settings["task"]),
+  )
+  with np.load(settings["batch"]) as batch:
+    x, cond = (torch.tensor(batch[k], device=device) for k in ("x", "cond"))
+
+  def steps(number):
+    begin = time.perf_counter()
+    for _ in range(number):
+      loss = trainer.step(*noise(x, cond))
+    loss = loss.item()  # Waits for an accelerator.
+    return (time.perf_counter() - begin) / number, loss
+
+  first, _ = steps(1)
+  _say(
+    parameters=count,
+    first_step=first,
+    threads=torch.get_num_threads(),
+    torch=torch.__version__,
+  )
+  for line in sys.stdin:
+    steps(1)  # The other side had the caches until now.
+    seconds, loss = steps(int(line))
+    if not math.isfinite(loss):
+      raise ValueError(f"The peer's loss is {loss}.")
+    _say(seconds=seconds)
+
+
+def _say(**answer):
+  print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+  main()
