@@ -45,11 +45,11 @@ def _both(stride, padding, dilation):
   )
 
 
-def _arrays(kernel, seed=0):
+def _arrays(kernel, seed=0, batch=2, outputs=4):
   random = np.random.default_rng(seed)
-  x = jnp.asarray(random.normal(size=(2, 8, 7, 3)), jnp.float32)
-  w = jnp.asarray(random.normal(size=(kernel, kernel, 3, 4)), jnp.float32)
-  return x, w
+  x = jnp.asarray(random.normal(size=(batch, 8, 7, 3)), jnp.float32)
+  w = random.normal(size=(kernel, kernel, 3, outputs))
+  return x, jnp.asarray(w, jnp.float32)
 
 
 def _assert_equal(run, functions):
@@ -81,6 +81,26 @@ def test_values_and_derivatives_are_jaxs(kernel, stride, padding, dilation):
     return jax.grad(inner, (0, 1))(x, w)
 
   _assert_equal(second, functions)
+
+
+@pytest.mark.parametrize("outputs", [2, 4])
+@pytest.mark.parametrize("kernel, stride, padding, dilation", CASES)
+def test_gradients_by_parts_of_the_batch(
+  kernel, stride, padding, dilation, outputs, monkeypatch
+):
+  functions = _both(stride, padding, dilation)
+  x, w = _arrays(kernel, batch=6, outputs=outputs)
+  cotangent = jnp.sin(functions[0](x, w))
+  # Parts of three examples at most, whichever of the arrays stands in for weights.
+  fewer = min(x.size, cotangent.size) // 6
+  monkeypatch.setattr(convolution, "_CACHED", 4 * 3 * fewer)
+
+  def gradient(f):
+    return jax.vjp(lambda w: f(x, w), w)[1](cotangent)
+
+  _assert_equal(gradient, functions)
+  scans = str(jax.make_jaxpr(lambda: gradient(functions[0]))()).count("scan[")
+  assert scans == 1
 
 
 @pytest.mark.parametrize(
