@@ -94,9 +94,10 @@ def _run():
     # Before any device is opened: the run may hold them all.
     print(status(workdir))
     return
-  from cinn_jax import processes
+  from cinn_jax import host_memory, processes
 
   _keep_compiled()
+  host_memory.keep_freed()
   processes.initialize(
     _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
   )

@@ -88,10 +88,26 @@ def make_optimizer(
     return tree
 
   return optax.chain(
-    optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
+    _clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
     optax.partition(transforms, labels),
     optax.contrib.reduce_on_plateau(**plateau) if plateau else optax.identity(),
   )
+
+
+def _clip_by_global_norm(max_norm):
+  """As optax's, with one factor for all: cheap enough to be fused into Adam.
+
+  optax's divides every number by the norm, which on a CPU is a pass of its own
+  through all gradients.
+  """
+
+  def update(gradients, state, params=None):
+    del params
+    norm = optax.tree.norm(gradients)
+    factor = jnp.where(norm < max_norm, 1.0, max_norm / norm)
+    return jax.tree.map(lambda leaf: factor * leaf, gradients), state
+
+  return optax.GradientTransformation(optax.init_empty_state, update)
 
 
 def make_schedule(

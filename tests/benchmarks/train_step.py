@@ -77,12 +77,13 @@ class Ours:
   def __init__(self, config):
     import jax
 
-    from cinn_jax import experiment
+    from cinn_jax import experiment, host_memory
     from cinn_jax.flops import jaxpr_flops
     from cinn_jax.training import run as runs
     from cinn_jax.training import sharding
     from cinn_jax.training.optimizer import make_optimizer
 
+    host_memory.keep_freed()  # As `main` does.
     mesh = sharding.make_mesh()
     flow, self.task = experiment.build(config)
     optimizer = make_optimizer(

@@ -91,7 +91,7 @@ def test_gradients_by_parts_of_the_batch(
   functions = _both(stride, padding, dilation)
   x, w = _arrays(kernel, batch=6, outputs=outputs)
   cotangent = jnp.sin(functions[0](x, w))
-  # Parts of three examples at most, whichever of the arrays stands in for weights.
+  # Parts of three examples at most, whichever array stands in for weights.
   fewer = min(x.size, cotangent.size) // 6
   monkeypatch.setattr(convolution, "_CACHED", 4 * 3 * fewer)
 
