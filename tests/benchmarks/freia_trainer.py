@@ -21,15 +21,17 @@ class Trainer:
   """Maximum likelihood with Adam, as an `optimizer` section describes it.
 
   `network(x, cond)` gives (latents, log_det [B]); the loss is
-  mean(z^2) / 2 - mean(log_det) / D, the authors'.
+  mean(z^2) / 2 - mean(log_det) / D, the authors'. `parameters` counts what is
+  trained.
   """
 
   def __init__(self, network, optimizer):
     self._network = network
-    self._parameters = [p for p in network.parameters() if p.requires_grad]
+    self._trained = [p for p in network.parameters() if p.requires_grad]
+    self.parameters = sum(p.numel() for p in self._trained)
     self._clip = optimizer.get("clip_norm", 0.0)
     self._optimizer = torch.optim.Adam(
-      self._parameters,
+      self._trained,
       lr=optimizer["learning_rate"],
       weight_decay=optimizer.get("weight_decay", 0.0),
     )
@@ -40,7 +42,7 @@ class Trainer:
     loss = self.loss(x, cond)
     loss.backward()
     if self._clip:
-      torch.nn.utils.clip_grad_norm_(self._parameters, self._clip)
+      torch.nn.utils.clip_grad_norm_(self._trained, self._clip)
     self._optimizer.step()
     self._schedule.step()
     return loss
@@ -141,7 +143,6 @@ def main():
   device = "cuda" if settings["accelerator"] else "cpu"
   torch.manual_seed(0)
   network = NETWORKS[settings["model"]["name"]](settings["model"]).to(device)
-  count = sum(p.numel() for p in network.parameters() if p.requires_grad)
   if settings["compile"]:
     network = torch.compile(network)
   trainer, noise = (
@@ -151,16 +152,18 @@ def main():
   with np.load(settings["batch"]) as batch:
     x, cond = (torch.tensor(batch[k], device=device) for k in ("x", "cond"))
 
+  now = time.process_time if settings["clock"] == "cpu" else time.perf_counter
+
   def steps(number):
-    begin = time.perf_counter()
+    begin = now()
     for _ in range(number):
       loss = trainer.step(*noise(x, cond))
     loss = loss.item()  # Waits for an accelerator.
-    return (time.perf_counter() - begin) / number, loss
+    return (now() - begin) / number, loss
 
   first, _ = steps(1)
   _say(
-    parameters=count,
+    parameters=trainer.parameters,
     first_step=first,
     threads=torch.get_num_threads(),
     torch=torch.__version__,

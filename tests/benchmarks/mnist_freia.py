@@ -20,12 +20,11 @@ import json
 import os
 import time
 
-import FrEIA.framework
-import FrEIA.modules
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+from freia_trainer import DenseCinn, Trainer
 
 from cinn_jax import experiment
 from cinn_jax.data import loader
@@ -146,60 +145,18 @@ class Freia:
 
   def __init__(self, config, seed):
     torch.manual_seed(seed)
-    model, task, optimizer = config.model, config.task, config.optimizer
-    self._noise = task.noise_scale
-    self._clip = optimizer.clip_norm
-    self._net = FrEIA.framework.SequenceINN(DIMS)
-    for block in range(model.depth):
-      self._net.append(FrEIA.modules.PermuteRandom, seed=block)
-      self._net.append(
-        FrEIA.modules.GLOWCouplingBlock,
-        cond=0,
-        cond_shape=(10,),
-        subnet_constructor=subnet(*model.hidden),
-        clamp=model.alpha,
-      )
-    parameters = [p for p in self._net.parameters() if p.requires_grad]
-    assert sum(p.numel() for p in parameters) == PARAMETERS
-    with torch.no_grad():
-      for parameter in parameters:
-        parameter.normal_(0, model.init_std)
-    self._parameters = parameters
-    self._optimizer = torch.optim.Adam(
-      parameters,
-      lr=optimizer.learning_rate,
-      weight_decay=optimizer.weight_decay,
-    )
-    schedule = optimizer.schedule_options
-    self._schedule = torch.optim.lr_scheduler.MultiStepLR(
-      self._optimizer, list(schedule.boundaries), schedule.factor
-    )
+    network = DenseCinn(config.model.to_dict())
+    self._trainer = Trainer(network, config.optimizer.to_dict())
+    assert self._trainer.parameters == PARAMETERS
+    self._noise = config.task.noise_scale
 
   def step(self, batch, prepare):
     x, cond = as_torch(*prepare(batch))
-    x = x + self._noise * torch.randn_like(x)
-    self._optimizer.zero_grad()
-    self._loss(x, cond).backward()
-    torch.nn.utils.clip_grad_norm_(self._parameters, self._clip)
-    self._optimizer.step()
-    self._schedule.step()
+    self._trainer.step(x + self._noise * torch.randn_like(x), cond)
 
   def validate(self, x, cond):
     with torch.no_grad():
-      return self._loss(*as_torch(x, cond)).item()
-
-  def _loss(self, x, cond):
-    z, log_det = self._net(x, c=[cond])
-    return torch.mean(z**2) / 2 - torch.mean(log_det) / DIMS
-
-
-def subnet(hidden):
-  """FrEIA's constructor of a subnet with one hidden layer."""
-  return lambda inputs, outputs: torch.nn.Sequential(
-    torch.nn.Linear(inputs, hidden),
-    torch.nn.ReLU(),
-    torch.nn.Linear(hidden, outputs),
-  )
+      return self._trainer.loss(*as_torch(x, cond)).item()
 
 
 def as_torch(x, cond):
