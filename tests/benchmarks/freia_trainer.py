@@ -1,20 +1,21 @@
 """Published cINNs of FrEIA's blocks, trained with PyTorch; no JAX here.
 
-A process of its own when run: it reads a JSON line of settings, then one
-number of steps per line, and answers each with a JSON line. `train_step.py`
-drives it. Needs the extra `freia`.
+The peer of `train_step.py`, whose first request has the settings and each later
+one a number of steps. Needs the extra `freia`.
 """
 
 import functools
-import json
 import math
-import sys
+import os
 import time
+import types
 
 import FrEIA.framework
 import FrEIA.modules
+import machine
 import numpy as np
 import torch
+from side_by_side import serve
 
 
 class Trainer:
@@ -102,7 +103,7 @@ class HaarColorization(torch.nn.Module):
     from tests.importing import colorization, peers
 
     super().__init__()
-    model = type("Model", (), model)
+    model = types.SimpleNamespace(**model)
     self._flow, self._condition = peers.lsun(
       model, colorization.LSUN, colorization.LSUN_LEVELS
     )
@@ -139,45 +140,47 @@ class _Noise:
 
 
 def main():
-  settings = json.loads(sys.stdin.readline())
-  device = "cuda" if settings["accelerator"] else "cpu"
+  made = {}
+
+  def answer(settings=None, steps=0):
+    if settings is None:
+      return _timed(made["step"], steps)
+    made["step"], parameters = _set_up(**settings)
+    return {"parameters": parameters}
+
+  threads = {
+    "threads": torch.get_num_threads(),
+    "wait_policy": os.environ.get("OMP_WAIT_POLICY", "not set"),
+  }
+  serve(machine.facts("torch", "FrEIA", **threads), answer)
+
+
+def _set_up(model, task, optimizer, batch, accelerator, compiled):
+  """(a step without arguments, which gives its loss; number of parameters)."""
+  device = "cuda" if accelerator else "cpu"
   torch.manual_seed(0)
-  network = NETWORKS[settings["model"]["name"]](settings["model"]).to(device)
-  if settings["compile"]:
+  network = NETWORKS[model["name"]](model).to(device)
+  if compiled:
     network = torch.compile(network)
-  trainer, noise = (
-    Trainer(network, settings["optimizer"]),
-    _Noise(settings["task"]),
-  )
-  with np.load(settings["batch"]) as batch:
-    x, cond = (torch.tensor(batch[k], device=device) for k in ("x", "cond"))
-
-  now = time.process_time if settings["clock"] == "cpu" else time.perf_counter
-
-  def steps(number):
-    begin = now()
-    for _ in range(number):
-      loss = trainer.step(*noise(x, cond))
-    loss = loss.item()  # Waits for an accelerator.
-    return (now() - begin) / number, loss
-
-  first, _ = steps(1)
-  _say(
-    parameters=trainer.parameters,
-    first_step=first,
-    threads=torch.get_num_threads(),
-    torch=torch.__version__,
-  )
-  for line in sys.stdin:
-    steps(1)  # The other side had the caches until now.
-    seconds, loss = steps(int(line))
-    if not math.isfinite(loss):
-      raise ValueError(f"The peer's loss is {loss}.")
-    _say(seconds=seconds)
+  trainer, noise = Trainer(network, optimizer), _Noise(task)
+  with np.load(batch) as arrays:
+    x, cond = (torch.tensor(arrays[k], device=device) for k in ("x", "cond"))
+  return lambda: trainer.step(*noise(x, cond)), trainer.parameters
 
 
-def _say(**answer):
-  print(json.dumps(answer), flush=True)
+def _timed(step, number):
+  step()  # The other side had the caches until now.
+  begin, worked = time.perf_counter(), time.process_time()
+  for _ in range(number):
+    loss = step()
+  loss = loss.item()  # Waits for an accelerator.
+  times = {
+    "seconds": (time.perf_counter() - begin) / number,
+    "processor": (time.process_time() - worked) / number,
+  }
+  if not math.isfinite(loss):
+    raise ValueError(f"The peer's loss is {loss}.")
+  return times
 
 
 if __name__ == "__main__":

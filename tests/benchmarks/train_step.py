@@ -1,113 +1,104 @@
-"""How long a training step takes, here and in FrEIA with PyTorch.
+"""How long a training step takes, ours and FrEIA's.
 
   launch/local.sh python tests/benchmarks/train_step.py \\
-    --config=configs/mnist.py --peer=freia
+    --config=configs/mnist.py --peer=freia [--json=FILE]
   launch/local.sh python tests/benchmarks/train_step.py \\
     --config=configs/colorize.py:lsun --batch_size=16 --peer=freia
 
-The two take turns in one process tree, on the same batch of random pictures,
-which stays where it is: no reading of files is measured. Ours is the step that
-`training.train` runs, from uint8 pictures to the new state. The peer gets x and
-cond ready-made, and does the same from there: noise, loss, gradient, clipping
-and Adam. Either ends on its own device; every turn starts with a step that does
-not count. --peer=freia-compiled gives its network to torch.compile.
+Takes steps on one batch of random pictures, which stays where it is: no reading
+of files is measured. Ours is the step that `training.train` runs, from uint8
+pictures to the new state. With --peer=freia the same network of FrEIA's blocks
+takes steps in turns with ours, in a process of its own: it gets x and cond
+ready-made, and does the same from there (noise, loss, gradient, clipping,
+Adam). --peer=freia-compiled gives that network to torch.compile. Goals: 1.3
+times FrEIA's images a second for MNIST, 0.75 times for LSUN, both on two cores.
 
-On a machine that others use too, threads that wait for each other tell nothing
-but that: there, processor time of one core each is what can be compared,
-
-  taskset -c 0 launch/local.sh python tests/benchmarks/train_step.py \\
-    --clock=cpu --config=configs/mnist.py --peer=freia
-
-The peer needs the extra `freia`: in this interpreter, or in one that
---peer_python names.
+`seconds` are those of the clock, per step, as median and quartiles of the
+rounds; `processor` those of all cores together, which other work on the machine
+disturbs less. A ratio is FrEIA's time over ours. PyTorch's threads spin while
+they wait for each other: on a busy machine they tell nothing but that, unless
+each side has one core (`taskset -c 0`, of Linux, before the command).
 """
 
-import json
+import inspect
 import math
-import os
 import pathlib
-import platform
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
 
+import jax
+import machine
+import numpy as np
+import side_by_side
 from absl import flags
 
-ROOT = pathlib.Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from cinn_jax import command  # noqa: E402
+from cinn_jax import command, experiment, host_memory, models
+from cinn_jax.flops import jaxpr_flops
+from cinn_jax.training import run as runs
+from cinn_jax.training import sharding
+from cinn_jax.training.optimizer import make_optimizer
 
 _PEER = flags.DEFINE_enum(
-  "peer", None, ["freia", "freia-compiled"], "Who else takes steps."
+  "peer", None, ["freia", "freia-compiled"], "Runs in turns with ours."
 )
 _PEER_PYTHON = flags.DEFINE_string(
-  "peer_python", None, "An interpreter with torch and FrEIA."
+  "peer_python", None, "An interpreter that has torch and FrEIA."
 )
 _BATCH_SIZE = flags.DEFINE_integer(
   "batch_size", None, "Pictures per step (default: the config's).", 1
 )
-_ROUNDS = flags.DEFINE_integer("rounds", 7, "Turns of each side.", 1)
-_STEPS = flags.DEFINE_integer("steps", 3, "Steps per turn that count.", 1)
-_CLOCK = flags.DEFINE_enum(
-  "clock",
-  "wall",
-  ["wall", "cpu"],
-  "What counts: the time, or the processor time of all of a side's threads.",
-)
+_ROUNDS = flags.DEFINE_integer("rounds", 7, "Turns of each side.", 2)
+_STEPS = flags.DEFINE_integer("steps", 3, "Steps of a turn, after one more.", 1)
 _JSON = flags.DEFINE_string("json", None, "Also write the results there.")
+
+CLOCKS = ("seconds", "processor")
 
 
 def _run():
-  # Beside the peer's, not in its stead.
-  os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+  host_memory.keep_freed()  # As `main` does.
   config = command.CONFIG.value
-  if _BATCH_SIZE.value:
-    config.train.batch_size = _BATCH_SIZE.value
-  python = _peer_python() if _PEER.value else None
+  config.train.batch_size = _BATCH_SIZE.value or config.train.batch_size
   ours = Ours(config)
-  sides = {"ours": ours}
-  with tempfile.TemporaryDirectory() as folder:
-    if python:
-      sides[_PEER.value] = Peer(python, config, ours, pathlib.Path(folder))
-    seconds = {name: [] for name in sides}
-    for _ in range(_ROUNDS.value):
-      for name, side in sides.items():
-        seconds[name].append(side.run(_STEPS.value))
-  results = _summary(config, ours, sides.get(_PEER.value), seconds)
+  found = machine.facts("jax", "jaxlib", "flax", device=ours.device)
+  if _PEER.value:
+    python = side_by_side.freia_python(_PEER_PYTHON.value)
+    with side_by_side.Peer(python, "freia_trainer.py") as peer:
+      found["peer"] = peer.facts
+      found["versions"] = peer.facts["versions"] | found["versions"]
+      _set_up(peer, config, ours)
+      results = _measure(ours, peer)
+  else:
+    results = _measure(ours)
+  results |= {
+    "network": config.model.name,
+    "parameters": ours.parameters,
+    "batch_size": config.train.batch_size,
+    "flops": ours.flops,
+    "compile_seconds": ours.compile_seconds,
+  }
   print(_table(results))
-  if _JSON.value:
-    text = json.dumps(results, indent=2)
-    pathlib.Path(_JSON.value).write_text(text + "\n")
+  machine.finish(results, found, _JSON.value)
 
 
 class Ours:
-  """The step as `training.train` compiles it, on one batch."""
+  """`ours(steps)` gives the times of one, as `training.train` compiles it."""
 
   def __init__(self, config):
-    import jax
-
-    from cinn_jax import experiment, host_memory
-    from cinn_jax.flops import jaxpr_flops
-    from cinn_jax.training import run as runs
-    from cinn_jax.training import sharding
-    from cinn_jax.training.optimizer import make_optimizer
-
-    host_memory.keep_freed()  # As `main` does.
     mesh = sharding.make_mesh()
     flow, self.task = experiment.build(config)
     optimizer = make_optimizer(
       num_steps=config.train.num_steps, **config.optimizer.to_dict()
     )
     parts = {"flow": flow, "task": self.task, "optimizer": optimizer}
+    abstract = runs.abstract_state(config, mesh, **parts)
+    # No data, no workdir: only what the step is made of.
     run = runs.Run(
-      **dict.fromkeys(set(runs.Run._fields) - {"config", "mesh", "abstract"}),
-      config=config,
-      mesh=mesh,
-      abstract=runs.abstract_state(config, mesh, **parts),
-    )._replace(**parts)
+      **{
+        **dict.fromkeys(runs.Run._fields),
+        **parts,
+        **{"config": config, "mesh": mesh, "abstract": abstract},
+      }
+    )
     self.pictures = _random_pictures(config, self.task.image_size)
     self._batch = sharding.put_batch(self.pictures, mesh)
     self._state = runs.new_state(run, self.pictures)
@@ -117,208 +108,107 @@ class Ours:
     self.compile_seconds = time.perf_counter() - begin
     self.flops = jaxpr_flops(traced.jaxpr.jaxpr)
     self.parameters = sum(p.size for p in jax.tree.leaves(self._state.params))
-    self.machine = {
-      "device": jax.devices()[0].device_kind,
-      "jax": jax.__version__,
+    self.device = jax.devices()[0].device_kind
+
+  def __call__(self, steps):
+    self._take(1)  # The other side had the caches until now.
+    begin, worked = time.perf_counter(), time.process_time()
+    bits = self._take(steps)["bits_per_dim"]
+    times = {
+      "seconds": (time.perf_counter() - begin) / steps,
+      "processor": (time.process_time() - worked) / steps,
     }
-
-  def prepared(self):
-    """(x, cond) of the batch, as the peer takes them: channels first."""
-    import jax
-    import numpy as np
-
-    def channels_first(leaf):
-      return np.moveaxis(leaf, -1, 1) if leaf.ndim == 4 else np.asarray(leaf)
-
-    return map(channels_first, jax.jit(self.task.prepare)(self.pictures))
-
-  def run(self, steps):
-    """Seconds per step."""
-    now = time.process_time if _CLOCK.value == "cpu" else time.perf_counter
-    self._steps(1)
-    begin = now()
-    bits = self._steps(steps)["bits_per_dim"]
-    seconds = (now() - begin) / steps
     if not math.isfinite(bits):
-      raise ValueError(f"The step's bits/dim are {bits}.")
-    return seconds
+      raise ValueError(f"Our bits/dim are {bits}.")
+    return times
 
-  def _steps(self, number):
-    import jax
-
-    for _ in range(number):
+  def _take(self, steps):
+    for _ in range(steps):
       self._state, metrics = self._step(self._state, self._batch)
     jax.block_until_ready(self._state)
     return metrics
 
 
 def _random_pictures(config, size):
-  import numpy as np
-
   random, count = np.random.default_rng(0), config.train.batch_size
-  pictures = {
-    "image": random.integers(0, 256, (count, size, size, 3), np.uint8)
-  }
-  if config.task.name == "class_conditional":
-    pictures["label"] = random.integers(0, 10, count, np.int32)
-  return pictures
+  image = random.integers(0, 256, (count, size, size, 3), np.uint8)
+  if config.task.name != "class_conditional":
+    return {"image": image}
+  return {"image": image, "label": random.integers(0, 10, count, np.int32)}
 
 
-class Peer:
-  """`freia_trainer.py` in a process of its own."""
-
-  def __init__(self, python, config, ours, folder):
-    import numpy as np
-
-    x, cond = ours.prepared()
-    np.savez(folder / "batch.npz", x=x, cond=cond)
-    sections = ("model", "task", "optimizer")
-    settings = {name: config[name].to_dict() for name in sections}
-    settings["model"] = {**_defaults(config), **settings["model"]}
-    self._process = subprocess.Popen(
-      [python, ROOT / "tests/benchmarks/freia_trainer.py"],
-      env={**os.environ, "PYTHONPATH": str(ROOT)},
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-      text=True,
-    )
-    self.started = self._ask(
-      json.dumps(
-        {
-          **settings,
-          "batch": str(folder / "batch.npz"),
-          "accelerator": ours.machine["device"] != "cpu",
-          "clock": _CLOCK.value,
-          "compile": _PEER.value == "freia-compiled",
-        }
-      )
-    )
-    if self.started["parameters"] != ours.parameters:
-      raise ValueError(
-        f"The peer has {self.started['parameters']:,} parameters, ours has"
-        f" {ours.parameters:,}: compare the published networks."
-      )
-
-  def run(self, steps):
-    return self._ask(str(steps))["seconds"]
-
-  def close(self):
-    self._process.stdin.close()
-    self._process.wait()
-
-  def _ask(self, line):
-    self._process.stdin.write(line + "\n")
-    self._process.stdin.flush()
-    answer = self._process.stdout.readline()
-    if not answer:
-      raise RuntimeError(f"The peer ended with {self._process.wait()}.")
-    return json.loads(answer)
-
-
-def _defaults(config):
-  """What a config leaves to the model's builder."""
-  import inspect
-
-  from cinn_jax import models
-
-  signature = inspect.signature(models.BUILDERS[config.model.name])
-  return {k: p.default for k, p in signature.parameters.items()}
-
-
-def _peer_python():
-  python = _PEER_PYTHON.value or sys.executable
-  tried = subprocess.run(
-    [python, "-c", "import torch, FrEIA.modules"], capture_output=True
+def _set_up(peer, config, ours):
+  """Gives the peer the network's settings and our batch, channels first."""
+  model = config.model.to_dict()
+  builder = inspect.signature(models.BUILDERS[model["name"]]).parameters
+  model = {name: p.default for name, p in builder.items()} | model
+  x, cond = (
+    np.moveaxis(leaf, -1, 1) if leaf.ndim == 4 else leaf
+    for leaf in jax.device_get(jax.jit(ours.task.prepare)(ours.pictures))
   )
-  if tried.returncode:
-    raise ValueError(
-      f"{python} cannot import torch and FrEIA: install the extra freia, or"
-      " name another interpreter with --peer_python."
+  with tempfile.TemporaryDirectory() as folder:
+    batch = pathlib.Path(folder) / "batch.npz"
+    np.savez(batch, x=x, cond=cond)
+    answer = peer(
+      settings={
+        "model": model,
+        "task": config.task.to_dict(),
+        "optimizer": config.optimizer.to_dict(),
+        "batch": str(batch),
+        "accelerator": jax.default_backend() != "cpu",
+        "compiled": _PEER.value == "freia-compiled",
+      }
     )
-  return python
+  if answer["parameters"] != ours.parameters:
+    raise ValueError(
+      f"FrEIA's network has {answer['parameters']:,} parameters, this config's"
+      f" {ours.parameters:,}: pass a published network."
+    )
 
 
-def _summary(config, ours, peer, seconds):
-  batch_size = config.train.batch_size
-
-  def side(name):
-    median = statistics.median(seconds[name])
-    return {
-      "seconds_per_step": median,
-      "fastest": min(seconds[name]),
-      "slowest": max(seconds[name]),
-      "images_per_second": batch_size / median,
-      "seconds": seconds[name],
-    }
-
-  results = {
-    "network": config.model.name,
-    "batch_size": batch_size,
-    "parameters": ours.parameters,
-    "rounds": _ROUNDS.value,
-    "steps_per_round": _STEPS.value,
-    "clock": _CLOCK.value,
-    "machine": {"cpu": _cpu(), "cores": _cores(), **ours.machine},
-    "ours": side("ours"),
+def _measure(ours, peer=None):
+  """By side, the spread of each clock; and their ratio."""
+  calls = {"ours": lambda: ours(_STEPS.value)}
+  if peer:
+    calls["freia"] = lambda: peer(steps=_STEPS.value)
+  rounds = side_by_side.alternate(calls, _ROUNDS.value)
+  times = {
+    side: {clock: [turn[clock] for turn in turns] for clock in CLOCKS}
+    for side, turns in rounds.items()
   }
-  median = results["ours"]["seconds_per_step"]
-  results["ours"] |= {
-    "flops_per_step": ours.flops,
-    "gflops_per_second": ours.flops / median / 1e9,
-    "compile_seconds": ours.compile_seconds,
+  results = {
+    "sides": {
+      side: {clock: machine.spread(values[clock]) for clock in CLOCKS}
+      for side, values in times.items()
+    }
   }
   if peer:
-    pairs = zip(seconds[_PEER.value], seconds["ours"], strict=True)
-    results["peer"] = {"name": _PEER.value, **side(_PEER.value)}
-    results["peer"]["first_step_seconds"] = peer.started["first_step"]
-    results["machine"] |= {k: peer.started[k] for k in ("torch", "threads")}
-    # Of each round's two turns, which shared what else the machine did.
-    results["ratios"] = [theirs / mine for theirs, mine in pairs]
-    results["ratio"] = statistics.median(results["ratios"])
+    ratios = {
+      clock: side_by_side.ratio(times["ours"][clock], times["freia"][clock])
+      for clock in CLOCKS
+    }
+    results["sides"]["ratio"] = ratios
+    results["ratio"] = ratios["seconds"]["median"]
   return results
 
 
-def _cores():
-  """Those that this process may run on."""
-  if hasattr(os, "sched_getaffinity"):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count()
-
-
-def _cpu():
-  lines = pathlib.Path("/proc/cpuinfo")
-  for line in lines.read_text().splitlines() if lines.exists() else ():
-    if line.startswith("model name"):
-      return line.partition(":")[2].strip()
-  return platform.processor()
-
-
 def _table(results):
-  ours, peer = results["ours"], results.get("peer")
-  lines = [
+  rate = results["flops"] / results["sides"]["ours"]["seconds"]["median"]
+  head = (
     f"{results['network']}, {results['parameters']:,} parameters, batch"
-    f" {results['batch_size']}, {results['rounds']} turns of"
-    f" {results['steps_per_round']} steps, {results['clock']} time; "
-    + ", ".join(f"{k} {v}" for k, v in results["machine"].items()),
-    f"ours: {ours['flops_per_step'] / 1e9:.1f} GFLOP per step at"
-    f" {ours['gflops_per_second']:.0f} GFLOP/s; compiled in"
-    f" {ours['compile_seconds']:.1f} s",
-    "| side | s/step, median | fastest to slowest | images/s |",
-    "|---|---:|---:|---:|",
+    f" {results['batch_size']}; ours: {results['flops'] / 1e9:.1f} GFLOP per"
+    f" step, {rate / 1e9:.0f} GFLOP/s, compiled in"
+    f" {results['compile_seconds']:.1f} s\n"
+  )
+  lines = [
+    [side, *(_cell(clocks[clock]) for clock in CLOCKS)]
+    for side, clocks in results["sides"].items()
   ]
-  sides = {"ours": ours} | ({peer["name"]: peer} if peer else {})
-  for name, side in sides.items():
-    lines.append(
-      f"| {name} | {side['seconds_per_step']:.3f} | {side['fastest']:.3f} to"
-      f" {side['slowest']:.3f} | {side['images_per_second']:.1f} |"
-    )
-  if peer:
-    ratios = results["ratios"]
-    lines.append(
-      f"ratio (our images/s by theirs, median of the rounds):"
-      f" {results['ratio']:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    )
-  return "\n".join(lines)
+  return head + machine.table(["side", *CLOCKS], lines)
+
+
+def _cell(values):
+  return "{median:.3f} ({low:.3f} to {high:.3f})".format_map(values)
 
 
 if __name__ == "__main__":
