@@ -97,7 +97,8 @@ def _run():
   from cinn_jax import host_memory, processes
 
   _keep_compiled()
-  host_memory.keep_freed()
+  if mode == "train":
+    host_memory.keep_freed()
   processes.initialize(
     _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
   )

@@ -183,6 +183,9 @@ def make_train_step(
     state = jax.tree.map(
       lambda new, old: jnp.where(diverged, old, new), after, state
     )._replace(diverged=diverged)
+    if not ema_decay:
+      # A copy of what was chosen, where XLA would make the choice once more.
+      state = state._replace(ema=state.params)
     return state, metrics
 
   return step
