@@ -9,7 +9,7 @@ python -m cinn_jax.main --config=configs/colorize.py
 
 python -m cinn_jax.main --config=configs/colorize.py:lsun
   The network published for LSUN bedrooms: 11,010,760 parameters, ab at 64x64.
-  For a GPU; on two CPU cores a step of 16 images takes 1.7 seconds. Point it
+  For a GPU; a step of 16 images takes 2 seconds of one CPU core. Point it
   at photographs with --config.data.source=folder --config.data.path=FOLDER.
   Validation bits/dim: -0.75 after 300 steps of 32 of 6,539 photographs, and
   still falling (ab of normalised Lab at 64x64, uniform noise 0.005). That was
