@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from cinn_jax import models, tasks
-from cinn_jax.data import loader, sources
+from cinn_jax.data import base, loader, sources
 from cinn_jax.flow import Flow, make_flow
 from cinn_jax.training import saved
 from cinn_jax.training.checkpoint import Checkpoints
@@ -20,7 +20,7 @@ def build(config: Mapping) -> tuple[Flow, tasks.Task]:
   return make_flow(model, task.event_shape, task.cond_shape), task
 
 
-def open_source(config: Mapping, split: str) -> sources.Source:
+def open_source(config: Mapping, split: str) -> base.Source:
   """A split of the pictures in a config's `data`; see `sources.open_source`."""
   options = _plain(config["data"])
   return sources.open_source(options.pop("source"), split, **options)
@@ -57,7 +57,7 @@ class Trained(NamedTuple):
     count = min(count, len(source))
     batch = next(
       loader.evaluation_batches(
-        sources.Spread(source, count),
+        base.Spread(source, count),
         image_size=self.task.image_size,
         batch_size=count,
       )

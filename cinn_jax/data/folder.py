@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from cinn_jax.data import images, listing, preparation, shards, sources
+from cinn_jax.data import base, images, listing, preparation, shards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def open_folder(
       " usable images are the same: add others"
     )
   name = f"folder {listing.printable(folder)} ({split}: {stop - start} images)"
-  listing_hash = sources.hash_of(digests[start:stop])
+  listing_hash = base.hash_of(digests[start:stop])
   reader = shards.Reader(finished)
   return FolderSource(name, reader, start, stop - start, listing_hash)
 

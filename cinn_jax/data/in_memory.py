@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from cinn_jax.data import sources
+from cinn_jax.data import base
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class LabelledPictures:
 
   @property
   def listing_hash(self) -> str:
-    return sources.hash_of(
+    return base.hash_of(
       image.tobytes() + int(label).to_bytes(4, "little")
       for image, label in zip(self.images, self.labels, strict=True)
     )

@@ -12,7 +12,7 @@ import numpy as np
 from absl import logging
 
 from cinn_jax.data import crops, images
-from cinn_jax.data.sources import PICTURES, Source
+from cinn_jax.data.base import PICTURES, Source
 
 Batch = dict[str, np.ndarray]
 

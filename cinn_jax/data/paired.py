@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from cinn_jax.data import images
-from cinn_jax.data.sources import Source
+from cinn_jax.data.base import Source
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from cinn_jax.data import sources
+from cinn_jax.data import base
 
 CREDITS = (
   ("astronaut", "NASA", "public domain", "https://flic.kr/p/r9qvLn"),
@@ -94,7 +94,7 @@ class PhotoPatches:
 
   @property
   def listing_hash(self) -> str:
-    return sources.hash_of(
+    return base.hash_of(
       f"{photograph} {top} {left} {PATCH[self.split]}"
       for photograph, top, left in self.patches
     )

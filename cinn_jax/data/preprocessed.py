@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from cinn_jax.data import images
-from cinn_jax.data.sources import PICTURES, Source
+from cinn_jax.data.base import PICTURES, Source
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from cinn_jax.data import images, sources
+from cinn_jax.data import base, images
 
 _RANDOM_ACCESS = (
   tfds.core.FileFormat.ARRAY_RECORD,
@@ -114,7 +114,7 @@ def _listing_hash(info, chosen):
     f"{split.name} {split.num_examples} {split.num_bytes}"
     for split in info.splits.values()
   )
-  return sources.hash_of([info.full_name, f"[{chosen}]", *splits])
+  return base.hash_of([info.full_name, f"[{chosen}]", *splits])
 
 
 def data_directory(data_dir: str | os.PathLike = "") -> pathlib.Path:

@@ -10,7 +10,7 @@ import numpy as np
 
 from cinn_jax import experiment
 from cinn_jax.data import loader
-from cinn_jax.data.sources import Spread
+from cinn_jax.data.base import Spread
 from cinn_jax.evaluation import latent
 from cinn_jax.flow import draw_latents
 

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from cinn_jax import experiment
 from cinn_jax.data import loader
-from cinn_jax.data.sources import Source
+from cinn_jax.data.base import Source
 from cinn_jax.flow import Flow
 from cinn_jax.tasks import Task
 from cinn_jax.training import phases, sharding
