@@ -3,8 +3,10 @@
 python -m cinn_jax.main --config=configs/colorize_rgb.py
   32x32, on patches of six photographs that the dependencies ship: a cINN of
   4,976,896 parameters, 1,200 steps, made for about ten minutes on two free CPU
-  cores. CONUMBER (configs/colorize.py makes the colours alone, and keeps the
-  lightness: its bits/dim are of other numbers.)
+  cores. Not yet run to its end here:
+  --config.train.num_steps=200 came to 4.08 validation bits/dim in 8-bit levels
+  (72 patches of the photographs' held-out regions). configs/colorize.py makes
+  the colours alone and keeps the lightness: its bits/dim are of other numbers.
 
 python -m cinn_jax.main --config=configs/colorize_rgb.py:MODEL,NAME=VALUE
   MODEL is cinn, srflow, caflow, dual_glow_plus or dual_glow. Settings:

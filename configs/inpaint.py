@@ -3,7 +3,9 @@
 python -m cinn_jax.main --config=configs/inpaint.py
   32x32 with a square hole, on patches of six photographs that the dependencies
   ship: a cINN of 4,977,760 parameters, 1,200 steps, made for about ten minutes
-  on two free CPU cores. INNUMBER
+  on two free CPU cores. Not yet run to its end here:
+  --config.train.num_steps=200 came to 4.14 validation bits/dim in 8-bit levels
+  (72 patches of the photographs' held-out regions).
 
 python -m cinn_jax.main --config=configs/inpaint.py:MODEL,NAME=VALUE
   MODEL is cinn, srflow, caflow, dual_glow_plus or dual_glow. Settings:

@@ -3,7 +3,9 @@
 python -m cinn_jax.main --config=configs/sketch.py
   32x32, of edges drawn from patches of six photographs that the dependencies
   ship: a cINN of 4,976,896 parameters, 1,200 steps, made for about ten minutes
-  on two free CPU cores. SKNUMBER
+  on two free CPU cores. Not yet run to its end here:
+  --config.train.num_steps=200 came to 4.23 validation bits/dim in 8-bit levels
+  (72 patches of the photographs' held-out regions).
 
 python -m cinn_jax.main --config=configs/sketch.py:MODEL,NAME=VALUE
   MODEL is cinn, srflow, caflow, dual_glow_plus or dual_glow. Settings:
