@@ -15,7 +15,7 @@ import pytest
 from cinn_jax import bijections as bj
 from cinn_jax import likelihood, make_flow, models
 from cinn_jax.flops import flops
-from cinn_jax.models.caflow import steps
+from cinn_jax.models.flow_pair import steps
 from tests.bijections.refusing import assert_refused
 from tests.compilation import little_effort
 from tests.models import pairs
