@@ -3,7 +3,7 @@
   launch/local.sh python tests/benchmarks/train_step.py \\
     --config=configs/mnist.py --peer=freia [--json=FILE]
   launch/local.sh python tests/benchmarks/train_step.py \\
-    --config=configs/colorize.py:lsun --batch_size=16 --peer=freia
+    --config=configs/colorize.py:lsun --peer=freia
 
 Takes steps on one batch of random pictures, which stays where it is: no reading
 of files is measured. Ours is the step that `training.train` runs, from uint8
@@ -45,7 +45,10 @@ _PEER_PYTHON = flags.DEFINE_string(
   "peer_python", None, "An interpreter that has torch and FrEIA."
 )
 _BATCH_SIZE = flags.DEFINE_integer(
-  "batch_size", None, "Pictures per step (default: the config's).", 1
+  "batch_size",
+  None,
+  "Pictures per step (default: the config's; on a CPU 16 of the larger ones).",
+  lower_bound=1,
 )
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Turns of each side.", 2)
 _STEPS = flags.DEFINE_integer("steps", 3, "Steps of a turn, after one more.", 1)
@@ -57,7 +60,7 @@ CLOCKS = ("seconds", "processor")
 def _run():
   host_memory.keep_freed()  # As `main` does.
   config = command.CONFIG.value
-  config.train.batch_size = _BATCH_SIZE.value or config.train.batch_size
+  config.train.batch_size = _BATCH_SIZE.value or _batch_size(config)
   ours = Ours(config)
   found = machine.facts("jax", "jaxlib", "flax", device=ours.device)
   if _PEER.value:
@@ -78,6 +81,12 @@ def _run():
   }
   print(_table(results))
   machine.finish(results, found, _JSON.value)
+
+
+def _batch_size(config):
+  """The config's, or what makes a step of a few seconds on a CPU."""
+  large = config.task.image_size > 32 and jax.default_backend() == "cpu"
+  return min(config.train.batch_size, 16) if large else config.train.batch_size
 
 
 class Ours:
