@@ -94,6 +94,7 @@ def test_the_first_test_picture_of_each_class_is_drawn(workdir, tmp_path):
   assert all(row == sorted(row) for row in bits) and np.shape(bits) == (10, 2)
 
 
+@pytest.mark.slow
 def test_latents_are_drawn_under_some_pictures(workdir, monkeypatch):
   names = ("conditions", "transfer")
   chosen = {name: latent_sheets.SHEETS[name] for name in names}

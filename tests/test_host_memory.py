@@ -46,6 +46,7 @@ def _faults(*arguments):
   return int(result.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
   platform.libc_ver()[0] != "glibc", reason="Other C libraries are left alone."
 )

@@ -51,7 +51,9 @@ def test_classes_are_conditions_and_so_are_pictures():
   assert len(np.unique(photos.conds.reshape(8, -1), axis=0)) == 8
 
 
-@pytest.mark.parametrize("name", ["digits", "photos"])
+@pytest.mark.parametrize(
+  "name", ["digits", pytest.param("photos", marks=pytest.mark.slow)]
+)
 def test_every_sheet_can_be_drawn(name):
   subject = _subject(name)
   render = jax.jit(jax.vmap(subject.task.render))
