@@ -89,7 +89,13 @@ def test_every_notebook_is_run():
   assert set(PATHS) == set(TINY)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "colorize" else [])
+    for name in TINY
+  ],
+)
 def test_runs(name, folder, monkeypatch):
   notebook = _read(name)
   _set(notebook, TINY[name])

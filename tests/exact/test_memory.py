@@ -23,6 +23,13 @@ def test_rebuilt_gradients_are_the_stored_ones(name):
   assert_as_stored(name, "reversible", "forward", np.float64, 1e-10)
 
 
-@pytest.mark.parametrize("name", ["coupling_spline", "glow", "multi_scale"])
+@pytest.mark.parametrize(
+  "name",
+  [
+    "multi_scale",
+    pytest.param("coupling_spline", marks=pytest.mark.slow),
+    pytest.param("glow", marks=pytest.mark.slow),
+  ],
+)
 def test_through_the_inverse_too(name):
   assert_as_stored(name, "reversible", "inverse", np.float64, 1e-10)

@@ -106,6 +106,7 @@ def test_a_scale_depends_on_itself_and_on_what_is_coarser(kind):
           assert differs == 0, (changed, k, m)
 
 
+@pytest.mark.slow
 def test_shared_blocks_in_one_call_are_what_they_are_one_by_one():
   options = {"levels": 3, "latent_depths": (1, 1)}
   shared, variables = _latent_flows("caflow_shared", **options)
