@@ -18,11 +18,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 collect_ignore = [] if os.environ.get("JAX_ENABLE_X64") else ["exact"]
 
 
-def pytest_collection_modifyitems(items):
-  """What takes minutes in a process of its own begins first, not last."""
-  items.sort(key=lambda item: item.path.name != "test_exact.py")
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _compile_once(tmp_path_factory):
   """The same tiny networks are compiled by many tests and their processes."""
