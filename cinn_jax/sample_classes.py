@@ -6,7 +6,8 @@ import jax
 import numpy as np
 
 from cinn_jax import experiment, likelihood, pictures, sampling, storage
-from cinn_jax.data import color_mnist, crops, loader
+from cinn_jax.data import color_mnist, loader
+from cinn_jax.image_size import height_and_width
 
 _READ = 64
 # Where there are no classes, so many rows of samples.
@@ -70,7 +71,7 @@ def sample_classes(
 def _labels(trained):
   """A batch of all classes: of the records, only their labels count."""
   classes = trained.task.cond_shape[-1] or _ROWS
-  height, width = crops.height_and_width(trained.task.image_size)
+  height, width = height_and_width(trained.task.image_size)
   return {
     "image": np.zeros((classes, height, width, 3), np.uint8),
     "label": np.arange(classes, dtype=np.int32),

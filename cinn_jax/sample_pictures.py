@@ -18,6 +18,7 @@ from cinn_jax import (
   storage,
 )
 from cinn_jax.data import crops, images
+from cinn_jax.image_size import height_and_width
 
 TASKS = ("colorize_rgb", "inpaint", "sketch", "super_resolution")
 # Test pictures that stand in for --inputs.
@@ -172,7 +173,7 @@ def _enlarged(task, path, name, small, num_samples):
       f" {_MAX_PIXELS:,} pixels: make it smaller, ask for fewer by"
       " --num_samples, or pass --degrade",
     )
-  trained_on = crops.height_and_width(task["image_size"])
+  trained_on = height_and_width(task["image_size"])
   multiple = min(side & -side for side in trained_on) // scale or 1
   extra = [(0, -side % multiple) for side in small.shape[:2]]
   small = np.pad(small, (*extra, (0, 0)), mode="edge")
@@ -185,7 +186,7 @@ def _enlarged(task, path, name, small, num_samples):
 
 
 def _fitted(picture, image_size):
-  height, width = crops.height_and_width(image_size)
+  height, width = height_and_width(image_size)
   box = crops.central_box(picture.shape[1], picture.shape[0], width / height)
   return crops.resize(picture, box, (height, width))
 

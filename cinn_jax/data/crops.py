@@ -5,6 +5,8 @@ import math
 import numpy as np
 from PIL import Image
 
+from cinn_jax.image_size import height_and_width
+
 # Left, top, right, bottom in pixels.
 Box = tuple[float, float, float, float]
 
@@ -68,11 +70,3 @@ def resize(
     (width, height), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0
   )
   return np.asarray(resized)
-
-
-def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
-  """(H, W) of a size: the side of a square, or (H, W) itself."""
-  if isinstance(size, int):
-    return (size, size)
-  height, width = size
-  return (height, width)

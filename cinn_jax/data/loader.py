@@ -13,6 +13,7 @@ from absl import logging
 
 from cinn_jax.data import crops, images
 from cinn_jax.data.base import PICTURES, Source
+from cinn_jax.image_size import height_and_width
 
 Batch = dict[str, np.ndarray]
 
@@ -157,7 +158,7 @@ def _random_example(reader, image_size, aspect, seed, min_scale, flip):
 
 def _aspect(image_size):
   """Width to height of the crops."""
-  height, width = crops.height_and_width(image_size)
+  height, width = height_and_width(image_size)
   _check(image_size=min(height, width))
   return width / height
 

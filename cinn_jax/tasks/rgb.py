@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from cinn_jax.data import crops
+from cinn_jax.image_size import height_and_width
 from cinn_jax.tasks.base import Task
 
 LEVELS = 256
@@ -58,7 +58,7 @@ def rgb_task(
       f"condition_noise is {condition_noise!r}, expected one of"
       f" {', '.join(CONDITION_NOISES)}."
     )
-  height, width = crops.height_and_width(image_size)
+  height, width = height_and_width(image_size)
 
   def prepare(batch):
     x = batch["image"].astype(jnp.float32) / LEVELS

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from cinn_jax.data.crops import height_and_width
+from cinn_jax.image_size import height_and_width
 from cinn_jax.tasks import rgb
 from cinn_jax.tasks.base import Task
 
