@@ -17,6 +17,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # tests/test_exact.py runs them in a process of their own.
 collect_ignore = [] if os.environ.get("JAX_ENABLE_X64") else ["exact"]
 
+# What takes minutes starts first, so that no core is left with it alone.
+_LONG = ("tests/test_exact.py", "tests/training/", "tests/test_notebooks.py")
+
+
+def pytest_collection_modifyitems(items):
+  items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _compile_once(tmp_path_factory):
