@@ -16,6 +16,7 @@ from cinn_jax import (
   pictures,
   sampling,
   storage,
+  temperatures,
 )
 from cinn_jax.data import images
 from cinn_jax.tasks.colorize import denormalize_ab, normalize_lightness
@@ -48,7 +49,7 @@ def colorize_photos(
   """
   paths = input_files.find(inputs)
   trained = _restore(workdir)
-  sampler = _make_sampler(trained, num_samples, temperature)
+  sampler = _make_sampler(trained, num_samples)
   outputs = storage.path(outputs)
   rows, names, results, skipped = [], [], {}, []
   for path, name in zip(paths, input_files.unique_names(paths), strict=True):
@@ -59,7 +60,7 @@ def colorize_photos(
       print(f"Skipped {error}")
       continue
     rng = jax.random.fold_in(jax.random.key(seed), len(results))
-    ab, bits = sampler(rng, photo)
+    ab, bits = sampler(rng, photo, temperature)
     colored = full_resolution.colorize(photo, ab)
     files = _save(outputs, name, path, colored)
     results[path] = {"files": files, "bits_per_dim": bits.tolist()}
@@ -75,10 +76,12 @@ def colorize_photos(
     rows,
     ["grey", *(f"sample {k + 1}" for k in range(num_samples))],
     names,
-    note="samples in order of likelihood",
+    note="samples in order of likelihood, temperature"
+    f" {temperatures.name(temperature)}",
   )
   pictures.save_png(outputs / "sheet.png", sheet)
-  told = {"step": trained.step, "skipped": skipped, "photos": results}
+  facts = {"step": trained.step, "temperature": temperature, "seed": seed}
+  told = {**facts, "skipped": skipped, "photos": results}
   storage.write_whole(outputs / "samples.json", json.dumps(told).encode())
   print(f"Wrote {outputs / 'sheet.png'} and {len(rows)} photographs' samples.")
 
@@ -93,13 +96,15 @@ def _restore(workdir):
   return trained
 
 
-def _make_sampler(trained, num_samples, temperature):
-  """`sampler(rng, photo) -> (ab [n, h, w, 2], bits/dim [n])`, ranked."""
+def _make_sampler(trained, num_samples):
+  """`sampler(rng, photo, temperature) -> (ab [n, h, w, 2], bits/dim [n])`,
+  ranked.
+  """
   size = trained.task.image_size
   dims = int(np.prod(trained.task.event_shape))
 
   @jax.jit
-  def draw(variables, rng, lightness):
+  def draw(variables, rng, lightness, temperature):
     cond = normalize_lightness(lightness)[None, ..., None]
     x, log_prob = sampling.rank(
       *trained.flow.sample(variables, rng, cond, num_samples, temperature)
@@ -107,9 +112,9 @@ def _make_sampler(trained, num_samples, temperature):
     bits = likelihood.bits_per_dim(log_prob[0], dims)
     return denormalize_ab(x[0]), bits
 
-  def sampler(rng, photo):
+  def sampler(rng, photo, temperature):
     lightness = full_resolution.lightness_thumbnail(photo, (size, size))
-    ab, bits = draw(trained.variables, rng, jnp.asarray(lightness))
+    ab, bits = draw(trained.variables, rng, jnp.asarray(lightness), temperature)
     return np.asarray(ab), np.asarray(bits)
 
   return sampler

@@ -17,7 +17,7 @@ import tempfile
 from absl import flags, logging
 from ml_collections import config_flags
 
-from cinn_jax import command, storage
+from cinn_jax import command, storage, temperatures
 
 MODES = (
   *("train", "evaluate", "report", "compare"),
@@ -49,8 +49,11 @@ _DEGRADE = flags.DEFINE_bool(
 _SAMPLES = flags.DEFINE_integer(
   "num_samples", 8, "Samples per picture.", lower_bound=1
 )
-_TEMPERATURE = flags.DEFINE_float(
-  "temperature", 1.0, "Scale of the latents.", lower_bound=0.0
+_TEMPERATURES = flags.DEFINE_list(
+  "temperature",
+  "1",
+  "Scale of the latents: 0.8, or one per level, 1:0.8:0. For --mode=sample also"
+  " several, 0,0.5,1: each gets a folder in --outputs.",
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of sampling.")
 _DRAWS = flags.DEFINE_integer(
@@ -132,7 +135,8 @@ def _run():
   else:
     sample = _sampler(config.task.name)
     with _outputs(_OUTPUTS.value) as outputs:
-      sample(workdir, _INPUTS.value, outputs, **_sampling())
+      for folder, temperature in _each_temperature(outputs):
+        sample(workdir, _INPUTS.value, folder, **_sampling_at(temperature))
 
 
 def _train(config, workdir):
@@ -210,11 +214,32 @@ def _other_data():
 
 
 def _sampling():
+  if len(_TEMPERATURES.value) != 1:
+    raise ValueError(
+      f"--mode={_MODE.value} takes one --temperature, got"
+      f" {','.join(_TEMPERATURES.value)!r}; --mode=sample takes several."
+    )
+  return _sampling_at(temperatures.parse(_TEMPERATURES.value[0]))
+
+
+def _sampling_at(temperature):
   return {
     "num_samples": _SAMPLES.value,
-    "temperature": _TEMPERATURE.value,
+    "temperature": temperature,
     "seed": _SEED.value,
   }
+
+
+def _each_temperature(outputs):
+  """`[(folder, temperature)]`: a folder each, where there are several."""
+  several = [temperatures.parse(text) for text in _TEMPERATURES.value]
+  if len(several) == 1:
+    return [(outputs, *several)]
+  names = [temperatures.name(t).replace(":", "_") for t in several]
+  return [
+    (storage.path(outputs) / f"temperature_{name}", temperature)
+    for name, temperature in zip(names, several, strict=True)
+  ]
 
 
 def _workdir():

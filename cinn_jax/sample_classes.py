@@ -5,7 +5,14 @@ import json
 import jax
 import numpy as np
 
-from cinn_jax import experiment, likelihood, pictures, sampling, storage
+from cinn_jax import (
+  experiment,
+  likelihood,
+  pictures,
+  sampling,
+  storage,
+  temperatures,
+)
 from cinn_jax.data import color_mnist, loader
 from cinn_jax.image_size import height_and_width
 
@@ -57,7 +64,8 @@ def sample_classes(
   sheet = pictures.contact_sheet(
     [[g, *row] for g, row in zip(given, samples, strict=True)],
     [trained.task.condition_name, *titles],
-    note=f"samples in order of likelihood, temperature {temperature:g}",
+    note="samples in order of likelihood, temperature"
+    f" {temperatures.name(temperature)}",
   )
   pictures.save_png(outputs / "sheet.png", sheet)
   facts = {"step": trained.step, "temperature": temperature, "seed": seed}
@@ -108,12 +116,10 @@ def _draw(trained, batch, num_samples, temperature, seed):
   """What is given, samples [C, n, S, S, 3] and bits/dim [C, n], ranked."""
   task = trained.task
   sampler = jax.jit(
-    sampling.make_sampler(
-      trained.flow, task, num_samples=num_samples, temperature=temperature
-    )
+    sampling.make_sampler(trained.flow, task, num_samples=num_samples)
   )
   given, samples, log_prob = sampler(
-    trained.variables, jax.random.key(seed), batch
+    trained.variables, jax.random.key(seed), batch, temperature
   )
   samples, log_prob = sampling.rank(samples, log_prob)
   bits = likelihood.bits_per_dim(log_prob, int(np.prod(task.event_shape)))

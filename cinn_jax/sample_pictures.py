@@ -16,6 +16,7 @@ from cinn_jax import (
   pictures,
   sampling,
   storage,
+  temperatures,
 )
 from cinn_jax.data import crops, images
 from cinn_jax.image_size import height_and_width
@@ -94,11 +95,11 @@ def sample_pictures(
   else:
     given = _read(trained, paths, degrade, num_samples, skipped)
   outputs = storage.path(outputs)
-  draw = _drawer(trained, num_samples, temperature)
+  draw = _drawer(trained, num_samples)
   rows, names, results = [], [], {}
   for picture in given:
     rng = jax.random.fold_in(jax.random.key(seed), len(rows))
-    shown, samples, bits = draw(rng, picture.batch)
+    shown, samples, bits = draw(rng, picture.batch, temperature)
     height, width = picture.size
     samples = samples[:, :height, :width]
     for k, sample in enumerate(samples):
@@ -115,7 +116,8 @@ def sample_pictures(
     rows,
     [trained.task.condition_name, *titles],
     names,
-    note=f"samples in order of likelihood, temperature {temperature:g}",
+    note="samples in order of likelihood, temperature"
+    f" {temperatures.name(temperature)}",
   )
   pictures.save_png(outputs / "sheet.png", sheet)
   facts = {"step": trained.step, "temperature": temperature, "seed": seed}
@@ -201,8 +203,8 @@ def _hole_of(path):
   return next((str(hole) for hole in beside if hole.is_file()), None)
 
 
-def _drawer(trained, num_samples, temperature):
-  """`draw(rng, batch) -> (given, samples [n, H, W, 3], bits/dim [n])`.
+def _drawer(trained, num_samples):
+  """`draw(rng, batch, temperature) -> (given, samples [n, H, W, 3], bits/dim)`.
 
   Of a batch of one record, most likely first.
   """
@@ -213,14 +215,14 @@ def _drawer(trained, num_samples, temperature):
     config = dict(trained.config)
     config["task"] = {**config["task"], "image_size": shape}
     flow, task = experiment.build(config)
-    sampler = sampling.make_sampler(
-      flow, task, num_samples=num_samples, temperature=temperature
-    )
+    sampler = sampling.make_sampler(flow, task, num_samples=num_samples)
     return jax.jit(sampler), math.prod(task.event_shape)
 
-  def draw(rng, batch):
+  def draw(rng, batch, temperature):
     sampler, dims = sampler_of(batch["image"].shape[1:3])
-    shown, samples, log_prob = sampler(trained.variables, rng, batch)
+    shown, samples, log_prob = sampler(
+      trained.variables, rng, batch, temperature
+    )
     samples, log_prob = sampling.rank(samples, log_prob)
     bits = likelihood.bits_per_dim(log_prob[0], dims)
     return np.asarray(shown[0]), np.asarray(samples[0]), np.asarray(bits)

@@ -9,15 +9,17 @@ from cinn_jax.flow import Flow
 from cinn_jax.tasks import Task
 
 
-def make_sampler(flow: Flow, task: Task, *, num_samples, temperature=1.0):
-  """`sampler(variables, rng, batch) -> (given, samples, log_prob)`, jittable.
+def make_sampler(flow: Flow, task: Task, *, num_samples):
+  """`sampler(variables, rng, batch, temperature=1.0) -> (given, samples,
+  log_prob)`, jittable.
 
   From a batch of records: the condition as a picture [B, H, W, 3] and samples
   [B, n, S, S, 3], uint8, in the order they were drawn; and each sample's
-  conditional log-likelihood [B, n] in nats.
+  conditional log-likelihood [B, n] in nats. The temperature is one number, or
+  one per level of latents.
   """
 
-  def sampler(variables, rng, batch):
+  def sampler(variables, rng, batch, temperature=1.0):
     _, cond = task.prepare(batch)
     x, log_prob = flow.sample(variables, rng, cond, num_samples, temperature)
     samples = color.to_uint8(render(task, x, cond))

@@ -9,7 +9,10 @@ import cinn_jax
 from tests import tiny, untrained
 from tests.compilation import little_effort
 
-MODULES = ("display", "fitting", "flow", "models.vector", "training.step")
+MODULES = (
+  *("display", "fitting", "flow", "models.vector", "temperatures"),
+  "training.step",
+)
 
 
 def _run_examples(name):

@@ -19,6 +19,8 @@ from tests import tiny
 
 ROOT = pathlib.Path(__file__).parent.parent
 
+pytestmark = pytest.mark.usefixtures("little_effort")
+
 
 def _run(*arguments):
   result = subprocess.run(
@@ -80,6 +82,21 @@ def test_samples_come_with_a_sheet_and_are_ranked(outputs):
   for photo in summary["photos"].values():
     bits = photo["bits_per_dim"]
     assert len(bits) == 3 and bits == sorted(bits)
+
+
+def test_each_temperature_has_a_folder(workdir, outputs, tmp_path):
+  result = _run(
+    *("--config=configs/colorize.py", "--mode=sample", "--num_samples=2"),
+    *(f"--workdir={workdir}", f"--inputs={outputs}/wide.jpg"),
+    *(f"--outputs={tmp_path}", "--temperature=0,1:0:0"),
+  )
+  assert result.returncode == 0, result.stderr
+  for name, temperature in (("0", 0.0), ("1_0_0", [1.0, 0.0, 0.0])):
+    folder = tmp_path / f"temperature_{name}"
+    facts = json.loads((folder / "samples.json").read_text())
+    assert facts["temperature"] == temperature
+    samples = [images.decode(folder / f"wide_{k}.jpg") for k in (1, 2)]
+    assert np.array_equal(*samples) == (temperature == 0)
 
 
 def test_evaluation_has_reference_rows(workdir, capsys):
@@ -145,6 +162,14 @@ def test_describe_prints_the_published_count():
         "--inputs=/nonexistent/*.jpg",
       ],
       "No file matches",
+    ),
+    (
+      ["--config=configs/colorize.py", "--mode=sample", "--temperature=1:hot"],
+      "temperature '1:hot' is not a number of 0 or more",
+    ),
+    (
+      ["--config=configs/colorize.py", "--mode=report", "--temperature=0,1"],
+      "--mode=report takes one --temperature, got '0,1'",
     ),
   ],
 )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax import traverse_util
 
-from cinn_jax import storage
+from cinn_jax import storage, temperatures
 from cinn_jax.evaluation import records, report, tables
 from cinn_jax.evaluation.page import Page
 
@@ -164,7 +164,8 @@ def _differences(groups):
     seeds = ", ".join(f"{run.seed} ({run.name})" for run in members)
     steps = ", ".join(sorted({f"{run.content['step']:,}" for run in members}))
     told = [f"{k}={settings[name].get(k, _ABSENT)}" for k in varied]
-    told.append(f"temperature={members[0].content['temperature']:g}")
+    temperature = temperatures.name(members[0].content["temperature"])
+    told.append(f"temperature={temperature}")
     yield f"{name}: seeds {seeds}; step {steps}; {', '.join(told)}."
 
 

@@ -17,12 +17,7 @@ def drawn(trained, source, *, num_samples, temperature, seed):
   `sampling.make_sampler`, in the order that they were drawn.
   """
   sampler = jax.jit(
-    sampling.make_sampler(
-      trained.flow,
-      trained.task,
-      num_samples=num_samples,
-      temperature=temperature,
-    )
+    sampling.make_sampler(trained.flow, trained.task, num_samples=num_samples)
   )
   batches = loader.evaluation_batches(
     source,
@@ -33,7 +28,7 @@ def drawn(trained, source, *, num_samples, temperature, seed):
     for index, batch in enumerate(batches):
       mask = batch.pop("mask")
       rng = jax.random.fold_in(jax.random.key(seed), index)
-      outcome = sampler(trained.variables, rng, batch)
+      outcome = sampler(trained.variables, rng, batch, temperature)
       yield (
         {name: values[mask] for name, values in batch.items()},
         *(np.asarray(values)[mask] for values in outcome),

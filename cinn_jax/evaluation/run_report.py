@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cinn_jax import experiment, pictures, sampling, storage
+from cinn_jax import experiment, pictures, sampling, storage, temperatures
 from cinn_jax.evaluation import bits, importance, records, report
 from cinn_jax.evaluation.evaluate import evaluate
 from cinn_jax.evaluation.page import Page
@@ -67,7 +67,8 @@ def write_report(
   if weighted := content["likelihood"].get("importance_weighted"):
     page.text(importance.in_words(weighted, trained.task))
   page.heading("Metrics")
-  page.text(f"Sampled at temperature {temperature:g} with seed {seed}.")
+  told = temperatures.name(temperature)
+  page.text(f"Sampled at temperature {told} with seed {seed}.")
   page.table(report.cells(rows, metrics))
   page.items(report.legend(rows, metrics))
   page.items(content["notes"])
@@ -109,16 +110,12 @@ def _sheets(trained, num_samples, temperature, seed):
   """Contact sheets of test pictures, spread over the split."""
   batch = trained.pictures("test", SHEETS * SHEET_ROWS)
   sampler = jax.jit(
-    sampling.make_sampler(
-      *(trained.flow, trained.task),
-      num_samples=num_samples,
-      temperature=temperature,
-    )
+    sampling.make_sampler(trained.flow, trained.task, num_samples=num_samples)
   )
   drawn = jax.device_get(
-    sampler(trained.variables, jax.random.key(seed), batch)
+    sampler(trained.variables, jax.random.key(seed), batch, temperature)
   )
-  note = f"step {trained.step:,}, temperature {temperature:g}"
+  note = f"step {trained.step:,}, temperature {temperatures.name(temperature)}"
   for start in range(0, len(batch["image"]), SHEET_ROWS):
     page = slice(start, start + SHEET_ROWS)
     shown = (values[page] for values in (batch["image"], *drawn))
