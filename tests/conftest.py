@@ -7,8 +7,7 @@ import threading
 import jax
 import pytest
 
-from tests import fake_bucket
-from tests.compilation import configure
+from tests import compilation, fake_bucket
 
 # Broadcasting between ranks hides mistakes; the package spells it out.
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -26,10 +25,16 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _away_from_home(tmp_path_factory):
+  """Nothing depends on what earlier work left in ~/.cache."""
+  os.environ["HOME"] = str(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _compile_once(tmp_path_factory):
   """The same tiny networks are compiled by many tests and their processes."""
   folder = tmp_path_factory.mktemp("compiled")
-  configure(
+  compilation.configure(
     jax_compilation_cache_dir=str(folder),
     jax_persistent_cache_min_compile_time_secs=0.2,
     jax_persistent_cache_min_entry_size_bytes=-1,
@@ -48,3 +53,10 @@ def bucket():
     os.environ.update(server.settings)
     yield server
     server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def little_effort():
+  """Of the compiler, throughout a module that asks for it."""
+  with compilation.little_effort():
+    yield

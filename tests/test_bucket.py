@@ -22,16 +22,11 @@ from cinn_jax.training.saved import saved_steps
 from cinn_jax.training.stopping import Stopped
 from cinn_jax.training.train import train
 from tests import tiny
-from tests.compilation import little_effort
 from tests.signals import signal_once
 
 RUN = "gs://bucket/some/run"
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_with_little_effort():
-  with little_effort():
-    yield
+pytestmark = pytest.mark.usefixtures("little_effort")
 
 
 def _config():

@@ -22,6 +22,8 @@ NOISE = 0.5
 FLOW = cinn_jax.make_flow(vector_flow(2, blocks=3, hidden=(32,)), (2,))
 QUICK = {"progress": False, "num_epochs": 3}
 
+pytestmark = pytest.mark.usefixtures("little_effort")
+
 
 def _key(seed):
   return jax.random.key(seed)

@@ -10,13 +10,8 @@ from cinn_jax.evaluation.evaluate import evaluate
 from cinn_jax.sample_classes import sample_classes
 from cinn_jax.training.train import train
 from configs import generate
-from tests.compilation import little_effort
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_with_little_effort():
-  with little_effort():
-    yield
+pytestmark = pytest.mark.usefixtures("little_effort")
 
 
 @pytest.fixture(scope="module")

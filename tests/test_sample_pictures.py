@@ -14,16 +14,11 @@ from cinn_jax.data import images, loader
 from cinn_jax.sample_pictures import TASKS, sample_pictures
 from cinn_jax.training.state import init_state
 from cinn_jax.training.step import make_train_step
-from tests.compilation import little_effort
 from tests.untrained import make_workdir
 
 SIZE = 8
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_with_little_effort():
-  with little_effort():
-    yield
+pytestmark = pytest.mark.usefixtures("little_effort")
 
 
 def _config(name):

@@ -17,17 +17,12 @@ from cinn_jax import likelihood, make_flow, models
 from cinn_jax.flops import flops
 from cinn_jax.models.flow_pair import steps
 from tests.bijections.refusing import assert_refused
-from tests.compilation import little_effort
 from tests.models import pairs
 
 X = pairs.images(0, (3, 8, 8, 3), np.float32)
 COND = pairs.images(1, (3, 8, 8, 3), np.float32)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_with_little_effort():
-  with little_effort():
-    yield
+pytestmark = pytest.mark.usefixtures("little_effort")
 
 
 def _array(*shape):

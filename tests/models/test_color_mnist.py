@@ -11,7 +11,6 @@ from cinn_jax.flops import flops
 from cinn_jax.models.color_mnist import DigitClassifier
 from configs import color_mnist
 from tests.bijections.drawing import draw_like, draw_variables, normal
-from tests.compilation import little_effort
 
 SIZE = 6
 SMALL = {
@@ -27,11 +26,7 @@ SMALL = {
 X = normal(0, (3, SIZE, SIZE, 3), np.float32)
 COND = np.abs(normal(1, (3, SIZE, SIZE, 1), np.float32))
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_with_little_effort():
-  with little_effort():
-    yield
+pytestmark = pytest.mark.usefixtures("little_effort")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from cinn_jax import bijections as bj
 from cinn_jax import make_flow, models
 from cinn_jax.models.subnets import Subnet
 from tests.bijections.drawing import abstract_batch, draw_variables, normal
-from tests.compilation import little_effort
 
 SMALL = {
   "levels": 2,
@@ -21,11 +20,7 @@ SMALL = {
 X = np.random.default_rng(0).random((2, 8, 4, 3)).astype(np.float32)
 COND = np.random.default_rng(1).random((2, 8, 4, 1)).astype(np.float32)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_with_little_effort():
-  with little_effort():
-    yield
+pytestmark = pytest.mark.usefixtures("little_effort")
 
 
 def test_it_goes_back_and_the_condition_reaches_all_levels():

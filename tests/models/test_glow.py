@@ -8,18 +8,13 @@ import pytest
 from cinn_jax import make_flow, models
 from cinn_jax.models.dequantization import dequantization
 from tests.bijections.drawing import abstract_batch, draw_variables
-from tests.compilation import little_effort
 
 SMALL = {"levels": 2, "depth": 2, "hidden": 6}
 # In [0, 1) with the noise of a task, and not square.
 X = np.random.default_rng(0).random((3, 4, 8, 3)).astype(np.float32)
 LABELS = np.eye(5, dtype=np.float32)[[0, 3, 3]]
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_with_little_effort():
-  with little_effort():
-    yield
+pytestmark = pytest.mark.usefixtures("little_effort")
 
 
 def _count(tree):

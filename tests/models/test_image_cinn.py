@@ -7,17 +7,12 @@ import pytest
 
 from cinn_jax import make_flow, models
 from tests.bijections.drawing import draw_variables, normal
-from tests.compilation import little_effort
 
 SMALL = {"hidden": (6, 8), "depths": (2, 2), "condition_channels": (5, 7)}
 X = np.random.default_rng(0).random((2, 8, 12, 3), np.float32)
 COND = np.random.default_rng(1).random((2, 2, 3, 4), np.float32)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_with_little_effort():
-  with little_effort():
-    yield
+pytestmark = pytest.mark.usefixtures("little_effort")
 
 
 def _drawn(**options):

@@ -7,17 +7,12 @@ import pytest
 
 from cinn_jax import make_flow, models
 from tests.bijections.drawing import draw_variables
-from tests.compilation import little_effort
 
 SIZE = 4
 X = np.random.default_rng(0).normal(size=(3, SIZE, SIZE, 1)).astype(np.float32)
 LABELS = np.eye(10, dtype=np.float32)[[0, 3, 3]]
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_with_little_effort():
-  with little_effort():
-    yield
+pytestmark = pytest.mark.usefixtures("little_effort")
 
 
 def _model(**options):

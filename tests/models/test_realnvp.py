@@ -9,17 +9,12 @@ from cinn_jax import bijections as bj
 from cinn_jax import make_flow, models
 from cinn_jax.models.realnvp import ResidualSubnet
 from tests.bijections.drawing import abstract_batch, draw_variables, normal
-from tests.compilation import little_effort
 
 SMALL = {"levels": 1, "hidden": 4, "blocks": 2}
 X = np.random.default_rng(0).random((2, 4, 2, 3)).astype(np.float32)
 LABELS = np.eye(5, dtype=np.float32)[[0, 3]]
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_with_little_effort():
-  with little_effort():
-    yield
+pytestmark = pytest.mark.usefixtures("little_effort")
 
 
 def _drawn(**options):

@@ -14,7 +14,6 @@ from tests.bijections.drawing import (
   draw_variables,
   normal,
 )
-from tests.compilation import little_effort
 
 SMALL = {
   "levels": 3,
@@ -29,11 +28,7 @@ SMALL = {
 X = np.random.default_rng(0).random((2, 16, 8, 3)).astype(np.float32)
 COND = np.random.default_rng(1).random((2, 4, 2, 3)).astype(np.float32)
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_with_little_effort():
-  with little_effort():
-    yield
+pytestmark = pytest.mark.usefixtures("little_effort")
 
 
 def _count(tree):
