@@ -100,6 +100,7 @@ def sample_pictures(
   for picture in given:
     rng = jax.random.fold_in(jax.random.key(seed), len(rows))
     shown, samples, bits = draw(rng, picture.batch, temperature)
+    shown = _cut(shown, picture.size, samples.shape[1:3])
     height, width = picture.size
     samples = samples[:, :height, :width]
     for k, sample in enumerate(samples):
@@ -114,7 +115,7 @@ def sample_pictures(
   titles += [f"sample {k + 1}" for k in range(num_samples)]
   sheet = pictures.contact_sheet(
     rows,
-    [trained.task.condition_name, *titles],
+    ["given" if paths else trained.task.condition_name, *titles],
     names,
     note="samples in order of likelihood, temperature"
     f" {temperatures.name(temperature)}",
@@ -185,6 +186,16 @@ def _enlarged(task, path, name, small, num_samples):
     "condition": small[None],
   }
   return _Given(name, batch, None, (height, width))
+
+
+def _cut(shown, size, whole):
+  """What is given [h, w, 3], without what was added to it; it may be smaller
+  than the samples, of which `size` counts of `whole`."""
+  height, width = (
+    count * side // full
+    for count, side, full in zip(size, shown.shape[:2], whole, strict=True)
+  )
+  return shown[:height, :width]
 
 
 def _fitted(picture, image_size):

@@ -9,7 +9,7 @@ import optax
 import pytest
 from PIL import Image
 
-from cinn_jax import experiment
+from cinn_jax import experiment, pictures
 from cinn_jax.data import images, loader
 from cinn_jax.sample_pictures import TASKS, sample_pictures
 from cinn_jax.training.state import init_state
@@ -65,6 +65,16 @@ def _outputs(folder):
   }
 
 
+def _noting(sheets):
+  draw = pictures.contact_sheet
+
+  def noting(rows, *arguments, **options):
+    sheets.append(rows)
+    return draw(rows, *arguments, **options)
+
+  return noting
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_two_steps_of_training(name):
   config = _config(name)
@@ -112,12 +122,18 @@ def test_test_pictures_are_answered_without_inputs(workdirs, tmp_path):
 
 
 def test_small_pictures_of_any_size_are_enlarged(
-  workdirs, photos, tmp_path, capsys
+  workdirs, photos, tmp_path, capsys, monkeypatch
 ):
+  sheets = []
+  monkeypatch.setattr(pictures, "contact_sheet", _noting(sheets))
   sample_pictures(
     workdirs / "super_resolution", str(photos / "*"), tmp_path, num_samples=1
   )
   made = _outputs(tmp_path)
+  # What is shown as given is so, without what it was extended by.
+  small = [images.decode(photos / f"{name}.png") for name in ("odd", "wide")]
+  for (given, _), truth in zip(sheets[0], small, strict=True):
+    np.testing.assert_array_equal(given, truth)
   assert made["odd_1"].shape == (20, 28, 3)
   assert made["wide_1"].shape == (80, 120, 3)
   facts = json.loads((tmp_path / "samples.json").read_text())
