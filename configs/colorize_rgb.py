@@ -8,6 +8,10 @@ python -m cinn_jax.main --config=configs/colorize_rgb.py
   (72 patches of the photographs' held-out regions). configs/colorize.py makes
   the colours alone and keeps the lightness: its bits/dim are of other numbers.
 
+python -m cinn_jax.main --config=configs/colorize_rgb.py:caflow
+  The same by a CAFLOW of 5,788,416 parameters: 3.44 bits/dim after 26 minutes
+  on one CPU core that did other work too.
+
 python -m cinn_jax.main --config=configs/colorize_rgb.py:MODEL,NAME=VALUE
   MODEL is cinn, srflow, caflow, dual_glow_plus or dual_glow. Settings:
     size=32           of the pictures; HxW where they are not square

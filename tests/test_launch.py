@@ -1,5 +1,6 @@
 """launch/local.sh with a Python that only pretends, so nothing is installed."""
 
+import functools
 import os
 import pathlib
 import shutil
@@ -73,6 +74,10 @@ class Launcher:
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
       start_new_session=True,
+      # A shell cannot take back what it was started to ignore, as by nohup.
+      preexec_fn=functools.partial(
+        signal.signal, signal.SIGINT, signal.SIG_DFL
+      ),
     )
 
   def run(self, *command, **how):
