@@ -13,7 +13,7 @@ FOLDER = pathlib.Path(__file__).parent / "exact"
 
 @pytest.mark.parametrize(
   "which, at_least",
-  [("not slow", 400), pytest.param("slow", 3, marks=pytest.mark.slow)],
+  [("not slow", 400), pytest.param("slow", 11, marks=pytest.mark.slow)],
 )
 def test_exact_checks_pass_in_float64(which, at_least):
   environment = {
@@ -21,10 +21,14 @@ def test_exact_checks_pass_in_float64(which, at_least):
     for name, value in os.environ.items()
     if not name.startswith("PYTEST_")
   }
+  # XLA's newer code generator takes a quarter longer to compile for CPUs.
+  flags = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
+  )
   result = subprocess.run(
     [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"]
     + ["-m", which, str(FOLDER)],
-    env={**environment, "JAX_ENABLE_X64": "1"},
+    env={**environment, "JAX_ENABLE_X64": "1", "XLA_FLAGS": flags},
     capture_output=True,
     text=True,
   )

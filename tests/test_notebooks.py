@@ -92,7 +92,7 @@ def test_every_notebook_is_run():
 @pytest.mark.parametrize(
   "name",
   [
-    pytest.param(name, marks=[pytest.mark.slow] if name == "colorize" else [])
+    pytest.param(name, marks=[] if name == "digits" else [pytest.mark.slow])
     for name in TINY
   ],
 )

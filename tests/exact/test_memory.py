@@ -18,7 +18,17 @@ def test_every_coupling_is_tried():
   assert couplings - {bj.Coupling} <= tried
 
 
-@pytest.mark.parametrize("name", [*KINDS, "glow", "multi_scale"])
+# tests/bijections/test_memory.py has all of them in float32.
+QUICK = ("coupling_spline", "injector", "multi_scale")
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
+    for name in (*KINDS, "glow", "multi_scale")
+  ],
+)
 def test_rebuilt_gradients_are_the_stored_ones(name):
   assert_as_stored(name, "reversible", "forward", np.float64, 1e-10)
 

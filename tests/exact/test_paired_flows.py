@@ -13,6 +13,8 @@ from tests.models import pairs
 
 # One channel, so that the Jacobian is small; the condition's second is a mask.
 X, COND = pairs.images(0, (2, 8, 16, 1)), pairs.images(1, (2, 8, 16, 2))
+# Of caflow, as is tested below; alone it takes too long for every day.
+PART = "dual_glow_plus"
 
 
 def _flat(tree):
@@ -20,7 +22,13 @@ def _flat(tree):
   return jnp.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], -1)
 
 
-@pytest.mark.parametrize("kind", pairs.KINDS)
+@pytest.mark.parametrize(
+  "kind",
+  [
+    pytest.param(kind, marks=[pytest.mark.slow] if kind == PART else [])
+    for kind in pairs.KINDS
+  ],
+)
 def test_round_trip_and_log_det(kind):
   model = pairs.make(kind, channels=1, condition_channels=1)
   variables = pairs.drawn(model, 7, X, COND)
