@@ -52,8 +52,9 @@ _SAMPLES = flags.DEFINE_integer(
 _TEMPERATURES = flags.DEFINE_list(
   "temperature",
   "1",
-  "Scale of the latents: 0.8, or one per level, 1:0.8:0. For --mode=sample also"
-  " several, 0,0.5,1: each gets a folder in --outputs.",
+  "Scale of the latents: 0.8, or one for each that --mode=describe lists,"
+  " 1:0.8:0. For --mode=sample also several, 0,0.5,1: each gets a folder in"
+  " --outputs.",
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of sampling.")
 _DRAWS = flags.DEFINE_integer(
