@@ -39,8 +39,9 @@ def compare(workdirs: Sequence, *, outputs="out"):
 
   `comparison.md`, `.tex` and `.html` in `outputs`. Runs of the same config but
   for its seed, evaluated in the same way, are one: the mean over seeds and
-  their standard deviation (divisor one less than there are). Reference rows
-  that are the same for all runs stand once.
+  their standard deviation (divisor one less than there are). A single run has
+  its intervals over images. Reference rows that are the same for all runs stand
+  once.
 
   Returns:
     The table, as rows of text.
@@ -61,6 +62,8 @@ def compare(workdirs: Sequence, *, outputs="out"):
   lines = _table(groups)
   metrics = {k: v for run in runs for k, v in run.metrics.items()}
   notes = [*_differences(groups), *_protocol(runs, metrics)]
+  if any("[" in cell for line in lines[1:] for cell in line[5:]):
+    notes.append(report.BRACKETS)
   folder = storage.path(outputs)
   text = "\n".join([tables.markdown(lines), "", *(f"- {n}" for n in notes)])
   storage.write_whole(folder / "comparison.md", f"{text}\n".encode())
@@ -125,7 +128,7 @@ def _table(groups):
     for row in members[0].rows:
       rows = [run.rows[row] for run in members if row in run.rows]
       shared = [str(len(rows)), str(rows[0].samples or _ABSENT)]
-      numbers = [_number([r.metrics.get(k) for r in rows]) for k in titles]
+      numbers = [_number(rows, k) for k in titles]
       if rows[0].mark != "ours":
         references.setdefault((row, *shared[1:], *numbers), []).append(name)
         continue
@@ -137,8 +140,11 @@ def _table(groups):
   return lines
 
 
-def _number(pairs):
-  return _spread([pair[0] for pair in pairs if pair is not None])
+def _number(rows, metric):
+  values = [row.metrics[metric][0] for row in rows if metric in row.metrics]
+  if len(rows) == 1 and (interval := (rows[0].intervals or {}).get(metric)):
+    return report.with_interval(*values, interval)
+  return _spread(values)
 
 
 def _spread(values):

@@ -80,6 +80,9 @@ class Row(NamedTuple):
   intervals: Mapping[str, tuple[float, float]] | None = None
 
 
+BRACKETS = "In brackets: 95 % intervals, by resampling the images."
+
+
 def per_example(truth, samples, mask=None, to_lightness=m.lightness):
   """Every value of `METRICS` for each image that `mask` keeps.
 
@@ -215,7 +218,7 @@ def legend(rows, metrics=METRICS):
     for v in (metrics[k] for k in _columns(rows, metrics))
   ]
   if any(row.intervals for row in rows.values()):
-    lines.append("In brackets: 95 % intervals, by resampling the images.")
+    lines.append(BRACKETS)
   return lines
 
 
@@ -228,11 +231,16 @@ def _cell(row, metric):
     return "-"
   value, error = row.metrics[metric]
   if interval := (row.intervals or {}).get(metric):
-    low, high = map(in_digits, interval)
-    return f"{in_digits(value)} [{low}, {high}]"
+    return with_interval(value, interval)
   if error is None:
     return in_digits(value)
   return f"{in_digits(value)} ± {in_digits(error, 2)}"
+
+
+def with_interval(value, interval):
+  """A number and, in brackets, its interval."""
+  low, high = map(in_digits, interval)
+  return f"{in_digits(value)} [{low}, {high}]"
 
 
 def in_digits(value, digits=4):

@@ -1,5 +1,6 @@
 """Runs in one table: seeds together, and only what may be compared."""
 
+import json
 import subprocess
 import sys
 
@@ -67,6 +68,26 @@ def test_seeds_are_one_run(tmp_path, capsys):
   assert "<td class=number>12.00 ± 2.0</td>" in text[".html"]
   for content in text.values():
     assert "RMSE of the first sample" in content
+
+
+def test_a_single_run_has_its_intervals(tmp_path, capsys):
+  workdirs = [
+    _evaluated(tmp_path, "a", 0, 10.0, 3.0),
+    _evaluated(tmp_path, "b-0", 0, 8.0, 2.5, depth=4),
+    _evaluated(tmp_path, "b-1", 1, 8.0, 2.5, depth=4),
+  ]
+  for workdir in workdirs:
+    path = workdir / "evaluation.json"
+    content = json.loads(path.read_text())
+    for row in content["rows"].values():
+      row["metrics"]["single_rmse"]["interval"] = [7.5, 30.0]
+    path.write_text(json.dumps(content))
+  lines = compare(workdirs, outputs=tmp_path / "out")
+  numbers = {(line[0], line[1]): line[5] for line in lines}
+  assert numbers["a", "one sample"] == "10.00 [7.500, 30.00]"
+  assert numbers["b-0", "one sample"] == "8.000"
+  assert numbers["a", "no model"] == "20.00 [7.500, 30.00]"
+  assert "In brackets: 95 % intervals" in capsys.readouterr().out
 
 
 def test_other_sampling_is_another_run(tmp_path):
