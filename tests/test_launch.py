@@ -1,6 +1,5 @@
 """launch/local.sh with a Python that only pretends, so nothing is installed."""
 
-import functools
 import os
 import pathlib
 import shutil
@@ -65,20 +64,21 @@ class Launcher:
 
   def start(self, *command, cwd=None, script=None, **env):
     env = {k: v for k, v in {**self.env, **env}.items() if v is not None}
-    return subprocess.Popen(
-      [script or self.root / "launch" / "local.sh", *command],
-      cwd=cwd or self.elsewhere,
-      env=env,
-      text=True,
-      stdin=subprocess.DEVNULL,
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      start_new_session=True,
-      # A shell cannot take back what it was started to ignore, as by nohup.
-      preexec_fn=functools.partial(
-        signal.signal, signal.SIGINT, signal.SIG_DFL
-      ),
-    )
+    # A shell cannot take back what it was started to ignore, as by nohup.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+      return subprocess.Popen(
+        [script or self.root / "launch" / "local.sh", *command],
+        cwd=cwd or self.elsewhere,
+        env=env,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+      )
+    finally:
+      signal.signal(signal.SIGINT, handler)
 
   def run(self, *command, **how):
     process = self.start(*command, **how)
