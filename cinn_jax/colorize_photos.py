@@ -16,7 +16,6 @@ from cinn_jax import (
   pictures,
   sampling,
   storage,
-  temperatures,
 )
 from cinn_jax.data import images
 from cinn_jax.tasks.colorize import denormalize_ab, normalize_lightness
@@ -76,8 +75,7 @@ def colorize_photos(
     rows,
     ["grey", *(f"sample {k + 1}" for k in range(num_samples))],
     names,
-    note="samples in order of likelihood, temperature"
-    f" {temperatures.name(temperature)}",
+    note=sampling.ranked_at(temperature),
   )
   pictures.save_png(outputs / "sheet.png", sheet)
   facts = {"step": trained.step, "temperature": temperature, "seed": seed}

@@ -233,7 +233,7 @@ def _sampling_at(temperature):
 
 def _each_temperature(outputs):
   """`[(folder, temperature)]`: a folder each, where there are several."""
-  several = [temperatures.parse(text) for text in _TEMPERATURES.value]
+  several = [temperatures.parse(text) for text in _TEMPERATURES.value or [""]]
   if len(several) == 1:
     return [(outputs, *several)]
   names = [temperatures.name(t).replace(":", "_") for t in several]

@@ -5,14 +5,7 @@ import json
 import jax
 import numpy as np
 
-from cinn_jax import (
-  experiment,
-  likelihood,
-  pictures,
-  sampling,
-  storage,
-  temperatures,
-)
+from cinn_jax import experiment, likelihood, pictures, sampling, storage
 from cinn_jax.data import color_mnist, loader
 from cinn_jax.image_size import height_and_width
 
@@ -64,8 +57,7 @@ def sample_classes(
   sheet = pictures.contact_sheet(
     [[g, *row] for g, row in zip(given, samples, strict=True)],
     [trained.task.condition_name, *titles],
-    note="samples in order of likelihood, temperature"
-    f" {temperatures.name(temperature)}",
+    note=sampling.ranked_at(temperature),
   )
   pictures.save_png(outputs / "sheet.png", sheet)
   facts = {"step": trained.step, "temperature": temperature, "seed": seed}

@@ -16,7 +16,6 @@ from cinn_jax import (
   pictures,
   sampling,
   storage,
-  temperatures,
 )
 from cinn_jax.data import crops, images
 from cinn_jax.image_size import height_and_width
@@ -111,14 +110,16 @@ def sample_pictures(
     results[picture.name] = {"bits_per_dim": bits.tolist()}
   if not rows:
     raise ValueError(f"No usable image matches {inputs!r}: {skipped[0]}")
+  # The name of a condition tells its size; small pictures have their own.
+  any_size = task == "super_resolution" and paths is not None and not degrade
+  given_name = "given" if any_size else trained.task.condition_name
   titles = ["truth"] if len(rows[0]) > num_samples + 1 else []
   titles += [f"sample {k + 1}" for k in range(num_samples)]
   sheet = pictures.contact_sheet(
     rows,
-    ["given" if paths else trained.task.condition_name, *titles],
+    [given_name, *titles],
     names,
-    note="samples in order of likelihood, temperature"
-    f" {temperatures.name(temperature)}",
+    note=sampling.ranked_at(temperature),
   )
   pictures.save_png(outputs / "sheet.png", sheet)
   facts = {"step": trained.step, "temperature": temperature, "seed": seed}

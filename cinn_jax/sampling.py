@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinn_jax import color, pictures
+from cinn_jax import color, pictures, temperatures
 from cinn_jax.flow import Flow
 from cinn_jax.tasks import Task
 
@@ -42,6 +42,12 @@ def rank(x, log_prob):
     jnp.take_along_axis(x, index, axis=1),
     jnp.take_along_axis(log_prob, order, axis=1),
   )
+
+
+def ranked_at(temperature):
+  """What stands under a sheet of ranked samples."""
+  name = temperatures.name(temperature)
+  return f"samples in order of likelihood, temperature {name}"
 
 
 def contact_sheet(task: Task, truth, given, samples, log_prob, note=""):

@@ -9,9 +9,9 @@ python -m cinn_jax.main --config=configs/super_resolution.py
 
 python -m cinn_jax.main --config=configs/super_resolution.py:caflow
   The same by a CAFLOW of 5,788,416 parameters: 4.06 bits/dim after 27 minutes
-  on one CPU core that did other work too, 0.8 seconds a step without it. With
-  dual_glow_plus in its place 4.07, 0.6 seconds a step; with srflow, whose
-  samples break in places at temperature 1, 4.26 after 18 minutes.
+  on one CPU core that did other work too, 0.74 seconds a step at best. With
+  dual_glow_plus in its place 4.07, 0.53 seconds a step at best; with srflow,
+  whose samples break in places at temperature 1, 4.26 after 18 minutes.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:MODEL,NAME=VALUE
   MODEL is cinn, srflow, caflow, dual_glow_plus or dual_glow. Settings:

@@ -21,7 +21,7 @@ def test_exact_checks_pass_in_float64(which, at_least):
     for name, value in os.environ.items()
     if not name.startswith("PYTEST_")
   }
-  # XLA's newer code generator takes a quarter longer to compile for CPUs.
+  # XLA's newer code generator for CPUs takes longer to compile.
   flags = (
     os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
   )

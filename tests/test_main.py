@@ -168,6 +168,10 @@ def test_describe_prints_the_published_count():
       "temperature '1:hot' is not a number of 0 or more",
     ),
     (
+      ["--config=configs/colorize.py", "--mode=sample", "--temperature="],
+      "temperature '' is not a number of 0 or more",
+    ),
+    (
       ["--config=configs/colorize.py", "--mode=report", "--temperature=0,1"],
       "--mode=report takes one --temperature, got '0,1'",
     ),
