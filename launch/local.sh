@@ -156,46 +156,6 @@ quoted() {
   echo "${line% }"
 }
 
-# The command runs in the background, where signals reach this shell at once.
-# There it would ignore SIGINT, and a terminal sends that to both anyway.
-keep_running() {
-  local child='' code=0 last name received='' signalled stopped=''
-  trap 'signalled=1; stopped=1' INT
-  for name in TERM USR1 USR2; do
-    # shellcheck disable=SC2064  # The name is of now.
-    trap "signalled=1; stopped=1; received=$name; pass_on" "$name"
-  done
-  while :; do
-    (
-      trap - INT
-      exec "$@"
-    ) <&0 &
-    child="$!"
-    pass_on # What came while there was no child to have it.
-    while :; do
-      signalled='' last="$code" code=0
-      wait "$child" || code="$?"
-      # A signal ends the waiting too; then the code is not the command's. Asked
-      # again, bash may answer -1 for one that SIGINT killed meanwhile.
-      [ "$code" -ge 0 ] || code="$last"
-      [ -n "$signalled" ] || break
-    done
-    child=''
-    if [ "$code" != 75 ] || [ -n "$stopped" ]; then exit "$code"; fi
-    echo "launch/local.sh: saved (75), starting again ..." >&2
-    sleep 1
-    [ -z "$stopped" ] || exit "$code"
-  done
-}
-
-# Of the variables of `keep_running`: gives the child what was received, once.
-pass_on() {
-  local name="$received"
-  [ -n "$child" ] && [ -n "$name" ] || return 0
-  received=''
-  kill -s "$name" "$child" 2>/dev/null || true
-}
-
 restart='' dry_run=''
 while [ "$#" -gt 0 ]; do
   case "$1" in
@@ -226,5 +186,5 @@ if ! is_current; then
   trap - EXIT
 fi
 export VIRTUAL_ENV="$venv" PATH="$venv/bin:$PATH"
-[ -z "$restart" ] || keep_running "$@"
+[ -z "$restart" ] || exec "$python" -I "$root/launch/restart.py" "$@"
 exec "$@"

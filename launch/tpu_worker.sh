@@ -63,7 +63,7 @@ start() {
   fi
   end_what_is_left
   [ "${id##*.}" != 0 ] || rm -f "$RUN_DIR/stopped"
-  rm -f "$RUN_DIR/code"
+  rm -f "$RUN_DIR/code" "$RUN_DIR/training"
   echo "$id" >"$RUN_DIR/id"
   [ ! -e "$RUN_DIR/stopped" ] || return 0
   # All descriptors are let go, or ssh would wait for the end.
@@ -86,22 +86,27 @@ end_what_is_left() {
     kill -KILL -- "-$group"
 }
 
-# Runs as the leader of a session of its own.
+# Runs as the leader of a session of its own. Training gets its signals itself:
+# a shell that is about to wait misses one now and then.
 supervise() {
-  local child='' code received='' signalled
+  local child code signalled
   echo "== $(date -u '+%F %T') $(quoted "$@")"
   (while sleep "$LOG_SECONDS"; do copy_log; done) &
-  trap 'signalled=1; received=1; pass_on' TERM
+  # A machine that goes down sends this to all.
+  trap 'signalled=1' TERM
   cd "$root"
   in_environment "$@" &
   child="$!"
-  pass_on # What came while there was no child to have it.
+  echo "$child" >"$RUN_DIR/training"
+  # `stop` may have come before there was anything to stop.
+  [ ! -e "$RUN_DIR/stopped" ] || stop_training
   while :; do
     signalled='' code=0
     wait "$child" || code="$?"
     # A signal ends the waiting too; then the code is not the training's.
     [ -n "$signalled" ] || break
   done
+  rm "$RUN_DIR/training"
   echo "== $(date -u '+%F %T') exit $code"
   # Ends the copying above, and whatever training left behind.
   trap '' TERM
@@ -111,11 +116,10 @@ supervise() {
   mv "$RUN_DIR/code.new" "$RUN_DIR/code"
 }
 
-# Of the variables of `supervise`: gives training its SIGTERM, once.
-pass_on() {
-  [ -n "$child" ] && [ -n "$received" ] || return 0
-  received=''
-  kill -TERM "$child" 2>/dev/null || true
+stop_training() {
+  local pid
+  pid="$(cat "$RUN_DIR/training" 2>/dev/null)" || return 0
+  kill -TERM "$pid" 2>/dev/null || true
 }
 
 copy_log() {
@@ -145,7 +149,7 @@ stop() {
   mkdir -p "$RUN_DIR"
   touch "$RUN_DIR/stopped"
   is_running || return 0
-  kill -TERM "$(cat "$RUN_DIR/pid")"
+  stop_training
   while is_running; do
     [ "$SECONDS" -lt "$deadline" ] ||
       die "still running after $STOP_SECONDS s on $(uname -n)."

@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -16,6 +17,7 @@ BASH = shutil.which("bash")
 PYTHON = """#!/usr/bin/env bash
 case "$1 $2" in
   "-V "*) echo "Python ${FAKE_VERSION:-3.12.1}" ;;
+  "-I "*) exec "$REAL_PYTHON" "$@" ;;
   "-c "*) exit "${FAKE_UNFIT:-0}" ;;
   "-m venv")
     [ -z "${VENV_FAILS:-}" ] || exit "$VENV_FAILS"
@@ -56,6 +58,7 @@ class Launcher:
       "PYTHON": str(self.tools / "fake python"),
       "CINN_JAX_PLATFORM": "cpu",
       "LOG": str(self.log),
+      "REAL_PYTHON": sys.executable,
     }
 
   def add_tool(self, name, text):
