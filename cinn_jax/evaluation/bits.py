@@ -1,6 +1,7 @@
 """Bits/dim of a whole split, with what tells of numerical trouble."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +9,11 @@ import numpy as np
 
 from cinn_jax import likelihood
 from cinn_jax.bijections import REPORTS
+from cinn_jax.evaluation import splits
 from cinn_jax.flow import Flow
 from cinn_jax.tasks import Task
 
+_INTERVAL = "bits_per_dim_interval"
 _RECONSTRUCTION = "reconstruction_error_"
 
 
@@ -65,13 +68,15 @@ def max_log_scale(diagnostics):
   return jnp.max(jnp.stack([jnp.zeros(()), *largest]))
 
 
-def summarize(scored, task: Task) -> dict[str, float]:
+def summarize(scored, task: Task, *, interval=False) -> dict[str, Any]:
   """The split's metrics from (values, mask [B]) per batch, as numpy.
 
   Exact over the examples that the masks keep; sums in float64. Beside bits/dim
   of x and its parts stand bits/dim of the data in their own units, and what the
   authors' code prints. Of models that have them: the mean `auxiliary_loss`, and
-  the largest `reconstruction_error` of each part.
+  the largest `reconstruction_error` of each part. With `interval`,
+  `bits_per_dim_interval`: (low, high), 95 %, by resampling the examples; None
+  of a single one.
 
   Raises:
     ValueError: where no example is kept.
@@ -104,13 +109,19 @@ def summarize(scored, task: Task) -> dict[str, float]:
     summary["auxiliary_loss"] = float(values["auxiliary_loss"].mean())
   for part, errors in values.get("reconstruction_error", {}).items():
     summary[f"{_RECONSTRUCTION}{part}"] = float(errors.max())
+  if interval:
+    summary[_INTERVAL] = splits.bootstrap_interval(
+      likelihood.bits_per_dim(prior + log_det, dims)
+    )
   return summary
 
 
 def in_words(scores, task: Task) -> str:
   """What `summarize` returned, as a sentence."""
+  if interval := scores.get(_INTERVAL):
+    interval = " [{:.4f}, {:.4f}]".format(*interval)
   text = (
-    f"bits/dim {scores['bits_per_dim']:.4f} = prior"
+    f"bits/dim {scores['bits_per_dim']:.4f}{interval or ''} = prior"
     f" {scores['bits_prior']:.4f} + log-det {scores['bits_log_det']:.4f}"
     f" ({scores['examples']:,} pictures);"
     f" {scores['bits_per_dim_of_unscaled_data']:.4f} in {task.units};"

@@ -62,7 +62,7 @@ def compare(workdirs: Sequence, *, outputs="out"):
   lines = _table(groups)
   metrics = {k: v for run in runs for k, v in run.metrics.items()}
   notes = [*_differences(groups), *_protocol(runs, metrics)]
-  if any("[" in cell for line in lines[1:] for cell in line[5:]):
+  if any("[" in cell for line in lines[1:] for cell in line[4:]):
     notes.append(report.BRACKETS)
   folder = storage.path(outputs)
   text = "\n".join([tables.markdown(lines), "", *(f"- {n}" for n in notes)])
@@ -124,7 +124,7 @@ def _table(groups):
   head = ["run", "row", "seeds", "n", "bits/dim", *titles.values()]
   lines, references = [head], {}
   for name, members in groups.items():
-    bits = [run.content["likelihood"]["bits_per_dim"] for run in members]
+    bits = _bits_per_dim([run.content["likelihood"] for run in members])
     for row in members[0].rows:
       rows = [run.rows[row] for run in members if row in run.rows]
       shared = [str(len(rows)), str(rows[0].samples or _ABSENT)]
@@ -132,12 +132,20 @@ def _table(groups):
       if rows[0].mark != "ours":
         references.setdefault((row, *shared[1:], *numbers), []).append(name)
         continue
-      lines.append([name, row, *shared, _spread(bits), *numbers])
-      bits = []
+      lines.append([name, row, *shared, bits, *numbers])
+      bits = _ABSENT
   for (row, n, *numbers), names in references.items():
     owner = _ABSENT if len(names) == len(groups) else ", ".join(names)
     lines.append([owner, row, _ABSENT, n, _ABSENT, *numbers])
   return lines
+
+
+def _bits_per_dim(likelihoods):
+  values = [scores["bits_per_dim"] for scores in likelihoods]
+  interval = likelihoods[0].get("bits_per_dim_interval")
+  if len(values) == 1 and interval:
+    return report.with_interval(*values, interval)
+  return _spread(values)
 
 
 def _number(rows, metric):

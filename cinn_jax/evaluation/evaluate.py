@@ -106,7 +106,7 @@ def _scores(trained, source, seed, num_draws):
   variables = jax.device_put(
     jax.device_get(trained.variables), sharding.replicated(mesh)
   )
-  scores = validator.score(variables)
+  scores = validator.score(variables, interval=True)
   if num_draws > 1:
     scores["importance_weighted"] = importance.bound(
       trained, source, num_draws=num_draws, batch_size=size, seed=seed

@@ -41,8 +41,8 @@ class Validator:
       out_shardings=everywhere,
     )
 
-  def score(self, variables, alive=lambda: None) -> dict[str, float]:
-    """Bits/dim and its companions over the whole split.
+  def score(self, variables, alive=lambda: None, *, interval=False):
+    """Bits/dim and its companions over the whole split, see `bits.summarize`.
 
     `alive` is called before every batch, and may raise.
     """
@@ -59,7 +59,9 @@ class Validator:
         alive()
         on_device = sharding.put_batch(batch, self._mesh)
         scored.append(self._score(variables, on_device, index))
-    return bits.summarize(jax.device_get(scored), self.task)
+    return bits.summarize(
+      jax.device_get(scored), self.task, interval=interval
+    )
 
   def sheet(self, variables, note=""):
     """A contact sheet of pictures spread over the split, uint8 [H, W, 3]."""

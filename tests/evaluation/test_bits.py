@@ -49,6 +49,36 @@ def test_scores_are_exact_over_what_the_masks_keep():
   assert f"{scores['nats_without_constant']:.4f} nats/dim" in words
 
 
+def test_the_interval_is_of_the_pictures():
+  few, many = (
+    bits.summarize(
+      # A picture of 1 bit/dim, then one of 3; padding counts nowhere.
+      [
+        _batch([-math.log(256)] * n, [math.log(16) * k] * n, [1] * n)
+        for k in (1, -1)
+      ]
+      + [_batch([np.nan], [0], [0])],
+      TASK,
+      interval=True,
+    )
+    for n in (8, 800)
+  )
+  for scores, error in ((few, 0.25), (many, 0.025)):
+    assert scores["bits_per_dim"] == pytest.approx(2)
+    low, high = scores["bits_per_dim_interval"]
+    # The standard error of the mean of so many, each 1 away from it.
+    assert 2 - low == pytest.approx(1.96 * error, rel=0.15)
+    assert high - 2 == pytest.approx(1.96 * error, rel=0.15)
+  low, high = few["bits_per_dim_interval"]
+  assert f" 2.0000 [{low:.4f}, {high:.4f}] = " in bits.in_words(few, TASK)
+
+
+def test_a_single_picture_has_no_interval():
+  scores = bits.summarize([_batch([-1], [0], [1])], TASK, interval=True)
+  assert scores["bits_per_dim_interval"] is None
+  assert "[" not in bits.in_words(scores, TASK)
+
+
 def test_an_empty_split_is_refused():
   with pytest.raises(ValueError, match="no example"):
     bits.summarize([_batch([1.0], [1.0], [0])], TASK)

@@ -81,8 +81,11 @@ def test_a_single_run_has_its_intervals(tmp_path, capsys):
     content = json.loads(path.read_text())
     for row in content["rows"].values():
       row["metrics"]["single_rmse"]["interval"] = [7.5, 30.0]
+    content["likelihood"]["bits_per_dim_interval"] = [2.25, 4.0]
     path.write_text(json.dumps(content))
   lines = compare(workdirs, outputs=tmp_path / "out")
+  bits = {line[0]: line[4] for line in lines if line[1] == "one sample"}
+  assert bits == {"a": "3.000 [2.250, 4.000]", "b-0": "2.500"}
   numbers = {(line[0], line[1]): line[5] for line in lines}
   assert numbers["a", "one sample"] == "10.00 [7.500, 30.00]"
   assert numbers["b-0", "one sample"] == "8.000"
