@@ -12,6 +12,12 @@ from tests import compilation, fake_bucket
 # Broadcasting between ranks hides mistakes; the package spells it out.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# What tests mostly do is compile, which takes XLA's newer code generator for
+# CPUs a quarter longer.
+os.environ["XLA_FLAGS"] = (
+  os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
+)
+
 # Exact checks need float64, which is one flag for a whole process:
 # tests/test_exact.py runs them in a process of their own.
 collect_ignore = [] if os.environ.get("JAX_ENABLE_X64") else ["exact"]

@@ -21,14 +21,10 @@ def test_exact_checks_pass_in_float64(which, at_least):
     for name, value in os.environ.items()
     if not name.startswith("PYTEST_")
   }
-  # XLA's newer code generator for CPUs takes longer to compile.
-  flags = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
-  )
   result = subprocess.run(
     [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"]
     + ["-m", which, str(FOLDER)],
-    env={**environment, "JAX_ENABLE_X64": "1", "XLA_FLAGS": flags},
+    env={**environment, "JAX_ENABLE_X64": "1"},
     capture_output=True,
     text=True,
   )

@@ -59,9 +59,7 @@ class Validator:
         alive()
         on_device = sharding.put_batch(batch, self._mesh)
         scored.append(self._score(variables, on_device, index))
-    return bits.summarize(
-      jax.device_get(scored), self.task, interval=interval
-    )
+    return bits.summarize(jax.device_get(scored), self.task, interval=interval)
 
   def sheet(self, variables, note=""):
     """A contact sheet of pictures spread over the split, uint8 [H, W, 3]."""

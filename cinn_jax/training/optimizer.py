@@ -1,6 +1,7 @@
 """The optimizer that a config describes."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +57,7 @@ def make_optimizer(
     rate = make_schedule(
       learning_rate, num_steps, schedule, **(schedule_options or {})
     )
-    moments = optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
+    moments = scale_by_adam(b1, b2, eps)
     return optax.chain(
       optax.add_decayed_weights(weight_decay)
       if weight_decay
@@ -91,6 +92,58 @@ def make_optimizer(
     _clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
     optax.partition(transforms, labels),
     optax.contrib.reduce_on_plateau(**plateau) if plateau else optax.identity(),
+  )
+
+
+class Moments(NamedTuple):
+  """Adam's state; its names are those of optax's, and of checkpoints."""
+
+  count: jax.Array
+  mu: optax.Updates
+  nu: optax.Updates
+
+
+def scale_by_adam(b1: float, b2: float, eps: float):
+  """As optax's, with moments that stay as they are where `diverged`.
+
+  Which moments stay is chosen before the update is made of them. So new ones
+  take the place of the old in memory; chosen afterwards, the update is made of
+  the old ones once more, which have to be copied for it.
+  """
+
+  def init(params):
+    zeros = optax.tree.zeros_like
+    return Moments(jnp.zeros([], jnp.int32), zeros(params), zeros(params))
+
+  def update(gradients, state, params=None, *, diverged=False, **_):
+    del params
+
+    def moved(moment, decay, order):
+      new = optax.tree.update_moment(gradients, moment, decay, order)
+      return choose(diverged, moment, new)
+
+    mu, nu = moved(state.mu, b1, 1), moved(state.nu, b2, 2)
+    count = choose(diverged, state.count, state.count + 1)
+    updates = jax.tree.map(
+      lambda m, v: m / (jnp.sqrt(v) + eps),
+      optax.tree.bias_correction(mu, b1, count),
+      optax.tree.bias_correction(nu, b2, count),
+    )
+    return updates, Moments(count, mu, nu)
+
+  return optax.GradientTransformationExtraArgs(init, update)
+
+
+def choose(diverged, old, new):
+  """The tree `old` where diverged, else `new`; `Moments` chose already."""
+
+  def chosen(node):
+    return isinstance(node, Moments)
+
+  return jax.tree.map(
+    lambda new, old: new if chosen(new) else jnp.where(diverged, old, new),
+    *(new, old),
+    is_leaf=chosen,
   )
 
 

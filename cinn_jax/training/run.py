@@ -152,8 +152,10 @@ def compile_step(run):
   )
   return jax.jit(
     step,
-    # The state is replaced by its successor: its buffers are used again.
+    # The state is replaced by its successor: its buffers are used again, each
+    # for what it was. Were an unused one left out, the others would move up.
     donate_argnums=0,
+    keep_unused=True,
     in_shardings=(run.shardings, sharding.by_example(run.mesh)),
     out_shardings=(run.shardings, sharding.replicated(run.mesh)),
   )

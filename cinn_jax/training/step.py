@@ -12,6 +12,7 @@ from cinn_jax.bijections import REPORTS
 from cinn_jax.evaluation.bits import max_log_scale
 from cinn_jax.flow import Flow, split_variables
 from cinn_jax.tasks import Task
+from cinn_jax.training.optimizer import choose
 from cinn_jax.training.state import State
 
 
@@ -64,11 +65,13 @@ def make_update(flow: Flow, optimizer):
   the model reports as "auxiliary_losses". Measured: `loss`; `parts`, a
   `likelihood.LogProb` of nats per example; `auxiliary_loss`, None where the
   model reports none; `grad_norm`, before clipping; `max_log_scale`, of any
-  coupling.
+  coupling; `finite`, whether loss and gradient are.
 
   `update(fit, x, cond, unconditional)`, with a boolean that may be traced,
   follows the module's `unconditional` in place of its `forward` where that is
-  true: for models of several flows that are first trained by themselves.
+  true: for models of several flows that are first trained by themselves. With
+  another, `diverged`, the fit stays as it is where that is true or this step is
+  not finite.
   """
   dims = math.prod(flow.event_shape)
   optimizer = optax.with_extra_args_support(optimizer)
@@ -107,16 +110,22 @@ def make_update(flow: Flow, optimizer):
       lambda: with_auxiliary("forward"),
     )
 
-  def update(fit: Fit, x, cond, unconditional=None):
+  def update(fit: Fit, x, cond, unconditional=None, diverged=None):
     (loss, (measured, updated)), grads = jax.value_and_grad(
       loss_and_rest, has_aux=True
     )(fit.params, fit.constants, x, cond, unconditional)
+    norm = optax.tree.norm(grads)
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+    measured |= {"loss": loss, "grad_norm": norm, "finite": finite}
+    stays = False if diverged is None else diverged | ~finite
     updates, optimizer_state = optimizer.update(
-      grads, fit.optimizer, fit.params, value=loss
+      grads, fit.optimizer, fit.params, value=loss, diverged=stays
     )
-    measured |= {"loss": loss, "grad_norm": optax.tree.norm(grads)}
     params = optax.apply_updates(fit.params, updates)
-    return Fit(params, {**fit.constants, **updated}, optimizer_state), measured
+    after = Fit(params, {**fit.constants, **updated}, optimizer_state)
+    if diverged is not None:
+      after = choose(stays, fit, after)
+    return after, measured
 
   return update
 
@@ -159,7 +168,10 @@ def make_train_step(
     x, cond = task.add_noise(rng, *task.prepare(batch))
     fit = Fit(state.params, state.constants, state.optimizer)
     first = state.step < unconditional_steps if unconditional_steps else None
-    fit, measured = update(fit, x, cond, first)
+    # From the first step that is not finite on, the state stays as it was
+    # before it: by the time that the host notices, more steps are under way.
+    fit, measured = update(fit, x, cond, first, state.diverged)
+    diverged = state.diverged | ~measured["finite"]
     metrics = {
       **likelihood.bits_by_part(*map(jnp.mean, measured["parts"]), dims),
       "grad_norm": measured["grad_norm"],
@@ -167,26 +179,19 @@ def make_train_step(
     }
     if measured["auxiliary_loss"] is not None:
       metrics["auxiliary_loss"] = measured["auxiliary_loss"]
-    finite = jnp.isfinite(measured["loss"])
-    finite &= jnp.isfinite(measured["grad_norm"])
+    ema = fit.params
+    if ema_decay:
+      average = _average(state.ema, fit.params, state.step, ema_decay)
+      ema = choose(diverged, state.ema, average)
     after = State(
-      step=state.step + 1,
+      step=choose(diverged, state.step, state.step + 1),
       params=fit.params,
-      ema=_average(state.ema, fit.params, state.step, ema_decay),
+      ema=ema,
       constants=fit.constants,
       optimizer=fit.optimizer,
-      diverged=state.diverged,
+      diverged=diverged,
     )
-    # From the first step that is not finite on, the state stays as it was
-    # before it: by the time that the host notices, more steps are under way.
-    diverged = state.diverged | ~finite
-    state = jax.tree.map(
-      lambda new, old: jnp.where(diverged, old, new), after, state
-    )._replace(diverged=diverged)
-    if not ema_decay:
-      # A copy of what was chosen, where XLA would make the choice once more.
-      state = state._replace(ema=state.params)
-    return state, metrics
+    return after, metrics
 
   return step
 

@@ -126,7 +126,7 @@ class Ours:
     step = make_train_step(
       self._flow, task, optimizer, seed=seed, ema_decay=config.train.ema_decay
     )
-    self._step = jax.jit(step, donate_argnums=0)
+    self._step = jax.jit(step, donate_argnums=0, keep_unused=True)
     self._log_prob = jax.jit(self._flow.log_prob)
 
   def step(self, batch, prepare):

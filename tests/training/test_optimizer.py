@@ -8,7 +8,11 @@ import numpy as np
 import optax
 import pytest
 
-from cinn_jax.training.optimizer import make_optimizer, make_schedule
+from cinn_jax.training.optimizer import (
+  make_optimizer,
+  make_schedule,
+  scale_by_adam,
+)
 from configs import mnist
 
 PARAMS = {
@@ -82,6 +86,20 @@ def test_adam_with_coupled_weight_decay(weight_decay):
       weight_decay=weight_decay,
     )
     _assert_part(params[-1], name, expected)
+
+
+def test_moments_are_those_of_optax():
+  ours, optaxs = (
+    scale_by_adam(0.8, 0.9, 1e-3),
+    optax.scale_by_adam(0.8, 0.9, 1e-3),
+  )
+  state, expected_state = ours.init(PARAMS), optaxs.init(PARAMS)
+  for gradient in map(_float32, _gradients(3)):
+    updates, state = ours.update(gradient, state)
+    expected, expected_state = optaxs.update(gradient, expected_state)
+    jax.tree.map(np.testing.assert_array_equal, updates, expected)
+    assert state._asdict().keys() == expected_state._asdict().keys()
+    jax.tree.map(np.testing.assert_array_equal, [*state], [*expected_state])
 
 
 def test_clipping_bounds_the_norm_of_the_whole_gradient():

@@ -14,6 +14,7 @@ from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.normalization import Norm
 from cinn_jax.models.subnets import Subnet
 from cinn_jax.tasks import Task
+from cinn_jax.training.optimizer import make_optimizer
 from cinn_jax.training.state import init_state
 from cinn_jax.training.step import make_train_step
 
@@ -145,6 +146,29 @@ def test_without_an_average_it_is_a_copy_of_the_parameters(made):
   jax.tree.map(np.testing.assert_array_equal, after.ema, after.params)
   moved = jax.tree.map(lambda a, b: jnp.any(a != b), after.params, state.params)
   assert all(jax.tree.leaves(moved))
+
+
+@pytest.mark.parametrize(
+  "optimizer",
+  [make_optimizer(num_steps=9, learning_rate=RATE), optax.adam(RATE)],
+  ids=["ours", "optax's"],
+)
+def test_from_the_first_step_that_is_not_finite_nothing_moves(made, optimizer):
+  flow, task, before, batch = made
+  step = jax.jit(make_train_step(flow, task, optimizer, seed=0, ema_decay=0.5))
+  before = before._replace(optimizer=optimizer.init(before.params))
+  before, _ = step(before, batch)
+  assert not before.diverged
+  broken = {"image": batch["image"].at[0, 0].set(jnp.nan)}
+  state = before
+  for given in (broken, batch):
+    state, _ = step(state, given)
+    assert state.diverged
+    jax.tree.map(
+      np.testing.assert_array_equal,
+      state._replace(diverged=False),
+      before._replace(diverged=False),
+    )
 
 
 def test_running_statistics_move_and_are_kept(made):
