@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from cinn_jax import (
+  concurrently,
   experiment,
   full_resolution,
   input_files,
@@ -51,15 +52,14 @@ def colorize_photos(
   sampler = _make_sampler(trained, num_samples)
   outputs = storage.path(outputs)
   rows, names, results, skipped = [], [], {}, []
-  for path, name in zip(paths, input_files.unique_names(paths), strict=True):
-    try:
-      photo = images.decode(path, keep_depth=True)
-    except images.UnreadableImage as error:
-      skipped.append(str(error))
-      print(f"Skipped {error}")
-      continue
-    rng = jax.random.fold_in(jax.random.key(seed), len(results))
-    ab, bits = sampler(rng, photo, temperature)
+
+  def draw(photograph):
+    index, (path, name, photo) = photograph
+    rng = jax.random.fold_in(jax.random.key(seed), index)
+    return path, name, photo, *sampler(rng, photo, temperature)
+
+  photographs = enumerate(_readable(paths, skipped))
+  for path, name, photo, ab, bits in concurrently.in_order(draw, photographs):
     colored = full_resolution.colorize(photo, ab)
     files = _save(outputs, name, path, colored)
     results[path] = {"files": files, "bits_per_dim": bits.tolist()}
@@ -82,6 +82,16 @@ def colorize_photos(
   told = {**facts, "skipped": skipped, "photos": results}
   storage.write_whole(outputs / "samples.json", json.dumps(told).encode())
   print(f"Wrote {outputs / 'sheet.png'} and {len(rows)} photographs' samples.")
+
+
+def _readable(paths, skipped):
+  """Yields (path, name, photo); says in `skipped` why others are not."""
+  for path, name in zip(paths, input_files.unique_names(paths), strict=True):
+    try:
+      yield path, name, images.decode(path, keep_depth=True)
+    except images.UnreadableImage as error:
+      skipped.append(str(error))
+      print(f"Skipped {error}")
 
 
 def _restore(workdir):

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from cinn_jax import sampling
+from cinn_jax import concurrently, sampling
 from cinn_jax.data import loader
 
 _BATCH = 16
@@ -24,13 +24,18 @@ def drawn(trained, source, *, num_samples, temperature, seed):
     image_size=trained.task.image_size,
     batch_size=min(_BATCH, len(source)),
   )
+
+  def draw(indexed):
+    index, batch = indexed
+    mask = batch.pop("mask")
+    rng = jax.random.fold_in(jax.random.key(seed), index)
+    outcome = sampler(trained.variables, rng, batch, temperature)
+    return (
+      {name: values[mask] for name, values in batch.items()},
+      *(np.asarray(values)[mask] for values in outcome),
+    )
+
   with tqdm(total=len(source), unit="picture", desc="sampling") as bar:
-    for index, batch in enumerate(batches):
-      mask = batch.pop("mask")
-      rng = jax.random.fold_in(jax.random.key(seed), index)
-      outcome = sampler(trained.variables, rng, batch, temperature)
-      yield (
-        {name: values[mask] for name, values in batch.items()},
-        *(np.asarray(values)[mask] for values in outcome),
-      )
-      bar.update(int(np.sum(mask)))
+    for outcome in concurrently.in_order(draw, enumerate(batches)):
+      yield outcome
+      bar.update(len(outcome[-1]))
