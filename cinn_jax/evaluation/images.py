@@ -26,6 +26,9 @@ METRICS = {
     "version 0.1, AlexNet, of pictures in [-1, 1] with the reference's shift"
     " and scale",
   ),
+  "lpips_vgg16": report.Metric(
+    *("LPIPS by VGG16", "1"), "as LPIPS, of another network's features"
+  ),
   "consistency": report.Metric(
     *("consistency", "dB"),
     f"how well what was given comes back; to the last bit counts {m.EXACT:g}",

