@@ -39,7 +39,10 @@ def _away_from_home(tmp_path_factory):
 @pytest.fixture(scope="session", autouse=True)
 def _compile_once(tmp_path_factory):
   """The same tiny networks are compiled by many tests and their processes."""
-  folder = tmp_path_factory.mktemp("compiled")
+  folder = tmp_path_factory.getbasetemp()
+  if "PYTEST_XDIST_WORKER" in os.environ:
+    folder = folder.parent  # What all workers have.
+  folder /= "compiled"
   compilation.configure(
     jax_compilation_cache_dir=str(folder),
     jax_persistent_cache_min_compile_time_secs=0.2,

@@ -1,11 +1,13 @@
-"""What the tests of launch/tpu.sh share."""
+"""What the tests of the launch scripts share."""
 
 import os
 import signal
+import subprocess
 
 import pytest
 
 from tests.launch.cloud import Tpu
+from tests.launch.launcher import Launcher
 
 
 @pytest.fixture
@@ -16,3 +18,16 @@ def tpu(tmp_path):
     with_group = int(pid.read_text())
     if os.path.exists(f"/proc/{with_group}"):
       os.killpg(with_group, signal.SIGKILL)
+
+
+@pytest.fixture
+def launcher(tmp_path):
+  return Launcher(tmp_path)
+
+
+@pytest.fixture
+def dead():
+  """The number of a process that is no more."""
+  process = subprocess.Popen(["true"])
+  process.wait()
+  return process.pid

@@ -3,7 +3,7 @@
 import shlex
 import shutil
 
-from tests.test_launch import ROOT, Launcher
+from tests.launch.launcher import ROOT, Launcher
 
 # Writes its name and arguments to $CALLS, one call a line, then does BODY.
 TOOL = """#!/usr/bin/env bash

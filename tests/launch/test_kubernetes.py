@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.launch.fakes import ARGUMENTS, Project, parse
-from tests.test_launch import ROOT
+from tests.launch.launcher import ROOT
 
 KUBECTL = 'case "$*" in *filename=-*) cat >"$MANIFEST" ;; esac'
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.test_launch import BASH, ROOT
+from tests.launch.launcher import BASH, ROOT
 
 FOLDER = ROOT / "launch"
 SCRIPTS = sorted([*FOLDER.glob("*.sh"), *FOLDER.glob("*.sbatch")])

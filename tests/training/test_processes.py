@@ -87,13 +87,13 @@ processes.initialize(address, 2, int(number))
 import jax
 import orbax.checkpoint as ocp
 from cinn_jax.training import checkpoint, run, sharding, stopping
-from tests.training import test_checkpoint as t
+from tests.training import checkpointing as t
 
 place = sharding.replicated(sharding.make_mesh())
 checkpoints = checkpoint.Checkpoints(workdir)
 
 states = [
-  jax.device_put(jax.device_get(t._state(step)), place) for step in (1, 2)
+  jax.device_put(jax.device_get(t.state_at(step)), place) for step in (1, 2)
 ]
 for state in states:
   checkpoints.save(state, t.CONFIG, {"bits_per_dim": 1.0})

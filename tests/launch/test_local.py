@@ -1,0 +1,114 @@
+"""launch/local.sh: what it runs, on which Python and for which devices."""
+
+import os
+
+import pytest
+
+from tests.launch.launcher import PYTHON, refusal
+
+
+class TestCommand:
+  def test_the_environment_is_made_once(self, launcher):
+    code, out, err = launcher.run("python", "hello")
+    assert (code, out) == (0, "<hello>")
+    assert "Making" in err
+    assert launcher.made() == ["venv", f"pip {launcher.root}[test]"]
+    assert launcher.run("python", "hello") == (0, "<hello>", "")
+    assert len(launcher.made()) == 2
+    assert not launcher.lock.is_symlink()
+
+  def test_arguments_survive(self, launcher):
+    arguments = ["a b", "", "*", "$HOME", "--x='y z'", 'a"b', "back\\slash"]
+    _, out, _ = launcher.run("python", *arguments)
+    assert out == "".join(f"<{argument}>" for argument in arguments)
+
+  def test_the_commands_exit_code_is_passed_on(self, launcher):
+    assert launcher.run("bash", "-c", "exit 7")[0] == 7
+    assert launcher.run("no-such-command")[0] == 127
+
+  def test_the_command_runs_where_you_stand_in_the_environment(self, launcher):
+    show = 'pwd; echo "$VIRTUAL_ENV"; command -v python'
+    _, out, _ = launcher.run("bash", "-c", show)
+    venv = launcher.root / ".venv"
+    assert out.splitlines() == [
+      str(launcher.elsewhere),
+      str(venv),
+      str(venv / "bin" / "python"),
+    ]
+
+  def test_a_relative_call_under_cdpath(self, launcher):
+    code, out, _ = launcher.run(
+      "python", "x", script="launch/local.sh", cwd=launcher.root, CDPATH="."
+    )
+    assert (code, out) == (0, "<x>")
+
+  def test_no_command(self, launcher):
+    assert "usage: launch/local.sh COMMAND" in refusal(launcher.run())
+    assert not launcher.made()
+
+
+class TestPython:
+  def test_without_one(self, launcher):
+    said = refusal(launcher.run("true", PYTHON="no-such-python"))
+    assert "no Python 3.11 or later" in said and "no-such-python" in said
+
+  def test_one_that_is_too_old_or_lacks_venv(self, launcher):
+    said = refusal(launcher.run("true", FAKE_UNFIT="1"))
+    assert "no Python 3.11 or later" in said
+
+  def test_the_newest_is_found(self, launcher):
+    launcher.add_tool("python3.13", PYTHON)
+    assert launcher.run("python", "x", PYTHON=None)[:2] == (0, "<x>")
+
+  def test_an_active_environment_is_not_what_it_is_made_from(self, launcher):
+    launcher.add_tool("python3.13", PYTHON)
+    launcher.run("true", PYTHON=None)
+    with open(launcher.root / "setup.cfg", "a") as config:
+      config.write("# changed\n")
+    path = f"{launcher.root}/.venv/bin:{launcher.env['PATH']}"
+    code, out, _ = launcher.run("python", "x", PYTHON=None, PATH=path)
+    assert (code, out) == (0, "<x>")
+    assert launcher.made().count("venv") == 2
+
+
+class TestPlatform:
+  @pytest.mark.parametrize("platform", ["cuda12", "cuda13", "tpu"])
+  def test_given(self, launcher, platform):
+    launcher.run("true", CINN_JAX_PLATFORM=platform)
+    assert launcher.made()[-1].endswith(f"the project[test,{platform}]")
+
+  def test_further_extras(self, launcher):
+    launcher.run("true")
+    launcher.run("true", CINN_JAX_EXTRAS="gcs")
+    assert [x.split("[")[1] for x in launcher.made()[1::2]] == [
+      "test]",
+      "test,gcs]",
+    ]
+
+  @pytest.mark.parametrize(
+    ("drivers", "extras"),
+    [
+      ("580.65.06", "test,cuda13"),
+      ("570.86.15", "test,cuda12"),
+      ("1000.1\\n570.1", "test,cuda13"),
+    ],
+  )
+  def test_from_the_driver(self, launcher, drivers, extras):
+    launcher.add_tool("nvidia-smi", f"#!/bin/sh\nprintf '{drivers}\\n'\n")
+    launcher.run("true", CINN_JAX_PLATFORM=None)
+    assert launcher.made()[-1].endswith(f"[{extras}]")
+
+  @pytest.mark.skipif(
+    os.path.exists("/dev/accel0"), reason="this is a TPU host"
+  )
+  def test_a_driver_that_fails_is_none(self, launcher):
+    launcher.add_tool(
+      "nvidia-smi", "#!/bin/sh\necho NVIDIA has failed\nexit 9\n"
+    )
+    launcher.run("true", CINN_JAX_PLATFORM=None)
+    assert launcher.made()[-1].endswith("[test]")
+
+  def test_an_unknown_one_is_refused(self, launcher):
+    said = refusal(launcher.run("true", CINN_JAX_PLATFORM="bogus"))
+    assert "'bogus'; expected cpu, cuda12, cuda13 or tpu" in said
+    assert not launcher.made()
