@@ -8,11 +8,9 @@
   python -m cinn_jax.main --mode=compare --workdirs=workdirs/A,workdirs/B
 """
 
-import contextlib
 import pathlib
 import socket
 import sys
-import tempfile
 
 from absl import flags, logging
 from ml_collections import config_flags
@@ -124,19 +122,21 @@ def _run():
   elif mode == "report":
     from cinn_jax.evaluation.run_report import write_report
 
-    with _outputs(workdir / "report") as outputs:
+    with processes.outputs(workdir / "report") as outputs:
       write_report(workdir, outputs=outputs, data=_other_data(), **_sampling())
   elif mode == "latent":
     from cinn_jax.evaluation.latent_sheets import draw_latent_sheets
 
-    with _outputs(workdir / "latent") as outputs:
+    with processes.outputs(workdir / "latent") as outputs:
       draw_latent_sheets(
         workdir, outputs=outputs, data=_other_data(), seed=_SEED.value
       )
   else:
     sample = _sampler(config.task.name)
-    with _outputs(_OUTPUTS.value) as outputs:
-      for folder, temperature in _each_temperature(outputs):
+    with processes.outputs(_OUTPUTS.value) as outputs:
+      for folder, temperature in temperatures.each(
+        _TEMPERATURES.value, outputs
+      ):
         sample(workdir, _INPUTS.value, folder, **_sampling_at(temperature))
 
 
@@ -186,18 +186,6 @@ def _sample_pictures(*where, **options):
   sample_pictures.sample_pictures(*where, degrade=_DEGRADE.value, **options)
 
 
-@contextlib.contextmanager
-def _outputs(folder):
-  """Where results go; those of further processes, which are equal, nowhere."""
-  from cinn_jax import processes
-
-  if processes.is_first():
-    yield folder
-  else:
-    with tempfile.TemporaryDirectory() as nowhere:
-      yield nowhere
-
-
 def _other_data():
   """The --config.data settings, which override those of a checkpoint."""
   given = config_flags.get_override_values(flags.FLAGS["config"])
@@ -229,18 +217,6 @@ def _sampling_at(temperature):
     "temperature": temperature,
     "seed": _SEED.value,
   }
-
-
-def _each_temperature(outputs):
-  """`[(folder, temperature)]`: a folder each, where there are several."""
-  several = [temperatures.parse(text) for text in _TEMPERATURES.value or [""]]
-  if len(several) == 1:
-    return [(outputs, *several)]
-  names = [temperatures.name(t).replace(":", "_") for t in several]
-  return [
-    (storage.path(outputs) / f"temperature_{name}", temperature)
-    for name, temperature in zip(names, several, strict=True)
-  ]
 
 
 def _workdir():

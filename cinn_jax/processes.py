@@ -1,8 +1,10 @@
 """Several processes as one run: who they are, and which of them writes."""
 
+import contextlib
 import importlib.util
 import os
 import sys
+import tempfile
 
 import jax
 import numpy as np
@@ -52,6 +54,16 @@ def initialize(coordinator=None, num_processes=None, process_id=None):
 def is_first() -> bool:
   """Whether this process writes what a run leaves."""
   return jax.process_index() == 0
+
+
+@contextlib.contextmanager
+def outputs(folder):
+  """Where results go; those of further processes, which are equal, nowhere."""
+  if is_first():
+    yield folder
+  else:
+    with tempfile.TemporaryDirectory() as nowhere:
+      yield nowhere
 
 
 def agree(holds: bool) -> bool:

@@ -8,6 +8,8 @@ order.
 import math
 from collections.abc import Sequence
 
+from cinn_jax import storage
+
 
 def parse(text: str) -> float | list[float]:
   """A number, or a list of one per level.
@@ -38,3 +40,18 @@ def name(temperature: float | Sequence[float]) -> str:
   """
   levels = temperature if isinstance(temperature, Sequence) else (temperature,)
   return ":".join(f"{level:g}" for level in levels)
+
+
+def each(texts: Sequence[str], folder):
+  """`[(folder, temperature)]` of texts to parse: one in `folder` itself.
+
+  Of several each has a folder there. Raises what `parse` does; for none too.
+  """
+  several = [parse(text) for text in texts or [""]]
+  if len(several) == 1:
+    return [(folder, *several)]
+  labels = [name(temperature).replace(":", "_") for temperature in several]
+  return [
+    (storage.path(folder) / f"temperature_{label}", temperature)
+    for label, temperature in zip(labels, several, strict=True)
+  ]

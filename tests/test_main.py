@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from skimage.color import rgb2lab
 
-from cinn_jax import main, processes
+from cinn_jax import processes
 from cinn_jax.colorize_photos import colorize_photos
 from cinn_jax.data import images
 from cinn_jax.evaluation.evaluate import evaluate
@@ -186,10 +186,10 @@ def test_mistakes_get_one_clear_line(arguments, message, tmp_path):
 
 
 def test_further_processes_leave_no_results(tmp_path, monkeypatch):
-  with main._outputs(tmp_path) as folder:
+  with processes.outputs(tmp_path) as folder:
     assert folder == tmp_path
   monkeypatch.setattr(processes, "is_first", lambda: False)
-  with main._outputs(tmp_path) as folder:
+  with processes.outputs(tmp_path) as folder:
     assert pathlib.Path(folder).is_dir() and folder != tmp_path
   assert not pathlib.Path(folder).exists()
 
