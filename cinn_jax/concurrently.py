@@ -11,8 +11,8 @@ import jax
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-# Each has an item and its result in memory.
-_MOST = 4
+# The memory for a call's samples is needed so many times.
+_MOST = 2
 
 
 def in_order(
