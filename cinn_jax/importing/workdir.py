@@ -13,8 +13,9 @@ from cinn_jax.training.state import State
 def import_official(checkpoint, config, workdir):
   """Writes an official checkpoint as step 1 of a run in `workdir`.
 
-  Parameters and their average are the file's, the optimizer starts anew, and no
-  validation is recorded. `--mode=sample`, `evaluate` and `train` take it.
+  The parameters are the file's, without an average; the optimizer starts anew,
+  and no validation is recorded. `--mode=sample`, `evaluate` and `train` take
+  it.
 
   Args:
     checkpoint: the file; see `load_official`.
@@ -32,7 +33,7 @@ def import_official(checkpoint, config, workdir):
   state = State(
     step=jnp.ones((), jnp.int32),
     params=params,
-    ema=jax.tree.map(jnp.copy, params),
+    ema=None,
     constants=constants,
     optimizer=optimizer.init(params),
     diverged=jnp.zeros((), bool),

@@ -1,7 +1,8 @@
 """Checkpoints of a run, with Orbax: `workdir/checkpoints/<step>/<item>`.
 
-Parameters, their average, the constants and the optimizer are items of their
-own, so that what samples reads the average and the constants alone. The config
+Parameters, their average if one is kept, the constants and the optimizer are
+items of their own, so that what samples reads the average and the constants
+alone. The config
 and checksums of all arrays are JSON beside them; nothing is pickled, so nothing
 in a checkpoint is ever executed.
 """
@@ -16,18 +17,29 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
 from cinn_jax import processes, storage
+from cinn_jax.training import sharding
 from cinn_jax.training.checksums import checksums
-from cinn_jax.training.saved import Damaged, folder
+from cinn_jax.training.saved import (
+  Damaged,
+  check_metrics,
+  folder,
+  read_checksums,
+)
 from cinn_jax.training.state import State
 
 _ITEMS = ("params", "ema", "constants", "optimizer")
 
 
 class Checkpoints:
-  """The checkpoints of one workdir; keeps the two newest and the best."""
+  """The checkpoints of one workdir; keeps the two newest and the best.
+
+  Raises:
+    Damaged: where what validation measured of one cannot be read.
+  """
 
   def __init__(self, workdir):
-    self._folder = folder(workdir)
+    check_metrics(workdir)
+    self._workdir, self._folder = workdir, folder(workdir)
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
@@ -90,12 +102,19 @@ class Checkpoints:
   def restore(self, step: int, abstract: State) -> State:
     """The state at `step`; `abstract` gives shapes, types and shardings.
 
+    Where an average is asked for and none was kept, it starts here.
+
     Raises:
       Damaged: where it is not what was saved, to one of several processes.
     """
-    restored = self._read(
-      step, {name: getattr(abstract, name) for name in _ITEMS}
-    )
+    items = {name: getattr(abstract, name) for name in _ITEMS}
+    sums = self._checksums(step)
+    if "ema" not in sums:
+      del items["ema"]
+    restored = self._read(step, items, sums)
+    if abstract.ema is not None and "ema" not in restored:
+      places = jax.tree.map(lambda leaf: leaf.sharding, abstract.ema)
+      restored["ema"] = sharding.copied(restored["params"], places)
 
     def scalar(value, like):
       return jax.device_put(jnp.asarray(value, like.dtype), like.sharding)
@@ -107,17 +126,29 @@ class Checkpoints:
     )
 
   def restore_variables(self, step: int, abstract: dict[str, Any]):
-    """The averaged model's variables; arguments and errors as of `restore`."""
+    """What `State.ema_variables` was; arguments and errors as of `restore`."""
+    sums = self._checksums(step)
+    params = "ema" if "ema" in sums else "params"
     abstract = dict(abstract)
     restored = self._read(
-      step, {"ema": abstract.pop("params"), "constants": abstract}
+      step, {params: abstract.pop("params"), "constants": abstract}, sums
     )
-    return {"params": restored["ema"], **restored["constants"]}
+    return {"params": restored[params], **restored["constants"]}
 
-  def _read(self, step, abstract):
+  def _checksums(self, step):
+    """Of all items of a step, and so which it has."""
+    sums = read_checksums(self._workdir, step)
+    if not set(sums) <= set(_ITEMS):
+      raise Damaged(
+        f"The checksums of step {step:,} in {self._folder} are of"
+        f" {', '.join(sums)}: some of them are no part of a checkpoint."
+      )
+    return sums
+
+  def _read(self, step, abstract, sums):
     kept = {k: v for k, v in abstract.items() if jax.tree.leaves(v)}
     items = {k: ocp.args.StandardRestore(v) for k, v in kept.items()}
-    args = ocp.args.Composite(checksums=ocp.args.JsonRestore(), **items)
+    args = ocp.args.Composite(**items)
     restored, cause = None, None
     try:
       restored = self._reader.restore(self._folder / str(step), args=args)
@@ -131,7 +162,7 @@ class Checkpoints:
     wrong = [
       f"its {name} have other checksums"
       for name in kept
-      if checksums(restored[name]) != restored["checksums"].get(name)
+      if checksums(restored[name]) != sums.get(name)
     ]
     if not processes.agree(not wrong):
       why = " and ".join(wrong) or "another process has read something else"

@@ -40,7 +40,7 @@ def pretrained_encoder(state, config, flow, task, source, shardings, alive):
     optax.cosine_decay_schedule(settings.learning_rate, settings.steps)
   )
   step = _make_step(flow, task, optimizer, places)
-  params = _copy(state.params["condition_net"], places)
+  params = sharding.copied(state.params["condition_net"], places)
   optimizer_state = jax.jit(optimizer.init)(params)
   batches = loader.training_batches(
     source,
@@ -72,10 +72,13 @@ def pretrained_encoder(state, config, flow, task, source, shardings, alive):
     f"The encoder was trained to guess the picture: mean absolute error"
     f" {255 * last:.2f} of 255 over its last {len(errors)} steps."
   )
+  ema = state.ema
+  if ema is not None:
+    # Not the same buffers: both are donated to the step.
+    ema = {**ema, "condition_net": sharding.copied(params, places)}
   return state._replace(
     params={**state.params, "condition_net": params},
-    # Not the same buffers: both are donated to the step.
-    ema={**state.ema, "condition_net": _copy(params, places)},
+    ema=ema,
   )
 
 
@@ -97,9 +100,3 @@ def _make_step(flow, task, optimizer, places):
     return optax.apply_updates(params, updates), optimizer_state, value
 
   return step
-
-
-def _copy(params, places):
-  return jax.jit(
-    lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=places
-  )(params)

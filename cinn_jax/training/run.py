@@ -68,7 +68,10 @@ def set_up(config, workdir, checkpoints, stop, watchdog):
 def abstract_state(config, mesh, flow, task, optimizer):
   """Shapes of a run's state, and where each array lives."""
   abstract = jax.eval_shape(
-    lambda: init_state(jax.random.key(0), flow, task, optimizer)
+    lambda: init_state(
+      *(jax.random.key(0), flow, task, optimizer),
+      averaged=bool(config.train.ema_decay),
+    )
   )
   return jax.tree.map(
     lambda leaf, place: jax.ShapeDtypeStruct(
@@ -122,7 +125,10 @@ def new_state(run, batch):
   # The batch is an argument, so that it is spread over the devices and its
   # statistics are of all of it.
   init = jax.jit(
-    lambda batch: init_state(rng, run.flow, run.task, run.optimizer, batch),
+    lambda batch: init_state(
+      *(rng, run.flow, run.task, run.optimizer, batch),
+      averaged=bool(run.config.train.ema_decay),
+    ),
     in_shardings=sharding.by_example(run.mesh),
     out_shardings=run.shardings,
   )

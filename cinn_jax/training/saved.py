@@ -21,14 +21,19 @@ def saved_steps(workdir) -> list[int]:
   Raises:
     FileNotFoundError: where the workdir holds no checkpoint.
   """
-  place = folder(workdir)
-  paths = place.iterdir() if place.exists() else ()
-  steps = [int(p.name) for p in paths if p.name.isdigit() and _is_whole(p)]
+  steps = _steps(workdir)
   if not steps:
     raise FileNotFoundError(
       f"No trained checkpoint in {workdir}: train first (--mode=train), or"
       " pass the --workdir of a trained run."
     )
+  return steps
+
+
+def _steps(workdir):
+  place = folder(workdir)
+  paths = place.iterdir() if place.exists() else ()
+  steps = [int(p.name) for p in paths if p.name.isdigit() and _is_whole(p)]
   return sorted(steps, reverse=True)
 
 
@@ -65,14 +70,47 @@ def read_config(workdir, step: int) -> dict:
   Raises:
     Damaged: where it cannot be read, by one of several processes.
   """
-  path = folder(workdir) / str(step) / "config" / "metadata"
-  config, why = None, "by another process"
+  return _read_json(workdir, step, "config")
+
+
+def check_metrics(workdir):
+  """Raises Damaged where what validation measured of a step cannot be read.
+
+  Orbax reads it of every step before anything else, and goes no further.
+  """
+  wrong = None
+  for step in _steps(workdir):
+    path = folder(workdir) / str(step) / "metrics" / "metrics"
+    try:
+      if path.exists():
+        float(json.loads(path.read_text())["bits_per_dim"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+      wrong = (
+        f"What validation measured of step {step:,} cannot be read ({error}):"
+        f" delete {path.parent} and start again; the step itself stays."
+      )
+  if not processes.agree(wrong is None):
+    raise Damaged(wrong or f"Another process cannot read all of {workdir}.")
+
+
+def read_checksums(workdir, step: int) -> dict[str, dict[str, int]]:
+  """By item of a saved step that holds arrays, their checksums by path.
+
+  Raises:
+    Damaged: where they cannot be read, by one of several processes.
+  """
+  return _read_json(workdir, step, "checksums")
+
+
+def _read_json(workdir, step, item):
+  path = folder(workdir) / str(step) / item / "metadata"
+  content, why = None, "by another process"
   try:
-    config = json.loads(path.read_text())
+    content = json.loads(path.read_text())
   except (OSError, ValueError) as error:
     why = error
-  if not processes.agree(config is not None):
+  if not processes.agree(content is not None):
     raise Damaged(
-      f"The config of step {step:,} in {workdir} cannot be read ({why})."
+      f"The {item} of step {step:,} in {workdir} cannot be read ({why})."
     )
-  return config
+  return content

@@ -1,6 +1,7 @@
 """Where arrays live: one mesh of devices, one device being the trivial one."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -42,6 +43,13 @@ def of_state(abstract, mesh: Mesh, *, fully_sharded: bool):
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
 
   return jax.tree.map(place, abstract)
+
+
+def copied(tree, places):
+  """Copies of a tree's arrays that live at `places`, of its structure."""
+  return jax.jit(
+    lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=places
+  )(tree)
 
 
 def put_batch(batch, mesh: Mesh):

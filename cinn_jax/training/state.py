@@ -16,7 +16,7 @@ class State(NamedTuple):
   Attributes:
     step: how many steps were taken, int32.
     params: what is trained.
-    ema: an exponential moving average of params; what is validated and sampled.
+    ema: an exponential moving average of params, or None where none is kept.
     constants: the other collections: fixed matrices, running statistics.
     optimizer: the optimizer's own state.
     diverged: bool, whether a step was not finite; then all the rest stays as it
@@ -32,17 +32,24 @@ class State(NamedTuple):
 
   @property
   def ema_variables(self):
-    """The averaged model, as the functions of a `Flow` take it."""
-    return {"params": self.ema, **self.constants}
+    """What is validated and sampled, as the functions of a `Flow` take it.
+
+    The averaged model; where no average is kept, the trained one.
+    """
+    params = self.params if self.ema is None else self.ema
+    return {"params": params, **self.constants}
 
 
-def init_state(rng, flow: Flow, task: Task, optimizer, batch=None) -> State:
+def init_state(
+  rng, flow: Flow, task: Task, optimizer, batch=None, *, averaged: bool = True
+) -> State:
   """A run at step 0. Jittable; `jax.eval_shape` of it costs no memory.
 
   Args:
     batch: real pictures, as the loader gives them, for layers whose first
       values come from data (ActNorm); the others do not depend on it. None is
       for shapes alone.
+    averaged: whether an average of the parameters is kept.
   """
   if batch is None:
     x = jnp.zeros((1, *task.event_shape))
@@ -56,7 +63,7 @@ def init_state(rng, flow: Flow, task: Task, optimizer, batch=None) -> State:
     step=jnp.zeros((), jnp.int32),
     params=params,
     # Not the same buffers as params: both are donated to the step.
-    ema=jax.tree.map(jnp.copy, params),
+    ema=jax.tree.map(jnp.copy, params) if averaged else None,
     constants=constants,
     optimizer=optimizer.init(params),
     diverged=jnp.zeros((), bool),

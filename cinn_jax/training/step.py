@@ -149,6 +149,7 @@ def make_train_step(
   clipping; max_log_scale, the largest log-scale of any coupling.
 
   Args:
+    ema_decay: of the state's average; 0 keeps none.
     unconditional_steps: for the first so many steps the model's flows are
       trained by themselves, and bits/dim is of x without its condition.
 
@@ -179,7 +180,7 @@ def make_train_step(
     }
     if measured["auxiliary_loss"] is not None:
       metrics["auxiliary_loss"] = measured["auxiliary_loss"]
-    ema = fit.params
+    ema = None
     if ema_decay:
       average = _average(state.ema, fit.params, state.step, ema_decay)
       ema = choose(diverged, state.ema, average)

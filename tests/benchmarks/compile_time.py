@@ -100,7 +100,10 @@ def imagenet(memory) -> dict:
   size = (config.train.batch_size, task.image_size, task.image_size, 3)
   batch = {"image": jax.ShapeDtypeStruct(size, jnp.uint8)}
   state = jax.eval_shape(
-    lambda: init_state(jax.random.key(0), flow, task, optimizer)
+    lambda: init_state(
+      *(jax.random.key(0), flow, task, optimizer),
+      averaged=bool(config.train.ema_decay),
+    )
   )
   step = make_train_step(
     flow, task, optimizer, seed=0, ema_decay=config.train.ema_decay

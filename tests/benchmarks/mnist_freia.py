@@ -119,8 +119,9 @@ class Ours:
       num_steps=config.train.num_steps, **config.optimizer.to_dict()
     )
     rng = jax.random.key(seed)
+    averaged = bool(config.train.ema_decay)
     self._state = jax.jit(
-      lambda: init_state(rng, self._flow, task, optimizer)
+      lambda: init_state(rng, self._flow, task, optimizer, averaged=averaged)
     )()
     assert count(self._state.params) == PARAMETERS
     step = make_train_step(

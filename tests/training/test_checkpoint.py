@@ -52,6 +52,27 @@ def test_a_state_of_a_model_without_constants_comes_back(tmp_path):
   checkpoints.close()
 
 
+def test_without_an_average_the_parameters_stand_for_it(tmp_path):
+  with_average = state_at(7)
+  state = with_average._replace(ema=None)
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(state, CONFIG, None)
+  checkpoints.wait()
+  assert not (tmp_path / "checkpoints" / "7" / "ema").exists()
+  assert_identical(checkpoints.restore(7, abstract(state)), state)
+  variables = checkpoints.restore_variables(7, abstract(state.ema_variables))
+  assert_identical(variables, state.ema_variables)
+  # A run that goes on with one starts it there.
+  restored = checkpoints.restore(7, abstract(with_average))
+  assert_identical(restored, state._replace(ema=state.params))
+  # And one that goes on without leaves it.
+  checkpoints.save(state_at(8), CONFIG, None)
+  checkpoints.wait()
+  restored = checkpoints.restore(8, abstract(state))
+  assert_identical(restored, state_at(8)._replace(ema=None))
+  checkpoints.close()
+
+
 def test_a_state_may_be_donated_while_it_is_saved(tmp_path):
   checkpoints = Checkpoints(tmp_path)
   state = state_at(7)

@@ -1,6 +1,7 @@
 """A damaged checkpoint is seen, set aside, and an older one taken."""
 
 import gc
+import shutil
 
 import numpy as np
 import orbax.checkpoint as ocp
@@ -149,6 +150,29 @@ def test_no_flipped_bit_goes_unseen(tmp_path, collected):
     path.write_bytes(good)
   assert seen > 5
   assert read_newest(tmp_path)[0] == 1
+
+
+@pytest.mark.parametrize(
+  "bad", [b'{"bits_per_dim": \xb1.0}', b'{"bits_per_dim": ,}', b"[]"]
+)
+def test_metrics_that_cannot_be_read_are_one_line(tmp_path, bad):
+  save(tmp_path, {1: 1.0})
+  path = tmp_path / "checkpoints" / "1" / "metrics" / "metrics"
+  path.write_bytes(bad)
+  with pytest.raises(Damaged, match=r"step 1 .*: delete .*1/metrics; ") as told:
+    Checkpoints(tmp_path)
+  assert "\n" not in str(told.value)
+  shutil.rmtree(path.parent)
+  assert_identical(read_newest(tmp_path)[1], state_at(1))
+
+
+def test_an_average_that_is_not_on_record_is_damaged(tmp_path):
+  """It is no run without one."""
+  save(tmp_path, {1: 1.0})
+  path = tmp_path / "checkpoints" / "1" / "checksums" / "metadata"
+  path.write_text(path.read_text().replace('"ema"', '"emb"'))
+  with pytest.raises(Damaged, match="emb"):
+    read_newest(tmp_path)
 
 
 def test_what_decodes_but_differs_is_damaged(tmp_path, monkeypatch):

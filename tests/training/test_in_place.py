@@ -10,9 +10,8 @@ from cinn_jax.training import run as runs
 from tests import tiny
 
 
-@pytest.mark.parametrize("ema_decay, copies_of_each", [(0.9, 0), (0.0, 1)])
-def test_no_parameter_or_moment_is_copied(ema_decay, copies_of_each):
-  """But for the one that stands for an average where there is none."""
+@pytest.mark.parametrize("ema_decay", [0.9, 0.0])
+def test_no_parameter_or_moment_is_copied(ema_decay):
   run = runs.set_up(tiny.digits(ema_decay=ema_decay), *[None] * 4)
   batch = {
     "image": jax.ShapeDtypeStruct((64, 8, 8, 3), np.uint8),
@@ -26,4 +25,4 @@ def test_no_parameter_or_moment_is_copied(ema_decay, copies_of_each):
   copied = re.findall(r"= (f32\[[\d,]+\])\S* copy\(%(?!\w*broadcast)", entry)
   types = {f"f32[{','.join(map(str, x.shape))}]" for x in kernels}
   found = [name for name in copied if name in types]
-  assert len(found) == copies_of_each * len(kernels), found
+  assert not found
