@@ -78,6 +78,7 @@ def _minimal():
       "clamp": "cinn_code",
       "init_std": 0.01,
       "zero_last": False,
+      "scanned": False,
     },
     "task": {
       "name": "class_conditional",
@@ -120,6 +121,7 @@ def _paper():
       "clamp": "cinn_code",
       "init_std": 0.03,
       "zero_last": True,
+      "scanned": False,
     },
     "task": {
       "name": "class_conditional",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from cinn_jax.importing.reader import Reader
 
 FIRST_COUPLING, NODES_PER_BLOCK = 3, 2
-BLOCK = ("bijection", "parts_1", "block")
+BLOCKS = ("bijection", "parts_1")
 
 
 class Layout(NamedTuple):
@@ -47,11 +47,13 @@ def entry(model: Mapping) -> str:
 def read(reader: Reader, model: Mapping):
   """Reads a whole network."""
   layout = _layout(model)
-  for block in range(reader.depth((*BLOCK, "parts_1"))):
-    node = FIRST_COUPLING + NODES_PER_BLOCK * block
-    reader.permutation((*BLOCK, "parts_0"), seed=block, block=block)
-    key = f"{layout.modules}.{node}"
-    reader.coupling((*BLOCK, "parts_1"), key, layout.layers, block)
+  for k in range(model["depth"]):
+    # Stacked, or one by one.
+    name, block = ("block", k) if model["scanned"] else (f"parts_{k}", ())
+    path = (*BLOCKS, name)
+    reader.permutation((*path, "parts_0"), seed=k, block=block)
+    key = f"{layout.modules}.{FIRST_COUPLING + NODES_PER_BLOCK * k}"
+    reader.coupling((*path, "parts_1"), key, layout.layers, block)
 
 
 def _layout(model):

@@ -86,8 +86,23 @@ def test_permutations_are_numpys_at_the_blocks_number():
   variables = to_variables(
     layouts.tensors("minimal"), layouts.config("minimal")
   )
-  [orders] = jax.tree.leaves(variables["constants"])
+  blocks = variables["constants"]["bijection"]["parts_1"]
+  orders = [blocks[f"parts_{k}"]["parts_0"]["order"] for k in range(3)]
   _assert_seeded(orders, range(3), 25)
+
+
+def test_blocks_are_read_into_a_stack_alike():
+  config, tensors = layouts.config("minimal"), layouts.tensors("minimal")
+  one_by_one = to_variables(tensors, config)
+  config.model.scanned = True
+  stacked = to_variables(tensors, config)
+  for name, tree in stacked.items():
+    blocks = one_by_one[name]["bijection"]["parts_1"]
+    jax.tree.map(
+      lambda leaf, *leaves: np.testing.assert_array_equal(leaf, leaves),
+      tree["bijection"]["parts_1"]["block"],
+      *(blocks[f"parts_{k}"] for k in range(3)),
+    )
 
 
 @pytest.mark.parametrize("variant", layouts.LAYERS)

@@ -1,5 +1,7 @@
 """The dense cINNs for digits: their start, their condition, their depth."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,8 +53,12 @@ def test_only_the_papers_model_starts_as_a_permutation(zero_last):
   assert np.any(z != flat)
 
 
-def test_every_block_has_its_own_permutation():
-  [orders] = jax.tree.leaves(_init(_model(depth=5))["constants"])
+@pytest.mark.parametrize("scanned", [True, False])
+def test_every_block_has_its_own_permutation(scanned):
+  variables = _init(_model(depth=5, scanned=scanned))
+  leaves = jax.tree.leaves(variables["constants"])
+  assert len(leaves) == (1 if scanned else 5)
+  orders = np.concatenate([leaf.reshape(-1, SIZE * SIZE) for leaf in leaves])
   assert orders.shape == (5, SIZE * SIZE)
   assert len({tuple(order) for order in np.asarray(orders)}) == 5
   for order in np.asarray(orders):
@@ -84,6 +90,35 @@ def test_log_scales_are_bounded_by_alpha():
     # The published code's clamp, which rounds 2/pi.
     bound = 0.636 * alpha * np.pi / 2
     np.testing.assert_allclose(largest, bound, rtol=3e-4)
+
+
+def test_blocks_are_the_same_flow_scanned_or_not():
+  scanned, apart = _model(), _model(scanned=False)
+  stacked = draw_variables(scanned, 0, X, LABELS, scale=0.3)
+  variables = {}
+  for name, tree in stacked.items():
+    stack = tree["bijection"]["parts_1"]["block"]
+    blocks = {
+      f"parts_{k}": jax.tree.map(lambda leaf, k=k: leaf[k], stack)
+      for k in range(3)
+    }
+    variables[name] = {"bijection": {"parts_1": blocks}}
+  shapes = jax.eval_shape(apart.init, jax.random.key(0), X, LABELS)
+  for name, tree in variables.items():
+    assert jax.tree.structure(tree) == jax.tree.structure(shapes[name])
+  z = X.reshape(3, -1)
+  for method, value in (("forward", X), ("inverse", z)):
+    results = (
+      jax.jit(functools.partial(model.apply, method=method))(v, value, LABELS)
+      for model, v in ((apart, variables), (scanned, stacked))
+    )
+    for actual, expected in zip(*results, strict=True):
+      np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_memory_policies_are_for_scanned_blocks():
+  with pytest.raises(ValueError, match=r"'remat' is for .*scanned=True"):
+    _model(scanned=False, memory="remat")
 
 
 def test_what_is_compiled_does_not_grow_with_depth():

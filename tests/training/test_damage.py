@@ -159,9 +159,8 @@ def test_metrics_that_cannot_be_read_are_one_line(tmp_path, bad):
   save(tmp_path, {1: 1.0})
   path = tmp_path / "checkpoints" / "1" / "metrics" / "metrics"
   path.write_bytes(bad)
-  with pytest.raises(Damaged, match=r"step 1 .*: delete .*1/metrics; ") as told:
+  with pytest.raises(Damaged, match=r"step 1 .*: delete .*1/metrics [^\n]*$"):
     Checkpoints(tmp_path)
-  assert "\n" not in str(told.value)
   shutil.rmtree(path.parent)
   assert_identical(read_newest(tmp_path)[1], state_at(1))
 
