@@ -3,13 +3,11 @@
 from cinn_jax.bijections.actnorm import ActNorm
 from cinn_jax.bijections.base import (
   COLLECTIONS,
-  MEMORY_POLICIES,
   REPORTS,
   Bijection,
   Chain,
   Conditioned,
   Inverse,
-  Stack,
 )
 from cinn_jax.bijections.checkerboard import CheckerboardCoupling
 from cinn_jax.bijections.conditional_mixing import ConditionalMixing
@@ -40,6 +38,7 @@ from cinn_jax.bijections.multiscale import MultiScale, Split
 from cinn_jax.bijections.prior import LearnedPrior, PriorSplit
 from cinn_jax.bijections.reshape import Flatten, Haar, Squeeze
 from cinn_jax.bijections.spline import SplineCoupling
+from cinn_jax.bijections.stack import MEMORY_POLICIES, Stack
 
 __all__ = [
   "CLAMPS",

@@ -7,7 +7,6 @@ what `forward` returned. It is float32 whatever a subnet computes in (float64
 when the data are float64). Data are [B, ..., C], channels last.
 """
 
-import functools
 import math
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -16,8 +15,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cinn_jax.bijections.reversible import run_reversibly
-
 # Collections a bijection may own beside "params": fixed matrices and
 # permutations; running statistics; what couplings report about themselves.
 COLLECTIONS = ("constants", "batch_stats", "diagnostics")
@@ -25,9 +22,6 @@ COLLECTIONS = ("constants", "batch_stats", "diagnostics")
 # last one above; and -ln p of what a model describes beside x, such as its
 # condition: [B], in nats per number of that, weighted as the loss adds it.
 REPORTS = ("diagnostics", "auxiliary_losses")
-
-# What a `Stack` may keep for its gradient.
-MEMORY_POLICIES = ("store", "remat", "reversible")
 
 
 class Bijection(nn.Module):
@@ -154,73 +148,3 @@ class Conditioned(Bijection):
 
   def inverse(self, z, cond=None):
     return self.bijection.inverse(z, self._view(cond))
-
-
-class Stack(Bijection):
-  """`depth` copies of `block` in sequence, each with parameters of its own.
-
-  The copies are scanned: their variables are stacked on a leading axis and the
-  block is compiled once, so compile time does not grow with depth. `block`
-  must map a shape to itself, and draw what it draws from the initialisation's
-  random stream (a `Permutation` without `seed`): a fixed seed would give every
-  copy the same. Make a new block for each stack: as everywhere in Flax, two
-  that are handed one object share its parameters.
-
-  A memory policy says what the gradient keeps of each copy, and so what memory
-  grows by with depth; it changes no value:
-
-    "store"       all that the gradient needs.
-    "remat"       its input; the rest is computed again.
-    "reversible"  nothing; its input is rebuilt from its output by its inverse,
-                  to which the gradients are as exact as that is. Reverse-mode
-                  derivatives alone.
-
-  Attributes:
-    block: what is copied.
-    depth: how many copies.
-    memory: one of `MEMORY_POLICIES`.
-  """
-
-  block: Bijection
-  depth: int
-  memory: str = "store"
-
-  def setup(self):
-    if self.memory not in MEMORY_POLICIES:
-      raise ValueError(
-        f"Unknown memory policy {self.memory!r}; there are"
-        f" {', '.join(MEMORY_POLICIES)}."
-      )
-
-  def _run(self, direction, x, cond):
-    # A scan's carry keeps its type, and affine heads return at least float32.
-    x = x.astype(at_least_float32(x.dtype))
-    run = functools.partial(self._scan, direction)
-    if self.memory == "reversible" and not self.is_initializing():
-      return run_reversibly(run, self.block, self.depth, direction, x, cond)
-    return run(self.block, x, cond)
-
-  def _scan(self, direction, block, x, cond):
-    def step(block, carry, _):
-      x, total = carry
-      x, log_det = getattr(block, direction)(x, cond)
-      return (x, total + log_det), None
-
-    if self.memory == "remat":
-      # The loop itself keeps the second computation apart from the first.
-      step = nn.remat(step, prevent_cse=False)
-    scan = nn.scan(
-      step,
-      variable_axes={"params": 0, **dict.fromkeys(COLLECTIONS, 0)},
-      split_rngs={"params": True},
-      length=self.depth,
-      reverse=direction == "inverse",
-    )
-    (x, total), _ = scan(block, (x, zero_log_det(x)), None)
-    return x, total
-
-  def forward(self, x, cond=None):
-    return self._run("forward", x, cond)
-
-  def inverse(self, z, cond=None):
-    return self._run("inverse", z, cond)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from cinn_jax.importing.reader import Reader
 
 FIRST_COUPLING, NODES_PER_BLOCK = 3, 2
-BLOCKS = ("bijection", "parts_1")
+BLOCK = ("bijection", "parts_1", "block")
 
 
 class Layout(NamedTuple):
@@ -49,8 +49,7 @@ def read(reader: Reader, model: Mapping):
   layout = _layout(model)
   for k in range(model["depth"]):
     # Stacked, or one by one.
-    name, block = ("block", k) if model["scanned"] else (f"parts_{k}", ())
-    path = (*BLOCKS, name)
+    path, block = (BLOCK, k) if model["scanned"] else ((*BLOCK, f"{k}"), ())
     reader.permutation((*path, "parts_0"), seed=k, block=block)
     key = f"{layout.modules}.{FIRST_COUPLING + NODES_PER_BLOCK * k}"
     reader.coupling((*path, "parts_1"), key, layout.layers, block)

@@ -41,11 +41,7 @@ def dense_cinn(
     hidden: widths of the subnets' hidden layers.
     alpha, clamp: see `bijections.AffineCoupling`.
     init_std, zero_last: see `Subnet`.
-    scanned: whether the blocks are a `bijections.Stack`. Otherwise they are a
-      `Chain`, of which each is compiled on its own, for some seconds; where
-      they are wide a step is then quicker, by what it costs to bring a block's
-      weights into a loop and their gradients out of it.
-    memory: see `bijections.Stack`.
+    scanned, memory: see `bijections.Stack`.
     compute_dtype: of the subnets, a name in `subnets.COMPUTE_DTYPES`.
   """
   net = functools.partial(
@@ -56,18 +52,8 @@ def dense_cinn(
     zero_last=zero_last,
     dtype=compute_dtype_named(compute_dtype),
   )
-
-  def block():
-    coupling = bj.AffineCoupling(net, alpha=alpha, clamp=clamp)
-    return bj.Chain((bj.Permutation(), coupling))
-
-  if scanned:
-    blocks = bj.Stack(block(), depth, memory)
-  elif memory == "store":
-    blocks = bj.Chain([block() for _ in range(depth)])
-  else:
-    raise ValueError(
-      f"The memory policy {memory!r} is for scanned blocks: pass"
-      " model.scanned=True, or model.memory=store."
-    )
-  return ConditionalFlow(bj.Chain((bj.Flatten((size, size, 1)), blocks)))
+  block = bj.Chain(
+    (bj.Permutation(), bj.AffineCoupling(net, alpha=alpha, clamp=clamp))
+  )
+  stack = bj.Stack(block, depth, memory, scanned)
+  return ConditionalFlow(bj.Chain((bj.Flatten((size, size, 1)), stack)))

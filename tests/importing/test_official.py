@@ -86,8 +86,8 @@ def test_permutations_are_numpys_at_the_blocks_number():
   variables = to_variables(
     layouts.tensors("minimal"), layouts.config("minimal")
   )
-  blocks = variables["constants"]["bijection"]["parts_1"]
-  orders = [blocks[f"parts_{k}"]["parts_0"]["order"] for k in range(3)]
+  blocks = variables["constants"]["bijection"]["parts_1"]["block"]
+  orders = [blocks[f"{k}"]["parts_0"]["order"] for k in range(3)]
   _assert_seeded(orders, range(3), 25)
 
 
@@ -97,11 +97,11 @@ def test_blocks_are_read_into_a_stack_alike():
   config.model.scanned = True
   stacked = to_variables(tensors, config)
   for name, tree in stacked.items():
-    blocks = one_by_one[name]["bijection"]["parts_1"]
+    blocks = one_by_one[name]["bijection"]["parts_1"]["block"]
     jax.tree.map(
       lambda leaf, *leaves: np.testing.assert_array_equal(leaf, leaves),
       tree["bijection"]["parts_1"]["block"],
-      *(blocks[f"parts_{k}"] for k in range(3)),
+      *(blocks[f"{k}"] for k in range(3)),
     )
 
 

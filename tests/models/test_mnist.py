@@ -1,7 +1,5 @@
 """The dense cINNs for digits: their start, their condition, their depth."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,35 +88,6 @@ def test_log_scales_are_bounded_by_alpha():
     # The published code's clamp, which rounds 2/pi.
     bound = 0.636 * alpha * np.pi / 2
     np.testing.assert_allclose(largest, bound, rtol=3e-4)
-
-
-def test_blocks_are_the_same_flow_scanned_or_not():
-  scanned, apart = _model(), _model(scanned=False)
-  stacked = draw_variables(scanned, 0, X, LABELS, scale=0.3)
-  variables = {}
-  for name, tree in stacked.items():
-    stack = tree["bijection"]["parts_1"]["block"]
-    blocks = {
-      f"parts_{k}": jax.tree.map(lambda leaf, k=k: leaf[k], stack)
-      for k in range(3)
-    }
-    variables[name] = {"bijection": {"parts_1": blocks}}
-  shapes = jax.eval_shape(apart.init, jax.random.key(0), X, LABELS)
-  for name, tree in variables.items():
-    assert jax.tree.structure(tree) == jax.tree.structure(shapes[name])
-  z = X.reshape(3, -1)
-  for method, value in (("forward", X), ("inverse", z)):
-    results = (
-      jax.jit(functools.partial(model.apply, method=method))(v, value, LABELS)
-      for model, v in ((apart, variables), (scanned, stacked))
-    )
-    for actual, expected in zip(*results, strict=True):
-      np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
-
-
-def test_memory_policies_are_for_scanned_blocks():
-  with pytest.raises(ValueError, match=r"'remat' is for .*scanned=True"):
-    _model(scanned=False, memory="remat")
 
 
 def test_what_is_compiled_does_not_grow_with_depth():

@@ -47,7 +47,7 @@ def test_mnist_parameter_count(variant, depth, block):
   totals = {"minimal": 24_341_120, "fashion": 24_341_120, "paper": 54_424_320}
   assert _count(variables["params"]) == totals[variant]
   # Nothing is trained but subnets; a permutation per block is kept.
-  blocks = variables["params"]["bijection"]["parts_1"].values()
+  blocks = variables["params"]["bijection"]["parts_1"]["block"].values()
   assert [_count(b) for b in blocks] == depth * [block]
   assert _count(variables["constants"]) == depth * 784
   assert flow.latents(variables, jnp.zeros((1, 10))).shape == (1, 784)
