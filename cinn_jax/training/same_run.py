@@ -41,7 +41,7 @@ def _experiment(config):
   for name in ("batch_size", "seed"):
     flat[f"train.{name}"] = config["train"][name]
   # A checkpoint may be older than these settings.
-  for name, value in defaults.MODEL.items():
+  for name, value in {**defaults.MODEL, "scanned": True}.items():
     flat.setdefault(f"model.{name}", value)
   del flat["model.memory"]
   return flat

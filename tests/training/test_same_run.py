@@ -70,5 +70,12 @@ def test_a_run_that_is_older_than_a_setting_goes_on(tmp_path):
   check_same_run(tmp_path, tiny.get_config().to_dict())
 
 
+def test_older_blocks_of_mnist_were_scanned(run):
+  now = tiny.get_config().to_dict()
+  check_same_run(run, {**now, "model": {**now["model"], "scanned": True}})
+  with pytest.raises(ValueError, match="scanned is False, was True"):
+    check_same_run(run, {**now, "model": {**now["model"], "scanned": False}})
+
+
 def test_an_empty_workdir_takes_any_run(tmp_path):
   check_same_run(tmp_path, tiny.get_config().to_dict())
