@@ -2,9 +2,8 @@
 
 Parameters, their average if one is kept, the constants and the optimizer are
 items of their own, so that what samples reads the average and the constants
-alone. The config
-and checksums of all arrays are JSON beside them; nothing is pickled, so nothing
-in a checkpoint is ever executed.
+alone. The config and checksums of all arrays are JSON beside them; nothing is
+pickled, so nothing in a checkpoint is ever executed.
 """
 
 import itertools
