@@ -63,6 +63,15 @@ def _run(
     "fully_sharded": fully_sharded,
     "evaluate": evaluate,
   }
+  environment = {
+    **os.environ,
+    "JAX_NUM_CPU_DEVICES": str(devices),
+    # Tiny networks cost more to optimize than to run.
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+  }
+  if not evaluate:
+    # The code generator that runs have; the tests' own rounds more.
+    environment["XLA_FLAGS"] = ""
   with socket.socket() as probe:
     probe.bind(("localhost", 0))
     address = f"localhost:{probe.getsockname()[1]}"
@@ -74,14 +83,7 @@ def _run(
       subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, json.dumps(options)],
         cwd=ROOT,
-        env={
-          **os.environ,
-          "JAX_NUM_CPU_DEVICES": str(devices),
-          # Tiny networks cost more to optimize than to run.
-          "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-          # The code generator that runs have; the tests' own rounds more.
-          "XLA_FLAGS": "",
-        },
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
