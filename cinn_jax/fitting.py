@@ -108,7 +108,8 @@ def fit(
       a function `simulate(rng, batch_size) -> (x, cond)` of JAX operations,
         traced into the training loop;
       an iterator that yields (x, cond) without end, for a simulator that is not
-        made of JAX operations. Its minibatches have the size that they have.
+        made of JAX operations. Its minibatches have a size of their own, all
+        the same.
     cond: with an array: None, or any pytree of arrays [N, ...].
     num_epochs: at most; with arrays, an epoch is once through them.
     steps_per_epoch: of a simulator or an iterator.

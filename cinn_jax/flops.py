@@ -15,8 +15,10 @@ _PEAKS = {
   "NVIDIA H200": 989e12,
   "TPU v4": 275e12,
   "TPU v5 lite": 197e12,
+  "TPU v5e": 197e12,
   "TPU v5": 459e12,
   "TPU v6 lite": 918e12,
+  "TPU v6e": 918e12,
 }
 
 
@@ -29,7 +31,8 @@ def peak_flops(device_kind: str) -> float | None:
 def flops(function, *arguments) -> int:
   """FLOPs of a call's matrix products and convolutions, loops unrolled.
 
-  A multiply-add counts as two. Traces only: arguments may be abstract.
+  A multiply-add counts as two, of conditional branches the dearest. Traces
+  only: arguments may be abstract.
   """
   return jaxpr_flops(jax.make_jaxpr(function)(*arguments).jaxpr)
 
@@ -46,6 +49,11 @@ def jaxpr_flops(jaxpr) -> int:
     elif name in ("conv_general_dilated", cpu_conv_p.name):
       kernel = equation.invars[1].aval.shape
       total += 2 * _outputs(equation) * math.prod(kernel) // _filters(equation)
+    elif name == "cond":
+      # One branch is run; which one is not known.
+      branches = equation.params["branches"]
+      total += max(jaxpr_flops(branch.jaxpr) for branch in branches)
+      continue
     repeats = equation.params["length"] if name == "scan" else 1
     for inner in _inner(equation.params):
       total += repeats * jaxpr_flops(inner)

@@ -34,7 +34,7 @@ class Flow(NamedTuple):
 
   Raises:
     ValueError: by each function, for x, cond or latents of another shape than
-      the flow's, saying which it takes.
+      the flow's, saying which it takes; for x of integers.
   """
 
   init: Callable
@@ -92,12 +92,15 @@ def make_flow(
   def inverse(variables, z, cond=None):
     if cond_shape is not None:
       _check_shape("cond", cond, cond_shape)
+    # Only where it went wrong: what the flow expects takes a trace of it.
     try:
-      return module.apply(variables, z, cond, method="inverse")
+      x, log_det = module.apply(variables, z, cond, method="inverse")
     except (AttributeError, TypeError, ValueError):
-      # Only now: what the flow expects takes a trace of it.
       _check_latents(z, latents(variables, cond))
       raise
+    if x.shape[1:] != event_shape:
+      _check_latents(z, latents(variables, cond))
+    return x, log_det
 
   def log_prob(variables, x, cond=None):
     return likelihood.log_prob(*forward(variables, x, cond))
@@ -124,6 +127,11 @@ def make_flow(
 
   def check(x, cond):
     _check_shape("x", x, event_shape)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+      raise ValueError(
+        f"x is {x.dtype}, but a flow models continuous numbers: convert it to"
+        " float32, in the range that the flow is for."
+      )
     if cond_shape is not None:
       _check_shape("cond", cond, cond_shape)
 

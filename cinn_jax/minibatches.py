@@ -104,8 +104,7 @@ def from_iterator(
 
   def stacked(count):
     return jax.tree.map(
-      lambda *leaves: jnp.asarray(np.stack(leaves)),
-      *[_pair(_next(batches)) for _ in range(count)],
+      _stacked, *[_pair(_next(batches)) for _ in range(count)]
     )
 
   drawn = stacked(_held_out(validation_fraction, steps))
@@ -124,6 +123,18 @@ def from_iterator(
 def take(data, index):
   """The rows `index` of every array in a pytree."""
   return jax.tree.map(lambda leaf: jnp.take(leaf, index, axis=0), data)
+
+
+def _stacked(*leaves):
+  """Arrays of one shape as one [batches, ...]."""
+  shapes = sorted({np.shape(leaf) for leaf in leaves})
+  if len(shapes) > 1:
+    raise ValueError(
+      "The iterator's minibatches have to be of one size, but it yields"
+      f" {list(shapes[0])} and {list(shapes[-1])}: leave the last, smaller one"
+      " out."
+    )
+  return jnp.asarray(np.stack(leaves))
 
 
 def _as_rows(batches):

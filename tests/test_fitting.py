@@ -22,8 +22,6 @@ NOISE = 0.5
 FLOW = cinn_jax.make_flow(vector_flow(2, blocks=3, hidden=(32,)), (2,))
 QUICK = {"progress": False, "num_epochs": 3}
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 def _key(seed):
   return jax.random.key(seed)
@@ -247,6 +245,14 @@ def test_an_iterator_feeds_python_simulators():
   with pytest.raises(ValueError, match=r"iterator of minibatches ended"):
     few = itertools.islice(batches(np.random.default_rng(0)), 20)
     cinn_jax.fit(FLOW, _key(1), few, steps_per_epoch=30, **QUICK)
+
+
+def test_an_iterators_minibatches_are_of_one_size():
+  x = np.zeros((64, 2), np.float32), np.zeros((64, 3), np.float32)
+  sizes = itertools.cycle([64, 64, 30])
+  batches = (tuple(part[:size] for part in x) for size in sizes)
+  with pytest.raises(ValueError, match=r"\[30, 2\] and \[64, 2\]: leave the"):
+    cinn_jax.fit(FLOW, _key(1), batches, steps_per_epoch=30, **QUICK)
 
 
 def test_images_and_running_statistics():

@@ -128,9 +128,32 @@ def test_latents_of_another_shape_say_what_to_pass(made):
   ):
     with pytest.raises(ValueError, match=wanted + got):
       flow.inverse(variables, z, cond)
+  # What every layer takes.
+  wide = tuple(jnp.concatenate([level] * 2, axis=2) for level in (fine, coarse))
+  with pytest.raises(ValueError, match=wanted + r"\(\[B, 4, 8, 4\], \[B, 4, 8"):
+    flow.inverse(variables, wide, cond)
   # What has another cause is not explained away.
   with pytest.raises(ValueError, match="condition's batch is 1"):
     flow.inverse(variables, (fine, coarse), cond[:1])
+
+
+@pytest.mark.parametrize("columns", [3, 6])
+def test_a_permutation_is_of_as_many_channels_as_it_was_made_for(columns):
+  flow = make_flow(bj.Permutation(), (4,))
+  variables = flow.init(_key(0), jnp.ones((1, 4)))
+  with pytest.raises(ValueError, match=rf"\[B, 4\], got \[B, {columns}\]"):
+    flow.inverse(variables, jnp.ones((1, columns)))
+
+
+def test_pictures_of_integers_are_refused():
+  flow = make_flow(bj.Haar(), (4, 4, 3))
+  picture = np.full((1, 4, 4, 3), 200, np.uint8)
+  with pytest.raises(ValueError, match=r"x is uint8, .* convert it to float32"):
+    flow.log_prob({}, picture)
+  # By itself, the layer makes them what they have to be.
+  z, _ = bj.Haar().apply({}, picture)
+  expected, _ = bj.Haar().apply({}, picture.astype(np.float32))
+  np.testing.assert_array_equal(z, expected)
 
 
 def test_a_condition_left_out_or_of_other_channels_is_refused(made):

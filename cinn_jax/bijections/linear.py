@@ -38,7 +38,12 @@ class Permutation(Bijection):
       legacy = np.random.RandomState(self.seed)
       return jnp.asarray(legacy.permutation(channels), jnp.int32)
 
-    return self.variable("constants", "order", draw).value
+    order = self.variable("constants", "order", draw).value
+    if len(order) != channels:
+      raise ValueError(
+        f"This Permutation is of {len(order)} channels, got {channels}."
+      )
+    return order
 
   def forward(self, x, cond=None):
     order = self._order(x.shape[-1])
@@ -57,18 +62,19 @@ class Orthogonal(Bijection):
   """
 
   @nn.compact
-  def _matrix(self, channels, dtype):
+  def _matrix(self, x):
     def draw():
-      return jax.random.orthogonal(self.make_rng("params"), channels)
+      return jax.random.orthogonal(self.make_rng("params"), x.shape[-1])
 
-    return self.variable("constants", "matrix", draw).value.astype(dtype)
+    matrix = self.variable("constants", "matrix", draw).value
+    return matrix.astype(at_least_float32(x.dtype))
 
   def forward(self, x, cond=None):
-    matrix = self._matrix(x.shape[-1], x.dtype)
+    matrix = self._matrix(x)
     return jnp.matmul(x, matrix, precision="highest"), zero_log_det(x)
 
   def inverse(self, z, cond=None):
-    matrix = self._matrix(z.shape[-1], z.dtype)
+    matrix = self._matrix(z)
     return jnp.matmul(z, matrix.T, precision="highest"), zero_log_det(z)
 
 

@@ -5,7 +5,12 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from cinn_jax.bijections.base import Bijection, check_image, zero_log_det
+from cinn_jax.bijections.base import (
+  Bijection,
+  at_least_float32,
+  check_image,
+  zero_log_det,
+)
 
 # Rows: average, horizontal, vertical and diagonal difference; columns: the
 # pixels (0,0), (0,1), (1,0), (1,1) of a 2x2 block. Orthogonal.
@@ -60,14 +65,16 @@ class Haar(Bijection):
 
   def forward(self, x, cond=None):
     check_image(x, "Haar", even=True)
-    matrix = jnp.asarray(_HAAR * self.rebalance, x.dtype)
+    dtype = at_least_float32(x.dtype)
+    matrix = jnp.asarray(_HAAR * self.rebalance, dtype)
     blocks = jnp.einsum("bhwpc,kp->bhwkc", _blocks(x), matrix)
     z = _merge(blocks, self.order == "wavelet")
     return z, zero_log_det(x) + self._log_det(x)
 
   def inverse(self, z, cond=None):
     _check_multiple_of_4(z, "Haar")
-    matrix = jnp.asarray(_HAAR / self.rebalance, z.dtype)
+    dtype = at_least_float32(z.dtype)
+    matrix = jnp.asarray(_HAAR / self.rebalance, dtype)
     blocks = _unmerge(z, self.order == "wavelet")
     x = _unblocks(jnp.einsum("bhwkc,kp->bhwpc", blocks, matrix))
     return x, zero_log_det(z) - self._log_det(z)

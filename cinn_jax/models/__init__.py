@@ -1,5 +1,6 @@
 """Published models, one file each, and the networks they are made of."""
 
+from cinn_jax import builders
 from cinn_jax.bijections import Bijection
 from cinn_jax.models import (
   caflow,
@@ -38,10 +39,6 @@ def build(name: str, **arguments) -> Bijection:
   """The model that a config's `model` section describes.
 
   Raises:
-    ValueError: for an unknown name.
+    ValueError: for an unknown name, or arguments that it does not have.
   """
-  if name not in BUILDERS:
-    raise ValueError(
-      f"Unknown model {name!r}; there are {', '.join(sorted(BUILDERS))}."
-    )
-  return BUILDERS[name](**arguments)
+  return builders.build("model", BUILDERS, name, arguments)

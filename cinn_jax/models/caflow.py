@@ -51,8 +51,9 @@ def caflow(
   2^(n + 1).
 
   Where inverses explode, which validation shows in the reconstruction error of
-  each part: a smaller `alpha`; `clamp="contracting"` with alpha 0.693, for
-  scales within 0.5 to 1; `coupling="additive"`; `mixing="cayley"`.
+  each part: a smaller `alpha` and `latent_alpha`; `clamp="contracting"` with
+  0.693 for both, for scales within 0.5 to 1; `coupling="additive"`;
+  `mixing="cayley"`.
 
   Args:
     levels: scales of the unconditional flows, n.

@@ -27,6 +27,19 @@ MIXINGS = {
 }
 
 
+def mixing_named(name: str):
+  """The bijection that a config's `mixing` names.
+
+  Raises:
+    ValueError: for no name in `MIXINGS`.
+  """
+  if name not in MIXINGS:
+    raise ValueError(
+      f"Unknown mixing {name!r}; there are {', '.join(MIXINGS)}."
+    )
+  return MIXINGS[name]
+
+
 def haar_colorization(
   *,
   size: int = 64,
@@ -81,9 +94,15 @@ def haar_colorization(
     compute_dtype: of subnets and condition network, a name in
       `subnets.COMPUTE_DTYPES`.
   """
+  mix = mixing_named(mixing)
   rest = 4 * (8 - emits[0])
   if rest != 8:
     raise ValueError(f"emits[0] must leave 2 of 8 channels, got {emits[0]}.")
+  if any(depth % 2 for depth in depths[1:3]):
+    raise ValueError(
+      "depths at half and quarter resolution are even, as couplings come in"
+      f" pairs of kernels 1 and 3 there; got {list(depths)}."
+    )
   dtype = compute_dtype_named(compute_dtype)
   subnet = functools.partial(
     Subnet, init_std=init_std, zero_last=zero_last, dtype=dtype
@@ -97,7 +116,7 @@ def haar_colorization(
       )
       parts.append(bj.AffineCoupling(net, alpha=alphas[k], clamp=clamp))
       if k > 0:
-        parts.append(MIXINGS[mixing]())
+        parts.append(mix())
     stack = bj.Stack(bj.Chain(parts), depths[k] // len(kernels), memory)
     return bj.Conditioned(stack, f"level_{k}")
 

@@ -5,7 +5,7 @@ import jax
 
 from cinn_jax.bijections import Bijection
 from cinn_jax.bijections.base import at_least_float32
-from cinn_jax.models.sizes import check_size
+from cinn_jax.models.sizes import check_picture, check_size
 
 
 class ConditionalFlow(Bijection):
@@ -55,6 +55,7 @@ class PictureFlow(ConditionalFlow):
 
   def features(self, cond, size):
     """What a picture of that size, [H, W], is conditioned on."""
+    check_picture(cond, f"This {self.title}")
     return widened(self.condition_net(cond, size))
 
   def forward(self, x, cond=None):

@@ -5,7 +5,7 @@ what is ambiguous or wrong there, and how it is here.
 """
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.cinn import MIXINGS
+from cinn_jax.models.cinn import mixing_named
 from cinn_jax.models.paired_flow import PairedFlow
 from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
@@ -111,10 +111,7 @@ def steps(
   """
   if coupling not in ("affine", "additive"):
     raise ValueError(f"coupling is 'affine' or 'additive', got {coupling!r}.")
-  if mixing not in MIXINGS:
-    raise ValueError(
-      f"Unknown mixing {mixing!r}; there are {', '.join(MIXINGS)}."
-    )
+  mix = mixing_named(mixing)
 
   def net():
     return Subnet(
@@ -133,7 +130,7 @@ def steps(
     steered = [bj.AdditiveInjector(net), bj.AdditiveCoupling(net, sides=1)]
 
   def normalized():
-    return [bj.ActNorm(), MIXINGS[mixing]()]
+    return [bj.ActNorm(), mix()]
 
   def stack(parts, depth):
     return bj.Stack(bj.Chain(parts), depth, memory)

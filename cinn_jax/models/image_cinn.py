@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.cinn import MIXINGS
+from cinn_jax.models.cinn import mixing_named
 from cinn_jax.models.condition_nets import Pyramid
 from cinn_jax.models.conditional_flow import PictureFlow
 from cinn_jax.models.subnets import Subnet, compute_dtype_named
@@ -71,8 +71,7 @@ def image_cinn(
       "image_cinn takes one of hidden, depths and condition_channels by level;"
       f" got {levels}, {len(depths)} and {len(condition_channels)}."
     )
-  if mixing not in MIXINGS:
-    raise ValueError(f"mixing is one of {', '.join(MIXINGS)}, got {mixing!r}.")
+  mix = mixing_named(mixing)
   dtype = compute_dtype_named(compute_dtype)
 
   def couplings(level):
@@ -85,7 +84,7 @@ def image_cinn(
       dtype=dtype,
     )
     parts = [bj.ActNorm()] if actnorm else []
-    parts += [MIXINGS[mixing]()]
+    parts += [mix()]
     if injector:
       parts += [bj.AffineInjector(net, alpha=alpha, clamp=clamp)]
     parts += [bj.AffineCoupling(net, alpha=alpha, clamp=clamp)]

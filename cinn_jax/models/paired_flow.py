@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from cinn_jax import likelihood
 from cinn_jax.bijections import Bijection, Squeeze
-from cinn_jax.models.sizes import check_size
+from cinn_jax.models.sizes import check_picture, check_size
 
 
 class PairedFlow(Bijection):
@@ -100,11 +100,7 @@ class PairedFlow(Bijection):
     }
 
   def _split(self, cond):
-    if getattr(cond, "ndim", None) != 4:
-      raise ValueError(
-        f"{self.title} takes a condition image [B, H, W, C], got"
-        f" {getattr(cond, 'shape', type(cond).__name__)}."
-      )
+    check_picture(cond, self.title)
     if cond.shape[-1] < self.condition_channels:
       raise ValueError(
         f"{self.title} models {self.condition_channels} channels of"

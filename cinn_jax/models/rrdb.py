@@ -75,8 +75,7 @@ class RRDBEncoder(nn.Module):
     features learns in `training.regression` alone: once a flow has moved the
     rest, it guesses worse.
     """
-    doublings = sum(name.startswith("up_") for name in self.variables["params"])
-    guess = self._run(cond, 2**doublings, with_head=True)[1]
+    guess = self._run(cond, 2 ** self._enlargements(), with_head=True)[1]
     return guess.astype(at_least_float32(guess.dtype))
 
   @nn.compact
@@ -91,9 +90,15 @@ class RRDBEncoder(nn.Module):
     last = first + conv(self.width, name="trunk")(last)
     tapped = jnp.concatenate([of_blocks[tap] for tap in self.taps], -1)
     by_factor = {1: last}  # of the small picture's size
-    doublings = round(math.log2(scale))
     # The finest level has half of the large picture's size; the head needs all.
-    for k in range(1, doublings + 1 if with_head else doublings):
+    doublings = round(math.log2(scale)) - (not with_head)
+    if not self.is_initializing() and doublings > self._enlargements():
+      raise ValueError(
+        "This encoder has parameters for pictures up to"
+        f" {2 ** (self._enlargements() + 1)} times as large as the condition,"
+        f" got {scale} times."
+      )
+    for k in range(1, doublings + 1):
       enlarged = _enlarge(by_factor[2 ** (k - 1)], 2)
       up = conv(self.width, name=f"up_{k}")
       by_factor[2**k] = _leaky_relu(up(enlarged))
@@ -109,6 +114,10 @@ class RRDBEncoder(nn.Module):
       return features, None
     hidden = _leaky_relu(conv(self.width, name="head")(by_factor[scale]))
     return features, _conv(3, name="picture")(hidden)
+
+  def _enlargements(self):
+    """How many it has parameters for."""
+    return sum(name.startswith("up_") for name in self.variables["params"])
 
   def _blocks(self, first):
     """The last block's features and, [blocks, ...], those of all."""

@@ -1,4 +1,4 @@
-"""Which image sizes a multi-scale flow takes."""
+"""Which images a flow takes: their sizes, and pictures as conditions."""
 
 
 def check_size(shape, multiple: int, owner: str):
@@ -20,6 +20,18 @@ def check_size(shape, multiple: int, owner: str):
     f" {_as_text(size)}: crop or resize the images to {nearest}, or take fewer"
     " levels."
   )
+
+
+def check_picture(cond, owner: str):
+  """Raises ValueError unless `cond` is one array [B, H, W, C].
+
+  `owner` is the flow in words, as "CAFLOW with 4 levels".
+  """
+  if getattr(cond, "ndim", None) != 4:
+    raise ValueError(
+      f"{owner} takes a condition image [B, H, W, C], got"
+      f" {getattr(cond, 'shape', type(cond).__name__)}."
+    )
 
 
 def _as_text(size):

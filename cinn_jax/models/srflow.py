@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cinn_jax import bijections as bj
 from cinn_jax.models.conditional_flow import ConditionalFlow, widened
 from cinn_jax.models.rrdb import RRDBEncoder
-from cinn_jax.models.sizes import check_size
+from cinn_jax.models.sizes import check_picture, check_size
 from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
 MIXINGS = {"full": bj.FullConv1x1, "lu": bj.InvertibleConv1x1}
@@ -26,6 +26,7 @@ class SuperResolutionFlow(ConditionalFlow):
 
   def features(self, cond, size):
     """What a picture of that size, [H, W], is conditioned on."""
+    check_picture(cond, "This SRFlow")
     scale = scale_between(size, cond.shape[1:3])
     return widened(self.condition_net(cond, scale))
 

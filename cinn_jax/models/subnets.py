@@ -67,8 +67,9 @@ class Subnet(nn.Module):
   def __call__(self, u, cond, features):
     """[B, ..., C] and a condition to [B, ..., features].
 
-    The leaves of `cond` are vectors [B, Cc], broadcast over an image, or have
-    the data's own spatial shape.
+    The leaves of `cond` are vectors [B, Cc], the same for every position, or
+    have the data's own spatial shape. Kernels above 1 are for images; for
+    vectors, which have no neighbours, every layer is dense.
     """
     if len(self.kernels) != len(self.widths) + 1:
       raise ValueError(
@@ -137,6 +138,11 @@ class Subnet(nn.Module):
         conv_general_dilated=conv_general_dilated,
         **shared,
       )
+    if rank > 2 and kernel != 1:
+      raise ValueError(
+        "Kernels above 1 are for images [B, H, W, C], got"
+        f" {list(self.kernels)} for data of {rank} axes."
+      )
     return lambda name, use_bias=True: nn.Dense(
       width, name=name, use_bias=use_bias, **shared
     )
@@ -164,9 +170,9 @@ def _uniform(bound):
 
 def _broadcast(leaf, u, kernel):
   """A vector as a map that meets `u`, of one pixel where that is enough."""
-  if leaf.ndim == 2 and u.ndim == 4:
-    b, h, w, _ = u.shape
-    if kernel == 1:
-      return leaf[:, None, None, :]
-    return jnp.broadcast_to(leaf[:, None, None, :], (b, h, w, leaf.shape[-1]))
-  return leaf
+  if leaf.ndim != 2:
+    return leaf
+  one = leaf.reshape(leaf.shape[0], *(1,) * (u.ndim - 2), leaf.shape[-1])
+  if kernel == 1:
+    return one
+  return jnp.broadcast_to(one, (*u.shape[:-1], leaf.shape[-1]))

@@ -101,6 +101,8 @@ class SeriesNet(nn.Module):
     length = jnp.sum(mask, axis=(1, 2)).astype(jnp.int32)
     lstm = nn.RNN(nn.OptimizedLSTMCell(self.state), return_carry=True)
     (_, last), _ = lstm(hidden, seq_lengths=length)
+    # An empty series has no last state: whatever padding it has must not count.
+    last = jnp.where(length[:, None] > 0, last, 0)
     return nn.Dense(self.features)(last)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.cinn import MIXINGS
+from cinn_jax.models.cinn import mixing_named
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
@@ -56,10 +56,7 @@ def vector_flow(
       " column of independent standard normal numbers to x, fit dim=2, and"
       " ignore that column of the samples."
     )
-  if mixing not in MIXINGS:
-    raise ValueError(
-      f"Unknown mixing {mixing!r}; there are {', '.join(MIXINGS)}."
-    )
+  mix = mixing_named(mixing)
   subnet = functools.partial(
     Subnet,
     widths=tuple(hidden),
@@ -69,5 +66,5 @@ def vector_flow(
     dtype=compute_dtype_named(compute_dtype),
   )
   coupling = bj.AffineCoupling(subnet, alpha=alpha, clamp=clamp)
-  block = bj.Chain((coupling, MIXINGS[mixing]()))
+  block = bj.Chain((coupling, mix()))
   return ConditionalFlow(bj.Stack(block, blocks, memory), condition_net)

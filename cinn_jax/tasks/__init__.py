@@ -1,5 +1,6 @@
 """Tasks, one file each: pictures to what a flow models, and back."""
 
+from cinn_jax import builders
 from cinn_jax.tasks.base import Task
 from cinn_jax.tasks.class_conditional import class_conditional
 from cinn_jax.tasks.color_mnist import color_mnist
@@ -27,10 +28,6 @@ def build(name: str, **arguments) -> Task:
   """The task that a config's `task` section describes.
 
   Raises:
-    ValueError: for an unknown name.
+    ValueError: for an unknown name, or arguments that it does not have.
   """
-  if name not in BUILDERS:
-    raise ValueError(
-      f"Unknown task {name!r}; there are {', '.join(sorted(BUILDERS))}."
-    )
-  return BUILDERS[name](**arguments)
+  return builders.build("task", BUILDERS, name, arguments)

@@ -67,6 +67,9 @@ CASES = {
   "coupling_vector_on_image": Case(
     bj.AffineCoupling(_CONV), (4, 4, 4), _VECTOR
   ),
+  "coupling_vector_on_sequence": Case(
+    bj.AffineCoupling(_DENSE), (2, 4), _VECTOR
+  ),
   "coupling_two_conditions": Case(
     bj.AffineCoupling(_CONV), (4, 4, 4), (_MAP, _VECTOR)
   ),

@@ -192,7 +192,13 @@ def test_a_vector_of_zeros_reflects_nothing():
 
 @pytest.mark.parametrize(
   "mixing",
-  [bj.InvertibleConv1x1(), bj.FullConv1x1(), bj.Cayley(), bj.Householder(2)],
+  [
+    bj.Orthogonal(),
+    bj.InvertibleConv1x1(),
+    bj.FullConv1x1(),
+    bj.Cayley(),
+    bj.Householder(2),
+  ],
 )
 def test_half_precision_data_are_mixed_in_float32(mixing):
   x = jnp.asarray(normal(4, (2, 6)), jnp.bfloat16)

@@ -69,7 +69,7 @@ def test_latents_per_level(variant):
   assert sum(map(np.prod, shapes)) == np.prod(task.event_shape)
 
 
-def test_batch_norm_keeps_running_statistics_in_both_directions():
+def test_batch_norm_has_as_many_parameters_and_running_statistics():
   model = models.build("imagenet_colorization", norm="batch")
   x = jax.ShapeDtypeStruct((1, 64, 64, 2), jnp.float32)
   cond = jax.ShapeDtypeStruct((1, 256, 256, 1), jnp.float32)
@@ -144,6 +144,18 @@ def test_orders_of_the_lsun_network_and_of_the_laptops(
   assert first.parts[1].order == second.parts[0].order == order
   assert last.parts[0].order == flatten
   assert model.condition_net.negative_slope == slope
+
+
+@pytest.mark.parametrize(
+  "options, says",
+  [
+    ({"depths": (2, 5, 4, 4)}, r"are even, .* got \[2, 5, 4, 4\]"),
+    ({"mixing": "shuffle"}, "there are permutation, orthogonal"),
+  ],
+)
+def test_options_that_do_not_fit_are_refused(options, says):
+  with pytest.raises(ValueError, match=says):
+    models.build("haar_colorization", **options)
 
 
 def test_unknown_model_is_refused():

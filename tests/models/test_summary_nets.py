@@ -119,6 +119,13 @@ def test_an_empty_set_is_finite():
   assert np.isfinite(apply(cond)).all()
 
 
+def test_an_empty_series_does_not_show_its_padding():
+  longer = {"values": _values(), "mask": np.zeros((B, N), bool)}
+  shorter = {k: v[:, : N // 2] for k, v in longer.items()}
+  apply, _ = _made(SeriesNet(), longer)
+  np.testing.assert_array_equal(apply(longer), apply(shorter))
+
+
 def test_a_series_order_matters():
   values = _values()
   net, _ = _made(SeriesNet(), values)
