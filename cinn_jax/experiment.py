@@ -21,9 +21,14 @@ def build(config: Mapping) -> tuple[Flow, tasks.Task]:
 
 
 def open_source(config: Mapping, split: str) -> base.Source:
-  """A split of the pictures in a config's `data`; see `sources.open_source`."""
+  """A split of the pictures in a config's `data`; see `sources.open_source`.
+
+  Their labels are checked where the config's task takes any.
+  """
   options = _plain(config["data"])
-  return sources.open_source(options.pop("source"), split, **options)
+  source = sources.open_source(options.pop("source"), split, **options)
+  num_classes = tasks.build(**_plain(config["task"])).num_classes
+  return base.Labelled(source, num_classes) if num_classes else source
 
 
 class Trained(NamedTuple):

@@ -79,7 +79,8 @@ def sample_pictures(
 
   Raises:
     FileNotFoundError: without a trained checkpoint or a matching file.
-    ValueError: where no matching file is a picture, or for another task.
+    ValueError: where no matching file is a picture to answer, or for another
+      task.
   """
   paths = input_files.find(inputs) if inputs else None
   trained = experiment.restore(workdir)
@@ -140,7 +141,12 @@ def _test_pictures(trained):
 
 def _read(trained, paths, degrade, num_samples, skipped):
   """The readable pictures, one after the other."""
-  paths = [path for path in paths if not _is_hole(path)]
+  if trained.config["task"]["name"] == "inpaint":
+    paths = [path for path in paths if not _is_hole(path)]
+    if not paths:
+      raise ValueError(
+        "--inputs matches holes alone: name the pictures that they lie beside."
+      )
   for path, name in zip(paths, input_files.unique_names(paths), strict=True):
     try:
       picture = images.decode(path)
@@ -161,7 +167,13 @@ def _whole(task, path, name, picture, degrade):
   if task["name"] == "sketch" and not degrade:
     batch["condition"], truth = fitted[None], None
   if task["name"] == "inpaint" and (hole := _hole_of(path)):
-    batch["hole"] = _fitted(images.decode(hole), task["image_size"])[None]
+    mask = images.decode(hole)
+    if mask.shape != picture.shape:
+      raise images.UnreadableImage(
+        hole,
+        f"a hole of {_size(mask)} pixels for a picture of {_size(picture)}",
+      )
+    batch["hole"] = _fitted(mask, task["image_size"])[None]
   return _Given(name, batch, truth, fitted.shape[:2])
 
 
@@ -205,14 +217,30 @@ def _fitted(picture, image_size):
   return crops.resize(picture, box, (height, width))
 
 
+def _size(picture):
+  return f"{picture.shape[1]}x{picture.shape[0]}"
+
+
 def _is_hole(path):
-  return pathlib.Path(path).stem.endswith(_HOLE)
+  stem = pathlib.Path(path).stem
+  return stem.endswith(_HOLE) and bool(_beside(path, stem[: -len(_HOLE)]))
 
 
 def _hole_of(path):
-  path = pathlib.Path(path)
-  beside = (path.with_name(f"{path.stem}{_HOLE}{s}") for s in images.EXTENSIONS)
-  return next((str(hole) for hole in beside if hole.is_file()), None)
+  return _beside(path, pathlib.Path(path).stem + _HOLE)
+
+
+def _beside(path, stem):
+  """The picture of that name in the folder of `path`, or None."""
+  files = sorted(pathlib.Path(path).parent.iterdir())
+  return next(
+    (
+      str(file)
+      for file in files
+      if file.stem == stem and file.suffix.lower() in images.EXTENSIONS
+    ),
+    None,
+  )
 
 
 def _drawer(trained, num_samples):

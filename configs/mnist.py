@@ -85,6 +85,7 @@ def _minimal():
     "task": {
       "name": "class_conditional",
       "image_size": 28,
+      "num_classes": 10,
       "mean": 0.128,
       "std": 0.305,
       "noise_scale": 0.08,
@@ -128,6 +129,7 @@ def _paper():
     "task": {
       "name": "class_conditional",
       "image_size": 28,
+      "num_classes": 10,
       "mean": 0.0,
       "std": 1.0,
       "noise_scale": 0.15,
@@ -135,6 +137,7 @@ def _paper():
     "optimizer": {
       "learning_rate": 1e-4,
       "eps": 1e-6,
+      "clip_norm": 0.0,
       "schedule": "step",
       "schedule_options": {
         "every": _PAPER_EPOCH,
@@ -173,6 +176,7 @@ def _digits():
     "task": {
       "name": "class_conditional",
       "image_size": 8,
+      "num_classes": 10,
       "mean": 0.305,
       "std": 0.376,
       # Large, against learning 1,257 pictures by heart.

@@ -18,8 +18,6 @@ from tests.untrained import make_workdir
 
 SIZE = 8
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 def _config(name):
   """configs/NAME.py, shrunk to seconds."""
@@ -184,6 +182,26 @@ def test_holes_lie_beside_their_pictures(workdirs, tmp_path):
   assert list(made) == ["a_1"]
   np.testing.assert_array_equal(made["a_1"][3:], photo[3:])
   assert (made["a_1"][:3] != photo[:3]).any()
+
+
+def test_holes_are_told_from_pictures(workdirs, tmp_path):
+  photo = Image.fromarray(np.full((SIZE, SIZE, 3), 90, np.uint8))
+  photo.save(tmp_path / "a.png")
+  photo.save(tmp_path / "black_hole.png")  # No picture is called black.
+  hole = Image.new("L", (SIZE // 2, SIZE))
+  hole.save(tmp_path / "a_hole.PNG")
+  alone, holes = str(tmp_path / "a.png"), str(tmp_path / "*_hole.*")
+  inpaint, out = workdirs / "inpaint", tmp_path / "out"
+  with pytest.raises(ValueError, match=r"4x8 pixels for a picture of 8x8"):
+    sample_pictures(inpaint, alone, out)
+  sample_pictures(inpaint, holes, out, num_samples=1)
+  assert list(_outputs(out)) == ["black_hole_1"]
+  (tmp_path / "black_hole.png").unlink()
+  with pytest.raises(ValueError, match="matches holes alone"):
+    sample_pictures(inpaint, holes, out)
+  # For other tasks it is a name like any other.
+  sample_pictures(workdirs / "sketch", holes, tmp_path / "other", num_samples=1)
+  assert list(_outputs(tmp_path / "other")) == ["a_hole_1"]
 
 
 def test_what_is_too_large_is_told(workdirs, tmp_path):

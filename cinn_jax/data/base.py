@@ -47,6 +47,37 @@ def hash_of(parts: Iterable[bytes | str]) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
+class Labelled:
+  """A source whose labels are known to be of so many classes."""
+
+  source: Source
+  num_classes: int
+
+  @property
+  def name(self):
+    return self.source.name
+
+  @property
+  def listing_hash(self):
+    return self.source.listing_hash
+
+  def __len__(self):
+    return len(self.source)
+
+  def __getitem__(self, index):
+    """Raises ValueError for a label below 0, or of no class."""
+    record = self.source[index]
+    label = record.get("label", 0)
+    if not 0 <= label < self.num_classes:
+      raise ValueError(
+        f"{self.name} has the label {label}, expected 0 to"
+        f" {self.num_classes - 1}: set --config.task.num_classes to how many"
+        " classes there are, or choose other pictures"
+      )
+    return record
+
+
+@dataclasses.dataclass(frozen=True)
 class Spread:
   """`count` records of a source, spread evenly over it."""
 

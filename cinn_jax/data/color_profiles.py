@@ -1,11 +1,18 @@
 """Embedded colour profiles: what the samples of a picture mean, as sRGB."""
 
+import functools
 import io
 
 import numpy as np
 from PIL import Image, ImageCms
 
-_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+_SPACES = {
+  **dict.fromkeys(("L", "LA"), "GRAY"),
+  **dict.fromkeys(("RGB", "RGBA"), "RGB"),
+  "CMYK": "CMYK",
+}
+# Levels of 255 by which a profile may differ from sRGB and still be it.
+_NEAR = 2
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
@@ -18,6 +25,10 @@ def to_srgb(image: Image.Image) -> Image.Image:
     profile = foreign_profile(image)
   if profile is None:
     return image.convert("RGB")
+  return _converted(image, profile)
+
+
+def _converted(image, profile):
   return ImageCms.profileToProfile(
     image,
     profile,
@@ -28,10 +39,14 @@ def to_srgb(image: Image.Image) -> Image.Image:
   )
 
 
-def foreign_profile(image) -> ImageCms.ImageCmsProfile | None:
+def foreign_profile(
+  image: Image.Image, mode: str = ""
+) -> ImageCms.ImageCmsProfile | None:
   """The embedded profile, where it says something other than sRGB.
 
-  A profile that cannot be parsed, or that belongs to another kind of picture,
+  `mode` is what the file holds, where Pillow opens it as something else.
+
+  A profile that cannot be used, or that belongs to another kind of picture,
   counts as none, as it does in every viewer.
   """
   embedded = image.info.get("icc_profile")
@@ -39,13 +54,30 @@ def foreign_profile(image) -> ImageCms.ImageCmsProfile | None:
     return None
   try:
     profile = ImageCms.ImageCmsProfile(io.BytesIO(embedded))
-    description = ImageCms.getProfileDescription(profile)
+    mode = mode or image.mode
+    space = _SPACES.get(mode, "GRAY" if mode[0] == "I" else "")
+    if profile.profile.xcolor_space.strip() != space or _is_srgb(embedded):
+      return None
   except (ImageCms.PyCMSError, OSError):
     return None
-  space = _SPACES.get(image.mode, "GRAY" if image.mode[0] == "I" else "")
-  if profile.profile.xcolor_space.strip() != space or "sRGB" in description:
-    return None
   return profile
+
+
+@functools.lru_cache(maxsize=64)
+def _is_srgb(embedded):
+  """By what it does: some that are called sRGB are linear, or wider."""
+  profile = ImageCms.ImageCmsProfile(io.BytesIO(embedded))
+  ramp = np.arange(256, dtype=np.uint8)
+  if profile.profile.xcolor_space.strip() == "GRAY":
+    probe = Image.fromarray(ramp[None])
+  elif profile.profile.xcolor_space.strip() == "RGB":
+    lattice = np.stack(np.meshgrid(*[ramp[::51]] * 3), -1).reshape(-1, 3)
+    greys = np.repeat(ramp[:, None], 3, -1)
+    probe = Image.fromarray(np.concatenate([greys, lattice])[None])
+  else:
+    return False
+  shown = np.asarray(_converted(probe, profile)).astype(int)
+  return np.abs(shown - np.asarray(probe.convert("RGB"))).max() <= _NEAR
 
 
 def grey_to_srgb(values: np.ndarray, profile) -> np.ndarray:

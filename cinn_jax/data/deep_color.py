@@ -16,6 +16,7 @@ from cinn_jax.data import color_profiles
 _PEAK = 65535
 _NATIVE = "L" if np.little_endian else "B"
 _OTHER = {"L": "B", "B": "L"}
+_GREY_WITH_ALPHA = "LA;16B"  # What Pillow opens as RGBA.
 
 
 def bits(image) -> int:
@@ -46,7 +47,10 @@ def decode(image, data: bytes) -> tuple[np.ndarray, int]:
   """
   if image.mode == "F":
     raise ValueError("floating-point samples, whose range is unknown")
-  profile = color_profiles.foreign_profile(image)
+  is_grey_with_alpha = _raw_mode(image) == _GREY_WITH_ALPHA
+  profile = color_profiles.foreign_profile(
+    image, "LA" if is_grey_with_alpha else ""
+  )
   if image.mode.startswith("I"):
     return _grey(image, profile), _turn(image)
   if _tag(image, TiffImagePlugin.PLANAR_CONFIGURATION) == 2:
@@ -56,7 +60,10 @@ def decode(image, data: bytes) -> tuple[np.ndarray, int]:
     return rgb * 257, _turn(image)
   else:
     samples, turn = _color(image, data)
-  if profile is not None:
+  if profile is not None and is_grey_with_alpha:
+    grey = color_profiles.grey_to_srgb(samples[..., 0], profile)
+    samples = np.repeat(grey[..., None], 3, axis=-1)
+  elif profile is not None:
     rgb = Image.fromarray(narrow(samples))
     rgb.info["icc_profile"] = profile.tobytes()
     samples = np.asarray(color_profiles.to_srgb(rgb)).astype(np.uint16) * 257
@@ -83,7 +90,7 @@ def _grey(image, profile):
 
 def _color(image, data):
   raw_mode = _raw_mode(image)
-  if raw_mode == "LA;16B":
+  if raw_mode == _GREY_WITH_ALPHA:
     # Four bytes, grey then alpha, high then low: one pixel read as RGBA.
     again, pairs = _pass(image, data, "RGBA")
     grey, alpha = (pairs[..., :1] << 8) + pairs[..., 1:2], pairs[..., 2:]

@@ -41,6 +41,7 @@ def open_folder(
   validation_fraction: float = 0.05,
   max_short_side: int = 512,
   num_threads: int = 0,
+  pairs: bool = False,
 ) -> FolderSource:
   """Opens a split of a folder of pictures, preparing the folder if need be.
 
@@ -56,6 +57,7 @@ def open_folder(
     validation_fraction: expected share of the files held out, in (0, 1).
     max_short_side: larger pictures are scaled down to it, in pixels.
     num_threads: files decoded at a time while preparing; 0: one per core.
+    pairs: each is two pictures side by side, see `paired.Halves`.
 
   Raises:
     FileNotFoundError: there is no such folder.
@@ -65,9 +67,11 @@ def open_folder(
     raise ValueError(
       f"validation_fraction is {validation_fraction}, expected above 0, below 1"
     )
+  if max_short_side < 1:
+    raise ValueError(f"max_short_side is {max_short_side}, expected 1 or more")
   folder = _existing(path)
   finished = preparation.prepare(
-    folder, cache_directory(cache), max_short_side, num_threads
+    folder, cache_directory(cache), max_short_side, num_threads, pairs=pairs
   )
   digests = [digest for shard in finished for digest in shard.digests]
   start, stop = 0, len(digests)

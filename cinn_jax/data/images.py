@@ -209,9 +209,10 @@ def _opaque_rgb(image) -> Image.Image:
   image.load()
   if not image.has_transparency_data:
     return color_profiles.to_srgb(image)
-  image = image.convert("RGBA")
+  with_alpha = image.convert("RGBA")
+  # Grey has a grey profile.
+  is_grey = image.mode in ("L", "LA")
+  opaque = image.convert("L") if is_grey else with_alpha.convert("RGB")
   canvas = Image.new("RGB", image.size, "white")
-  canvas.paste(
-    color_profiles.to_srgb(image.convert("RGB")), mask=image.getchannel("A")
-  )
+  canvas.paste(color_profiles.to_srgb(opaque), mask=with_alpha.getchannel("A"))
   return canvas

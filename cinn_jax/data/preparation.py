@@ -19,13 +19,18 @@ from PIL import Image
 from cinn_jax.data import images, listing, shards
 
 # Raise it when records for the same settings would come out differently.
-_FORMAT = 1
+_FORMAT = 2
 _SHARD_FILES = 256
 _MAX_SHARDS = 128  # Each holds an open file while it is read.
 
 
 def prepare(
-  folder: str, cache: pathlib.Path, max_short_side: int, num_threads: int = 0
+  folder: str,
+  cache: pathlib.Path,
+  max_short_side: int,
+  num_threads: int = 0,
+  *,
+  pairs: bool = False,
 ) -> list[shards.Shard]:
   """Prepares a folder as far as that is not done yet.
 
@@ -34,6 +39,7 @@ def prepare(
     cache: where prepared folders and remembered digests live.
     max_short_side: larger pictures are scaled down to it, in pixels.
     num_threads: files read and decoded at a time; 0: one per core.
+    pairs: each is two pictures side by side: an even width stays even.
 
   Returns:
     The shards, whose records are in the order of their files' digests.
@@ -54,10 +60,11 @@ def prepare(
     memory = cache / "digests" / f"{place}.jsonl"
     digests = listing.digests(folder, files, memory, num_threads)
     settings = f"{_FORMAT} {_SHARD_FILES} {_MAX_SHARDS} {max_short_side}"
+    settings += " pairs" if pairs else ""
     directory = cache / "folders" / _key(digests, settings)
     order = sorted(digests.items(), key=lambda item: (item[1], item[0]))
     with shards.locked(directory):
-      convert = functools.partial(_convert, folder, max_short_side)
+      convert = functools.partial(_convert, folder, max_short_side, pairs)
       finished = _all_shards(directory, order, convert, num_threads)
       return _reported(folder, directory, finished, len(files))
   except OSError as error:
@@ -98,7 +105,7 @@ def _all_shards(directory, order, convert, num_threads):
   return finished
 
 
-def _convert(folder, max_short_side, item):
+def _convert(folder, max_short_side, pairs, item):
   path, digest = item
   full = os.path.join(folder, path)
   try:
@@ -111,13 +118,18 @@ def _convert(folder, max_short_side, item):
     name = listing.printable(full)
     raise ValueError(f"{name} changed while it was being prepared: run again")
   try:
-    return path, digest, encode_record(data, path, max_short_side)
+    record = encode_record(data, path, max_short_side, pairs=pairs)
+    return path, digest, record
   except images.UnreadableImage as error:
     return path, digest, error
 
 
-def encode_record(data: bytes, name: str, max_short_side: int) -> bytes:
+def encode_record(
+  data: bytes, name: str, max_short_side: int, *, pairs: bool = False
+) -> bytes:
   """The picture as it will be read a thousand times: small, upright, plain.
+
+  With `pairs` an even width stays even.
 
   Returns:
     `data` itself if it is a small enough plain picture; otherwise a PNG, or, if
@@ -134,7 +146,12 @@ def encode_record(data: bytes, name: str, max_short_side: int) -> bytes:
   if scale >= 1:
     image.save(stream, "PNG")
   else:
-    size = tuple(max(1, round(side * scale)) for side in image.size)
+    width, height = image.size
+    parts = 2 if pairs and width % 2 == 0 else 1
+    size = (
+      parts * max(1, round(width / parts * scale)),
+      max(1, round(height * scale)),
+    )
     image = image.resize(size, Image.Resampling.LANCZOS)
     image.save(stream, "JPEG", quality=95, subsampling="4:4:4")
   return stream.getvalue()

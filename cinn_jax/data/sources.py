@@ -10,6 +10,11 @@ SOURCES = (
   *("color_digits", "color_mnist"),
 )
 SPLITS = ("train", "validation", "test")
+# What train_split and the like are, where a picture could be in two of them.
+_PARTS = {
+  **dict.fromkeys(("folder", "paired"), "the names of subfolders"),
+  **dict.fromkeys(("mnist", "color_mnist"), "TFDS splits"),
+}
 
 
 def open_source(
@@ -46,7 +51,8 @@ def open_source(
     validation_fraction: share of a folder's files held out, in (0, 1).
     max_short_side: a folder's pictures are stored no larger, in pixels.
     train_split: TFDS split to train on, such as "train[:95%]"; for "folder" and
-      "paired" the subfolder to train on, all of it.
+      "paired" the subfolder to train on, all of it. But for "tfds" it takes the
+      next one too.
     validation_split: TFDS split, or subfolder, to validate on.
     test_split: TFDS split, or subfolder, to test on; by default the one to
       validate on, if that was chosen, or else "test".
@@ -69,11 +75,10 @@ def open_source(
     "validation": validation_split,
     "test": test_split or validation_split,
   }[split]
-  if name in ("folder", "paired") and bool(train_split) != bool(
-    validation_split
-  ):
+  # With one of them, the other's default could hold the same pictures.
+  if name in _PARTS and bool(train_split) != bool(validation_split):
     raise ValueError(
-      f"source {name!r} takes the names of subfolders as train_split and"
+      f"source {name!r} takes {_PARTS[name]} as train_split and"
       f" validation_split, both or none; got {train_split!r} and"
       f" {validation_split!r}"
     )
@@ -115,6 +120,7 @@ def _open(name, split, chosen, *, path, tfds_name, **folder_options):
     pictures = folder.open_folder(
       os.path.join(path, chosen),
       "all" if chosen else "train" if split == "train" else "validation",
+      pairs=name == "paired",
       **folder_options,
     )
     return paired.Halves(pictures) if name == "paired" else pictures

@@ -29,6 +29,7 @@ class Task(NamedTuple):
       picture agrees with what was given, infinite where it does to the last
       bit; None where that is not defined.
     consistency_name: its title.
+    num_classes: of the "label" that `prepare` takes; 0: it takes none.
   """
 
   prepare: Callable
@@ -45,3 +46,4 @@ class Task(NamedTuple):
   reference: Callable | None = None
   consistency: Callable | None = None
   consistency_name: str = "consistency"
+  num_classes: int = 0

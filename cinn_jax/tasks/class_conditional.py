@@ -83,4 +83,5 @@ def class_conditional(
     ),
     condition_name="class",
     units=f"steps of {levels} grey levels",
+    num_classes=num_classes,
   )

@@ -62,6 +62,7 @@ def generate(
   return task._replace(
     prepare=prepare,
     condition_picture=condition_picture,
+    num_classes=num_classes,
     describe=(
       f"RGB at {height}x{width} in [0, 1) given {given}, uniform noise of a"
       " level"

@@ -40,7 +40,7 @@ def tiff(samples, **options) -> bytes:
   return stream.getvalue()
 
 
-def png16(samples, transparent=None) -> bytes:
+def png16(samples, transparent=None, icc_profile=None) -> bytes:
   """16-bit PNG of 1 to 4 channels, which Pillow cannot write."""
   samples = samples.reshape(*samples.shape[:2], -1)
   height, width, channels = samples.shape
@@ -51,6 +51,8 @@ def png16(samples, transparent=None) -> bytes:
   if transparent is not None:
     key = struct.pack(f">{channels}H", *transparent)
     chunks.insert(1, (b"tRNS", key))
+  if icc_profile is not None:
+    chunks.insert(1, (b"iCCP", b"it\0\0" + zlib.compress(icc_profile)))
   return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*c) for c in chunks)
 
 
@@ -74,7 +76,7 @@ def distance(a, b) -> int:
   return np.abs(a.astype(int) - b.astype(int)).max()
 
 
-def wide_gamut_profile():
+def wide_gamut_profile(called="else"):
   """The same primaries as sRGB at a gamma of 1: plainly another profile."""
   profile = bytearray(
     ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -87,7 +89,9 @@ def wide_gamut_profile():
     )
     if name in (b"rTRC", b"gTRC", b"bTRC"):
       profile[offset : offset + 12] = linear
-  return bytes(profile).replace("sRGB".encode("utf-16-be"), bytes(8))
+  return bytes(profile).replace(
+    "sRGB".encode("utf-16-be"), called.encode("utf-16-be")
+  )
 
 
 def linear_grey_profile() -> bytes:

@@ -39,6 +39,17 @@ def test_color_profiles_are_converted():
   )
   assert pictures.distance(images.decode(wide), truth) <= 3
   assert images.decode(wide, keep_depth=True).dtype == np.uint16
+  deep_with_alpha = pictures.tiff(
+    with_alpha.astype(np.uint16) * 257,
+    photometric="rgb",
+    extrasamples=["unassalpha"],
+    iccprofile=profile,
+  )
+  assert pictures.distance(images.decode(deep_with_alpha), truth) <= 3
+  # Whatever it is called.
+  named = pictures.wide_gamut_profile(called="sRGB")
+  picture = images.decode(pictures.encoded(samples, icc_profile=named))
+  assert pictures.distance(picture, truth) <= 3
   broken = pictures.encoded(samples, icc_profile=profile[:200])
   np.testing.assert_array_equal(images.decode(broken), samples)
 
@@ -57,3 +68,8 @@ def test_grey_profiles_keep_the_depth():
   picture = images.decode(pictures.encoded(eight, icc_profile=profile))
   truth = np.round(255 * encode_srgb(eight / 255))
   assert pictures.distance(picture[..., 0], truth) <= 1
+  with_alpha = np.dstack([eight, np.full_like(eight, 255)])
+  picture = images.decode(pictures.encoded(with_alpha, icc_profile=profile))
+  assert pictures.distance(picture[..., 0], truth) <= 1
+  deep = pictures.png16(with_alpha.astype(np.uint16) * 257, None, profile)
+  assert pictures.distance(images.decode(deep)[..., 0], truth) <= 1

@@ -113,6 +113,8 @@ def test_a_folder_without_pictures_is_an_error(tmp_path):
     options = {"validation_fraction": fraction}
     message = complaint(ValueError, tmp_path, cache, **options)
     assert f"validation_fraction is {fraction}" in message
+  message = complaint(ValueError, tmp_path, cache, max_short_side=0)
+  assert "max_short_side is 0, expected 1 or more" in message
 
 
 def test_a_cache_that_cannot_be_written_is_an_error(tmp_path):

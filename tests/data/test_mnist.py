@@ -143,9 +143,7 @@ def test_files_that_do_not_belong_together(folder):
   assert "12 pictures" in message and "11 labels" in message
 
 
-def test_other_classes_and_too_few_pictures(tmp_path):
-  made_mnist.write(tmp_path, classes=11)
-  assert "has the label 10, expected 0 to 9" in _complaint(tmp_path)
+def test_too_few_pictures(tmp_path):
   made_mnist.write(tmp_path, counts={"train": 1024, "test": 3})
   for split in ("train", "validation"):
     message = _complaint(tmp_path, split)
@@ -176,6 +174,21 @@ def test_the_splits_of_a_prepared_set(monkeypatch):
     ("mnist", "test", "test"),
     ("kmnist", "test", "t[:9]"),
   ]
+
+
+@pytest.mark.parametrize("name", ["mnist", "color_mnist"])
+def test_chosen_splits_cannot_overlap_with_defaults(name):
+  with pytest.raises(ValueError, match="TFDS splits as train_split and valid"):
+    sources.open_source(
+      name, "validation", tfds_name="mnist", train_split="train[:10000]"
+    )
+
+
+def test_files_have_no_tfds_splits(folder):
+  with pytest.raises(ValueError, match=r"'test\[:9\]' is of a set that TFDS"):
+    sources.open_source(
+      *("mnist", "test"), path=folder, tfds_name="", test_split="test[:9]"
+    )
 
 
 def test_files_need_no_tensorflow(folder):

@@ -46,6 +46,29 @@ def test_an_odd_width_is_no_pair():
     paired.Halves(Odd())[0]
 
 
+def test_halves_of_large_pictures_stay_halves(tmp_path):
+  folder = tmp_path / "pairs"
+  folder.mkdir()
+  for k in range(2):
+    left = np.full((60, 80, 3), 40 + k, np.uint8)
+    both = np.concatenate([left, 255 - left], 1)
+    Image.fromarray(both).save(folder / f"{k}.png")
+  # Of 160x60 at a height of 51 that is 136 pixels; 61.2 rounds to 68 per half.
+  for short_side in (51, 52, 53):
+    source = sources.open_source(
+      *("paired", "train"),
+      path=folder,
+      cache=tmp_path / "cache",
+      validation_fraction=0.5,
+      max_short_side=short_side,
+    )
+    record = source[0]
+    half = round(80 * short_side / 60)
+    assert record["image"].shape == (short_side, half, 3)
+    assert np.abs(record["condition"].astype(int) - 40).max() < 8
+    assert record["image"].min() > 200
+
+
 def test_both_halves_are_cropped_and_mirrored_alike():
   class Copies(_Pairs):
     """Both halves are the same picture."""

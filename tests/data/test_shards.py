@@ -17,10 +17,10 @@ import sys
 from cinn_jax.data import folder, preparation
 preparation._SHARD_FILES = 4
 real = preparation.encode_record
-def slow(*args):
+def slow(*args, **options):
   import time
   time.sleep(float(sys.argv[3]))
-  return real(*args)
+  return real(*args, **options)
 preparation.encode_record = slow
 source = folder.open_folder(sys.argv[1], "train", cache=sys.argv[2])
 print(len(source))
@@ -62,7 +62,7 @@ def test_a_killed_preparation_goes_on_where_it_was(
   monkeypatch.setattr(
     preparation,
     "encode_record",
-    lambda *args: encoded.append(args[1]) or real(*args),
+    lambda *args, **options: encoded.append(args[1]) or real(*args),
   )
   train, validation = both(photos, cache)
   assert len(encoded) == 40 - 4 * len(kept)

@@ -5,7 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax import color, tasks
+from cinn_jax import color, experiment, tasks
+from cinn_jax.data import sources
+from cinn_jax.evaluation import class_conditional
+from configs import mnist
 
 SIZE = 6
 
@@ -89,6 +92,26 @@ def test_the_condition_is_shown_as_the_classs_number():
   # A 1 has less ink than an 8, and all have some.
   ink = np.mean(shown < 0.5, axis=(1, 2, 3))
   assert 0 < ink[1] < ink[8] < 0.3
+
+
+def test_evaluation_sees_pictures_in_the_same_grey():
+  colored = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), np.uint8)
+  task = _task(mean=0.0, std=1.0)
+  x, _ = task.prepare({"image": colored, "label": np.zeros(3, np.int32)})
+  grey = class_conditional.as_grey(colored)
+  np.testing.assert_allclose(grey, 255 * x[..., 0], atol=0.51)
+
+
+def test_labels_of_no_class_are_refused():
+  """One-hot, they would be a condition of zeros."""
+  config = mnist.get_config("digits")
+  config.task.num_classes = 7
+  source = experiment.open_source(config, "test")
+  labels = sources.open_source("digits", "test").labels
+  first = int(np.argmax(labels == 7))
+  assert source[int(np.argmax(labels == 6))]["label"] == 6
+  with pytest.raises(ValueError, match=r"has the label 7, expected 0 to 6"):
+    source[first]
 
 
 def test_pictures_without_labels_are_refused(batch):
