@@ -84,7 +84,8 @@ def summarize(scored, task: Task, *, interval=False) -> dict[str, Any]:
   kept, largest = [], 0.0
   for values, mask in scored:
     values, mask = dict(values), np.asarray(mask, bool)
-    largest = max(largest, float(values.pop("max_log_scale")))
+    # Unlike max, it lets no NaN go unseen.
+    largest = np.maximum(largest, values.pop("max_log_scale"))
     kept.append(
       jax.tree.map(lambda v, m=mask: np.asarray(v, np.float64)[m], values)
     )
@@ -102,7 +103,7 @@ def summarize(scored, task: Task, *, interval=False) -> dict[str, Any]:
     ),
     "nats_without_constant": float(likelihood.nats_without_constant(bits)),
     "round_trip_error": float(values["round_trip"].max()),
-    "max_log_scale": largest,
+    "max_log_scale": float(largest),
     "examples": int(prior.size),
   }
   if "auxiliary_loss" in values:
@@ -117,7 +118,7 @@ def summarize(scored, task: Task, *, interval=False) -> dict[str, Any]:
 
 
 def in_words(scores, task: Task) -> str:
-  """What `summarize` returned, as a sentence."""
+  """What `summarize` returned, or `records` kept of it, as a sentence."""
   if interval := scores.get(_INTERVAL):
     interval = " [{:.4f}, {:.4f}]".format(*interval)
   text = (
@@ -126,11 +127,11 @@ def in_words(scores, task: Task) -> str:
     f" ({scores['examples']:,} pictures);"
     f" {scores['bits_per_dim_of_unscaled_data']:.4f} in {task.units};"
     f" {scores['nats_without_constant']:.4f} nats/dim without the constant."
-    f" Largest round-trip error {scores['round_trip_error']:.1e}, log-scale"
-    f" {scores['max_log_scale']:.2f}."
+    f" Largest round-trip error {float(scores['round_trip_error']):.1e},"
+    f" log-scale {float(scores['max_log_scale']):.2f}."
   )
   by_part = [
-    f"{name.removeprefix(_RECONSTRUCTION)} {value:.1e}"
+    f"{name.removeprefix(_RECONSTRUCTION)} {float(value):.1e}"
     for name, value in scores.items()
     if name.startswith(_RECONSTRUCTION)
   ]

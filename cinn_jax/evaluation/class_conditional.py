@@ -63,17 +63,22 @@ def _read(source, task):
     source, image_size=task.image_size, batch_size=_READ
   )
   parts = [
-    (batch["image"][batch["mask"]][..., 0], batch["label"][batch["mask"]])
+    (as_grey(batch["image"][batch["mask"]]), batch["label"][batch["mask"]])
     for batch in batches
   ]
   grey, labels = zip(*parts, strict=True)
   return np.concatenate(grey), np.concatenate(labels)
 
 
+def as_grey(images):
+  """As the task sees pictures: uint8 [B, S, S, 3] to [B, S, S]."""
+  return np.round(images.mean(axis=-1)).astype(np.uint8)
+
+
 def _draw(trained, source, num_samples, temperature, seed):
   """Grey truth [N, S, S] and samples [N, n, S, S] with their labels [N]."""
   parts = [
-    (batch["image"][..., 0], samples[..., 0], batch["label"])
+    (as_grey(batch["image"]), samples[..., 0], batch["label"])
     for batch, _, samples, _ in drawn(
       trained,
       source,

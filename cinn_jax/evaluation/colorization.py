@@ -12,23 +12,21 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
   drawn: a ranking would bias what one sample is worth.
   """
   del workdir  # Nothing is written beside the table.
-  results = [
-    (batch["image"], given, samples)
-    for batch, given, samples, _ in drawn(
-      trained,
-      source,
-      num_samples=num_samples,
-      temperature=temperature,
-      seed=seed,
-    )
-  ]
-  rows = {
-    "samples": report.evaluate((t, s, None) for t, _, s in results),
-    trained.task.condition_name: report.evaluate(
-      ((t, g[:, None], None) for t, g, _ in results), mark="reference"
-    ),
-    "real against itself": report.evaluate(
-      ((t, t[:, None], None) for t, _, _ in results), mark="reference"
-    ),
+  methods = {
+    "samples": report.Method(),
+    trained.task.condition_name: report.Method("reference"),
+    "real against itself": report.Method("reference"),
   }
+  for batch, given, samples, _ in drawn(
+    trained,
+    source,
+    num_samples=num_samples,
+    temperature=temperature,
+    seed=seed,
+  ):
+    truth = batch["image"]
+    shown = (samples, given[:, None], truth[:, None])
+    for method, pictures in zip(methods.values(), shown, strict=True):
+      method.add(truth, pictures)
+  rows = {name: method.row() for name, method in methods.items()}
   return rows, report.METRICS, []

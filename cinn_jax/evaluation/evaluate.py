@@ -1,5 +1,7 @@
 """`--mode=evaluate`: the whole test split, as a table and as JSON."""
 
+import math
+
 import jax
 
 from cinn_jax import experiment, processes, storage
@@ -55,6 +57,7 @@ def evaluate(
 
   Raises:
     FileNotFoundError: where the workdir holds no checkpoint.
+    ValueError: where bits/dim is not finite.
   """
   workdir = storage.path(workdir)
   trained = experiment.restore(workdir, data)
@@ -107,6 +110,11 @@ def _scores(trained, source, seed, num_draws):
     jax.device_get(trained.variables), sharding.replicated(mesh)
   )
   scores = validator.score(variables, interval=True)
+  if not math.isfinite(scores["bits_per_dim"]):
+    raise ValueError(
+      f"bits/dim of {source.name} is {scores['bits_per_dim']}: these pictures"
+      " are far from what the run was trained on, or its training went wrong."
+    )
   if num_draws > 1:
     scores["importance_weighted"] = importance.bound(
       trained, source, num_draws=num_draws, batch_size=size, seed=seed

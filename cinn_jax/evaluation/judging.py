@@ -99,18 +99,18 @@ class Judge:
 
   def pair(self, truth, pictures, batch_size: int = 64):
     """`{metric: [N]}` of uint8 [N, H, W, 3], one picture for each truth."""
-    values = _errors(truth, pictures[:, None], self._side >= _SSIM_SIDE)
-    if self._perceptual:
-      parts = [
-        (truth[k : k + batch_size], pictures[k : k + batch_size, None])
-        for k in range(0, len(truth), batch_size)
-      ]
-      by_alexnet = [self._perceptual(*part, 1)[0] for part in parts]
-      values["lpips"] = np.concatenate(by_alexnet)
-      values["lpips_vgg16"] = np.concatenate(
-        [self._by_vgg16(*part) for part in parts]
-      )
-    return {name: np.asarray(value)[:, 0] for name, value in values.items()}
+    parts = []
+    for k in range(0, len(truth), batch_size):
+      part = truth[k : k + batch_size], pictures[k : k + batch_size, None]
+      values = _errors(*part, self._side >= _SSIM_SIDE)
+      if self._perceptual:
+        values["lpips"] = self._perceptual(*part, 1)[0]
+        values["lpips_vgg16"] = self._by_vgg16(*part)
+      parts.append(values)
+    return {
+      name: np.concatenate([part[name] for part in parts])[:, 0]
+      for name in parts[0]
+    }
 
   def lines(self, num_samples):
     """What is missing from the table, and how to get it."""

@@ -1,6 +1,7 @@
 """An evaluation as JSON: rows, protocols, hardware and versions."""
 
 import json
+import math
 
 from cinn_jax import storage
 from cinn_jax.evaluation import report
@@ -10,7 +11,8 @@ from cinn_jax.evaluation.environment import environment
 def write_json(path, rows, metrics=report.METRICS, **facts):
   """Writes rows, protocols and `environment` to `path`, whole or not at all.
 
-  No number is rounded. `facts` are further entries, such as the config's name.
+  No number is rounded. `facts` are further entries, such as the config's name;
+  where one is not finite, which JSON cannot say, it is "inf", "-inf" or "nan".
   """
   report.check(rows, metrics)
   shown = {k for row in rows.values() for k in row.metrics}
@@ -18,10 +20,20 @@ def write_json(path, rows, metrics=report.METRICS, **facts):
     "rows": {name: _as_json(row) for name, row in rows.items()},
     "metrics": {k: v._asdict() for k, v in metrics.items() if k in shown},
     **environment(),
-    **facts,
+    **_finite_or_named(facts),
   }
   text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
   storage.write_whole(path, (text + "\n").encode())
+
+
+def _finite_or_named(facts):
+  if isinstance(facts, dict):
+    return {k: _finite_or_named(v) for k, v in facts.items()}
+  if isinstance(facts, list | tuple):
+    return [_finite_or_named(v) for v in facts]
+  if isinstance(facts, float) and not math.isfinite(facts):
+    return str(float(facts))
+  return facts
 
 
 def _as_json(row):

@@ -130,32 +130,47 @@ def _one_image(truth, samples, to_lightness):
   }
 
 
-def evaluate(batches, mark="ours", to_lightness=m.lightness, seed=0):
-  """The `Row` of one method over a whole split.
+class Method:
+  """Measures one method over a whole split, batch by batch.
 
   Args:
-    batches: yields ``(truth, samples, mask)`` as for `per_example`.
     mark: one of `MARKS`.
     to_lightness: see `metrics.lightness_error`.
-    seed: of the bootstrap.
-
-  Raises:
-    ValueError: for an empty split, bad pictures, or an n that changes.
   """
-  split = splits.Accumulator({k: v.reduction for k, v in METRICS.items()})
-  drawn = None
-  for truth, samples, mask in batches:
-    split.add(per_example(truth, samples, mask, to_lightness))
+
+  def __init__(self, mark="ours", to_lightness=m.lightness):
+    self._mark, self._to_lightness = mark, to_lightness
+    self._drawn = None
+    self._split = splits.Accumulator(
+      {name: metric.reduction for name, metric in METRICS.items()}
+    )
+
+  def add(self, truth, samples, mask=None):
+    """Measures a batch; arguments as of `per_example`.
+
+    Raises:
+      ValueError: for bad pictures, or an n that changes.
+    """
+    self._split.add(per_example(truth, samples, mask, self._to_lightness))
     n = np.shape(samples)[1]
-    if drawn not in (None, n):
+    if self._drawn not in (None, n):
       raise ValueError(
-        f"a batch has {n} samples per image, the ones before {drawn}; the"
+        f"a batch has {n} samples per image, the ones before {self._drawn}; the"
         " best of n needs one n for the whole split."
       )
-    drawn = n
-  return Row(
-    *(split.summary(seed), mark, split.count, drawn), split.intervals(seed)
-  )
+    self._drawn = n
+
+  def row(self, seed=0) -> Row:
+    """Of all batches; `seed` is of the bootstrap.
+
+    Raises:
+      ValueError: where no image was kept.
+    """
+    split = self._split
+    return Row(
+      *(split.summary(seed), self._mark, split.count, self._drawn),
+      split.intervals(seed),
+    )
 
 
 def check(rows, metrics=METRICS):

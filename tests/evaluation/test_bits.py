@@ -49,6 +49,23 @@ def test_scores_are_exact_over_what_the_masks_keep():
   assert f"{scores['nats_without_constant']:.4f} nats/dim" in words
 
 
+def test_an_inverse_that_explodes_is_told():
+  scores = bits.summarize(
+    [
+      _batch([-4], [1], [1], np.inf, np.nan),
+      _batch([-4], [1], [1], 1e-6, 0.5),
+    ],
+    TASK,
+  )
+  assert scores["round_trip_error"] == np.inf
+  assert np.isnan(scores["max_log_scale"])
+  assert "error inf, log-scale nan." in bits.in_words(scores, TASK)
+  # As `records` keeps it.
+  assert "error inf," in bits.in_words(
+    {**scores, "round_trip_error": "inf"}, TASK
+  )
+
+
 def test_the_interval_is_of_the_pictures():
   few, many = (
     bits.summarize(

@@ -22,7 +22,6 @@ from cinn_jax.evaluation import (
 from cinn_jax.evaluation.evaluate import SAMPLES, evaluate
 from configs import super_resolution
 from tests import untrained
-from tests.compilation import little_effort
 
 SIDE = 32
 
@@ -283,9 +282,8 @@ def _config():
 
 def test_a_run(tmp_path, capsys, monkeypatch, without_lpips, without_fid):
   monkeypatch.setattr(drawing, "_BATCH", 72)  # One shape to compile for.
-  with little_effort():
-    untrained.make_workdir(_config(), tmp_path)
-    evaluate(tmp_path, num_samples=3, seed=1)
+  untrained.make_workdir(_config(), tmp_path)
+  evaluate(tmp_path, num_samples=3, seed=1)
   said = capsys.readouterr().out
   content = json.loads((tmp_path / "evaluation.json").read_text())
   rows = content["rows"]

@@ -13,8 +13,6 @@ from configs import mnist
 from tests import tiny
 from tests.bijections.drawing import draw_like
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 def _digits():
   config = mnist.get_config("digits")

@@ -33,6 +33,18 @@ def test_json_keeps_every_digit(tmp_path):
   assert content["versions"]["python"] == platform.python_version()
 
 
+def test_what_is_not_finite_has_a_name(tmp_path):
+  path = tmp_path / "report.json"
+  scores = {"round_trip_error": np.inf, "more": {"a": np.float64("nan")}}
+  records.write_json(path, ROWS, likelihood=scores, of=[-np.inf, 1.5])
+  content = records.read_json(path)[2]
+  assert content["likelihood"] == {
+    "round_trip_error": "inf",
+    "more": {"a": "nan"},
+  }
+  assert content["of"] == ["-inf", 1.5]
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
   path = tmp_path / "report.json"
   records.write_json(path, ROWS)

@@ -54,12 +54,19 @@ def test_per_example_gives_every_metric():
   assert len(set(values)) == len(values)
 
 
+def _row(batches, mark="ours", seed=0, **options):
+  method = report.Method(mark, **options)
+  for batch in batches:
+    method.add(*batch)
+  return method.row(seed)
+
+
 def test_evaluate_a_split_with_a_padded_batch():
   truth, samples = pictures(5)
   padded = [np.full_like(a[:3], np.nan) for a in (truth, samples)]
   padded[0][:2], padded[1][:2] = truth[3:], samples[3:]
   batches = [(truth[:3], samples[:3], None), (*padded, [1, 1, 0])]
-  row = report.evaluate(batches, mark="reference", seed=4)
+  row = _row(batches, mark="reference", seed=4)
   assert (row.mark, row.images, row.samples) == ("reference", 5, 2)
   values = report.per_example(truth, samples)
   best, largest = values["best_of_n_per_image"], values["lightness_error_max"]
@@ -74,15 +81,15 @@ def test_evaluate_a_split_with_a_padded_batch():
     best, seed=4
   )
   assert "lightness_error_max" not in row.intervals
-  assert row == report.evaluate([(truth, samples, None)], "reference", seed=4)
+  assert row == _row([(truth, samples, None)], "reference", seed=4)
 
 
 def test_reference_rows():
   truth, _ = pictures(3)
   itself = np.repeat(truth[:, None], 7, axis=1)
-  real = report.evaluate([(truth, itself, None)])
+  real = _row([(truth, itself, None)])
   assert {value for value, _ in real.metrics.values()} == {0.0}
-  grey = report.evaluate([(truth, grey_of(truth)[:, None], None)])
+  grey = _row([(truth, grey_of(truth)[:, None], None)])
   assert grey.metrics["single_rmse"][0] > 5
   assert grey.metrics["variance"][0] == 0
   assert grey.metrics["lightness_error_max"][0] < 0.1
@@ -90,22 +97,22 @@ def test_reference_rows():
 
 def test_evaluate_with_another_lightness():
   truth, samples = pictures(2)
-  row = report.evaluate([(truth, samples, None)], to_lightness=np.zeros_like)
+  row = _row([(truth, samples, None)], to_lightness=np.zeros_like)
   assert row.metrics["lightness_error_max"][0] == 0
 
 
 def test_evaluate_refuses_what_it_cannot_compare():
   truth, samples = pictures(2)
   with pytest.raises(ValueError, match="no image"):
-    report.evaluate([])
+    _row([])
   with pytest.raises(ValueError, match="no image"):
-    report.evaluate([(truth, samples, [0, 0])])
+    _row([(truth, samples, [0, 0])])
   with pytest.raises(ValueError, match=r"1 samples per image, .* before 2"):
-    report.evaluate([(truth, samples, None), (truth, samples[:, :1], None)])
+    _row([(truth, samples, None), (truth, samples[:, :1], None)])
   with pytest.raises(ValueError, match="same images; got 2 and 1"):
-    report.evaluate([(truth, samples[:1], None)])
+    _row([(truth, samples[:1], None)])
   with pytest.raises(ValueError, match="samples must lie in"):
-    report.evaluate([(truth, samples * np.nan, None)])
+    _row([(truth, samples * np.nan, None)])
 
 
 def test_table():

@@ -14,7 +14,6 @@ from cinn_jax.evaluation import records, report, run_report
 from cinn_jax.evaluation.page import Page
 from configs import super_resolution
 from tests import browser, untrained
-from tests.compilation import little_effort
 
 SAMPLING = {"num_samples": 2, "temperature": 0.5, "seed": 3}
 LOG = [
@@ -35,8 +34,7 @@ def workdir(tmp_path_factory):
   config.model.update(
     {"hidden": (4,), "depths": (1,), "condition_channels": (4,)}
   )
-  with little_effort():
-    untrained.make_workdir(config, path)
+  untrained.make_workdir(config, path)
   (path / "metrics.jsonl").write_text("\n".join(map(json.dumps, LOG)))
   trained = experiment.restore(path)
   row = report.Row({"single_rmse": (12.5, 0.5)}, images=72, samples=2)
@@ -71,8 +69,7 @@ def workdir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(workdir):
-  with little_effort():
-    return run_report.write_report(workdir, **SAMPLING)
+  return run_report.write_report(workdir, **SAMPLING)
 
 
 def test_the_files(workdir, page):
