@@ -6,6 +6,8 @@ from cinn_jax import storage
 from cinn_jax.training import lock, saved
 from cinn_jax.training.logs import read_log
 
+_NOTHING = "nothing yet"
+
 
 def status(workdir) -> str:
   """What a workdir says of its run, in a few lines.
@@ -17,7 +19,7 @@ def status(workdir) -> str:
     FileNotFoundError: where there is no run.
   """
   workdir = storage.path(workdir)
-  rows = read_log(workdir)
+  rows = _logged(workdir)
   train = [row for row in rows if row["split"] == "train"]
   validated = [row for row in rows if row["split"] == "validation"]
   lines = {"run": _alive(workdir)}
@@ -28,6 +30,8 @@ def status(workdir) -> str:
       f" {last['images_per_second']:.0f} images/s, {last['data_wait']:.0%} of"
       f" the time waiting for data; {_age(workdir / 'metrics.jsonl')}"
     )
+  else:
+    lines["step"] = "nothing logged yet"
   lines["saved"] = _saved(workdir)
   if validated:
     best = min(validated, key=lambda row: row["bits_per_dim"])
@@ -37,6 +41,16 @@ def status(workdir) -> str:
       f" {validated[-1]['step']:,}"
     )
   return "\n".join(f"{name:6}{text}" for name, text in lines.items())
+
+
+def _logged(workdir):
+  try:
+    return read_log(workdir)
+  except FileNotFoundError:
+    # It takes its time to compile, and in a bucket the log comes later still.
+    if lock.is_held(workdir) or _saved(workdir) != _NOTHING:
+      return []
+    raise
 
 
 def _alive(workdir):
@@ -49,7 +63,7 @@ def _saved(workdir):
   try:
     newest = saved.saved_steps(workdir)[0]
   except FileNotFoundError:
-    return "nothing yet"
+    return _NOTHING
   path = saved.folder(workdir) / str(newest) / "config" / "metadata"
   try:
     total = saved.read_config(workdir, newest)["train"]["num_steps"]

@@ -99,6 +99,7 @@ def _mnist():
     "optimizer": {
       "learning_rate": 1e-4,
       "eps": 1e-6,
+      "clip_norm": 0.0,
       "schedule": "step",
       "schedule_options": {"every": _EPOCH, "factor": 0.01 ** (1 / _EPOCHS)},
       "weight_decay": 1e-5,

@@ -124,6 +124,7 @@ def _lsun():
       "learning_rate": 1e-3,
       "schedule": "step",
       "schedule_options": {"every": 23_680, "factor": 0.1},
+      "clip_norm": 0.0,
     },
     "train": {
       "num_steps": 71_040,
@@ -151,6 +152,7 @@ def _imagenet():
       "learning_rate": 1e-4,
       "eps": 1e-6,
       "weight_decay": 1e-5,
+      "clip_norm": 0.0,
       # frozen_steps: how long the features stay as they start; -1 for ever.
       "groups": {
         "condition_net/feature_net": {
@@ -159,6 +161,9 @@ def _imagenet():
           "weight_decay": 0.0,
           "frozen_steps": 0,
         },
+        # Its own classifier, which colorization never asks: no gradient
+        # reaches it, and decay would erase it.
+        "condition_net/classifier": {"weight_decay": 0.0},
       },
       "plateau": {
         "factor": 0.2,

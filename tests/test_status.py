@@ -47,6 +47,14 @@ def test_a_run_at_work(workdir):
     assert _lines(workdir)["run"].startswith("alive, process ")
 
 
+def test_a_run_that_has_just_begun(tmp_path):
+  with locked(tmp_path):
+    lines = _lines(tmp_path)
+  assert lines["run"].startswith("alive, process ")
+  assert lines["step"] == "nothing logged yet"
+  assert lines["saved"] == "nothing yet"
+
+
 def test_a_run_without_a_checkpoint(workdir, tmp_path):
   [first, *_] = (workdir / "metrics.jsonl").read_text().splitlines()
   # The last line is being written.

@@ -20,6 +20,7 @@ from cinn_jax.training import sharding
 from cinn_jax.training.checksums import checksums
 from cinn_jax.training.saved import (
   Damaged,
+  add_metrics,
   check_metrics,
   folder,
   read_checksums,
@@ -73,14 +74,18 @@ class Checkpoints:
   def save(self, state: State, config: dict, metrics: dict[str, float] | None):
     """Saves in the background; the state may be donated afterwards.
 
-    `metrics` are None where the step was not validated; with them, the same
-    step is saved again. Otherwise a step that is saved already stays as it is.
+    `metrics` are None where the step was not validated; where it is saved
+    already, only they are added.
 
     Raises:
       OSError: where this one or the one before cannot be written, of several
         processes also where one is gone.
     """
     step = int(state.step)
+    if step == self.latest_step():
+      if metrics and not self.metrics(step):
+        self._written(lambda: self._add(step, metrics))
+      return
     # Orbax refuses to write an empty item: a model may have no constants.
     trees = {
       name: tree
@@ -94,9 +99,14 @@ class Checkpoints:
       checksums=ocp.args.JsonSave(sums),
       **items,
     )
-    if metrics and step == self.latest_step() and not self.metrics(step):
-      self._manager.delete(step)
     self._written(lambda: self._manager.save(step, args=args, metrics=metrics))
+
+  def _add(self, step, metrics):
+    self._manager.wait_until_finished()
+    if processes.is_first():
+      add_metrics(self._workdir, step, metrics)
+    multihost_utils.sync_global_devices("metrics")
+    self._manager.reload()
 
   def restore(self, step: int, abstract: State) -> State:
     """The state at `step`; `abstract` gives shapes, types and shardings.

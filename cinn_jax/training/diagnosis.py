@@ -6,6 +6,7 @@ python -m cinn_jax.training.diagnosis workdirs/run/diverged/step_000123.npz
 import io
 import json
 import sys
+import zipfile
 
 import flax.linen as nn
 import jax
@@ -96,13 +97,25 @@ def dump(path, *, config, variables, batch, step):
 
 
 def reproduce(path) -> str:
-  """`diagnose` of a step that `dump` wrote."""
+  """`diagnose` of a step that `dump` wrote.
+
+  Raises:
+    OSError: where the file cannot be read.
+    ValueError: where it is none of `dump`.
+  """
   content = io.BytesIO(storage.path(path).read_bytes())
-  with np.load(content, allow_pickle=False) as file:
-    arrays = dict(file)
-  config = json.loads(str(arrays.pop("config")))
-  step = int(arrays.pop("step"))
-  tree = traverse_util.unflatten_dict(arrays, sep="/")
+  try:
+    with np.load(content, allow_pickle=False) as file:
+      arrays = dict(file)
+    config = json.loads(str(arrays.pop("config")))
+    step = int(arrays.pop("step"))
+    tree = traverse_util.unflatten_dict(arrays, sep="/")
+    tree = {name: tree[name] for name in ("variables", "batch")}
+  except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    raise ValueError(
+      f"{path} is not what a run that diverged leaves, or is damaged: expected"
+      " workdirs/RUN/diverged/step_NUMBER.npz."
+    ) from None
   flow, task = experiment.build(config)
   return diagnose(
     *(flow, task, tree["variables"], tree["batch"]),
@@ -134,5 +147,17 @@ def _name(path):
   return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
+def main(arguments):
+  """Prints what `reproduce` says of one file, or one line on what is wrong."""
+  if len(arguments) != 1:
+    sys.exit(
+      "Error: expected one file, such as workdirs/RUN/diverged/step_000123.npz."
+    )
+  try:
+    print(f"Not finite: {reproduce(*arguments)}.")
+  except (OSError, ValueError) as error:
+    sys.exit(f"Error: {error}")
+
+
 if __name__ == "__main__":
-  print(f"Not finite: {reproduce(sys.argv[1])}.")
+  main(sys.argv[1:])

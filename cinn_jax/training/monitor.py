@@ -93,9 +93,10 @@ class Monitor:
     wrong = [name for name, v in values.items() if not math.isfinite(v)]
     if wrong:
       raise Diverged(
-        f"Step {step:,}: {', '.join(wrong)} is not finite. The last checkpoint"
-        " is kept; start again with a lower --config.optimizer.learning_rate,"
-        " a smaller --config.optimizer.clip_norm or tighter clamps.",
+        f"Step {step:,}: {', '.join(wrong)} is not finite. What was saved"
+        " stays; start anew, in another --workdir, with a lower"
+        " --config.optimizer.learning_rate, a --config.optimizer.clip_norm that"
+        " is smaller (0 is none), or tighter clamps.",
         step,
       )
     self._step = step

@@ -49,6 +49,11 @@ class Run(NamedTuple):
 
 def set_up(config, workdir, checkpoints, stop, watchdog):
   """What is wrong with the devices, the config or the data shows here."""
+  for name in ("num_steps", "log_every", "eval_every", "sheet_every"):
+    if config.train[name] < 1:
+      raise ValueError(
+        f"train.{name} is {config.train[name]}, expected 1 or more."
+      )
   mesh = sharding.make_mesh()
   sharding.check_batch_size(config.train.batch_size, mesh, "train.batch_size")
   flow, task = experiment.build(config)

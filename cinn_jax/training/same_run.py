@@ -5,6 +5,13 @@ import json
 from cinn_jax.training import defaults
 from cinn_jax.training.saved import newest_intact, read_config
 
+# What was so before there was a setting for it.
+_BEFORE = {
+  "model.scanned": True,
+  "optimizer.clip_norm": 0.0,
+  "task.num_classes": 10,
+}
+
 
 def check_same_run(workdir, config: dict):
   """Raises ValueError where the workdir holds a run of another experiment.
@@ -41,7 +48,9 @@ def _experiment(config):
   for name in ("batch_size", "seed"):
     flat[f"train.{name}"] = config["train"][name]
   # A checkpoint may be older than these settings.
-  for name, value in {**defaults.MODEL, "scanned": True}.items():
+  for name, value in defaults.MODEL.items():
     flat.setdefault(f"model.{name}", value)
+  for name, value in _BEFORE.items():
+    flat.setdefault(name, value)
   del flat["model.memory"]
   return flat

@@ -93,6 +93,25 @@ def check_metrics(workdir):
     raise Damaged(wrong or f"Another process cannot read all of {workdir}.")
 
 
+def add_metrics(workdir, step: int, metrics: dict[str, float]):
+  """Adds what validation measured to a step that was saved without.
+
+  As Orbax keeps it, and whole or not at all: the step itself is not touched.
+
+  Raises:
+    OSError: where it cannot be written.
+  """
+  place = folder(workdir) / str(step) / "metrics"
+  data = json.dumps(metrics).encode()
+  if storage.in_bucket(place):
+    storage.write_whole(place / "metrics", data)
+    return
+  # Outside, as Orbax takes whatever folder is in a step for a part of it.
+  part = folder(workdir).with_name(".metrics")
+  storage.write_whole(part / "metrics", data)
+  storage.move(part, place)
+
+
 def read_checksums(workdir, step: int) -> dict[str, dict[str, int]]:
   """By item of a saved step that holds arrays, their checksums by path.
 

@@ -95,14 +95,21 @@ def test_a_resumed_run_still_knows_the_best(tmp_path):
   assert save(tmp_path, {6: 0.5, 7: 2.5, 8: 2.0, 9: 1.5}) == [6, 8, 9]
 
 
-def test_a_step_saved_without_metrics_is_saved_again_with_them(tmp_path):
+def test_metrics_are_added_to_a_step_saved_without_them(tmp_path):
   checkpoints = Checkpoints(tmp_path)
   checkpoints.save(state_at(3), CONFIG, None)
   checkpoints.save(state_at(4), CONFIG, None)
   checkpoints.wait()
   assert not checkpoints.metrics(4)
   checkpoints.save(state_at(4), CONFIG, {"bits_per_dim": 1.0})
+  assert checkpoints.metrics(4) == {"bits_per_dim": 1.0}
+  # They stay, and tell the best.
+  checkpoints.save(state_at(4), CONFIG, {"bits_per_dim": 9.0})
+  checkpoints.save(state_at(5), CONFIG, {"bits_per_dim": 3.0})
+  checkpoints.save(state_at(6), CONFIG, None)
+  checkpoints.save(state_at(7), CONFIG, None)
   checkpoints.close()
+  assert saved_steps(tmp_path) == [7, 6, 4]
   checkpoints = Checkpoints(tmp_path)
   assert checkpoints.metrics(4) == {"bits_per_dim": 1.0}
   restored = checkpoints.restore(4, abstract(state_at(0)))
@@ -119,20 +126,23 @@ from tests.training import checkpointing as t
 checkpoints = Checkpoints(sys.argv[1])
 checkpoints.save(t.state_at(1), t.CONFIG, None)
 checkpoints.wait()
+state = t.state_at(1 if sys.argv[2] else 2)
+metrics = {"bits_per_dim": 1.0} if sys.argv[2] else None
 # No file may grow further, as on a full disk.
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 try:
-  checkpoints.save(t.state_at(2), t.CONFIG, None)
+  checkpoints.save(state, t.CONFIG, metrics)
   checkpoints.wait()
 except OSError as error:
   print(error)
 """
 
 
-def test_a_full_disk_is_one_line_and_keeps_what_there_was(tmp_path):
+@pytest.mark.parametrize("same_step", ["", "with metrics"])
+def test_a_full_disk_is_one_line_and_keeps_what_there_was(tmp_path, same_step):
   result = subprocess.run(
-    [sys.executable, "-c", _NO_ROOM, str(tmp_path)],
+    [sys.executable, "-c", _NO_ROOM, str(tmp_path), same_step],
     cwd=pathlib.Path(__file__).parents[2],
     capture_output=True,
     text=True,

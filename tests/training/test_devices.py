@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 
+from cinn_jax.evaluation.evaluate import evaluate
 from tests import tiny, untrained
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -25,15 +26,17 @@ sys.stdout = open(options["told"], "w")
 if "coordinator" in options:
   processes.initialize(*options["coordinator"])
 import jax
-from cinn_jax import models
-from cinn_jax.evaluation.evaluate import evaluate
-from cinn_jax.training.train import train
-from tests import tiny
 
 assert jax.device_count() == options["devices"]
 if options["evaluate"]:
+  from cinn_jax.evaluation.evaluate import evaluate
+
   evaluate(options["workdir"], num_samples=2)
   sys.exit()
+from cinn_jax import models
+from cinn_jax.training.train import train
+from tests import tiny
+
 # Whose first values are statistics of the first batch, of all devices.
 models.BUILDERS["dense_cinn"] = tiny.with_actnorm("dense_cinn")
 config = tiny.digits(
@@ -64,12 +67,7 @@ def _run(
     "fully_sharded": fully_sharded,
     "evaluate": evaluate,
   }
-  environment = {
-    **os.environ,
-    "JAX_NUM_CPU_DEVICES": str(devices),
-    # Tiny networks cost more to optimize than to run.
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-  }
+  environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices)}
   if not evaluate:
     # The code generator that runs have; the tests' own rounds more.
     environment["XLA_FLAGS"] = ""
@@ -112,7 +110,7 @@ def evaluated(tmp_path_factory):
   """A workdir of photographs, evaluated on one device."""
   folder = tmp_path_factory.mktemp("evaluated")
   untrained.make_workdir(tiny.get_config(), folder)
-  _run(folder, evaluate=True)
+  evaluate(folder, num_samples=2)
   return folder
 
 

@@ -42,6 +42,27 @@ def test_a_diverging_run_leaves_its_last_finite_state(tmp_path):
   checkpoints.close()
 
 
+@pytest.mark.parametrize(
+  "content, said",
+  [
+    (None, "No such file"),
+    (b"# A page", "is not what a run that diverged leaves"),
+    (b"", "is not what a run that diverged leaves"),
+  ],
+)
+def test_other_files_are_one_line(content, said, tmp_path):
+  path = tmp_path / "step.npz"
+  if content is not None:
+    path.write_bytes(content)
+  with pytest.raises(SystemExit, match=f"^Error: .*{said}"):
+    diagnosis.main([str(path)])
+  np.savez(path, step=3)
+  with pytest.raises(SystemExit, match="is not what a run that diverged"):
+    diagnosis.main([str(path)])
+  with pytest.raises(SystemExit, match="expected one file"):
+    diagnosis.main([])
+
+
 @pytest.fixture(scope="module")
 def made():
   """(flow, task, variables, batch) of a small class-conditional flow."""

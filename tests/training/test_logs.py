@@ -71,7 +71,7 @@ def test_a_half_written_last_line_is_dropped(tmp_path, half):
   with Log(tmp_path, 20) as log:
     log.scalars(30, "train", {"x": 2.0})
   assert [json.loads(line)["step"] for line in _lines(tmp_path)] == [10, 30]
-  assert not list(tmp_path.glob("*.tmp"))
+  assert not list(tmp_path.rglob("*.part"))
 
 
 class _Rows(list):

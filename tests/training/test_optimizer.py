@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import traverse_util
 
 from cinn_jax.training.optimizer import (
   make_optimizer,
   make_schedule,
   scale_by_adam,
 )
-from configs import mnist
+from configs import colorize, mnist
 
 PARAMS = {
   "condition_net": {"kernel": np.array([[0.5, -1.0], [2.0, 0.1]])},
@@ -288,6 +289,28 @@ def test_the_published_schedules_for_mnist():
   at = {0: 2e-6, 116: 2e-6, 117: 1e-4, 233: 1e-4, half: 1e-5, steps: 1e-6}
   assert {k: float(paper(k)) for k in at} == pytest.approx(at, rel=1e-3)
   assert 0.99e-4 < paper(234) < 0.9999e-4
+
+
+def test_the_feature_networks_own_classifier_does_not_decay():
+  """Of the ImageNet cINN: no gradient ever reaches it."""
+  options = dict(colorize.get_config("imagenet").optimizer)
+  optimizer = make_optimizer(num_steps=10, **options)
+  names = ("condition_net/feature_net", "condition_net/classifier", "bijection")
+  params = traverse_util.unflatten_dict(
+    {name: {"kernel": jnp.ones(3)} for name in names}, sep="/"
+  )
+  updates, _ = optimizer.update(
+    jax.tree.map(jnp.zeros_like, params),
+    optimizer.init(params),
+    params,
+    value=1.0,
+  )
+  moved = traverse_util.flatten_dict(updates, sep="/")
+  assert {name: bool(np.any(moved[f"{name}/kernel"])) for name in names} == {
+    "condition_net/feature_net": False,
+    "condition_net/classifier": False,
+    "bijection": True,
+  }
 
 
 def test_unknown_names_are_refused():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from cinn_jax import experiment, make_flow, models
-from cinn_jax.data import loader
+from cinn_jax import make_flow, models
+from cinn_jax.data import loader, sources
 from cinn_jax.tasks import Task
 from cinn_jax.training import pretraining, sharding
 from cinn_jax.training.optimizer import make_optimizer
@@ -47,7 +47,6 @@ TASK = Task(
 def _config(steps):
   return ConfigDict(
     {
-      "data": {"source": "photos"},
       "augment": {"min_scale": 1.0, "flip": False},
       "pretrain": {"steps": steps, "batch_size": 8, "learning_rate": 1e-2},
       "train": {"seed": 0},
@@ -67,18 +66,18 @@ def start():
 
 def _pretrained(start, config, alive=lambda: None):
   flow, state = start
-  sources = [
-    experiment.open_source(config, split) for split in ("train", "validation")
+  pictures = [
+    sources.open_source("photos", split) for split in ("train", "validation")
   ]
   places = sharding.of_state(state, sharding.make_mesh(), fully_sharded=False)
   return pretraining.pretrained(
-    state, config, flow, TASK, *sources, places, alive
+    state, config, flow, TASK, *pictures, places, alive
   )
 
 
 def _error(flow, params):
   """Of the encoder, and of the best guess that does not look."""
-  source = experiment.open_source(_config(0), "validation")
+  source = sources.open_source("photos", "validation")
   batch = next(
     loader.evaluation_batches(source, image_size=8, batch_size=len(source))
   )

@@ -70,6 +70,20 @@ def test_a_run_that_is_older_than_a_setting_goes_on(tmp_path):
   check_same_run(tmp_path, tiny.get_config().to_dict())
 
 
+def test_a_run_of_digits_that_is_older_than_its_settings_goes_on(tmp_path):
+  config = tiny.digits()
+  config.optimizer.clip_norm = 0.0
+  old = config.to_dict()
+  del old["optimizer"]["clip_norm"], old["task"]["num_classes"]
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(state_at(3), old, {"bits_per_dim": 1.0})
+  checkpoints.close()
+  check_same_run(tmp_path, config.to_dict())
+  config.optimizer.clip_norm = 1.0
+  with pytest.raises(ValueError, match=r"clip_norm is 1\.0, was 0\.0"):
+    check_same_run(tmp_path, config.to_dict())
+
+
 def test_older_blocks_of_mnist_were_scanned(run):
   now = tiny.get_config().to_dict()
   check_same_run(run, {**now, "model": {**now["model"], "scanned": True}})

@@ -107,8 +107,8 @@ def test_a_second_ctrl_c_leaves_at_once():
 _STALLED = """
 import time
 from cinn_jax.training.stopping import Watchdog
-with Watchdog(0.01) as watchdog:
-  time.sleep(1.5)  # Nothing is expected before the first beat.
+with Watchdog(0.03) as watchdog:
+  time.sleep(2.5)  # Nothing is expected before the first beat.
   for _ in range(4):
     time.sleep(0.3)
     watchdog.beat()

@@ -103,6 +103,14 @@ def test_divergence_names_the_step_and_keeps_the_checkpoint(
   assert experiment.restore(tmp_path / "run").step == 2
 
 
+@pytest.mark.parametrize(
+  "name", ["num_steps", "log_every", "eval_every", "sheet_every"]
+)
+def test_intervals_of_no_step_are_refused(name, tmp_path):
+  with pytest.raises(ValueError, match=rf"{name} is 0, expected 1 "):
+    train(tiny.config(**{name: 0}), tmp_path)
+
+
 def test_loss_goes_down(tmp_path):
   config = tiny.config(num_steps=40, eval_every=40, sheet_every=40, log_every=5)
   config.optimizer.learning_rate = 1e-2
