@@ -14,10 +14,10 @@ def configure(**options):
 
 
 @contextlib.contextmanager
-def little_effort():
-  """Tiny networks cost more to optimize than to run."""
-  configure(jax_disable_most_optimizations=True)
+def full_effort():
+  """As runs compile: for what is asked of the compiled program itself."""
+  configure(jax_disable_most_optimizations=False)
   try:
     yield
   finally:
-    configure(jax_disable_most_optimizations=False)
+    configure(jax_disable_most_optimizations=True)

@@ -18,6 +18,9 @@ os.environ["XLA_FLAGS"] = (
   os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
 )
 
+# And tiny networks cost more to optimize than to run.
+compilation.configure(jax_disable_most_optimizations=True)
+
 # Exact checks need float64, which is one flag for a whole process:
 # tests/test_exact.py runs them in a process of their own.
 collect_ignore = [] if os.environ.get("JAX_ENABLE_X64") else ["exact"]
@@ -62,10 +65,3 @@ def bucket():
     os.environ.update(server.settings)
     yield server
     server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def little_effort():
-  """Of the compiler, throughout a module that asks for it."""
-  with compilation.little_effort():
-    yield

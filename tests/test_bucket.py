@@ -26,8 +26,6 @@ from tests.signals import signal_once
 
 RUN = "gs://bucket/some/run"
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 def _config():
   return tiny.digits(
@@ -183,7 +181,7 @@ class TestLease:
   @pytest.fixture(autouse=True)
   def _soon(self, monkeypatch):
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.2)
-    monkeypatch.setattr(lease, "SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(lease, "SILENT_SECONDS", 2.0)
 
   @pytest.fixture
   def workdir(self, bucket):
@@ -197,14 +195,14 @@ class TestLease:
     assert not lease.is_alive(workdir)
     begin = time.monotonic()
     with lease.leased(workdir):
-      assert time.monotonic() - begin < 0.5
+      assert time.monotonic() - begin < lease.SILENT_SECONDS
 
   def test_a_killed_one_is_waited_for_and_succeeded(self, workdir, capsys):
     told = {"process": 1, "host": "there", "signs": 7}
     storage.write_whole(workdir / "lock", json.dumps(told).encode())
     begin = time.monotonic()
     with lease.leased(workdir):
-      assert time.monotonic() - begin > 1.0
+      assert time.monotonic() - begin > lease.SILENT_SECONDS
     assert "held by process 1 on there: waiting" in capsys.readouterr().out
 
   def test_a_sign_that_does_not_get_through_is_passed_over(
@@ -215,8 +213,10 @@ class TestLease:
         patch.setattr(storage, "write_whole", _fail)
         time.sleep(0.5)
       before = bucket.objects["held/lock"]
-      time.sleep(0.5)
-      assert bucket.objects["held/lock"] != before
+      deadline = time.monotonic() + 20
+      while bucket.objects["held/lock"] == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def _fail(*_):

@@ -14,8 +14,6 @@ from cinn_jax.sample_classes import sample_classes
 from cinn_jax.training.train import train
 from tests import tiny
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):

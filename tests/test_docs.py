@@ -7,7 +7,6 @@ import pytest
 
 import cinn_jax
 from tests import tiny, untrained
-from tests.compilation import little_effort
 
 MODULES = (
   *("display", "fitting", "flow", "models.vector", "temperatures"),
@@ -31,16 +30,14 @@ def test_examples_run(name):
 def folder_of_a_run(tmp_path_factory):
   """Where `workdirs/mnist-digits` is a workdir."""
   folder = tmp_path_factory.mktemp("examples")
-  with little_effort():
-    untrained.make_workdir(tiny.digits(), folder / "workdirs/mnist-digits")
+  untrained.make_workdir(tiny.digits(), folder / "workdirs/mnist-digits")
   return folder
 
 
 @pytest.mark.parametrize("name", ["cinn_jax", "cinn_jax.experiment"])
 def test_examples_of_a_trained_workdir_run(folder_of_a_run, monkeypatch, name):
   monkeypatch.chdir(folder_of_a_run)
-  with little_effort():
-    _run_examples(name)
+  _run_examples(name)
 
 
 def test_public_names_are_documented():

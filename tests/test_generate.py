@@ -11,8 +11,6 @@ from cinn_jax.sample_classes import sample_classes
 from cinn_jax.training.train import train
 from configs import generate
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):

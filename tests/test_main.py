@@ -19,8 +19,6 @@ from tests import tiny
 
 ROOT = pathlib.Path(__file__).parent.parent
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 def _run(*arguments):
   result = subprocess.run(

@@ -13,7 +13,6 @@ import nbformat
 import pytest
 
 from tests import tiny, untrained
-from tests.compilation import little_effort
 
 ROOT = pathlib.Path(__file__).parent.parent
 PATHS = {path.stem: path for path in sorted(ROOT.glob("notebooks/*.ipynb"))}
@@ -79,9 +78,8 @@ def _run(notebook, folder, monkeypatch):
 def folder(tmp_path_factory):
   """Where notebooks run: with tiny workdirs to load."""
   folder = tmp_path_factory.mktemp("notebooks")
-  with little_effort():
-    untrained.make_workdir(tiny.config(), folder / "colorize")
-    untrained.make_workdir(tiny.digits(), folder / "digits")
+  untrained.make_workdir(tiny.config(), folder / "colorize")
+  untrained.make_workdir(tiny.digits(), folder / "digits")
   return folder
 
 
@@ -99,8 +97,7 @@ def test_every_notebook_is_run():
 def test_runs(name, folder, monkeypatch):
   notebook = _read(name)
   _set(notebook, TINY[name])
-  with little_effort():
-    _run(notebook, folder, monkeypatch)
+  _run(notebook, folder, monkeypatch)
   assert all(cell.execution_count for cell in _code(notebook))
 
 

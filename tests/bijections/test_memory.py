@@ -17,7 +17,7 @@ from tests.benchmarks.deep_flow import (
 )
 from tests.bijections.drawing import draw_variables, normal
 from tests.bijections.gradients import KINDS, assert_as_stored
-from tests.compilation import little_effort
+from tests.compilation import full_effort
 
 DENSE = functools.partial(
   Subnet, widths=(5,), kernels=(1, 1), activation=jnp.tanh
@@ -26,13 +26,11 @@ DENSE = functools.partial(
 
 @pytest.mark.parametrize("name", [*KINDS, "glow", "multi_scale"])
 def test_rebuilt_gradients_are_the_stored_ones(name):
-  with little_effort():
-    assert_as_stored(name, "reversible", "forward", np.float32, 1e-5)
+  assert_as_stored(name, "reversible", "forward", np.float32, 1e-5)
 
 
 def test_gradients_by_a_second_computation_are_the_stored_ones():
-  with little_effort():
-    assert_as_stored("multi_scale", "remat", "forward", np.float32, 1e-5)
+  assert_as_stored("multi_scale", "remat", "forward", np.float32, 1e-5)
 
 
 def _stack_with_heads(memory):
@@ -65,8 +63,7 @@ def test_what_blocks_start_from_report_and_move_stays():
       jax.tree.map(lambda leaf: leaf + 0.1, variables["params"])
     )
 
-  with little_effort():
-    stored, other = (run(each, x, cond) for each in ("store", "reversible"))
+  stored, other = (run(each, x, cond) for each in ("store", "reversible"))
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
     other,
@@ -103,11 +100,9 @@ def test_derivatives_of_second_order():
 
     return jax.grad(size_of_gradient, argnums=(0, 1))(params, x)
 
-  with little_effort():
-    stored, rebuilt = (
-      second(memory, variables["params"], x)
-      for memory in ("store", "reversible")
-    )
+  stored, rebuilt = (
+    second(memory, variables["params"], x) for memory in ("store", "reversible")
+  )
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
     rebuilt,
@@ -121,10 +116,11 @@ def test_derivatives_of_second_order():
 
 def _memory_growth(memory):
   """From 16 to 128 couplings, as a fraction."""
-  shallow, deep = (
-    temporary_bytes(lowered_step(deep_flow(depth, memory)).compile())
-    for depth in (16, 128)
-  )
+  with full_effort():
+    shallow, deep = (
+      temporary_bytes(lowered_step(deep_flow(depth, memory)).compile())
+      for depth in (16, 128)
+    )
   return deep / shallow - 1
 
 

@@ -19,8 +19,6 @@ NET = functools.partial(
   Subnet, widths=(7,), kernels=(1, 1), init_std=0.3, zero_last=False
 )
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 def _stack(scanned, **options):
   block = bj.Chain((bj.ActNorm(), bj.AffineCoupling(NET), bj.Permutation()))

@@ -3,9 +3,6 @@
 import jax
 import pytest
 
-# Nearly all of the time goes to the compiler; this halves it.
-jax.config.update("jax_disable_most_optimizations", True)
-
 
 @pytest.fixture(autouse=True)
 def _float64():

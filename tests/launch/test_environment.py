@@ -96,12 +96,14 @@ class TestMadeAgain:
 
 class TestLock:
   def test_concurrent_calls_make_it_once(self, launcher):
-    calls = [launcher.start("python", "x", PIP_SECONDS="0.3") for _ in range(3)]
+    calls = [launcher.start("python", "x", PIP_SECONDS="2")]
+    launcher.wait_for("pip")
+    calls += [launcher.start("python", "x") for _ in range(2)]
     results = [call.communicate(timeout=20) for call in calls]
     assert [call.returncode for call in calls] == [0] * 3
     assert [out for out, _ in results] == ["<x>"] * 3
     assert launcher.made().count("venv") == 1
-    assert sum("Waiting for" in err for _, err in results) >= 1
+    assert sum("Waiting for" in err for _, err in results) == 2
     assert not launcher.lock.is_symlink()
 
   def test_a_dead_holder_here_is_succeeded(self, launcher, dead):

@@ -30,8 +30,6 @@ def local(tmp_path):
   project = Project(tmp_path, "local.sh")
   project.fake("counted", COUNTED)
   project.fake("signalled", SIGNALLED)
-  # There is a pause between two starts.
-  project.add_tool("sleep", '#!/bin/sh\n[ "$1" = 1 ] || exec /bin/sleep "$1"\n')
   return project
 
 

@@ -22,8 +22,6 @@ from tests.models import pairs
 X = pairs.images(0, (3, 8, 8, 3), np.float32)
 COND = pairs.images(1, (3, 8, 8, 3), np.float32)
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 def _array(*shape):
   return jax.ShapeDtypeStruct(shape, jnp.float32)

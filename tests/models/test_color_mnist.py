@@ -26,8 +26,6 @@ SMALL = {
 X = normal(0, (3, SIZE, SIZE, 3), np.float32)
 COND = np.abs(normal(1, (3, SIZE, SIZE, 1), np.float32))
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 @pytest.fixture(scope="module")
 def drawn():

@@ -20,8 +20,6 @@ SMALL = {
 X = np.random.default_rng(0).random((2, 8, 4, 3)).astype(np.float32)
 COND = np.random.default_rng(1).random((2, 8, 4, 1)).astype(np.float32)
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 def test_it_goes_back_and_the_condition_reaches_all_levels():
   model = models.build("conditional_glow", **SMALL)

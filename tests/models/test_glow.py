@@ -14,8 +14,6 @@ SMALL = {"levels": 2, "depth": 2, "hidden": 6}
 X = np.random.default_rng(0).random((3, 4, 8, 3)).astype(np.float32)
 LABELS = np.eye(5, dtype=np.float32)[[0, 3, 3]]
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 def _count(tree):
   return sum(leaf.size for leaf in jax.tree.leaves(tree))

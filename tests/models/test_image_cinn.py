@@ -12,8 +12,6 @@ SMALL = {"hidden": (6, 8), "depths": (2, 2), "condition_channels": (5, 7)}
 X = np.random.default_rng(0).random((2, 8, 12, 3), np.float32)
 COND = np.random.default_rng(1).random((2, 2, 3, 4), np.float32)
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 def _drawn(**options):
   model = models.build("image_cinn", **{**SMALL, **options})
@@ -64,11 +62,18 @@ def test_one_set_of_parameters_serves_other_sizes(drawn):
     make_flow(flow.module, (6, 12, 3)).forward(variables, X[:, :6], COND)
 
 
+def test_a_condition_that_is_no_picture_is_refused():
+  model = models.build("image_cinn", **SMALL)
+  for cond, got in ((None, "NoneType"), (jnp.ones((2, 5)), r"\(2, 5\)")):
+    with pytest.raises(ValueError, match=rf"\[B, H, W, C\], got {got}"):
+      jax.eval_shape(model.init, jax.random.key(0), X, cond)
+
+
 @pytest.mark.parametrize(
   "options, complaint",
   [
     ({"depths": (1,)}, "by level; got 2, 1 and 2"),
-    ({"mixing": "shuffle"}, "mixing is one of permutation"),
+    ({"mixing": "shuffle"}, "Unknown mixing 'shuffle'; there are permutation"),
   ],
 )
 def test_what_does_not_fit_is_told(options, complaint):

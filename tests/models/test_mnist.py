@@ -12,8 +12,6 @@ SIZE = 4
 X = np.random.default_rng(0).normal(size=(3, SIZE, SIZE, 1)).astype(np.float32)
 LABELS = np.eye(10, dtype=np.float32)[[0, 3, 3]]
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 def _model(**options):
   options = {"size": SIZE, "depth": 3, "hidden": (64,), **options}

@@ -14,8 +14,6 @@ SMALL = {"levels": 1, "hidden": 4, "blocks": 2}
 X = np.random.default_rng(0).random((2, 4, 2, 3)).astype(np.float32)
 LABELS = np.eye(5, dtype=np.float32)[[0, 3]]
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 def _drawn(**options):
   """(flow, variables) of a small network, all its parameters drawn."""

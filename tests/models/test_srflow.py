@@ -28,8 +28,6 @@ SMALL = {
 X = np.random.default_rng(0).random((2, 16, 8, 3)).astype(np.float32)
 COND = np.random.default_rng(1).random((2, 4, 2, 3)).astype(np.float32)
 
-pytestmark = pytest.mark.usefixtures("little_effort")
-
 
 def _count(tree):
   return sum(leaf.size for leaf in jax.tree.leaves(tree))
@@ -177,6 +175,28 @@ def test_sizes_that_do_not_fit_are_refused(x, cond, message):
   given = abstract_batch((*cond, 3), 1, jnp.float32)
   with pytest.raises(ValueError, match=message):
     jax.eval_shape(model.init, jax.random.key(0), data, given)
+
+
+def test_a_condition_that_is_no_picture_is_refused():
+  model = models.build("srflow", **SMALL)
+  with pytest.raises(ValueError, match=r"\[B, H, W, C\], got NoneType"):
+    jax.eval_shape(model.init, jax.random.key(0), X)
+  with pytest.raises(ValueError, match=r"\[B, H, W, C\], got \(2, 5\)"):
+    jax.eval_shape(model.init, jax.random.key(0), X, jnp.ones((2, 5)))
+
+
+def test_pictures_larger_than_the_encoder_was_made_for_are_refused():
+  model = models.build("srflow", **SMALL)
+  variables = jax.eval_shape(model.init, jax.random.key(0), X, COND)
+  scale = X.shape[1] // COND.shape[1]
+  small = abstract_batch((8, 8, 3), 1, jnp.float32)
+  for times in (2 * scale, 4 * scale):
+    large = abstract_batch((8 * times, 8 * times, 3), 1, jnp.float32)
+    if times == 2 * scale:
+      jax.eval_shape(model.apply, variables, large, small)
+      continue
+    with pytest.raises(ValueError, match=f"up to {2 * scale} times .* {times}"):
+      jax.eval_shape(model.apply, variables, large, small)
 
 
 @pytest.mark.parametrize(
