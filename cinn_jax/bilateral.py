@@ -61,6 +61,8 @@ def upsample(
 ):
   """Upsamples `low` under the guidance of `lightness`; works inside jit.
 
+  Where there is a cell for every pixel, `low` stays as it is.
+
   Args:
     low: `[n, h, w, C]`, n pictures of one scene.
     low_lightness: `[h, w]`, L in [0, 100] of the cells.
@@ -76,6 +78,8 @@ def upsample(
   _check(
     low, low_lightness, lightness.shape, (sigma_cells, sigma_lightness), radius
   )
+  if low.shape[1:3] == lightness.shape:
+    return low
   ys, xs = _axes(low.shape[1:3], lightness.shape, sigma_cells, radius)
   table = _table(jnp, low, low_lightness, radius)
   flat = upsample_tile(

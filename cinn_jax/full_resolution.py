@@ -16,8 +16,9 @@ _DEPTHS = (np.uint8, np.uint16)
 def colorize(photo, ab, *, tile=256):
   """Gives a photograph new colours at its own resolution and depth.
 
-  The lightness is that of `photo`, pixel by pixel; colours that sRGB does not
-  have are moved towards grey until it does (`color.lab_to_srgb`).
+  The lightness is that of `photo`, pixel by pixel; a smaller ab is upsampled
+  along its edges. Colours that sRGB does not have are moved towards grey until
+  it does (`color.lab_to_srgb`).
 
   Args:
     photo: uint8 or uint16 `[H, W, 3]`, sRGB.
@@ -36,7 +37,10 @@ def colorize(photo, ab, *, tile=256):
     raise ValueError(f"expected ab of shape [n, h, w, 2], got {ab.shape}")
   if not np.all(np.isfinite(ab)):
     raise ValueError("ab is not finite: these colours cannot be shown")
-  low_lightness = lightness_thumbnail(photo, ab.shape[1:3])
+  if photo.shape[:2] == ab.shape[1:3]:
+    planes = ab.transpose(1, 0, 3, 2).reshape(len(photo), -1, ab.shape[2])
+    result = _paint(_lightness(photo), planes, photo.dtype)
+    return np.moveaxis(np.asarray(result), 1, 0)
   out = np.empty((len(ab), *photo.shape), photo.dtype)
 
   def fill(ys, xs, tile):
@@ -46,6 +50,7 @@ def colorize(photo, ab, *, tile=256):
 
   # XLA keeps one core busy with a tile; its calls release Python's lock.
   workers = min(os.cpu_count() or 1, 8)
+  low_lightness = lightness_thumbnail(photo, ab.shape[1:3])
   tiles = bilateral.tiles(ab, low_lightness, photo, tile=tile)
   with concurrent.futures.ThreadPoolExecutor(workers) as pool:
     for _ in pool.map(lambda args: fill(*args), tiles):

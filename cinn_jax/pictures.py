@@ -52,7 +52,7 @@ def contact_sheet(
   _check_titles("column_titles", column_titles, columns)
   _check_titles("row_titles", row_titles, len(rows))
   if cell is None:
-    largest = max(max(image.shape) for row in rows for image in row)
+    largest = max(max(image.shape[:2]) for row in rows for image in row)
     cell = min(max(largest, _CELL_SIDES[0]), _CELL_SIDES[1])
   fitted = [[_fit(image, cell) for image in row] for row in rows]
   return _draw(fitted, column_titles, row_titles, note, _font(cell))
@@ -132,7 +132,7 @@ def _check_titles(name, titles, count):
 
 
 def _fit(image, cell):
-  scale = cell / max(image.shape)
+  scale = cell / max(image.shape[:2])
   height, width = (max(1, round(scale * side)) for side in image.shape[:2])
   filter = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
   return Image.fromarray(image).resize((width, height), filter)

@@ -23,8 +23,8 @@ def sample_classes(
   picture of each class. A run without classes draws eight rows of pictures.
 
   Writes `<class>_<k>.png` per sample, most likely first; a contact sheet
-  `sheet.png`, one row per class; and `samples.json` with each sample's
-  bits/dim.
+  `sheet.png`, one row per class; and `samples.json` with the classes and each
+  sample's bits/dim.
 
   Args:
     workdir: of a trained run.
@@ -50,7 +50,8 @@ def sample_classes(
   batch = CLASSES[name](trained)
   given, samples, bits = _draw(trained, batch, num_samples, temperature, seed)
   outputs = storage.path(outputs)
-  for label, row in enumerate(samples):
+  labels = batch["label"].tolist()
+  for label, row in zip(labels, samples, strict=True):
     for k, picture in enumerate(row):
       pictures.save_png(outputs / f"{label}_{k + 1}.png", picture)
   titles = [f"sample {k + 1}" for k in range(num_samples)]
@@ -61,7 +62,7 @@ def sample_classes(
   )
   pictures.save_png(outputs / "sheet.png", sheet)
   facts = {"step": trained.step, "temperature": temperature, "seed": seed}
-  told = json.dumps({**facts, "bits_per_dim": bits.tolist()})
+  told = json.dumps({**facts, "labels": labels, "bits_per_dim": bits.tolist()})
   storage.write_whole(outputs / "samples.json", told.encode())
   print(
     f"Wrote {outputs / 'sheet.png'} and {samples[:, :, 0, 0, 0].size} PNGs."

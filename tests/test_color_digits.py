@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from cinn_jax import main
+from cinn_jax import sample_classes as sample_classes_of
 from cinn_jax.colorize_photos import colorize_photos
 from cinn_jax.data import sources
 from cinn_jax.evaluation import evaluate, latent_sheets
@@ -85,6 +86,27 @@ def test_the_first_test_picture_of_each_class_is_drawn(workdir, tmp_path):
   assert len({picture.tobytes() for picture in shown}) == 20
   bits = json.loads((tmp_path / "samples.json").read_text())["bits_per_dim"]
   assert all(row == sorted(row) for row in bits) and np.shape(bits) == (10, 2)
+
+
+def test_a_class_that_is_missing_takes_no_others_name(
+  workdir, tmp_path, monkeypatch
+):
+  first = sample_classes_of.CLASSES["color_mnist"]
+
+  def without_two(trained):
+    batch = first(trained)
+    kept = ~np.isin(batch["label"], (0, 3))
+    return {name: values[kept] for name, values in batch.items()}
+
+  monkeypatch.setitem(sample_classes_of.CLASSES, "color_mnist", without_two)
+  sample_classes(workdir, None, tmp_path, num_samples=1)
+  names = {path.name for path in tmp_path.iterdir()}
+  assert names == {
+    *(f"{label}_1.png" for label in (1, 2, 4, 5, 6, 7, 8, 9)),
+    *("samples.json", "sheet.png"),
+  }
+  told = json.loads((tmp_path / "samples.json").read_text())
+  assert told["labels"] == [1, 2, 4, 5, 6, 7, 8, 9]
 
 
 @pytest.mark.slow

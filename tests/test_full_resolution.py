@@ -56,6 +56,13 @@ def test_gives_the_colours_it_was_given():
   assert np.mean(product < 1) > 0.99
 
 
+def test_colours_of_the_photos_own_size_stay_as_they_are():
+  photo = skimage.data.astronaut()[:40, :56]
+  ab = np.asarray(color.srgb_to_lab(color.from_uint8(photo)))[None, ..., 1:]
+  [again] = full_resolution.colorize(photo, ab)
+  assert np.abs(again.astype(int) - photo).max() <= 1
+
+
 def test_does_not_depend_on_its_tiles():
   photo = photo_of(np.uint8)
   ab = np.random.default_rng(1).normal(0, 40, (2, 6, 9, 2))

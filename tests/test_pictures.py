@@ -39,6 +39,13 @@ def test_small_pictures_are_enlarged_and_stand_in_rows_and_columns():
   assert gutter == boxes[3][0] - boxes[0][2] and 1 <= gutter <= 8
 
 
+@pytest.mark.parametrize("side", [1, 2, 3, 128])
+def test_pictures_of_any_size_fill_their_cells(side):
+  sheet = pictures.contact_sheet([[plain(COLOURS[0], side, side)]])
+  top, left, bottom, right = box_of(sheet, COLOURS[0])
+  assert (bottom - top, right - left) == (128, 128)
+
+
 def test_an_array_is_a_row():
   batch = np.stack([plain(colour) for colour in COLOURS[:2]])
   sheet = pictures.contact_sheet([batch])

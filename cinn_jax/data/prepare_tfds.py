@@ -33,7 +33,10 @@ def main(arguments: list[str] | None = None) -> None:
       " '.[tensorflow]'"
     )
   root = tfds_images.data_directory(flags.data_dir)
-  directory = tfds_images.find_prepared(flags.name, root)
+  try:
+    directory = tfds_images.find_prepared(flags.name, root)
+  except ValueError as error:
+    sys.exit(f"Error: {error}")
   if directory is None:
     directory = _prepare(flags.name, root, flags.manual_dir)
   elif not tfds_images.is_readable(directory):

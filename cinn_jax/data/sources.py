@@ -75,13 +75,7 @@ def open_source(
     "validation": validation_split,
     "test": test_split or validation_split,
   }[split]
-  # With one of them, the other's default could hold the same pictures.
-  if name in _PARTS and bool(train_split) != bool(validation_split):
-    raise ValueError(
-      f"source {name!r} takes {_PARTS[name]} as train_split and"
-      f" validation_split, both or none; got {train_split!r} and"
-      f" {validation_split!r}"
-    )
+  _check_disjoint(name, train_split, validation_split, test_split)
   source = _open(
     *(name, split, chosen),
     path=path,
@@ -95,6 +89,22 @@ def open_source(
   from cinn_jax.data import preprocessed
 
   return preprocessed.Preprocessed(source, tuple(crop), tuple(resize))
+
+
+def _check_disjoint(name, train, validation, test):
+  """Refuses choices beside which a default could hold the same pictures."""
+  if name in _PARTS and bool(train) != bool(validation):
+    raise ValueError(
+      f"source {name!r} takes {_PARTS[name]} as train_split and"
+      f" validation_split, both or none; got {train!r} and {validation!r}"
+    )
+  # A folder's default is all of it; that of TFDS is its split "train".
+  in_folder = name in ("folder", "paired") and bool(test)
+  if not train and (in_folder or "train" in f"{validation} {test}"):
+    raise ValueError(
+      f"pictures of {test or validation!r} would be trained on too: choose a"
+      " train_split and a validation_split beside it"
+    )
 
 
 def _open(name, split, chosen, *, path, tfds_name, **folder_options):

@@ -76,6 +76,23 @@ def test_what_holds_out_one_part_tests_on_it(name, tmp_path):
   np.testing.assert_array_equal(tested[0]["image"], held[0]["image"])
 
 
+@pytest.mark.parametrize(
+  "name, chosen",
+  [
+    ("folder", {"test_split": "test"}),
+    ("paired", {"test_split": "test"}),
+    ("tfds", {"validation_split": "train[75%:]"}),
+    ("tfds", {"test_split": "train[75%:]"}),
+    ("mnist", {"test_split": "test+train[:10]"}),
+  ],
+)
+def test_what_is_held_out_is_not_trained_on(name, chosen):
+  # By whichever split is opened first.
+  for split in sources.SPLITS:
+    with pytest.raises(ValueError, match=r"would be trained on too: choose a"):
+      sources.open_source(name, split, path="", tfds_name="mnist", **chosen)
+
+
 def test_sources_import_only_what_they_need():
   code = (
     "import sys; from cinn_jax.data import sources;"

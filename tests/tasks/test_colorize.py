@@ -122,6 +122,12 @@ def test_render_gives_the_true_colours_back(prepare, render, photos):
   assert difference.max() <= 1
 
 
+def test_colours_of_the_pictures_own_size_stay_as_they_are(photos):
+  task = _task(ab_size=SIZE)
+  back = jax.jit(lambda b: task.render(*task.prepare(b)))({"image": photos})
+  np.testing.assert_allclose(back, photos / np.float32(255), atol=1e-3)
+
+
 def test_the_condition_is_shown_in_grey(task, prepare, photos):
   _, cond = prepare(photos)
   grey = np.asarray(jax.jit(task.condition_picture)(cond))
