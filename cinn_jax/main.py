@@ -99,7 +99,7 @@ def _run():
   from cinn_jax import host_memory, processes
 
   _keep_compiled()
-  if mode == "train":
+  if mode in ("train", "evaluate"):
     host_memory.keep_freed()
   processes.initialize(
     _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
@@ -220,11 +220,15 @@ def _sampling_at(temperature):
 
 
 def _workdir():
-  """workdirs/colorize for configs/colorize.py; :lsun makes it colorize-lsun."""
+  """workdirs/colorize for configs/colorize.py; :lsun makes it colorize-lsun.
+
+  And :caflow,scale=4 caflow-scale=4: --workdirs has commas between them.
+  """
   if given := _WORKDIR.value:
     return storage.path(given)
   file, _, variant = flags.FLAGS["config"].config_filename.partition(":")
   name = pathlib.Path(file).stem + (f"-{variant}" if variant else "")
+  name = name.replace(",", "-")
   return pathlib.Path("workdirs") / name
 
 

@@ -13,14 +13,19 @@ from cinn_jax.evaluation import records, report, tables
 from cinn_jax.evaluation.page import Page
 
 _ABSENT = "-"
+# Settings that differ where pictures do, though their files are the same.
+_MAKES_PICTURES = ("data.crop", "data.resize", "task.image_size")
 
 
 class Run(NamedTuple):
-  """What a workdir's `evaluation.json` says."""
+  """What a workdir's `evaluation.json` says.
+
+  Metrics are known by all of their description: by one name, tasks may measure
+  different things.
+  """
 
   name: str
   rows: dict[str, report.Row]
-  metrics: dict[str, report.Metric]
   content: dict[str, Any]
 
   @property
@@ -60,8 +65,7 @@ def compare(workdirs: Sequence, *, outputs="out"):
     ]
   groups = _grouped(runs)
   lines = _table(groups)
-  metrics = {k: v for run in runs for k, v in run.metrics.items()}
-  notes = [*_differences(groups), *_protocol(runs, metrics)]
+  notes = [*_differences(groups), *_protocol(runs)]
   if any("[" in cell for line in lines[1:] for cell in line[4:]):
     notes.append(report.BRACKETS)
   folder = storage.path(outputs)
@@ -86,7 +90,14 @@ def _read(workdir):
   rows, metrics, content = records.read_json(path / "evaluation.json")
   if "config" not in content:
     raise ValueError(f"{path} was evaluated by an older version: do it again.")
-  return Run(path.name, rows, metrics, content)
+  rows = {name: _described(row, metrics) for name, row in rows.items()}
+  return Run(path.name, rows, content)
+
+
+def _described(row, metrics):
+  values = {metrics[k]: v for k, v in row.metrics.items()}
+  intervals = {metrics[k]: v for k, v in (row.intervals or {}).items()}
+  return row._replace(metrics=values, intervals=intervals or None)
 
 
 def _check(runs):
@@ -99,13 +110,21 @@ def _check(runs):
         f"{first.name} was evaluated on {first.content['source']}, {run.name}"
         f" on {run.content['source']}: evaluate all on the same pictures."
       )
+    for setting in _MAKES_PICTURES:
+      one, other = (each.settings.get(setting) for each in (first, run))
+      if one != other:
+        raise ValueError(
+          f"{first.name} was evaluated with {setting}={one}, {run.name} with"
+          f" {setting}={other}: evaluate all on the same pictures."
+        )
 
 
 def _grouped(runs):
-  """`{name of the first: runs}` of one config and one way to sample."""
+  """`{name of the first: runs}` of one config, step and way to sample."""
   groups = collections.defaultdict(list)
   for run in runs:
-    sampled = [run.content[k] for k in ("num_samples", "temperature")]
+    sampled = [run.content[k] for k in ("step", "num_samples")]
+    sampled += [temperatures.name(run.content["temperature"])]
     groups[json.dumps([run.settings, sampled], sort_keys=True)].append(run)
   for members in groups.values():
     if len({run.seed for run in members}) < len(members):
@@ -115,20 +134,16 @@ def _grouped(runs):
 
 
 def _table(groups):
-  titles = {
-    k: f"{v.title} [{v.unit}]"
-    for members in groups.values()
-    for run in members
-    for k, v in run.metrics.items()
-  }
-  head = ["run", "row", "seeds", "n", "bits/dim", *titles.values()]
+  metrics = _metrics([run for members in groups.values() for run in members])
+  titles = [f"{metric.title} [{metric.unit}]" for metric in metrics]
+  head = ["run", "row", "seeds", "n", "bits/dim", *titles]
   lines, references = [head], {}
   for name, members in groups.items():
     bits = _bits_per_dim([run.content["likelihood"] for run in members])
     for row in members[0].rows:
       rows = [run.rows[row] for run in members if row in run.rows]
       shared = [str(len(rows)), str(rows[0].samples or _ABSENT)]
-      numbers = [_number(rows, k) for k in titles]
+      numbers = [_number(rows, metric) for metric in metrics]
       if rows[0].mark != "ours":
         references.setdefault((row, *shared[1:], *numbers), []).append(name)
         continue
@@ -152,7 +167,10 @@ def _number(rows, metric):
   values = [row.metrics[metric][0] for row in rows if metric in row.metrics]
   if len(rows) == 1 and (interval := (rows[0].intervals or {}).get(metric)):
     return report.with_interval(*values, interval)
-  return _spread(values)
+  text = _spread(values)
+  if 0 < len(values) < len(rows):
+    text += f" ({len(values)} of {len(rows)} seeds)"
+  return text
 
 
 def _spread(values):
@@ -183,11 +201,17 @@ def _differences(groups):
     yield f"{name}: seeds {seeds}; step {steps}; {', '.join(told)}."
 
 
-def _protocol(runs, metrics):
+def _metrics(runs):
+  """All there are, in their order."""
+  rows = (row for run in runs for row in run.rows.values())
+  return dict.fromkeys(metric for row in rows for metric in row.metrics)
+
+
+def _protocol(runs):
   first = runs[0].content
   measured = {run.content["likelihood"]["of"]: None for run in runs}
   yield f"Pictures: {first['source']}, listing {first['listing_hash']}."
   yield f"bits/dim is of {'; or of '.join(measured)}."
   yield "Where there are several seeds: mean ± standard deviation over them."
-  for metric in metrics.values():
+  for metric in _metrics(runs):
     yield f"{metric.title}: {metric.protocol}; over images: {metric.reduction}."

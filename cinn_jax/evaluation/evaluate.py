@@ -97,6 +97,8 @@ def evaluate(
     print(importance.in_words(weighted, trained.task))
   print(report.table(rows, metrics))
   print("\n".join([*lines, f"Written to {path}."]))
+  # Not before it is there may another process read it.
+  processes.agree(True)
 
 
 def _scores(trained, source, seed, num_draws):

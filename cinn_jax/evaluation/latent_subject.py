@@ -98,6 +98,8 @@ def subject_of(trained, seed: int) -> Subject:
 
 def _choose(conds):
   """Indices and titles: one example of each class, or some pictures."""
+  if conds.ndim == 2 and not conds.shape[1]:
+    return np.zeros(1, int), ["nothing"]
   if conds.ndim == 2:
     labels, first = np.unique(np.argmax(conds, axis=1), return_index=True)
     return first, [str(label) for label in labels]

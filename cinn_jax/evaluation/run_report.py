@@ -80,10 +80,11 @@ def write_report(
   page.heading("Training")
   try:
     curves = training_curves(read_log(workdir))
+  except (FileNotFoundError, ValueError) as error:  # Of an import, say.
+    page.text(str(error))
+  else:
     pictures.save_png(folder / "training.png", curves)
     page.picture(curves, "What the run logged, by step")
-  except FileNotFoundError as error:  # Of an imported network, say.
-    page.text(str(error))
   page.heading("Config")
   page.code(json.dumps(trained.config, indent=2))
   page.heading("Made with")
@@ -99,6 +100,7 @@ def _evaluation(workdir, wanted, data):
   path = workdir / "evaluation.json"
   if path.exists():
     found = records.read_json(path)
+    wanted = json.loads(json.dumps(wanted))  # In JSON, tuples are lists.
     if all(found[2].get(name) == value for name, value in wanted.items()):
       return found
   sampled = ("num_samples", "temperature", "seed")
@@ -127,12 +129,17 @@ def training_curves(rows):
 
   Args:
     rows: of `metrics.jsonl`, as dictionaries.
+
+  Raises:
+    ValueError: where there is nothing to draw.
   """
   panels = [
     (title, lines, is_log)
     for title, names, is_log in CURVES
     if (lines := _lines(rows, names))
   ]
+  if not panels:
+    raise ValueError("The log has no numbers yet.")
   columns = min(len(panels), 3)
   figure = Figure(
     (4 * columns, 3 * -(-len(panels) // columns)), layout="constrained"

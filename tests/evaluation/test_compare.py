@@ -102,6 +102,66 @@ def test_other_sampling_is_another_run(tmp_path):
   assert names == ["run", "a", "a", "b", "b", "-"]
 
 
+def test_another_step_is_another_run_and_a_number_of_no_matter_which_type(
+  tmp_path,
+):
+  workdirs = [
+    _evaluated(tmp_path, "a", 0, 10.0, 3.0),
+    _evaluated(tmp_path, "b", 1, 12.0, 3.5, step=9_000),
+    _evaluated(tmp_path, "c", 1, 14.0, 4.0, temperature=1),
+  ]
+  lines = compare(workdirs, outputs=tmp_path / "out")
+  assert [line[:3] for line in lines[1::2]] == [
+    ["a", "one sample", "2"],
+    ["b", "one sample", "1"],
+    ["-", "no model", "-"],
+  ]
+
+
+def test_measures_of_one_name_have_columns_of_their_own(tmp_path):
+  a = _evaluated(tmp_path, "a", 0, 10.0, 3.0)
+  b = _evaluated(tmp_path, "b", 0, 30.0, 2.5, depth=4)
+  path = b / "evaluation.json"
+  content = json.loads(path.read_text())
+  content["metrics"]["single_rmse"]["protocol"] = "RMSE of what was enlarged"
+  content["metrics"]["single_rmse"]["title"] = "RMSE, enlarged"
+  path.write_text(json.dumps(content))
+  head, *lines = compare([a, b], outputs=tmp_path / "out")
+  first, second = head.index("RMSE of 1 [%]"), head.index("RMSE, enlarged [%]")
+  shown = {
+    line[0]: (line[first], line[second])
+    for line in lines
+    if line[1] == "one sample"
+  }
+  assert shown == {"a": ("10.00", "-"), "b": ("-", "30.00")}
+  said = (tmp_path / "out" / "comparison.md").read_text()
+  assert "RMSE of the first sample" in said and "what was enlarged" in said
+
+
+def test_a_number_that_some_seeds_lack_says_so(tmp_path):
+  a = _evaluated(tmp_path, "a-0", 0, 10.0, 3.0)
+  b = _evaluated(tmp_path, "a-1", 1, 12.0, 3.5)
+  path = b / "evaluation.json"
+  content = json.loads(path.read_text())
+  del content["rows"]["mean of n"]["metrics"]["variance"]
+  path.write_text(json.dumps(content))
+  lines = compare([a, b], outputs=tmp_path / "out")
+  assert lines[2][-1] == "3.000 (1 of 2 seeds)"
+
+
+@pytest.mark.parametrize("setting", ["data.crop", "task.image_size"])
+def test_pictures_made_otherwise_are_refused(tmp_path, setting):
+  a = _evaluated(tmp_path, "a", 0, 10.0, 3.0)
+  b = _evaluated(tmp_path, "b", 1, 12.0, 3.5)
+  path = b / "evaluation.json"
+  content = json.loads(path.read_text())
+  section, name = setting.split(".")
+  content["config"].setdefault(section, {})[name] = [1, 2]
+  path.write_text(json.dumps(content))
+  with pytest.raises(ValueError, match=rf"{setting}=None, b with .*=\[1, 2\]"):
+    compare([a, b], outputs=tmp_path / "out")
+
+
 def test_reference_rows_that_differ_say_whose_they_are(tmp_path):
   a = _evaluated(tmp_path, "a", 0, 10.0, 3.0)
   b = _evaluated(tmp_path, "b", 0, 8.0, 2.5, depth=4)

@@ -8,7 +8,7 @@ import pytest
 
 from cinn_jax import experiment
 from cinn_jax.evaluation import latent_sheets
-from cinn_jax.evaluation.latent_subject import subject_of
+from cinn_jax.evaluation.latent_subject import _choose, subject_of
 from configs import mnist
 from tests import tiny
 from tests.bijections.drawing import draw_like
@@ -40,6 +40,11 @@ def _sheets(name):
   """Lists of sheets by name."""
   subject = _subject(name)
   return {k: list(make(subject)) for k, make in latent_sheets.SHEETS.items()}
+
+
+def test_without_a_condition_there_is_one_of_nothing():
+  chosen, titles = _choose(np.zeros((5, 0), np.float32))
+  assert chosen.tolist() == [0] and titles == ["nothing"]
 
 
 def test_classes_are_conditions_and_so_are_pictures():

@@ -128,6 +128,14 @@ def test_it_evaluates_where_that_was_not_done(workdir, changed, monkeypatch):
   run_report._evaluation(workdir, wanted, None)
   expected = [{"data": None, **SAMPLING, **changed}] if changed else []
   assert called == expected
+  # Settings that are tuples come back from JSON as lists.
+  if not changed:
+    wanted["config"]["task"]["size"] = (1, 2)
+    content = json.loads((workdir / "evaluation.json").read_text())
+    content["config"]["task"]["size"] = [1, 2]
+    monkeypatch.setattr(records, "read_json", lambda _: ({}, {}, content))
+    run_report._evaluation(workdir, wanted, None)
+    assert not called
 
 
 def test_a_log_with_gaps_is_drawn():
@@ -136,6 +144,14 @@ def test_a_log_with_gaps_is_drawn():
   lines = run_report._lines(LOG, ("bits_per_dim",))
   assert lines == {"train": ((1, 2), (2.0, 1.0)), "validation": ((2,), (1.5,))}
   assert run_report._lines(LOG, ("round_trip_error",)) == {}
+
+
+def test_an_empty_log_is_said(workdir, tmp_path, monkeypatch):
+  with pytest.raises(ValueError, match="has no numbers yet"):
+    run_report.training_curves([])
+  monkeypatch.setattr(run_report, "read_log", lambda _: [])
+  page = run_report.write_report(workdir, outputs=tmp_path, **SAMPLING)
+  assert "The log has no numbers yet." in page.read_text()
 
 
 def test_text_is_escaped(tmp_path):
