@@ -4,8 +4,9 @@
 #   launch/local.sh python -m cinn_jax.main --config=configs/colorize.py
 #
 # Works from any folder: the environment is .venv beside setup.cfg, and COMMAND
-# runs where you stand. It is made again when setup.cfg, the Python or the
-# platform changes. COMMAND's exit code is passed on. Options, before COMMAND:
+# runs where you stand. It is made again when setup.cfg, the Python, the
+# platform or the extras change. COMMAND's exit code is passed on. Options,
+# before COMMAND:
 #   --restart  start COMMAND again whenever it ends with 75 (saved, start me
 #              again), until it ends otherwise or this script gets a signal;
 #              SIGTERM, SIGUSR1 and SIGUSR2 are passed on to COMMAND
@@ -15,8 +16,9 @@
 #   PYTHON             the interpreter to build on (default: the newest of
 #                      python3.13, 3.12, 3.11, python3 that is 3.11 or later)
 #   CINN_JAX_PLATFORM  cpu, cuda12, cuda13 or tpu (default: what is found here)
-#   CINN_JAX_EXTRAS    further extras of setup.cfg, such as gcs for workdirs in
-#                      buckets
+#   CINN_JAX_EXTRAS    further extras of setup.cfg, with commas between them:
+#                      gcs for workdirs in buckets, metrics, freia, tensorflow
+#                      (default: those that .venv has; empty: none)
 set -euo pipefail
 shopt -s inherit_errexit 2>/dev/null || true
 
@@ -118,21 +120,34 @@ is_current() {
 }
 
 extras() {
-  local list=test
+  local list=test further
   [ "$platform" = cpu ] || list+=",$platform"
-  echo "$list${CINN_JAX_EXTRAS:+,$CINN_JAX_EXTRAS}"
+  further="$(further_extras)"
+  echo "$list${further:+,$further}"
+}
+
+# Those that the environment was made with, until others are named.
+further_extras() {
+  if [ -n "${CINN_JAX_EXTRAS+named}" ]; then
+    echo "$CINN_JAX_EXTRAS"
+  else
+    cat "$venv/extras" 2>/dev/null || true
+  fi
 }
 
 make_environment() {
-  local made_for
+  local made_for all further
   echo "Making $venv for $platform with $python (about a minute) ..." >&2
   # Taken before, as setup.cfg may change meanwhile; and removed first, lest an
   # interruption leave half an environment with a whole one's stamp.
   made_for="$(stamp)"
+  all="$(extras)"
+  further="$(further_extras)"
   rm -rf "$venv/stamp" "$venv"
   "$python" -m venv "$venv" >&2 || die "$python could not make $venv."
+  echo "$further" >"$venv/extras"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --editable "${root}[$(extras)]" >&2 ||
+    --editable "${root}[$all]" >&2 ||
     die "pip could not install the project (see above)."
   echo "$made_for" >"$venv/stamp"
 }

@@ -85,6 +85,19 @@ class TestPlatform:
       "test,gcs]",
     ]
 
+  def test_further_extras_stay_until_others_are_named(self, launcher):
+    launcher.run("true", CINN_JAX_EXTRAS="gcs,metrics")
+    launcher.run("true")
+    assert launcher.made().count("venv") == 1
+    with open(launcher.root / "setup.cfg", "a") as config:
+      config.write("# changed\n")
+    launcher.run("true")
+    assert launcher.made()[-1].endswith("[test,gcs,metrics]")
+    launcher.run("true", CINN_JAX_EXTRAS="")
+    launcher.run("true")
+    assert launcher.made()[-1].endswith("[test]")
+    assert launcher.made().count("venv") == 3
+
   @pytest.mark.parametrize(
     ("drivers", "extras"),
     [
