@@ -60,7 +60,7 @@ def sample_pictures(
   """Draws several answers to each picture with a trained model.
 
   `inputs` are the pictures that are given: to a run of super-resolution the
-  small ones, of any size, each enlarged as many times as the run learned; to
+  small ones, each enlarged as many times as the run learned; to
   one of sketches the sketches; to one of inpainting the pictures, with their
   holes, white on black, in `<name>_hole.png` beside them, or else the run's own
   kind of hole. All but the small ones are cut and resized to the run's size.

@@ -112,7 +112,12 @@ def _lsun():
   return {
     # Whole pictures, as published.
     "augment": {"min_scale": 1.0, "flip": False},
-    "model": {"name": "haar_colorization"},
+    "model": {
+      "name": "haar_colorization",
+      "haar_order": "channel",
+      "flatten_order": "channel",
+      "condition_slope": 0.01,
+    },
     "task": {
       "name": "colorize",
       "image_size": 64,

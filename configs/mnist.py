@@ -13,11 +13,11 @@ python -m cinn_jax.main --config=configs/mnist.py --config.data.path=FOLDER
   For a GPU; on two CPU cores a step takes 0.3 seconds, so all 13,800 take an
   hour and a quarter. The first 2,000 (--config.train.num_steps=2000) took 11
   minutes and a half: validation bits/dim -0.904 (1,024 pictures, standardised,
-  Gaussian noise 0.08). --mode=evaluate of 2,000 such steps with
-  --config.model.scanned=True: -0.896 on the 10,000 test pictures, 5.385 in
-  steps of 256 grey levels; 80.8 % of the samples are classified as asked.
-  Blocks are compiled one by one: steps are a tenth quicker than with that, and
-  the first start takes 13 seconds more.
+  Gaussian noise 0.08). --mode=evaluate of 2,000 such steps of an earlier
+  version, with --config.model.scanned=True: -0.896 on the 10,000 test pictures,
+  5.385 in steps of 256 grey levels; 80.8 % of the samples are classified as
+  asked. Blocks are compiled one by one: steps are a tenth quicker than with
+  that setting, and the first start takes 13 seconds more.
 
 python -m cinn_jax.main --config=configs/mnist.py:paper --config.data.path=...
   The network behind the paper's figures: 54,424,320 parameters, 168,597 steps

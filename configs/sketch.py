@@ -18,7 +18,8 @@ python -m cinn_jax.main --config=configs/sketch.py:MODEL,NAME=VALUE
 
 python -m cinn_jax.main --config=configs/sketch.py:caflow,size=64 \\
   --config.data.source=paired --config.data.path=edges2shoes \\
-  --config.data.train_split=train --config.data.validation_split=val
+  --config.data.train_split=train --config.data.validation_split=val \\
+  --config.data.resize="(64, 64)"
   The published network on edges2shoes, whose files hold sketch and photograph
   side by side; each half is brought to 64x64. 35,229,968 parameters;
   dual_glow_plus has 14,500,400. For a GPU; not yet run to its end here. Its

@@ -37,7 +37,7 @@ python -m cinn_jax.main --config=configs/super_resolution.py:caflow,size=64
   filter, as there. FFHQ and the other sets: cinn_jax/data/PUBLISHED.md.
 
 Ablations:
-  --config.task.condition_noise=half|uniform  noise on the condition or none
+  --config.task.condition_noise=half|uniform  no noise on the condition, or some
   --config.model.init_std=0.03                start of cinn's subnets
   --config.model.mixing=permutation|orthogonal|full|lu|cayley
   --config.model.injector=False               of cinn

@@ -1,7 +1,8 @@
 """Settings of a run in which experiments do not differ.
 
-Every config has them, RUN in its section `train` and MODEL in `model`, so
-`--config.train.NAME` and `--config.model.NAME` change them for a run.
+Every config has RUN in its section `train` and, but for RealNVP's, MODEL in
+`model`, so `--config.train.NAME` and `--config.model.NAME` change them for a
+run.
 """
 
 MODEL = {

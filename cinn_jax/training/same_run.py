@@ -8,6 +8,9 @@ from cinn_jax.training.saved import newest_intact, read_config
 # What was so before there was a setting for it.
 _BEFORE = {
   "model.scanned": True,
+  "model.condition_slope": 0.01,
+  "model.haar_order": "channel",
+  "model.flatten_order": "channel",
   "optimizer.clip_norm": 0.0,
   "task.num_classes": 10,
 }
