@@ -1,14 +1,21 @@
 """Pictures of nothing in particular, or of a class, by flows.
 
 python -m cinn_jax.main --config=configs/generate.py:glow
-  Glow (Kingma and Dhariwal 2018), made small, on patches of 32x32 of the six
-  photographs that the dependencies ship.
+  Glow (Kingma and Dhariwal 2018), made small, 711,564 parameters, on patches of
+  32x32 of the six photographs that the dependencies ship. Six minutes on two
+  CPU cores, shared with other work. Validation bits/dim: 4.24 in 8-bit levels
+  (72 patches of the photographs' held-out regions). Samples are clouds of the
+  photographs' colours, some with spots where the inverse explodes.
 
 python -m cinn_jax.main --config=configs/generate.py:realnvp
-  RealNVP (Dinh et al. 2017), made small, on the same.
+  RealNVP (Dinh et al. 2017), made small, 5,278,312 parameters, on the same. A
+  step takes 1.3 seconds on two CPU cores, shared with other work, so all 1,000
+  would take 22 minutes. Not yet run to its end here.
 
 python -m cinn_jax.main --config=configs/generate.py:digits
-  Glow of scikit-learn's digits of 8x8, given their class.
+  Glow of scikit-learn's digits of 8x8, given their class: 244,228 parameters.
+  One minute on two CPU cores, shared with other work. Validation bits/dim: 3.11
+  in 8-bit levels (180 pictures).
 
 --mode=sample draws 64 pictures, or some of each class, onto a sheet;
 --mode=evaluate --num_draws=16 has a tighter bound beside bits/dim.
