@@ -117,6 +117,19 @@ def test_metrics_are_added_to_a_step_saved_without_them(tmp_path):
   checkpoints.close()
 
 
+def test_metrics_are_added_in_a_bucket(bucket):
+  workdir = "gs://bucket/validated-later"
+  for metrics in (None, {"bits_per_dim": 1.0}):
+    checkpoints = Checkpoints(workdir)
+    checkpoints.save(state_at(3), CONFIG, metrics)
+    checkpoints.close()
+  checkpoints = Checkpoints(workdir)
+  assert checkpoints.metrics(3) == {"bits_per_dim": 1.0}
+  restored = checkpoints.restore(3, abstract(state_at(0)))
+  assert_identical(restored, state_at(3))
+  checkpoints.close()
+
+
 _NO_ROOM = """
 import resource, signal, sys
 import jax.numpy as jnp
