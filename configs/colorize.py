@@ -2,10 +2,10 @@
 
 python -m cinn_jax.main --config=configs/colorize.py
   The laptop network: 2,671,592 parameters, ab at 32x32, on patches of six
-  photographs that the dependencies ship. On two CPU cores it takes about
-  twelve minutes with its installation. Validation bits/dim: -0.78 (72 patches
-  of the photographs' held-out regions; ab of normalised Lab, Gaussian noise
-  0.05).
+  photographs that the dependencies ship. On two CPU cores it takes
+  twelve to sixteen minutes with its installation. Validation bits/dim: -0.77
+  (72 patches of the photographs' held-out regions; ab of normalised Lab,
+  Gaussian noise 0.05).
 
 python -m cinn_jax.main --config=configs/colorize.py:lsun
   The network published for LSUN bedrooms: 11,010,760 parameters, ab at 64x64.
