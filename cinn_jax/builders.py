@@ -25,7 +25,7 @@ def build(
     inspect.signature(builders[name]).bind(**settings)
   except TypeError as error:
     raise ValueError(
-      f"The {kind} {name!r} {error}: take the --config of another, or"
-      f" change its section {kind!r}."
+      f"The settings of {kind} {name!r} do not fit ({error}): take the --config"
+      f" of another, or change its section {kind!r}."
     ) from None
   return builders[name](**settings)

@@ -40,7 +40,7 @@ def colorize(photo, ab, *, tile=256):
   if photo.shape[:2] == ab.shape[1:3]:
     planes = ab.transpose(1, 0, 3, 2).reshape(len(photo), -1, ab.shape[2])
     result = _paint(_lightness(photo), planes, photo.dtype)
-    return np.moveaxis(np.asarray(result), 1, 0)
+    return np.moveaxis(np.array(result), 1, 0)
   out = np.empty((len(ab), *photo.shape), photo.dtype)
 
   def fill(ys, xs, tile):

@@ -228,8 +228,9 @@ def _workdir():
     return storage.path(given)
   file, _, variant = flags.FLAGS["config"].config_filename.partition(":")
   name = pathlib.Path(file).stem + (f"-{variant}" if variant else "")
-  name = name.replace(",", "-")
-  return pathlib.Path("workdirs") / name
+  path = pathlib.Path("workdirs") / name.replace(",", "-")
+  older = pathlib.Path("workdirs") / name  # Of before commas were replaced.
+  return older if older.exists() and not path.exists() else path
 
 
 @flags.multi_flags_validator(

@@ -144,11 +144,14 @@ make_environment() {
   all="$(extras)"
   further="$(further_extras)"
   rm -rf "$venv/stamp" "$venv"
-  "$python" -m venv "$venv" >&2 || die "$python could not make $venv."
+  # First of all: an interruption must not lose them.
+  mkdir -p "$venv"
   echo "$further" >"$venv/extras"
+  "$python" -m venv "$venv" >&2 || die "$python could not make $venv."
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     --editable "${root}[$all]" >&2 ||
-    die "pip could not install the project (see above)."
+    die "pip could not install the project (see above).${further:+ \
+CINN_JAX_EXTRAS= leaves the extras $further out.}"
   echo "$made_for" >"$venv/stamp"
 }
 

@@ -51,8 +51,8 @@ def open_source(
     validation_fraction: share of a folder's files held out, in (0, 1).
     max_short_side: a folder's pictures are stored no larger, in pixels.
     train_split: TFDS split to train on, such as "train[:95%]"; for "folder" and
-      "paired" the subfolder to train on, all of it. But for "tfds" it takes the
-      next one too.
+      "paired" the subfolder to train on, all of it. Except for "tfds" it needs
+      a validation_split as well.
     validation_split: TFDS split, or subfolder, to validate on.
     test_split: TFDS split, or subfolder, to test on; by default the one to
       validate on, if that was chosen, or else "test".
@@ -92,19 +92,20 @@ def open_source(
 
 
 def _check_disjoint(name, train, validation, test):
-  """Refuses choices beside which a default could hold the same pictures."""
+  """Refuses what is held out where it is part of the default for training."""
   if name in _PARTS and bool(train) != bool(validation):
     raise ValueError(
       f"source {name!r} takes {_PARTS[name]} as train_split and"
       f" validation_split, both or none; got {train!r} and {validation!r}"
     )
   # A folder's default is all of it; that of TFDS is its split "train".
-  in_folder = name in ("folder", "paired") and bool(test)
-  if not train and (in_folder or "train" in f"{validation} {test}"):
-    raise ValueError(
-      f"pictures of {test or validation!r} would be trained on too: choose a"
-      " train_split and a validation_split beside it"
-    )
+  in_folder = name in ("folder", "paired")
+  for held in (validation, test):
+    if held and not train and (in_folder or "train" in held):
+      raise ValueError(
+        f"pictures of {held!r} would be trained on too: choose a train_split"
+        " and a validation_split beside it"
+      )
 
 
 def _open(name, split, chosen, *, path, tfds_name, **folder_options):

@@ -11,10 +11,16 @@ from flax import traverse_util
 from cinn_jax import storage, temperatures
 from cinn_jax.evaluation import records, report, tables
 from cinn_jax.evaluation.page import Page
+from cinn_jax.image_size import height_and_width
 
 _ABSENT = "-"
-# Settings that differ where pictures do, though their files are the same.
-_MAKES_PICTURES = ("data.crop", "data.resize", "task.image_size")
+# Settings that differ where pictures do, though their files are the same; and
+# how each is written in one way only.
+_MAKES_PICTURES = {
+  "data.crop": lambda cut: list(cut or ()),
+  "data.resize": lambda size: list(size or ()),
+  "task.image_size": lambda size: size and list(height_and_width(size)),
+}
 
 
 class Run(NamedTuple):
@@ -110,8 +116,8 @@ def _check(runs):
         f"{first.name} was evaluated on {first.content['source']}, {run.name}"
         f" on {run.content['source']}: evaluate all on the same pictures."
       )
-    for setting in _MAKES_PICTURES:
-      one, other = (each.settings.get(setting) for each in (first, run))
+    for setting, normal in _MAKES_PICTURES.items():
+      one, other = (normal(each.settings.get(setting)) for each in (first, run))
       if one != other:
         raise ValueError(
           f"{first.name} was evaluated with {setting}={one}, {run.name} with"
@@ -135,7 +141,7 @@ def _grouped(runs):
 
 def _table(groups):
   metrics = _metrics([run for members in groups.values() for run in members])
-  titles = [f"{metric.title} [{metric.unit}]" for metric in metrics]
+  titles = [f"{title} [{metric.unit}]" for metric, title in metrics.items()]
   head = ["run", "row", "seeds", "n", "bits/dim", *titles]
   lines, references = [head], {}
   for name, members in groups.items():
@@ -194,17 +200,22 @@ def _differences(groups):
   ]
   for name, members in groups.items():
     seeds = ", ".join(f"{run.seed} ({run.name})" for run in members)
-    steps = ", ".join(sorted({f"{run.content['step']:,}" for run in members}))
+    step = members[0].content["step"]
     told = [f"{k}={settings[name].get(k, _ABSENT)}" for k in varied]
     temperature = temperatures.name(members[0].content["temperature"])
     told.append(f"temperature={temperature}")
-    yield f"{name}: seeds {seeds}; step {steps}; {', '.join(told)}."
+    yield f"{name}: seeds {seeds}; step {step:,}; {', '.join(told)}."
 
 
 def _metrics(runs):
-  """All there are, in their order."""
+  """Titles of all there are, in their order; equal ones are numbered."""
   rows = (row for run in runs for row in run.rows.values())
-  return dict.fromkeys(metric for row in rows for metric in row.metrics)
+  counts, titles = collections.Counter(), {}
+  for metric in dict.fromkeys(metric for row in rows for metric in row.metrics):
+    counts[metric.title] += 1
+    number = counts[metric.title]
+    titles[metric] = metric.title + (f" ({number})" if number > 1 else "")
+  return titles
 
 
 def _protocol(runs):
@@ -213,5 +224,5 @@ def _protocol(runs):
   yield f"Pictures: {first['source']}, listing {first['listing_hash']}."
   yield f"bits/dim is of {'; or of '.join(measured)}."
   yield "Where there are several seeds: mean ± standard deviation over them."
-  for metric in _metrics(runs):
-    yield f"{metric.title}: {metric.protocol}; over images: {metric.reduction}."
+  for metric, title in _metrics(runs).items():
+    yield f"{title}: {metric.protocol}; over images: {metric.reduction}."

@@ -76,9 +76,9 @@ def make_bound(flow, task, num_draws, seed):
 
 
 def in_words(scores, task) -> str:
-  """What `bound` returned, as a sentence."""
+  """What `bound` returned, or `records` kept of it, as a sentence."""
   return (
     f"Importance-weighted over {scores['draws']} draws of the noise: bits/dim"
-    f" {scores['bits_per_dim']:.4f};"
-    f" {scores['bits_per_dim_of_unscaled_data']:.4f} in {task.units}."
+    f" {float(scores['bits_per_dim']):.4f};"
+    f" {float(scores['bits_per_dim_of_unscaled_data']):.4f} in {task.units}."
   )

@@ -83,7 +83,8 @@ class Checkpoints:
     """
     step = int(state.step)
     if step == self.latest_step():
-      if metrics and not self.metrics(step):
+      # All have looked before one adds any: else they would part here.
+      if metrics and not processes.agree(bool(self.metrics(step))):
         self._written(lambda: self._add(step, metrics))
       return
     # Orbax refuses to write an empty item: a model may have no constants.

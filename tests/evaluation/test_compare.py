@@ -124,10 +124,9 @@ def test_measures_of_one_name_have_columns_of_their_own(tmp_path):
   path = b / "evaluation.json"
   content = json.loads(path.read_text())
   content["metrics"]["single_rmse"]["protocol"] = "RMSE of what was enlarged"
-  content["metrics"]["single_rmse"]["title"] = "RMSE, enlarged"
   path.write_text(json.dumps(content))
   head, *lines = compare([a, b], outputs=tmp_path / "out")
-  first, second = head.index("RMSE of 1 [%]"), head.index("RMSE, enlarged [%]")
+  first, second = head.index("RMSE of 1 [%]"), head.index("RMSE of 1 (2) [%]")
   shown = {
     line[0]: (line[first], line[second])
     for line in lines
@@ -135,7 +134,8 @@ def test_measures_of_one_name_have_columns_of_their_own(tmp_path):
   }
   assert shown == {"a": ("10.00", "-"), "b": ("-", "30.00")}
   said = (tmp_path / "out" / "comparison.md").read_text()
-  assert "RMSE of the first sample" in said and "what was enlarged" in said
+  assert "- RMSE of 1: RMSE of the first sample" in said
+  assert "- RMSE of 1 (2): RMSE of what was enlarged" in said
 
 
 def test_a_number_that_some_seeds_lack_says_so(tmp_path):
@@ -149,6 +149,21 @@ def test_a_number_that_some_seeds_lack_says_so(tmp_path):
   assert lines[2][-1] == "3.000 (1 of 2 seeds)"
 
 
+def test_pictures_made_alike_are_compared_however_that_is_written(tmp_path):
+  workdirs = [
+    _evaluated(tmp_path, "a", 0, 10.0, 3.0),
+    _evaluated(tmp_path, "b", 1, 12.0, 3.5),
+  ]
+  settings = ({"image_size": 64}, {}), ({"image_size": [64, 64]}, {"crop": []})
+  for workdir, (task, data) in zip(workdirs, settings, strict=True):
+    path = workdir / "evaluation.json"
+    content = json.loads(path.read_text())
+    content["config"].update(task=task, data=data)
+    path.write_text(json.dumps(content))
+  names = [line[0] for line in compare(workdirs, outputs=tmp_path / "out")]
+  assert names == ["run", "a", "a", "b", "b", "-"]
+
+
 @pytest.mark.parametrize("setting", ["data.crop", "task.image_size"])
 def test_pictures_made_otherwise_are_refused(tmp_path, setting):
   a = _evaluated(tmp_path, "a", 0, 10.0, 3.0)
@@ -158,7 +173,7 @@ def test_pictures_made_otherwise_are_refused(tmp_path, setting):
   section, name = setting.split(".")
   content["config"].setdefault(section, {})[name] = [1, 2]
   path.write_text(json.dumps(content))
-  with pytest.raises(ValueError, match=rf"{setting}=None, b with .*=\[1, 2\]"):
+  with pytest.raises(ValueError, match=rf"{setting}=.*, b with .*=\[1, 2\]"):
     compare([a, b], outputs=tmp_path / "out")
 
 

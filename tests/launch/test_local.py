@@ -98,6 +98,14 @@ class TestPlatform:
     assert launcher.made()[-1].endswith("[test]")
     assert launcher.made().count("venv") == 3
 
+  def test_further_extras_outlast_a_failure(self, launcher):
+    says = "above). CINN_JAX_EXTRAS= leaves the extras freia out.\n"
+    for extras in ({"CINN_JAX_EXTRAS": "freia"}, {}):
+      code, _, err = launcher.run("true", PIP_FAILS="3", **extras)
+      assert code == 1 and err.endswith(says)
+    assert launcher.run("true")[0] == 0
+    assert launcher.made()[-1].endswith("[test,freia]")
+
   @pytest.mark.parametrize(
     ("drivers", "extras"),
     [

@@ -216,7 +216,7 @@ def test_an_unknown_task_is_refused():
 
 
 def test_settings_of_another_task_are_refused():
-  with pytest.raises(ValueError, match=r"task 'inpaint' got .*'ab_size': take"):
+  with pytest.raises(ValueError, match=r"task 'inpaint' do not .*'ab_size'\)"):
     tasks.build("inpaint", image_size=16, ab_size=16)
   with pytest.raises(ValueError, match=r"missing a required .*'image_size'"):
     tasks.build("inpaint")

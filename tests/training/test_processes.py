@@ -81,7 +81,7 @@ def test_the_first_ends_where_the_other_is_gone(tmp_path):
 
 
 _CHECKPOINTS = """
-import os, pathlib, sys, types
+import os, pathlib, sys, time, types
 from cinn_jax import processes
 workdir, address, number = sys.argv[1:]
 processes.initialize(address, 2, int(number))
@@ -97,8 +97,20 @@ states = [
   jax.device_put(jax.device_get(t.state_at(step)), place) for step in (1, 2)
 ]
 for state in states:
-  checkpoints.save(state, t.CONFIG, {"bits_per_dim": 1.0})
+  checkpoints.save(state, t.CONFIG, None)
 checkpoints.wait()
+look = checkpoint.Checkpoints.metrics
+
+def look_late(self, step):
+  # Long after the other would have added them.
+  time.sleep(1)
+  return look(self, step)
+
+if number == "1":
+  checkpoint.Checkpoints.metrics = look_late
+checkpoints.save(states[1], t.CONFIG, {"bits_per_dim": 1.0})
+found = look(checkpoints, 2)
+print(f"process {number} has {found}", file=sys.stderr)
 abstract = jax.tree.map(
   lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
   states[0],
@@ -138,6 +150,12 @@ def damaged_then_lost(tmp_path_factory):
     for run in runs:
       run.kill()
   return workdir, [run.returncode for run in runs], said
+
+
+def test_metrics_are_added_by_all_or_none(damaged_then_lost):
+  _, _, said = damaged_then_lost
+  for number in range(2):
+    assert f"process {number} has {{'bits_per_dim': 1.0}}" in said[number]
 
 
 def test_what_one_cannot_read_is_damaged_to_all(damaged_then_lost):
