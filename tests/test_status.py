@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -11,6 +12,8 @@ from cinn_jax.status import status
 from cinn_jax.training.lock import locked
 from cinn_jax.training.train import train
 from tests import tiny
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +102,24 @@ def test_no_device_is_opened(workdir):
     text=True,
   )
   assert result.returncode == 0, result.stderr
+
+
+def test_the_default_workdir_has_no_commas(tmp_path):
+  def said():
+    result = subprocess.run(
+      [sys.executable, "-m", "cinn_jax.main", "--mode=status"]
+      + [f"--config={ROOT}/configs/super_resolution.py:caflow,scale=4"],
+      cwd=tmp_path,
+      env={**os.environ, "PYTHONPATH": str(ROOT)},
+      capture_output=True,
+      text=True,
+    )
+    assert result.returncode == 1
+    return result.stderr
+
+  assert "No run in workdirs/super_resolution-caflow-scale=4 has" in said()
+  # A run of before is found under the name that it had.
+  (tmp_path / "workdirs" / "super_resolution-caflow,scale=4").mkdir(
+    parents=True
+  )
+  assert "No run in workdirs/super_resolution-caflow,scale=4 has" in said()
