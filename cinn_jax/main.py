@@ -9,7 +9,6 @@
 """
 
 import pathlib
-import socket
 import sys
 
 from absl import flags, logging
@@ -96,9 +95,9 @@ def _run():
     # Before any device is opened: the run may hold them all.
     print(status(workdir))
     return
-  from cinn_jax import host_memory, processes
+  from cinn_jax import compiled, host_memory, processes
 
-  _keep_compiled()
+  compiled.keep(_CACHE.value)
   if mode in ("train", "evaluate"):
     host_memory.keep_freed()
   processes.initialize(
@@ -149,15 +148,6 @@ def _train(config, workdir):
   except stopping.Stopped as stopped:
     print(stopped)
     sys.exit(stopping.RESTART)
-
-
-def _keep_compiled():
-  import jax
-
-  # A folder per machine: what is compiled for one CPU does not suit another.
-  if _CACHE.value and not jax.config.jax_compilation_cache_dir:
-    folder = pathlib.Path(_CACHE.value).expanduser() / socket.gethostname()
-    jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def _sampler(task):
