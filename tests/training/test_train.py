@@ -99,7 +99,9 @@ def test_divergence_names_the_step_and_keeps_the_checkpoint(
 
   monkeypatch.setattr(monitor.Monitor, "_read", poison)
   with pytest.raises(monitor.Diverged, match=r"Step 3: grad_norm .*learning"):
-    train(tiny.config(num_steps=5), tmp_path / "run")
+    train(
+      tiny.digits(num_steps=5, eval_every=2, sheet_every=9), tmp_path / "run"
+    )
   assert experiment.restore(tmp_path / "run").step == 2
 
 
