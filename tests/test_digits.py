@@ -80,6 +80,15 @@ def test_evaluation_has_likelihood_rows_and_neighbours(evaluation, workdir):
   assert (workdir / "neighbours.png").is_file()
 
 
+def test_a_likelihood_that_is_not_finite_ends_it_before_sampling(
+  workdir, monkeypatch
+):
+  scores = {"bits_per_dim": np.nan}
+  monkeypatch.setattr(evaluate.Validator, "score", lambda *_, **options: scores)
+  with pytest.raises(ValueError, match=r"bits/dim of digits .* is nan: these"):
+    evaluate.evaluate(workdir)
+
+
 def test_every_class_is_drawn_and_ranked(outputs):
   files = sorted(path.name for path in outputs.iterdir())
   pictures = [f"{label}_{k}.png" for label in range(10) for k in (1, 2, 3)]

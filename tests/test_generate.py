@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cinn_jax.evaluation import generation
 from cinn_jax.evaluation.evaluate import evaluate
 from cinn_jax.sample_classes import sample_classes
 from cinn_jax.training.train import train
@@ -66,6 +67,18 @@ def test_evaluation_names_the_draws(workdir, capsys):
   assert weighted["bits_per_dim"] < saved["bits_per_dim"] + 0.01
   assert weighted["bits_per_dim_of_unscaled_data"] == pytest.approx(
     weighted["bits_per_dim"] + 8
+  )
+
+
+def test_statistics_are_those_of_all_numbers():
+  shown = np.random.default_rng(0).integers(0, 256, (5, 2, 4, 4, 3), np.uint8)
+  found = {k: value for k, (value, _) in generation.statistics(shown).items()}
+  assert found == pytest.approx(
+    {
+      "brightness": shown.mean(),
+      "contrast": shown.std(),
+      "clipped": 100 * np.isin(shown, (0, 255)).mean(),
+    }
   )
 
 
