@@ -47,11 +47,10 @@ def hash_of(parts: Iterable[bytes | str]) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Labelled:
-  """A source whose labels are known to be of so many classes."""
+class _Of:
+  """What is made of another source, whose name and pictures it keeps."""
 
   source: Source
-  num_classes: int
 
   @property
   def name(self):
@@ -63,6 +62,13 @@ class Labelled:
 
   def __len__(self):
     return len(self.source)
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled(_Of):
+  """A source whose labels are known to be of so many classes."""
+
+  num_classes: int
 
   def __getitem__(self, index):
     """Raises ValueError for a label below 0, or of no class."""
@@ -78,19 +84,10 @@ class Labelled:
 
 
 @dataclasses.dataclass(frozen=True)
-class Spread:
+class Spread(_Of):
   """`count` records of a source, spread evenly over it."""
 
-  source: Source
   count: int
-
-  @property
-  def name(self):
-    return self.source.name
-
-  @property
-  def listing_hash(self):
-    return self.source.listing_hash
 
   def __len__(self):
     return self.count
