@@ -12,13 +12,8 @@ from tests import compilation, fake_bucket
 # Broadcasting between ranks hides mistakes; the package spells it out.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# What tests mostly do is compile, which takes XLA's newer code generator for
-# CPUs a quarter longer.
-os.environ["XLA_FLAGS"] = (
-  os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
-)
-
-# And tiny networks cost more to optimize than to run.
+# What tests mostly do is compile: tiny networks cost more to optimize than to
+# run.
 compilation.configure(jax_disable_most_optimizations=True)
 
 # Exact checks need float64, which is one flag for a whole process:

@@ -63,14 +63,16 @@ def test_every_block_has_its_own_permutation(scanned):
 
 def test_the_label_steers_and_the_flow_goes_back():
   model = _model()
-  variables = draw_variables(model, 0, X, LABELS, scale=0.3)
+  # Not larger: at 0.3 the flow shrinks some directions 300 times, and one
+  # rounding of z moves x by 2e-4 however exact the inverse is.
+  variables = draw_variables(model, 0, X, LABELS, scale=0.2)
   z, log_det = _forward(model, variables)
   other, _ = _forward(model, variables, np.roll(LABELS, 1, axis=1))
   assert np.abs(z - other).max(axis=1).min() > 1e-2
   flow = make_flow(model, (SIZE, SIZE, 1))
   back, minus_log_det = jax.jit(flow.inverse)(variables, z, LABELS)
-  np.testing.assert_allclose(back, X, atol=1e-4)
-  np.testing.assert_allclose(minus_log_det, -log_det, rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(back, X, atol=1e-5)
+  np.testing.assert_allclose(minus_log_det, -log_det, rtol=1e-5, atol=1e-5)
 
 
 def test_log_scales_are_bounded_by_alpha():

@@ -68,9 +68,6 @@ def _run(
     "evaluate": evaluate,
   }
   environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices)}
-  if not evaluate:
-    # The code generator that runs have; the tests' own rounds more.
-    environment["XLA_FLAGS"] = ""
   with socket.socket() as probe:
     probe.bind(("localhost", 0))
     address = f"localhost:{probe.getsockname()[1]}"
