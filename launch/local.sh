@@ -3,27 +3,30 @@
 #
 #   launch/local.sh python -m cinn_jax.main --config=configs/colorize.py
 #
-# Works from any folder: the environment is .venv beside setup.cfg, and COMMAND
-# runs where you stand. It is made again when setup.cfg, the Python, the
-# platform or the extras change. COMMAND's exit code is passed on. Options,
-# before COMMAND:
+# Works from any folder: COMMAND runs where you stand, and the environment is
+# .venv/3.13 next to setup.cfg; each version of Python has its own, which no
+# call for another one touches. An environment is made again when setup.cfg, the
+# platform, the extras or the Python's patch version change. COMMAND's exit code
+# is passed on. Options, before COMMAND:
 #   --restart  start COMMAND again whenever it ends with 75 (saved, start me
 #              again), until it ends otherwise or this script gets a signal;
 #              SIGTERM, SIGUSR1 and SIGUSR2 are passed on to COMMAND
 #   --dry-run  print what would be run, run nothing
 #   --help     print this
 # Environment variables:
-#   PYTHON             the interpreter to build on (default: the newest of
-#                      python3.13, 3.12, 3.11, python3 that is 3.11 or later)
+#   PYTHON             the interpreter to use: a path, or a name that is looked
+#                      up on PATH, then among the versions of pyenv and uv
+#                      (default: the first of python3.13, python3.12, python3.11
+#                      and python3 that is 3.11 or later)
 #   CINN_JAX_PLATFORM  cpu, cuda12, cuda13 or tpu (default: what is found here)
 #   CINN_JAX_EXTRAS    further extras of setup.cfg, with commas between them:
 #                      gcs for workdirs in buckets, metrics, freia, tensorflow
-#                      (default: those that .venv has; empty: none)
+#                      (default: those the environment has; empty: none)
 set -euo pipefail
 shopt -s inherit_errexit 2>/dev/null || true
 
 root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
-venv="$root/.venv"
+venvs="$root/.venv"
 
 die() {
   echo "launch/local.sh: $*" >&2
@@ -35,17 +38,27 @@ find_python() {
   [ -z "${PYTHON:-}" ] || names=("$PYTHON")
   for name in "${names[@]}"; do
     while IFS= read -r path; do
-      # The environment may be active, and is removed before it is made again.
-      [[ "$path" != "$venv"/* ]] || continue
+      # An environment may be active, and is removed before it is made again.
+      [[ "$path" != "$venvs"/* ]] || continue
       if "$path" -c 'import ensurepip, sys, venv
 sys.exit(sys.version_info < (3, 11))' </dev/null 2>/dev/null; then
         echo "$path"
         return
       fi
-    done < <(type -aP -- "$name")
+    done < <(list_installed "$name")
   done
   die "found no Python 3.11 or later with venv (tried ${names[*]}); install" \
     "one or set PYTHON to it."
+}
+
+# pyenv's shims fail for versions that are not the chosen one, and uv's versions
+# need not be on PATH.
+list_installed() {
+  local uv="${UV_PYTHON_INSTALL_DIR:-${XDG_DATA_HOME:-${HOME:-}/.local/share}/uv/python}"
+  type -aP -- "$1" || true
+  [[ "$1" == python3.* ]] || return 0
+  find "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions" "$uv" -maxdepth 3 \
+    -path "*/bin/$1" 2>/dev/null | sort -rV
 }
 
 find_platform() {
@@ -73,13 +86,13 @@ acquire_lock() {
   local host me holder waited=0 attempts=0
   host="$(uname -n)"
   me="$host:$$"
-  [ -L "$venv.lock" ] || [ ! -e "$venv.lock" ] ||
-    die "$venv.lock is no lock of mine; remove it."
-  until ln -s "$me" "$venv.lock" 2>/dev/null; do
-    if ! holder="$(readlink "$venv.lock")"; then
+  [ -L "$venvs.lock" ] || [ ! -e "$venvs.lock" ] ||
+    die "$venvs.lock is no lock of mine; remove it."
+  until ln -s "$me" "$venvs.lock" 2>/dev/null; do
+    if ! holder="$(readlink "$venvs.lock")"; then
       # Released just now, or the file system refuses the link.
       attempts=$((attempts + 1))
-      [ "$attempts" -lt 20 ] || die "cannot make $venv.lock."
+      [ "$attempts" -lt 20 ] || die "cannot make $venvs.lock."
       continue
     fi
     if [ "${holder%%:*}" = "$host" ] && ! is_alive "${holder##*:}" &&
@@ -87,12 +100,12 @@ acquire_lock() {
       continue
     fi
     [ "$waited" -gt 0 ] ||
-      echo "Waiting for $holder, which is making $venv" \
-        "(if it is gone: rm $venv.lock*) ..." >&2
+      echo "Waiting for $holder, which is making an environment in $venvs" \
+        "(if it is gone: rm $venvs.lock*) ..." >&2
     waited=1
     sleep 1
   done
-  trap 'rm -f "$venv.lock"' EXIT
+  trap 'rm -f "$venvs.lock"' EXIT
 }
 
 is_alive() {
@@ -103,15 +116,15 @@ is_alive() {
 # One process at a time removes a dead holder's lock, and only while it is still
 # that holder's: another would remove the lock of who came next.
 remove_dead_lock() {
-  local claim="$venv.lock.$1"
+  local claim="$venvs.lock.$1"
   ln -s "$2" "$claim" 2>/dev/null || return
-  [ "$(readlink "$venv.lock")" != "$1" ] || rm -f "$venv.lock"
+  [ "$(readlink "$venvs.lock")" != "$1" ] || rm -f "$venvs.lock"
   rm -f "$claim"
 }
 
 stamp() {
   # cksum, not a git hash: the tree may be an unpacked archive.
-  echo "$(extras) $root $("$python" -V) $(cksum <"$root/setup.cfg")"
+  echo "$(extras) $root $version $(cksum <"$root/setup.cfg")"
 }
 
 is_current() {
@@ -191,6 +204,8 @@ done
 [ "$#" -gt 0 ] ||
   die "usage: launch/local.sh COMMAND [ARG ...] (--help tells more)."
 python="$(find_python)"
+version="$("$python" -V)"                    # Such as "Python 3.13.0".
+venv="$venvs/$(cut -d. -f1,2 <<<"${version#Python }")"
 platform="$(find_platform)"
 if [ -n "$dry_run" ]; then
   show_commands "$@"
@@ -200,7 +215,7 @@ if ! is_current; then
   [ -w "$root" ] || die "cannot write to $root, where .venv must be made."
   acquire_lock
   is_current || make_environment
-  rm -f "$venv.lock"
+  rm -f "$venvs.lock"
   trap - EXIT
 fi
 export VIRTUAL_ENV="$venv" PATH="$venv/bin:$PATH"

@@ -51,6 +51,7 @@ class Launcher:
     self.log = folder / "log"
     self.log.touch()
     self.lock = self.root / ".venv.lock"
+    self.venv = self.root / ".venv" / "3.12"  # Of the Python above.
     self.env = {
       "PATH": f"{self.tools}:/usr/bin:/bin",
       "PYTHON": str(self.tools / "fake python"),

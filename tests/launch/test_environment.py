@@ -15,15 +15,15 @@ class TestMadeAgain:
     launcher.run("true")
     with open(launcher.root / "setup.cfg", "a") as config:
       config.write("# changed\n")
-    left = launcher.root / ".venv" / "left over"
+    left = launcher.venv / "left over"
     left.touch()
     launcher.run("true")
     assert launcher.made().count("venv") == 2 and not left.exists()
 
-  def test_when_the_python_or_the_platform_changes(self, launcher):
+  def test_when_the_patch_version_or_the_platform_changes(self, launcher):
     launcher.run("true")
-    launcher.run("true", FAKE_VERSION="3.13.0")
-    launcher.run("true", FAKE_VERSION="3.13.0", CINN_JAX_PLATFORM="tpu")
+    launcher.run("true", FAKE_VERSION="3.12.2")
+    launcher.run("true", FAKE_VERSION="3.12.2", CINN_JAX_PLATFORM="tpu")
     assert launcher.made().count("venv") == 3
 
   def test_when_the_project_moved(self, launcher):
@@ -34,7 +34,7 @@ class TestMadeAgain:
 
   def test_when_its_python_is_gone(self, launcher):
     launcher.run("true")
-    (launcher.root / ".venv" / "bin" / "python").unlink()
+    (launcher.venv / "bin" / "python").unlink()
     assert launcher.run("python", "x")[:2] == (0, "<x>")
 
   def test_when_setup_cfg_changed_while_it_was_made(self, launcher):
@@ -50,8 +50,7 @@ class TestMadeAgain:
     ],
   )
   def test_after_it_failed(self, launcher, fails, says):
-    venv = launcher.root / ".venv"
-    says = says.format(python=launcher.env["PYTHON"], venv=venv)
+    says = says.format(python=launcher.env["PYTHON"], venv=launcher.venv)
     code, out, err = launcher.run("true", **{fails: "3"})
     assert (code, out) == (1, "")
     assert err.splitlines()[1:] == [f"launch/local.sh: {says}"]
@@ -92,6 +91,28 @@ class TestMadeAgain:
     config.write_text(old)
     launcher.run("true")
     assert launcher.made().count("venv") == 2
+
+
+class TestEachPythonHasItsOwn:
+  def test_a_call_for_another_touches_no_other(self, launcher):
+    launcher.run("true", FAKE_VERSION="3.11.9")
+    kept = launcher.root / ".venv" / "3.11" / "kept"
+    kept.touch()
+    launcher.run("true", CINN_JAX_EXTRAS="gcs")
+    launcher.run("true", FAKE_VERSION="3.11.9")
+    assert kept.exists() and launcher.made().count("venv") == 2
+    # Extras too are one environment's.
+    assert [line[-10:] for line in launcher.made()[1::2]] == [
+      "ject[test]",
+      "[test,gcs]",
+    ]
+
+  @pytest.mark.parametrize("version", ["3.13.0", "3.13.1rc2", "3.13.0+"])
+  def test_its_folder_is_named_after_its_version(self, launcher, version):
+    _, out, _ = launcher.run(
+      *("printenv", "VIRTUAL_ENV"), FAKE_VERSION=version
+    )
+    assert out == f"{launcher.root}/.venv/3.13\n"
 
 
 class TestLock:
@@ -157,5 +178,6 @@ class TestLock:
     launcher.run("true")
     launcher.root.chmod(0o555)
     assert launcher.run("python", "x") == (0, "<x>", "")
-    assert "cannot write to" in refusal(launcher.run("x", FAKE_VERSION="3.13"))
+    said = refusal(launcher.run("x", FAKE_VERSION="3.13.0"))
+    assert "cannot write to" in said
     launcher.root.chmod(0o755)

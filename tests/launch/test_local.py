@@ -1,6 +1,7 @@
 """launch/local.sh: what it runs, on which Python and for which devices."""
 
 import os
+import shutil
 
 import pytest
 
@@ -29,11 +30,10 @@ class TestCommand:
   def test_the_command_runs_where_you_stand_in_the_environment(self, launcher):
     show = 'pwd; echo "$VIRTUAL_ENV"; command -v python'
     _, out, _ = launcher.run("bash", "-c", show)
-    venv = launcher.root / ".venv"
     assert out.splitlines() == [
       str(launcher.elsewhere),
-      str(venv),
-      str(venv / "bin" / "python"),
+      str(launcher.venv),
+      str(launcher.venv / "bin" / "python"),
     ]
 
   def test_a_relative_call_under_cdpath(self, launcher):
@@ -60,12 +60,44 @@ class TestPython:
     launcher.add_tool("python3.13", PYTHON)
     assert launcher.run("python", "x", PYTHON=None)[:2] == (0, "<x>")
 
+  @pytest.mark.parametrize(
+    "place",
+    [
+      ".pyenv/versions/3.13.0/bin",
+      ".local/share/uv/python/cpython-3.13.1-linux-x86_64-gnu/bin",
+    ],
+  )
+  def test_one_that_is_not_on_path_is_found(self, launcher, place):
+    home = launcher.tools.with_name("home")
+    folder = home / place
+    folder.mkdir(parents=True)
+    # pyenv's shim, which fails while another version is chosen.
+    launcher.add_tool("python3.13", "#!/bin/sh\nexit 127\n")
+    launcher.add_tool("fake python", PYTHON.replace("'<%s>'", "'[%s]'"))
+    shutil.copy(launcher.tools / "fake python", folder / "python3.13")
+    for name in (None, "python3.13"):
+      code, out, _ = launcher.run("python", "x", PYTHON=name, HOME=str(home))
+      assert (code, out) == (0, "[x]")
+
+  def test_the_newest_of_several_is_found(self, launcher):
+    for version in ("3.13.9", "3.13.10", "3.13.2"):
+      folder = launcher.root / "versions" / version / "bin"
+      folder.mkdir(parents=True)
+      (folder / "python3.13").write_text(
+        PYTHON.replace("'<%s>'", f"'{version}'")
+      )
+      (folder / "python3.13").chmod(0o755)
+    _, out, _ = launcher.run(
+      *("python", "x"), PYTHON="python3.13", PYENV_ROOT=str(launcher.root)
+    )
+    assert out == "3.13.10"
+
   def test_an_active_environment_is_not_what_it_is_made_from(self, launcher):
     launcher.add_tool("python3.13", PYTHON)
     launcher.run("true", PYTHON=None)
     with open(launcher.root / "setup.cfg", "a") as config:
       config.write("# changed\n")
-    path = f"{launcher.root}/.venv/bin:{launcher.env['PATH']}"
+    path = f"{launcher.venv}/bin:{launcher.env['PATH']}"
     code, out, _ = launcher.run("python", "x", PYTHON=None, PATH=path)
     assert (code, out) == (0, "<x>")
     assert launcher.made().count("venv") == 2

@@ -112,7 +112,7 @@ class TestOptions:
     assert not local.made() and not local.calls()
     local.run("counted", *ARGUMENTS)
     venv, pip, command = parse(dry)
-    assert venv[1:] == ["-m", "venv", str(local.root / ".venv")]
+    assert venv[1:] == ["-m", "venv", str(local.venv)]
     assert pip[-1] == f"{local.root}[test]"
     assert local.made() == ["venv", f"pip {pip[-1]}"]
     assert local.calls() == [command]

@@ -116,8 +116,8 @@ class TestEnvironment:
   def test_it_is_made_before_the_tasks_and_theirs(self, slurm):
     slurm.fake("srun", 'echo "$VIRTUAL_ENV"; command -v python')
     _, out, err = slurm.run("train")
-    venv = slurm.root / ".venv"
-    assert out.splitlines() == [str(venv), str(venv / "bin" / "python")]
+    expected = [str(slurm.venv), str(slurm.venv / "bin" / "python")]
+    assert out.splitlines() == expected
     assert "Making" in err and slurm.made()[0] == "venv"
 
   def test_once_made_the_network_is_not_asked(self, slurm):
