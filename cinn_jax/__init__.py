@@ -26,7 +26,7 @@ A flow of your own:
 
   >>> from functools import partial
   >>> from cinn_jax import bijections as bj
-  >>> from cinn_jax.models.subnets import Subnet
+  >>> from cinn_jax.models.networks.subnets import Subnet
   >>> subnet = partial(Subnet, widths=(16,), kernels=(3, 3))
   >>> block = bj.Chain((bj.AffineCoupling(subnet), bj.Orthogonal()))
   >>> module = bj.Chain((bj.Haar(), bj.Stack(block, 2)))
@@ -53,19 +53,19 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-  from cinn_jax.experiment import load, restore
-  from cinn_jax.fitting import fit
+  from cinn_jax.experiment.build import load, restore
   from cinn_jax.flow import Flow, make_flow
+  from cinn_jax.training.fitting import fit
 
 __all__ = ["Flow", "fit", "load", "make_flow", "restore"]
 
 _HOMES = {
   "Flow": "cinn_jax.flow",
   # The module is not called fit, which would take the function's name here.
-  "fit": "cinn_jax.fitting",
-  "load": "cinn_jax.experiment",
+  "fit": "cinn_jax.training.fitting",
+  "load": "cinn_jax.experiment.build",
   "make_flow": "cinn_jax.flow",
-  "restore": "cinn_jax.experiment",
+  "restore": "cinn_jax.experiment.build",
 }
 
 

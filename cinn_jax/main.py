@@ -14,14 +14,16 @@ import sys
 from absl import flags, logging
 from ml_collections import config_flags
 
-from cinn_jax import command, storage, temperatures
+from cinn_jax import cli
+from cinn_jax.runtime import storage
+from cinn_jax.sampling import temperatures
 
 MODES = (
   *("train", "evaluate", "report", "compare"),
   *("sample", "latent", "describe", "status"),
 )
 
-flags.adopt_module_key_flags(command)
+flags.adopt_module_key_flags(cli)
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _WORKDIR = flags.DEFINE_string(
   "workdir",
@@ -82,7 +84,7 @@ _PROCESS_ID = flags.DEFINE_integer(
 def _run():
   logging.set_verbosity(logging.WARNING)
   # Each mode imports what it needs: --help needs no JAX at all.
-  config, mode = command.CONFIG.value, _MODE.value
+  config, mode = cli.CONFIG.value, _MODE.value
   if mode == "compare":
     from cinn_jax.evaluation.compare import compare
 
@@ -90,21 +92,21 @@ def _run():
     return
   workdir = _workdir()
   if mode == "status":
-    from cinn_jax.status import status
+    from cinn_jax.workdir.status import status
 
     # Before any device is opened: the run may hold them all.
     print(status(workdir))
     return
-  from cinn_jax import compiled, host_memory, processes
+  from cinn_jax.runtime import compilation_cache, host_memory, processes
 
-  compiled.keep(_CACHE.value)
+  compilation_cache.keep(_CACHE.value)
   if mode in ("train", "evaluate"):
     host_memory.keep_freed()
   processes.initialize(
     _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
   )
   if mode == "describe":
-    from cinn_jax.describe import describe
+    from cinn_jax.experiment.describe import describe
 
     print(describe(config))
   elif mode == "train":
@@ -124,7 +126,7 @@ def _run():
     with processes.outputs(workdir / "report") as outputs:
       write_report(workdir, outputs=outputs, data=_other_data(), **_sampling())
   elif mode == "latent":
-    from cinn_jax.evaluation.latent_sheets import draw_latent_sheets
+    from cinn_jax.evaluation.latent.sheets import draw_latent_sheets
 
     with processes.outputs(workdir / "latent") as outputs:
       draw_latent_sheets(
@@ -152,16 +154,16 @@ def _train(config, workdir):
 
 def _sampler(task):
   """What samples of a task are drawn by: of photographs, or of classes."""
-  from cinn_jax import sample_pictures
-  from cinn_jax.colorize_photos import colorize_photos
-  from cinn_jax.sample_classes import sample_classes
+  from cinn_jax.sampling import pictures
+  from cinn_jax.sampling.classes import sample_classes
+  from cinn_jax.sampling.photos import colorize_photos
 
   samplers = {
     "class_conditional": sample_classes,
     "color_mnist": sample_classes,
     "colorize": colorize_photos,
     "generate": sample_classes,
-    **dict.fromkeys(sample_pictures.TASKS, _sample_pictures),
+    **dict.fromkeys(pictures.TASKS, _sample_pictures),
   }
   if task not in samplers:
     raise ValueError(
@@ -171,9 +173,9 @@ def _sampler(task):
 
 
 def _sample_pictures(*where, **options):
-  from cinn_jax import sample_pictures
+  from cinn_jax.sampling import pictures
 
-  sample_pictures.sample_pictures(*where, degrade=_DEGRADE.value, **options)
+  pictures.sample_pictures(*where, degrade=_DEGRADE.value, **options)
 
 
 def _other_data():
@@ -234,4 +236,4 @@ def _says_which_run(values):
 
 
 if __name__ == "__main__":
-  command.run(_run)
+  cli.run(_run)

@@ -34,7 +34,7 @@ Ablations: those of configs/super_resolution.py, and
 
 from ml_collections import ConfigDict
 
-from cinn_jax.training import arguments, recipes
+from cinn_jax.experiment import arguments, recipes
 
 _FILE = "configs/inpaint.py"
 _SETTINGS = {**recipes.SETTINGS, "mask": ("square", "half", "free_form")}

@@ -30,7 +30,7 @@ Ablations: those of configs/super_resolution.py.
 
 from ml_collections import ConfigDict
 
-from cinn_jax.training import arguments, recipes
+from cinn_jax.experiment import arguments, recipes
 
 _FILE = "configs/sketch.py"
 _SETTINGS = recipes.SETTINGS

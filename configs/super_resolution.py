@@ -51,7 +51,7 @@ Ablations:
 
 from ml_collections import ConfigDict
 
-from cinn_jax.training import arguments, recipes
+from cinn_jax.experiment import arguments, recipes
 
 _FILE = "configs/super_resolution.py"
 _SETTINGS = {**recipes.SETTINGS, "scale": (4, 8, 2)}

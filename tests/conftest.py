@@ -7,7 +7,7 @@ import threading
 import jax
 import pytest
 
-from tests import compilation, fake_bucket
+from tests.support import compilation, fake_bucket
 
 # Broadcasting between ranks hides mistakes; the package spells it out.
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -21,7 +21,11 @@ compilation.configure(jax_disable_most_optimizations=True)
 collect_ignore = [] if os.environ.get("JAX_ENABLE_X64") else ["exact"]
 
 # What takes minutes starts first, so that no core is left with it alone.
-_LONG = ("tests/test_exact.py", "tests/training/", "tests/test_notebooks.py")
+_LONG = (
+  "tests/test_exact.py",
+  "tests/training/",
+  "tests/runs/test_notebooks.py",
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -6,11 +6,11 @@ import importlib
 import pytest
 
 import cinn_jax
-from tests import tiny, untrained
+from tests.support import tiny, untrained
 
 MODULES = (
-  *("display", "fitting", "flow", "models.vector", "temperatures"),
-  "training.step",
+  *("flow", "images.notebook", "models.vector_flow", "sampling.temperatures"),
+  *("training.fitting", "training.step"),
 )
 
 
@@ -34,7 +34,7 @@ def folder_of_a_run(tmp_path_factory):
   return folder
 
 
-@pytest.mark.parametrize("name", ["cinn_jax", "cinn_jax.experiment"])
+@pytest.mark.parametrize("name", ["cinn_jax", "cinn_jax.experiment.build"])
 def test_examples_of_a_trained_workdir_run(folder_of_a_run, monkeypatch, name):
   monkeypatch.chdir(folder_of_a_run)
   _run_examples(name)

@@ -11,8 +11,8 @@ import scipy.stats
 from cinn_jax import bijections as bj
 from cinn_jax import make_flow
 from cinn_jax.flow import split_variables
-from cinn_jax.models.subnets import Subnet
-from tests.bijections.drawing import draw_variables
+from cinn_jax.models.networks.subnets import Subnet
+from tests.support.drawing import draw_variables
 
 SUBNET = functools.partial(Subnet, widths=(8,), kernels=(3, 3))
 MEAN = np.array([1.0, -2.0, 0.5], np.float32)

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from skimage.color import rgb2lab
 
-from cinn_jax import processes
-from cinn_jax.colorize_photos import colorize_photos
-from cinn_jax.data import images
 from cinn_jax.evaluation.evaluate import evaluate
+from cinn_jax.images import reading
+from cinn_jax.runtime import processes
+from cinn_jax.sampling.photos import colorize_photos
 from cinn_jax.training.train import train
-from tests import tiny
+from tests.support import tiny
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -59,11 +59,11 @@ def test_samples_keep_size_depth_and_lightness(outputs):
     ("deep", ".tif", np.uint16),
   ):
     [original] = outputs.glob(f"{name}.*")
-    photo = images.decode(original, keep_depth=True)
+    photo = reading.decode(original, keep_depth=True)
     assert photo.dtype == dtype
     for k in (1, 2, 3):
       path = outputs / "out" / f"{name}_{k}{suffix}"
-      sample = images.decode(path, keep_depth=True)
+      sample = reading.decode(path, keep_depth=True)
       assert sample.shape == photo.shape and sample.dtype == dtype
       scale = np.iinfo(dtype).max
       lightness = [rgb2lab(p / scale)[..., 0] for p in (photo, sample)]
@@ -93,7 +93,7 @@ def test_each_temperature_has_a_folder(workdir, outputs, tmp_path):
     folder = tmp_path / f"temperature_{name}"
     facts = json.loads((folder / "samples.json").read_text())
     assert facts["temperature"] == temperature
-    samples = [images.decode(folder / f"wide_{k}.jpg") for k in (1, 2)]
+    samples = [reading.decode(folder / f"wide_{k}.jpg") for k in (1, 2)]
     assert np.array_equal(*samples) == (temperature == 0)
 
 

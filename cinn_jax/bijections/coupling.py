@@ -74,7 +74,7 @@ class Coupling(Bijection):
 
   Attributes:
     subnet: makes a network `net(u, cond, features) -> [B, ..., features]`; see
-      `cinn_jax.models.subnets`. Called once per network.
+      `cinn_jax.models.networks.subnets`. Called once per network.
     sides: 2 or 1.
   """
 

@@ -29,8 +29,8 @@ class Injector(Bijection):
 
   Attributes:
     subnet: makes a network `net(u, cond, features) -> [B, ..., features]`; see
-      `cinn_jax.models.subnets`. Its u is the first of the condition's leaves
-      that is a map, its condition the others.
+      `cinn_jax.models.networks.subnets`. It receives the first spatial leaf of
+      the condition as `u` and the remaining leaves as `cond`.
   """
 
   subnet: Callable[[], nn.Module]

@@ -11,9 +11,9 @@ import grain
 import numpy as np
 from absl import logging
 
-from cinn_jax.data import crops, images
 from cinn_jax.data.base import PICTURES, Source
 from cinn_jax.image_size import height_and_width
+from cinn_jax.images import crops, reading
 
 Batch = dict[str, np.ndarray]
 
@@ -194,7 +194,7 @@ class _Reader:
     for _ in range(_MAX_DAMAGED):
       try:
         return self.source[int(other)], bool(other == index)
-      except images.UnreadableImage as error:
+      except reading.UnreadableImage as error:
         damage = str(error)
         self._say(damage)
       generator = generator or np.random.default_rng(index)

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from cinn_jax.data import images
 from cinn_jax.data.base import Source
+from cinn_jax.images import reading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Halves:
     record = self.pictures[index]
     width = record["image"].shape[1]
     if width % 2:
-      raise images.UnreadableImage(
+      raise reading.UnreadableImage(
         f"{self.name}[{index}]",
         f"a width of {width} pixels, which is no two pictures side by side",
       )

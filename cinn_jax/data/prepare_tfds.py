@@ -14,7 +14,8 @@ import sys
 import tensorflow_datasets as tfds
 import tqdm
 
-from cinn_jax.data import shards, tfds_images
+from cinn_jax.data import tfds_images
+from cinn_jax.data.folder import shards
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cinn_jax.data import images
 from cinn_jax.data.base import PICTURES, Source
+from cinn_jax.images import reading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Preprocessed:
       left, top, right, bottom = self.crop
       height, width = picture.shape[:2]
       if left + right >= width or top + bottom >= height:
-        raise images.UnreadableImage(
+        raise reading.UnreadableImage(
           f"{self.source.name}[{index}]",
           f"{width}x{height} pixels, of which data.crop leaves none",
         )

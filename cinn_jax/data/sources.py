@@ -126,9 +126,10 @@ def _open(name, split, chosen, *, path, tfds_name, **folder_options):
   if name in ("photos", "digits"):
     return _open_shipped(name, split, path)
   if name in ("folder", "paired"):
-    from cinn_jax.data import folder, paired
+    from cinn_jax.data import paired
+    from cinn_jax.data.folder import source
 
-    pictures = folder.open_folder(
+    pictures = source.open_folder(
       os.path.join(path, chosen),
       "all" if chosen else "train" if split == "train" else "validation",
       pairs=name == "paired",

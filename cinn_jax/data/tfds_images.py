@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from cinn_jax.data import base, images
+from cinn_jax.data import base
+from cinn_jax.images import reading
 
 _RANDOM_ACCESS = (
   tfds.core.FileFormat.ARRAY_RECORD,
@@ -44,9 +45,9 @@ class TfdsSource:
     try:
       record = self.records[index]
     except RuntimeError as error:  # A damaged shard.
-      raise images.UnreadableImage(name, str(error).splitlines()[0]) from error
-    with images.reasons(name):
-      result = {"image": images.decode(record[self.image_key])}
+      raise reading.UnreadableImage(name, str(error).splitlines()[0]) from error
+    with reading.reasons(name):
+      result = {"image": reading.decode(record[self.image_key])}
     if self.label_key is not None:
       result["label"] = np.int32(record[self.label_key])
     return result

@@ -9,7 +9,7 @@ import numpy as np
 
 from cinn_jax import likelihood
 from cinn_jax.bijections import REPORTS
-from cinn_jax.evaluation import splits
+from cinn_jax.evaluation.metrics import splits
 from cinn_jax.flow import Flow
 from cinn_jax.tasks import Task
 

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax import traverse_util
 
-from cinn_jax import storage, temperatures
-from cinn_jax.evaluation import records, report, tables
-from cinn_jax.evaluation.page import Page
+from cinn_jax.evaluation.tables import markup, records, table
+from cinn_jax.evaluation.tables.page import Page
 from cinn_jax.image_size import height_and_width
+from cinn_jax.runtime import storage
+from cinn_jax.sampling import temperatures
 
 _ABSENT = "-"
 # Settings that differ where pictures do, though their files are the same; and
@@ -31,7 +32,7 @@ class Run(NamedTuple):
   """
 
   name: str
-  rows: dict[str, report.Row]
+  rows: dict[str, table.Row]
   content: dict[str, Any]
 
   @property
@@ -73,11 +74,11 @@ def compare(workdirs: Sequence, *, outputs="out"):
   lines = _table(groups)
   notes = [*_differences(groups), *_protocol(runs)]
   if any("[" in cell for line in lines[1:] for cell in line[4:]):
-    notes.append(report.BRACKETS)
+    notes.append(table.BRACKETS)
   folder = storage.path(outputs)
-  text = "\n".join([tables.markdown(lines), "", *(f"- {n}" for n in notes)])
+  text = "\n".join([markup.markdown(lines), "", *(f"- {n}" for n in notes)])
   storage.write_whole(folder / "comparison.md", f"{text}\n".encode())
-  latex = "\n".join([*(f"% {n}" for n in notes), tables.latex(lines), ""])
+  latex = "\n".join([*(f"% {n}" for n in notes), markup.latex(lines), ""])
   storage.write_whole(folder / "comparison.tex", latex.encode())
   page = Page("Comparison")
   page.table(lines)
@@ -165,14 +166,14 @@ def _bits_per_dim(likelihoods):
   values = [scores["bits_per_dim"] for scores in likelihoods]
   interval = likelihoods[0].get("bits_per_dim_interval")
   if len(values) == 1 and interval:
-    return report.with_interval(*values, interval)
+    return table.with_interval(*values, interval)
   return _spread(values)
 
 
 def _number(rows, metric):
   values = [row.metrics[metric][0] for row in rows if metric in row.metrics]
   if len(rows) == 1 and (interval := (rows[0].intervals or {}).get(metric)):
-    return report.with_interval(*values, interval)
+    return table.with_interval(*values, interval)
   text = _spread(values)
   if 0 < len(values) < len(rows):
     text += f" ({len(values)} of {len(rows)} seeds)"
@@ -183,10 +184,10 @@ def _spread(values):
   """Mean and standard deviation over seeds, as text."""
   if not values:
     return _ABSENT
-  mean = report.in_digits(float(np.mean(values)))
+  mean = table.in_digits(float(np.mean(values)))
   if len(values) == 1 or np.ptp(values) == 0:
     return mean
-  return f"{mean} ± {report.in_digits(float(np.std(values, ddof=1)), 2)}"
+  return f"{mean} ± {table.in_digits(float(np.std(values, ddof=1)), 2)}"
 
 
 def _differences(groups):

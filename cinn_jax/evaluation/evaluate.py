@@ -4,20 +4,18 @@ import math
 
 import jax
 
-from cinn_jax import experiment, processes, storage
-from cinn_jax.evaluation import (
-  bits,
+from cinn_jax.evaluation import bits, importance
+from cinn_jax.evaluation.by_task import (
   class_conditional,
   color_mnist,
-  colorization,
-  generation,
-  images,
-  importance,
-  records,
-  report,
+  colorize,
+  generate,
+  image_to_image,
 )
+from cinn_jax.evaluation.tables import records, table
 from cinn_jax.evaluation.validation import Validator
-from cinn_jax.training import sharding
+from cinn_jax.experiment import build
+from cinn_jax.runtime import processes, sharding, storage
 
 # What a task's samples are worth: `(trained, source, workdir, *, num_samples,
 # temperature, seed) -> (rows, metrics, lines)`, rows and metrics as of `report`
@@ -25,12 +23,12 @@ from cinn_jax.training import sharding
 SAMPLES = {
   "class_conditional": class_conditional.evaluate,
   "color_mnist": color_mnist.evaluate,
-  "colorize": colorization.evaluate,
-  "colorize_rgb": images.evaluate,
-  "generate": generation.evaluate,
-  "inpaint": images.evaluate,
-  "sketch": images.evaluate,
-  "super_resolution": images.evaluate,
+  "colorize": colorize.evaluate,
+  "colorize_rgb": image_to_image.evaluate,
+  "generate": generate.evaluate,
+  "inpaint": image_to_image.evaluate,
+  "sketch": image_to_image.evaluate,
+  "super_resolution": image_to_image.evaluate,
 }
 
 
@@ -60,8 +58,8 @@ def evaluate(
     ValueError: where bits/dim is not finite.
   """
   workdir = storage.path(workdir)
-  trained = experiment.restore(workdir, data)
-  source = experiment.open_source(trained.config, "test")
+  trained = build.restore(workdir, data)
+  source = build.open_source(trained.config, "test")
   print(
     f"{workdir} at step {trained.step:,}; pictures: {source.name}, listing"
     f" {source.listing_hash}."
@@ -95,7 +93,7 @@ def evaluate(
   print(bits.in_words(scores, trained.task))
   if weighted := scores.get("importance_weighted"):
     print(importance.in_words(weighted, trained.task))
-  print(report.table(rows, metrics))
+  print(table.table(rows, metrics))
   print("\n".join([*lines, f"Written to {path}."]))
   # Not before it is there may another process read it.
   processes.agree(True)

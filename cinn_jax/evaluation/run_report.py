@@ -7,11 +7,14 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from cinn_jax import experiment, pictures, sampling, storage, temperatures
-from cinn_jax.evaluation import bits, importance, records, report
+from cinn_jax.evaluation import bits, importance
 from cinn_jax.evaluation.evaluate import evaluate
-from cinn_jax.evaluation.page import Page
-from cinn_jax.training.logs import read_log
+from cinn_jax.evaluation.tables import records, table
+from cinn_jax.evaluation.tables.page import Page
+from cinn_jax.experiment import build
+from cinn_jax.runtime import storage
+from cinn_jax.sampling import draw, temperatures
+from cinn_jax.workdir.log import read_log
 
 SHEETS, SHEET_ROWS = 2, 8
 # Panels of training curves: a title, the numbers in the log, and whether to
@@ -49,7 +52,7 @@ def write_report(
     FileNotFoundError: where the workdir holds no checkpoint.
   """
   workdir = storage.path(workdir)
-  trained = experiment.restore(workdir, data)
+  trained = build.restore(workdir, data)
   wanted = {
     "step": trained.step,
     "config": trained.config,
@@ -69,13 +72,13 @@ def write_report(
   page.heading("Metrics")
   told = temperatures.name(temperature)
   page.text(f"Sampled at temperature {told} with seed {seed}.")
-  page.table(report.cells(rows, metrics))
-  page.items(report.legend(rows, metrics))
+  page.table(table.cells(rows, metrics))
+  page.items(table.legend(rows, metrics))
   page.items(content["notes"])
   page.heading("Samples")
   sheets = _sheets(trained, num_samples, temperature, seed)
   for k, sheet in enumerate(sheets, start=1):
-    pictures.save_png(folder / f"samples_{k}.png", sheet)
+    sheets.save_png(folder / f"samples_{k}.png", sheet)
     page.picture(sheet, f"Test pictures and samples, most likely first ({k})")
   page.heading("Training")
   try:
@@ -83,7 +86,7 @@ def write_report(
   except (FileNotFoundError, ValueError) as error:  # Of an import, say.
     page.text(str(error))
   else:
-    pictures.save_png(folder / "training.png", curves)
+    sheets.save_png(folder / "training.png", curves)
     page.picture(curves, "What the run logged, by step")
   page.heading("Config")
   page.code(json.dumps(trained.config, indent=2))
@@ -112,7 +115,7 @@ def _sheets(trained, num_samples, temperature, seed):
   """Contact sheets of test pictures, spread over the split."""
   batch = trained.pictures("test", SHEETS * SHEET_ROWS)
   sampler = jax.jit(
-    sampling.make_sampler(trained.flow, trained.task, num_samples=num_samples)
+    draw.make_sampler(trained.flow, trained.task, num_samples=num_samples)
   )
   drawn = jax.device_get(
     sampler(trained.variables, jax.random.key(seed), batch, temperature)
@@ -121,7 +124,7 @@ def _sheets(trained, num_samples, temperature, seed):
   for start in range(0, len(batch["image"]), SHEET_ROWS):
     page = slice(start, start + SHEET_ROWS)
     shown = (values[page] for values in (batch["image"], *drawn))
-    yield sampling.contact_sheet(trained.task, *shown, note)
+    yield draw.contact_sheet(trained.task, *shown, note)
 
 
 def training_curves(rows):

@@ -4,12 +4,12 @@ import contextlib
 
 import jax
 
-from cinn_jax import sampling
 from cinn_jax.data import base, loader
 from cinn_jax.evaluation import bits
 from cinn_jax.flow import Flow
+from cinn_jax.runtime import sharding
+from cinn_jax.sampling import draw
 from cinn_jax.tasks import Task
-from cinn_jax.training import sharding
 
 SHEET_ROWS, SHEET_SAMPLES = 8, 8
 
@@ -37,7 +37,7 @@ class Validator:
       _with_mask(bits.make_scorer(flow, task, seed)), out_shardings=everywhere
     )
     self._sample = jax.jit(
-      sampling.make_sampler(flow, task, num_samples=SHEET_SAMPLES),
+      draw.make_sampler(flow, task, num_samples=SHEET_SAMPLES),
       out_shardings=everywhere,
     )
 
@@ -72,7 +72,7 @@ class Validator:
     rng = jax.random.key(self._seed)
     del batch["mask"]
     drawn = jax.device_get(self._sample(variables, rng, batch))
-    return sampling.contact_sheet(self.task, batch["image"], *drawn, note)
+    return draw.contact_sheet(self.task, batch["image"], *drawn, note)
 
 
 def _with_mask(score):

@@ -13,9 +13,9 @@ The ImageNet network was published with batch norms:
 
 from absl import flags, logging
 
-from cinn_jax import command
+from cinn_jax import cli
 
-flags.adopt_module_key_flags(command)
+flags.adopt_module_key_flags(cli)
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The authors' file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder for the new run.")
 
@@ -24,9 +24,9 @@ def _run():
   from cinn_jax.importing.workdir import import_official
 
   logging.set_verbosity(logging.ERROR)
-  import_official(_CHECKPOINT.value, command.CONFIG.value, _WORKDIR.value)
+  import_official(_CHECKPOINT.value, cli.CONFIG.value, _WORKDIR.value)
   print(f"Wrote {_CHECKPOINT.value} to {_WORKDIR.value}, as step 1.")
 
 
 if __name__ == "__main__":
-  command.run(_run, required=["config", "checkpoint", "workdir"])
+  cli.run(_run, required=["config", "checkpoint", "workdir"])

@@ -8,7 +8,7 @@ numpy's at seeds from 0 up. Batch norms have their running statistics.
 from collections.abc import Mapping
 
 from cinn_jax.importing.reader import Reader
-from cinn_jax.models.condition_nets import ColorfulNet
+from cinn_jax.models.networks.condition_nets import ColorfulNet
 
 # The network was wrapped for several GPUs.
 MODULES = "module.inn.module_list"

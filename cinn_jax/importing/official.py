@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from cinn_jax import experiment, models
+from cinn_jax import models
+from cinn_jax.experiment import build
 from cinn_jax.importing import imagenet, lsun, mnist
 from cinn_jax.importing.reader import Reader
 
@@ -69,7 +70,7 @@ def to_variables(
       shape.
   """
   layout, model = _layout(config)
-  shapes = experiment.abstract_variables(*experiment.build(config))
+  shapes = build.abstract_variables(*build.build(config))
   reader = Reader(tensors, shapes)
   layout.read(reader, model)
   return reader.variables()

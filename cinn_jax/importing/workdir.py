@@ -5,9 +5,9 @@ import jax.numpy as jnp
 
 from cinn_jax.flow import split_variables
 from cinn_jax.importing.official import load_official
-from cinn_jax.training.checkpoint import Checkpoints
 from cinn_jax.training.optimizer import make_optimizer
-from cinn_jax.training.state import State
+from cinn_jax.workdir.checkpoint import Checkpoints
+from cinn_jax.workdir.state import State
 
 
 def import_official(checkpoint, config, workdir):

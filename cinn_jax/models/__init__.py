@@ -3,18 +3,17 @@
 from cinn_jax import builders
 from cinn_jax.bijections import Bijection
 from cinn_jax.models import (
-  caflow,
-  cinn,
   color_mnist,
   conditional_glow,
-  dual_glow,
+  dense_cinn,
   glow,
+  haar_colorization,
   image_cinn,
-  mnist,
   realnvp,
   srflow,
 )
 from cinn_jax.models.conditional_flow import ConditionalFlow
+from cinn_jax.models.pairs import caflow, dual_glow
 
 __all__ = ["BUILDERS", "ConditionalFlow", "build"]
 
@@ -23,13 +22,13 @@ BUILDERS = {
   "caflow": caflow.caflow,
   "color_mnist": color_mnist.color_mnist,
   "conditional_glow": conditional_glow.conditional_glow,
-  "dense_cinn": mnist.dense_cinn,
+  "dense_cinn": dense_cinn.dense_cinn,
   "dual_glow": dual_glow.dual_glow,
   "dual_glow_plus": dual_glow.dual_glow_plus,
   "glow": glow.glow,
-  "haar_colorization": cinn.haar_colorization,
+  "haar_colorization": haar_colorization.haar_colorization,
   "image_cinn": image_cinn.image_cinn,
-  "imagenet_colorization": cinn.imagenet_colorization,
+  "imagenet_colorization": haar_colorization.imagenet_colorization,
   "realnvp": realnvp.realnvp,
   "srflow": srflow.srflow,
 }

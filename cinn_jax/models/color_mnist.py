@@ -11,7 +11,7 @@ import flax.linen as nn
 
 from cinn_jax import bijections as bj
 from cinn_jax.models.conditional_flow import ConditionalFlow
-from cinn_jax.models.subnets import Subnet, compute_dtype_named
+from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 
 _leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.01)
 

@@ -7,10 +7,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.condition_nets import Pyramid
 from cinn_jax.models.conditional_flow import PictureFlow
 from cinn_jax.models.image_cinn import PictureFeatures
-from cinn_jax.models.subnets import Subnet, compute_dtype_named
+from cinn_jax.models.networks.condition_nets import Pyramid
+from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 
 
 class FeaturesAndMean(nn.Module):

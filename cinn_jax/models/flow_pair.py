@@ -5,9 +5,9 @@ what is ambiguous or wrong there, and how it is here.
 """
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.cinn import mixing_named
-from cinn_jax.models.paired_flow import PairedFlow
-from cinn_jax.models.subnets import Subnet, compute_dtype_named
+from cinn_jax.models.haar_colorization import mixing_named
+from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
+from cinn_jax.models.pairs.paired_flow import PairedFlow
 
 
 def flow_pair(

@@ -4,8 +4,8 @@ import functools
 
 from cinn_jax import bijections as bj
 from cinn_jax.models.conditional_flow import ConditionalFlow
-from cinn_jax.models.dequantization import dequantization
-from cinn_jax.models.subnets import Subnet, compute_dtype_named
+from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
+from cinn_jax.models.spline_dequantization import dequantization
 
 # What the condition, a vector such as a class, reaches.
 CONDITIONS = ("none", "prior", "couplings")

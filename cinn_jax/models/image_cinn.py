@@ -12,10 +12,10 @@ import flax.linen as nn
 import jax
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.cinn import mixing_named
-from cinn_jax.models.condition_nets import Pyramid
 from cinn_jax.models.conditional_flow import PictureFlow
-from cinn_jax.models.subnets import Subnet, compute_dtype_named
+from cinn_jax.models.haar_colorization import mixing_named
+from cinn_jax.models.networks.condition_nets import Pyramid
+from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 
 # Of numbers in [0, 1), roughly.
 _MEAN, _STD = 0.5, 0.25

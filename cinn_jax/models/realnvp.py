@@ -7,8 +7,8 @@ import flax.linen as nn
 
 from cinn_jax import bijections as bj
 from cinn_jax.models.conditional_flow import ConditionalFlow
-from cinn_jax.models.convolution import conv_general_dilated
-from cinn_jax.models.subnets import Subnet, compute_dtype_named
+from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
+from cinn_jax.runtime.cpu_convolution import conv_general_dilated
 
 # Pictures are brought into (0.05, 0.95) before the logit.
 _MARGIN = 0.05 / 0.9

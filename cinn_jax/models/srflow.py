@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from cinn_jax import bijections as bj
 from cinn_jax.models.conditional_flow import ConditionalFlow, widened
-from cinn_jax.models.rrdb import RRDBEncoder
+from cinn_jax.models.networks.rrdb import RRDBEncoder
+from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 from cinn_jax.models.sizes import check_picture, check_size
-from cinn_jax.models.subnets import Subnet, compute_dtype_named
 
 MIXINGS = {"full": bj.FullConv1x1, "lu": bj.InvertibleConv1x1}
 

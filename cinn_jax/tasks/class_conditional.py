@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinn_jax import pictures
+from cinn_jax.images import sheets
 from cinn_jax.tasks.base import Task
 
 _LABEL_SIDE = 64
@@ -44,7 +44,7 @@ def class_conditional(
       f" 1 class at least; got {std}, {noise_scale}, {levels}, {num_classes}."
     )
   labels = np.stack(
-    [pictures.text(str(k), _LABEL_SIDE) / 255 for k in range(num_classes)]
+    [sheets.text(str(k), _LABEL_SIDE) / 255 for k in range(num_classes)]
   ).astype(np.float32)
 
   def prepare(batch):

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from cinn_jax import color
+from cinn_jax.images import color
 from cinn_jax.tasks.base import Task
 
 

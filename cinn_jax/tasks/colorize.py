@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from cinn_jax import bilateral, color
+from cinn_jax.images import bilateral, color
 from cinn_jax.tasks.base import Task
 
 # Offsets and scales of L and of (a, b): the authors' (Ardizzone et al. 2019).

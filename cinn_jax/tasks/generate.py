@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinn_jax import pictures
+from cinn_jax.images import sheets
 from cinn_jax.tasks.base import Task
 from cinn_jax.tasks.rgb import LEVELS, rgb_task
 
@@ -27,7 +27,7 @@ def generate(
     ValueError: by `prepare`, for classes of pictures without labels.
   """
   labels = np.stack(
-    [pictures.text(str(k), _LABEL_SIDE) for k in range(num_classes)]
+    [sheets.text(str(k), _LABEL_SIDE) for k in range(num_classes)]
     or [np.full((_LABEL_SIDE, _LABEL_SIDE, 3), LEVELS // 2, np.uint8)]
   )
   given = f"one of {num_classes} classes" if num_classes else "nothing"

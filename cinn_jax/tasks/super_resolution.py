@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from cinn_jax import bicubic
 from cinn_jax.image_size import height_and_width
+from cinn_jax.images import bicubic
 from cinn_jax.tasks import rgb
 from cinn_jax.tasks.base import Task
 

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from cinn_jax import experiment, storage
+from cinn_jax.experiment import build
 from cinn_jax.flow import Flow
+from cinn_jax.runtime import storage
 from cinn_jax.tasks import Task
 
 _METHODS = ("forward", "__call__")
@@ -116,7 +117,7 @@ def reproduce(path) -> str:
       f"{path} is not what a run that diverged leaves, or is damaged: expected"
       " workdirs/RUN/diverged/step_NUMBER.npz."
     ) from None
-  flow, task = experiment.build(config)
+  flow, task = build.build(config)
   return diagnose(
     *(flow, task, tree["variables"], tree["batch"]),
     seed=config["train"]["seed"],

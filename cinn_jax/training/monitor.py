@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from cinn_jax import processes
-from cinn_jax.flops import peak_flops
+from cinn_jax.runtime import processes
+from cinn_jax.runtime.flops import peak_flops
 
 
 class Diverged(RuntimeError):

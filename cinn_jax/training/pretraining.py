@@ -7,11 +7,11 @@ from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from cinn_jax.data import loader
-from cinn_jax.evaluation.classifier import fit_logits, make_classify
+from cinn_jax.evaluation.by_task.classifier import fit_logits, make_classify
 from cinn_jax.models.color_mnist import ClassifierFeatures
-from cinn_jax.models.paired_flow import PairedFlow
-from cinn_jax.models.rrdb import RRDBEncoder
-from cinn_jax.training.regression import pretrained_encoder
+from cinn_jax.models.networks.rrdb import RRDBEncoder
+from cinn_jax.models.pairs.paired_flow import PairedFlow
+from cinn_jax.training.encoder_pretraining import pretrained_encoder
 
 _READ = 256
 

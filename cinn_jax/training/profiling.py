@@ -4,7 +4,7 @@ import tempfile
 
 import jax
 
-from cinn_jax import storage
+from cinn_jax.runtime import storage
 
 # The first steps compile and fill queues.
 FIRST, LAST = 5, 8

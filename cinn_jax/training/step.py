@@ -13,7 +13,7 @@ from cinn_jax.evaluation.bits import max_log_scale
 from cinn_jax.flow import Flow, split_variables
 from cinn_jax.tasks import Task
 from cinn_jax.training.optimizer import choose
-from cinn_jax.training.state import State
+from cinn_jax.workdir.state import State
 
 
 class Fit(NamedTuple):
@@ -34,7 +34,7 @@ def init_fit(rng, flow: Flow, optimizer, x, cond=None) -> Fit:
 
   >>> import jax, optax
   >>> from cinn_jax import make_flow
-  >>> from cinn_jax.models.vector import vector_flow
+  >>> from cinn_jax.models.vector_flow import vector_flow
   >>> from cinn_jax.training.step import init_fit, make_update
   >>> flow = make_flow(vector_flow(2, blocks=2, hidden=(16,)), (2,))
   >>> x = jax.random.normal(jax.random.key(0), (64, 2))

@@ -7,24 +7,25 @@ import functools
 import jax
 from jax.experimental import multihost_utils
 
-from cinn_jax import pictures, processes, storage
 from cinn_jax.evaluation import bits
 from cinn_jax.evaluation.validation import Validator
-from cinn_jax.flops import jaxpr_flops
-from cinn_jax.training import diagnosis, sharding
-from cinn_jax.training import run as runs
-from cinn_jax.training.checkpoint import Checkpoints
-from cinn_jax.training.lock import locked
-from cinn_jax.training.logs import Log
+from cinn_jax.images import sheets
+from cinn_jax.runtime import processes, sharding, storage
+from cinn_jax.runtime.flops import jaxpr_flops
+from cinn_jax.training import diagnosis
+from cinn_jax.training import setup as runs
 from cinn_jax.training.monitor import Diverged, Monitor
 from cinn_jax.training.profiling import Profiler
-from cinn_jax.training.same_run import check_same_run
 from cinn_jax.training.stopping import (
   Stop,
   Stopped,
   Watchdog,
   leaving_without_peers,
 )
+from cinn_jax.workdir.checkpoint import Checkpoints
+from cinn_jax.workdir.lock import locked
+from cinn_jax.workdir.log import Log
+from cinn_jax.workdir.same_run import check_same_run
 
 
 def train(config, workdir, *, profile=False):
@@ -152,7 +153,7 @@ def _validated(run, validator, log, state):
     )
     path = run.workdir / "sheets" / f"step_{step:06d}.png"
     if processes.is_first():
-      pictures.save_png(path, sheet)
+      sheets.save_png(path, sheet)
     log.picture(step, "samples", sheet)
     text += f"\nStep {step:,}: samples in {path}"
   log.upload()

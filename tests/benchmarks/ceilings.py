@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import machine
 
-from cinn_jax import host_memory
+from cinn_jax.runtime import host_memory
 
 # [m, k] times [k, n]: a layer of MNIST's couplings, and one without an edge.
 PRODUCTS = {"256x392x512": (256, 392, 512), "2048x2048x2048": (2048,) * 3}

@@ -13,7 +13,7 @@ import optax
 from cinn_jax import bijections as bj
 from cinn_jax import make_flow
 from cinn_jax.flow import Flow
-from cinn_jax.models.subnets import Subnet
+from cinn_jax.models.networks.subnets import Subnet
 from cinn_jax.training.step import init_fit, make_update
 
 BATCH, SIZE, CHANNELS, CONDITION = 16, 64, 4, 3

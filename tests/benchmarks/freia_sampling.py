@@ -12,8 +12,8 @@ import machine
 import torch
 from side_by_side import serve
 
-from tests.importing import peers
-from tests.importing.colorization import LSUN, LSUN_LEVELS
+from tests.support import official_peers
+from tests.support.official_colorization import LSUN, LSUN_LEVELS
 
 # As published; beside what LSUN and LSUN_LEVELS say.
 SIZES = {
@@ -27,7 +27,7 @@ SIZES = {
 
 def main():
   torch.manual_seed(0)
-  flow, condition_net = peers.lsun(
+  flow, condition_net = official_peers.lsun(
     types.SimpleNamespace(**SIZES), LSUN, LSUN_LEVELS
   )
 

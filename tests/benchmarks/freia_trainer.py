@@ -100,12 +100,12 @@ class HaarColorization(torch.nn.Module):
   """The network published for LSUN: ab [B, 2, 64, 64] given L."""
 
   def __init__(self, model):
-    from tests.importing import colorization, peers
+    from tests.support import official_colorization, official_peers
 
     super().__init__()
     model = types.SimpleNamespace(**model)
-    self._flow, self._condition = peers.lsun(
-      model, colorization.LSUN, colorization.LSUN_LEVELS
+    self._flow, self._condition = official_peers.lsun(
+      model, official_colorization.LSUN, official_colorization.LSUN_LEVELS
     )
     modules = [module for module, _ in filter(None, self._flow.nodes)]
     self._modules_of_flow = torch.nn.ModuleList(filter(None, modules))

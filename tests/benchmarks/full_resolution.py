@@ -23,7 +23,7 @@ import skimage.data
 import sklearn.datasets
 from PIL import Image
 
-from cinn_jax import bilateral, color, full_resolution
+from cinn_jax.images import bilateral, color, full_resolution
 
 
 def main():

@@ -27,8 +27,9 @@ import numpy as np
 from posterior_problems import PROBLEMS
 
 import cinn_jax
-from cinn_jax.evaluation import calibration, report
-from cinn_jax.models.vector import vector_flow
+from cinn_jax.evaluation.metrics import calibration
+from cinn_jax.evaluation.tables import table
+from cinn_jax.models.vector_flow import vector_flow
 
 SETTINGS = {
   "hidden": (64, 64),
@@ -66,7 +67,7 @@ def main():
       print(f"{name:18}{flow:7}{''.join(cells)}", flush=True)
   if flags.json:
     facts = {"rows": results, "flags": vars(flags), "settings": SETTINGS}
-    content = {**facts, **report.environment()}
+    content = {**facts, **table.environment()}
     pathlib.Path(flags.json).write_text(json.dumps(content, indent=2) + "\n")
 
 

@@ -93,7 +93,12 @@ def start(workdir, cache):
   """The training command, in a process of its own."""
   return subprocess.Popen(
     [
-      *(sys.executable, "-m", "cinn_jax.main", "--config=tests/tiny.py:digits"),
+      *(
+        sys.executable,
+        "-m",
+        "cinn_jax.main",
+        "--config=tests/support/tiny.py:digits",
+      ),
       f"--workdir={workdir}",
       f"--config.train.num_steps={STEPS}",
       f"--config.train.eval_every={EVAL_EVERY}",

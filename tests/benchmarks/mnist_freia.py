@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from freia_trainer import DenseCinn, Trainer
 
-from cinn_jax import experiment
 from cinn_jax.data import loader
+from cinn_jax.experiment import build
 from cinn_jax.training.optimizer import make_optimizer
-from cinn_jax.training.state import init_state
 from cinn_jax.training.step import make_train_step
+from cinn_jax.workdir.state import init_state
 from configs import mnist
 
 PARAMETERS = 24_341_120
@@ -76,10 +76,10 @@ def main():
 
 def run(model, config, seed, steps, every):
   """Losses before, during and after training, and seconds per step."""
-  _, task = experiment.build(config)
+  _, task = build.build(config)
   prepare = jax.jit(task.prepare)
   held = held_out(config, prepare)
-  source = experiment.open_source(config, "train")
+  source = build.open_source(config, "train")
   batches = loader.training_batches(
     source,
     image_size=task.image_size,
@@ -103,7 +103,7 @@ def run(model, config, seed, steps, every):
 
 def held_out(config, prepare):
   """x [1024, 28, 28, 1] without noise, and labels one-hot."""
-  source = experiment.open_source(config, "validation")
+  source = build.open_source(config, "validation")
   [batch] = loader.evaluation_batches(
     source, image_size=28, batch_size=len(source)
   )
@@ -114,7 +114,7 @@ class Ours:
   """The recipe as `cinn_jax.main` trains it."""
 
   def __init__(self, config, seed):
-    self._flow, task = experiment.build(config)
+    self._flow, task = build.build(config)
     optimizer = make_optimizer(
       num_steps=config.train.num_steps, **config.optimizer.to_dict()
     )

@@ -26,7 +26,9 @@ import machine
 import side_by_side
 from absl import flags
 
-from cinn_jax import command, concurrently, experiment
+from cinn_jax import cli
+from cinn_jax.experiment import build
+from cinn_jax.runtime import threads
 
 _PEER = flags.DEFINE_enum("peer", None, ["freia"], "Runs in turns with ours.")
 _PEER_PYTHON = flags.DEFINE_string(
@@ -43,7 +45,7 @@ CLOCKS = ("seconds", "processor")
 def _run():
   many, few = (_PHOTOS.value, _SAMPLES.value), (1, _SAMPLES.value)
   cases = {f"{p} x {n}": (p, n) for p, n in (many, few, (1, 1))}
-  ours, parameters = _ours(command.CONFIG.value)
+  ours, parameters = _ours(cli.CONFIG.value)
   found = machine.facts("jax", "jaxlib", "flax")
   if _PEER.value:
     python = side_by_side.freia_python(_PEER_PYTHON.value)
@@ -76,7 +78,7 @@ def _run():
 
 def _ours(config):
   """`draw(photos, samples)`, and the network's number of parameters."""
-  flow, task = experiment.build(config)
+  flow, task = build.build(config)
   x, cond = (jnp.zeros((1, *s)) for s in (task.event_shape, task.cond_shape))
   variables = jax.jit(flow.init)(jax.random.key(0), x, cond)
   sample = jax.jit(flow.sample, static_argnames="num_samples")
@@ -92,7 +94,7 @@ def _ours(config):
       )
 
     begin, worked = time.perf_counter(), time.process_time()
-    for _ in concurrently.in_order(draw_one, each):
+    for _ in threads.in_order(draw_one, each):
       pass
     return {
       "seconds": time.perf_counter() - begin,
@@ -143,4 +145,4 @@ def _cell(values):
 
 
 if __name__ == "__main__":
-  command.run(_run, required=["config"])
+  cli.run(_run, required=["config"])

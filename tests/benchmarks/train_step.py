@@ -32,10 +32,11 @@ import numpy as np
 import side_by_side
 from absl import flags
 
-from cinn_jax import command, experiment, host_memory, models
-from cinn_jax.flops import jaxpr_flops
-from cinn_jax.training import run as runs
-from cinn_jax.training import sharding
+from cinn_jax import cli, models
+from cinn_jax.experiment import build
+from cinn_jax.runtime import host_memory, sharding
+from cinn_jax.runtime.flops import jaxpr_flops
+from cinn_jax.training import setup as runs
 from cinn_jax.training.optimizer import make_optimizer
 
 _PEER = flags.DEFINE_enum(
@@ -59,7 +60,7 @@ CLOCKS = ("seconds", "processor")
 
 def _run():
   host_memory.keep_freed()  # As `main` does.
-  config = command.CONFIG.value
+  config = cli.CONFIG.value
   config.train.batch_size = _BATCH_SIZE.value or _batch_size(config)
   ours = Ours(config)
   found = machine.facts("jax", "jaxlib", "flax", device=ours.device)
@@ -94,7 +95,7 @@ class Ours:
 
   def __init__(self, config):
     mesh = sharding.make_mesh()
-    flow, self.task = experiment.build(config)
+    flow, self.task = build.build(config)
     optimizer = make_optimizer(
       num_steps=config.train.num_steps, **config.optimizer.to_dict()
     )
@@ -221,4 +222,4 @@ def _cell(values):
 
 
 if __name__ == "__main__":
-  command.run(_run, required=["config"])
+  cli.run(_run, required=["config"])

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.subnets import Subnet
-from tests.bijections.drawing import normal
+from cinn_jax.models.networks.subnets import Subnet
+from tests.support.drawing import normal
 
 CONV = functools.partial(
   Subnet, widths=(4,), kernels=(3, 3), init_std=0.5, zero_last=False
@@ -150,7 +150,7 @@ ON_TWO_DEVICES = """
 import jax, numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from cinn_jax import bijections as bj
-from cinn_jax.training import sharding
+from cinn_jax.runtime import sharding
 
 x = np.arange(96, dtype=np.float32).reshape(8, 2, 2, 3) ** 2
 mesh = sharding.make_mesh()

@@ -9,9 +9,9 @@ import pytest
 
 from cinn_jax import bijections as bj
 from cinn_jax.bijections.base import sum_per_example
-from cinn_jax.models.subnets import Subnet
-from tests.bijections.drawing import abstract_batch
-from tests.bijections.registry import CASES
+from cinn_jax.models.networks.subnets import Subnet
+from tests.support.drawing import abstract_batch
+from tests.support.registry import CASES
 
 BATCH = 2
 CONV = functools.partial(Subnet, widths=(8,), kernels=(3, 1))

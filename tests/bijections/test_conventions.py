@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.subnets import Subnet
-from tests.bijections.drawing import draw_variables, normal
+from cinn_jax.models.networks.subnets import Subnet
+from tests.support.drawing import draw_variables, normal
 
 DENSE = functools.partial(Subnet, widths=(5,), kernels=(1, 1))
 # One example of two channels: pixel (y, x) of channel c is 100*c + 10*y + x.

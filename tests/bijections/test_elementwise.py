@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from cinn_jax import bijections as bj
-from tests.bijections.drawing import normal
+from tests.support.drawing import normal
 
 
 def _run(bijection, value, method="forward"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.subnets import Subnet
+from cinn_jax.models.networks.subnets import Subnet
 
 torch = pytest.importorskip("torch")
 freia = pytest.importorskip("FrEIA.modules")

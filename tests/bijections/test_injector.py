@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.subnets import Subnet
-from tests.bijections.drawing import draw_variables, normal
+from cinn_jax.models.networks.subnets import Subnet
+from tests.support.drawing import draw_variables, normal
 
 CONV = functools.partial(Subnet, widths=(6, 5), kernels=(3, 1, 3))
 X, MAP, VECTOR = (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cinn_jax import bijections as bj
-from tests.bijections.drawing import draw_variables, normal
+from tests.support.drawing import draw_variables, normal
 
 
 def _init(bijection, x):

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.condition_nets import Head
-from cinn_jax.models.subnets import Subnet
+from cinn_jax.models.networks.condition_nets import Head
+from cinn_jax.models.networks.subnets import Subnet
 from tests.benchmarks.deep_flow import (
   deep_flow,
   lowered_step,
   temporary_bytes,
 )
-from tests.bijections.drawing import draw_variables, normal
-from tests.bijections.gradients import KINDS, assert_as_stored
-from tests.compilation import full_effort
+from tests.support.compilation import full_effort
+from tests.support.drawing import draw_variables, normal
+from tests.support.gradients import KINDS, assert_as_stored
 
 DENSE = functools.partial(
   Subnet, widths=(5,), kernels=(1, 1), activation=jnp.tanh

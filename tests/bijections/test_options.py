@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import pytest
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.subnets import Subnet
-from tests.bijections.refusing import assert_refused
+from cinn_jax.models.networks.subnets import Subnet
+from tests.support.refusing import assert_refused
 
 CONV = functools.partial(Subnet, widths=(4,), kernels=(3, 1))
 IMAGE = jax.ShapeDtypeStruct((2, 4, 4, 4), jnp.float32)

@@ -13,8 +13,8 @@ from cinn_jax.bijections.spline import (
   spline_forward,
   spline_inverse,
 )
-from cinn_jax.models.subnets import Subnet
-from tests.bijections.drawing import abstract_batch, draw_variables, normal
+from cinn_jax.models.networks.subnets import Subnet
+from tests.support.drawing import abstract_batch, draw_variables, normal
 
 BINS, BOUND = 8, 3.0
 DENSE = functools.partial(Subnet, widths=(8,), kernels=(1, 1))

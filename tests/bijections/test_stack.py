@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.condition_nets import Head
-from cinn_jax.models.subnets import Subnet
-from tests.bijections.drawing import draw_like, normal
+from cinn_jax.models.networks.condition_nets import Head
+from cinn_jax.models.networks.subnets import Subnet
+from tests.support.drawing import draw_like, normal
 
 DEPTH = 3
 X, COND = normal(0, (6, 5), np.float32), normal(1, (6, 2), np.float32)

@@ -5,7 +5,7 @@ import pytest
 from skimage.color import rgb2hsv
 
 from cinn_jax.data import color_mnist, loader, sources
-from tests.data import made_mnist
+from tests.support import made_mnist
 
 # The published table, written out once more: degrees of foreground and ground,
 # with their spread, by digit.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cinn_jax.data import loader
-from tests.data.made_sources import (
+from tests.support.made_sources import (
   Gradients,
   Numbers,
   evaluate,

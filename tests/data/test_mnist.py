@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cinn_jax.data import mnist, sources
-from tests.data import made_mnist
+from tests.support import made_mnist
 
 TRAIN_IMAGES, TRAIN_LABELS = mnist.FILES["train"]
 TEST_IMAGES, TEST_LABELS = mnist.FILES["test"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cinn_jax.data import loader, sources
-from tests.data.folders import fill
+from tests.support.folders import fill
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from cinn_jax.data import images, prepare_tfds, sources, tfds_images
-from tests.data.made_tfds import ColorPhotos, GreyDigits, Sounds, grey
+from cinn_jax.data import prepare_tfds, sources, tfds_images
+from cinn_jax.images import reading
+from tests.support.made_tfds import ColorPhotos, GreyDigits, Sounds, grey
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +156,7 @@ def test_damage_is_told_in_one_line(data_dir, tmp_path):
   file.write_bytes(damaged)
   train = open_tfds(tmp_path, "color_photos")
   with pytest.raises(
-    images.UnreadableImage, match="tfds color_photos"
+    reading.UnreadableImage, match="tfds color_photos"
   ) as caught:
     [train[i] for i in range(len(train))]
   assert "\n" not in str(caught.value)

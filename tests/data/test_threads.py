@@ -8,7 +8,7 @@ import time
 import pytest
 
 from cinn_jax.data import loader
-from tests.data.made_sources import Numbers, evaluate, train
+from tests.support.made_sources import Numbers, evaluate, train
 
 
 def test_pictures_are_read_in_worker_threads():
@@ -52,7 +52,7 @@ def test_dropping_the_iterator_ends_its_threads():
 LEFT_RUNNING = """
 import sys, time
 from cinn_jax.data import loader
-from tests.data.made_sources import Numbers
+from tests.support.made_sources import Numbers
 batches = loader.training_batches(
   Numbers(), image_size=8, batch_size=64, seed=0)
 assert next(batches)["image"].shape == (64, 8, 8, 3)

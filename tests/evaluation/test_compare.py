@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from cinn_jax.evaluation import records, report
 from cinn_jax.evaluation.compare import compare
+from cinn_jax.evaluation.tables import records, table
 
 
 def _evaluated(folder, name, seed, rmse, bits, **changed):
@@ -18,11 +18,11 @@ def _evaluated(folder, name, seed, rmse, bits, **changed):
     "data": {},
   }
   rows = {
-    "one sample": report.Row({"single_rmse": (rmse, 1.0)}, "ours", 72, 1),
-    "mean of n": report.Row(
+    "one sample": table.Row({"single_rmse": (rmse, 1.0)}, "ours", 72, 1),
+    "mean of n": table.Row(
       {"single_rmse": (rmse + 1, None), "variance": (3.0, None)}, "ours", 72, 4
     ),
-    "no model": report.Row({"single_rmse": (20.0, None)}, "reference", 72, 1),
+    "no model": table.Row({"single_rmse": (20.0, None)}, "reference", 72, 1),
   }
   facts = {
     "likelihood": {"of": "RGB", "bits_per_dim": bits},

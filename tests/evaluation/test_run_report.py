@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cinn_jax import experiment
-from cinn_jax.evaluation import records, report, run_report
-from cinn_jax.evaluation.page import Page
+from cinn_jax.evaluation import run_report
+from cinn_jax.evaluation.tables import records, table
+from cinn_jax.evaluation.tables.page import Page
+from cinn_jax.experiment import build
 from configs import super_resolution
-from tests import browser, untrained
+from tests.support import browser, untrained
 
 SAMPLING = {"num_samples": 2, "temperature": 0.5, "seed": 3}
 LOG = [
@@ -36,8 +37,8 @@ def workdir(tmp_path_factory):
   )
   untrained.make_workdir(config, path)
   (path / "metrics.jsonl").write_text("\n".join(map(json.dumps, LOG)))
-  trained = experiment.restore(path)
-  row = report.Row({"single_rmse": (12.5, 0.5)}, images=72, samples=2)
+  trained = build.restore(path)
+  row = table.Row({"single_rmse": (12.5, 0.5)}, images=72, samples=2)
   records.write_json(
     path / "evaluation.json",
     {"samples": row},
@@ -123,7 +124,7 @@ def test_it_evaluates_where_that_was_not_done(workdir, changed, monkeypatch):
   monkeypatch.setattr(
     run_report, "evaluate", lambda *_, **given: called.append(given)
   )
-  trained = experiment.restore(workdir)
+  trained = build.restore(workdir)
   wanted = {"step": 0, "config": trained.config, **SAMPLING, **changed}
   run_report._evaluation(workdir, wanted, None)
   expected = [{"data": None, **SAMPLING, **changed}] if changed else []

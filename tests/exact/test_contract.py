@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.bijections.drawing import (
+from tests.support.drawing import (
   abstract_batch,
   draw_like,
   draw_variables,
   normal,
 )
-from tests.bijections.registry import CASES
+from tests.support.registry import CASES
 
 BATCH = 2
 NAMES = sorted(CASES)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cinn_jax import bijections as bj
-from tests.bijections.gradients import KINDS, assert_as_stored
-from tests.bijections.registry import CASES
+from tests.support.gradients import KINDS, assert_as_stored
+from tests.support.registry import CASES
 
 
 def test_every_coupling_is_tried():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cinn_jax import likelihood
-from tests.bijections.drawing import normal
-from tests.models import pairs
+from tests.support import pairs
+from tests.support.drawing import normal
 
 # One channel, so that the Jacobian is small; the condition's second is a mask.
 X, COND = pairs.images(0, (2, 8, 16, 1)), pairs.images(1, (2, 8, 16, 2))

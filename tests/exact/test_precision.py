@@ -7,8 +7,8 @@ import numpy as np
 
 from cinn_jax import bijections as bj
 from cinn_jax import make_flow
-from cinn_jax.models.subnets import Subnet
-from tests.bijections.drawing import draw_variables, normal
+from cinn_jax.models.networks.subnets import Subnet
+from tests.support.drawing import draw_variables, normal
 
 SUBNET = functools.partial(Subnet, widths=(8,), kernels=(1, 1))
 

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from cinn_jax import experiment
+from cinn_jax.experiment import build
 from cinn_jax.importing.official import load_official
 from cinn_jax.importing.workdir import import_official
 from configs import colorize
-from tests.importing import colorization
+from tests.support import official_colorization
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("FrEIA.modules")
@@ -53,19 +53,21 @@ def _imagenet_config():
 
 def _lsun(path):
   """Saves a random network; returns (config, flow, features of a condition)."""
-  from tests.importing import peers
+  from tests.support import official_peers
 
   config = _lsun_config()
-  flow, net = _seeded(lambda: peers.lsun(config.model, STAGES, LEVELS))
+  flow, net = _seeded(lambda: official_peers.lsun(config.model, STAGES, LEVELS))
   tensors = flow.state("cinn.module_list")
   tensors |= {f"cond_net.{k}": v for k, v in net.state_dict().items()}
-  _assert_layout(tensors, colorization.lsun(STAGES, LEVELS, 9, pooled=2))
+  _assert_layout(
+    tensors, official_colorization.lsun(STAGES, LEVELS, 9, pooled=2)
+  )
   torch.save({**tensors, "cinn.tmp_var_3": torch.zeros(2)}, path)
   return config, flow, net
 
 
 def _imagenet(path):
-  from tests.importing import imagenet_peer
+  from tests.support import imagenet_peer
 
   flow = _seeded(lambda: imagenet_peer.flow(WIDTH))
   features = imagenet_peer.FeatureNet(WIDTH).eval()
@@ -77,7 +79,7 @@ def _imagenet(path):
   for name, net in (("feature_network", features), ("fc_cond_network", head)):
     for key, value in net.state_dict().items():
       tensors[f"module.{name}.{key}"] = value
-  _assert_layout(tensors, colorization.imagenet(WIDTH))
+  _assert_layout(tensors, official_colorization.imagenet(WIDTH))
   torch.save({"opt": {}, "opt_f": {}, "net": tensors}, path)
 
   def condition(cond):
@@ -135,7 +137,7 @@ def _assert_near(ours, theirs):
 def test_both_directions_are_those_of_the_saved_network(official):
   path, config, peer, condition = official
   variables = load_official(path, config)
-  flow, task = experiment.build(config)
+  flow, task = build.build(config)
   x, cond = _normal(0, task.event_shape), _normal(1, task.cond_shape)
   features = condition(_to_torch(cond))
   z, log_det = jax.jit(flow.forward)(variables, x, cond)
@@ -157,14 +159,14 @@ def test_both_directions_are_those_of_the_saved_network(official):
 @torch.no_grad()
 def test_features_are_those_of_the_saved_network(official):
   path, config, _, condition = official
-  net = experiment.build(config)[0].module.condition_net
+  net = build.build(config)[0].module.condition_net
   variables = load_official(path, config)
   own = {
     collection: tree["condition_net"]
     for collection, tree in variables.items()
     if "condition_net" in tree
   }
-  cond = _normal(1, experiment.build(config)[1].cond_shape)
+  cond = _normal(1, build.build(config)[1].cond_shape)
   features = jax.jit(net.apply)(own, cond)
   expected = condition(_to_torch(cond))
   assert features.keys() == expected.keys()
@@ -180,7 +182,7 @@ def test_features_are_those_of_the_saved_network(official):
 def test_a_workdir_has_the_running_statistics_too(official, tmp_path):
   path, config, _, _ = official
   import_official(path, config, tmp_path / "run")
-  restored = experiment.restore(tmp_path / "run")
+  restored = build.restore(tmp_path / "run")
   expected = load_official(path, config)
   assert "batch_stats" in expected
   jax.tree.map(np.testing.assert_array_equal, restored.variables, expected)

@@ -8,14 +8,14 @@ import jax
 import numpy as np
 import pytest
 
-from cinn_jax import experiment
+from cinn_jax.experiment import build
 from cinn_jax.importing.official import load_official, to_variables
 from configs import colorize, mnist
-from tests.importing import colorization, layouts
+from tests.support import official_colorization, official_layouts
 
 COLORIZATION = {
-  "lsun": (colorization.lsun, 11_010_760),
-  "imagenet": (colorization.imagenet, 88_949_693),
+  "lsun": (official_colorization.lsun, 11_010_760),
+  "imagenet": (official_colorization.imagenet, 88_949_693),
 }
 
 
@@ -27,7 +27,7 @@ def _colorization_config(variant):
 
 
 def _assert_fits(variables, config):
-  expected = experiment.abstract_variables(*experiment.build(config))
+  expected = build.abstract_variables(*build.build(config))
   describe = lambda leaf: (leaf.shape, leaf.dtype)  # noqa: E731
   assert jax.tree.map(describe, variables) == jax.tree.map(describe, expected)
 
@@ -35,7 +35,9 @@ def _assert_fits(variables, config):
 @pytest.mark.parametrize("variant, depth", [("minimal", 20), ("paper", 24)])
 def test_published_sizes_fit(variant, depth):
   config = mnist.get_config(variant)
-  tensors = colorization.blank(layouts.shapes(variant, 784, depth, 512))
+  tensors = official_colorization.blank(
+    official_layouts.shapes(variant, 784, depth, 512)
+  )
   _assert_fits(to_variables(tensors, config), config)
 
 
@@ -43,12 +45,12 @@ def test_published_sizes_fit(variant, depth):
 def test_published_sizes_of_colorization_fit(variant):
   layout, trained = COLORIZATION[variant]
   shapes, config = layout(), _colorization_config(variant)
-  variables = to_variables(colorization.blank(shapes), config)
+  variables = to_variables(official_colorization.blank(shapes), config)
   _assert_fits(variables, config)
   sizes = [
     math.prod(shape)
     for key, shape in shapes.items()
-    if colorization.is_trained(key)
+    if official_colorization.is_trained(key)
   ]
   assert sum(sizes) == trained
   _SEEDS[variant](variables["constants"]["bijection"])
@@ -84,7 +86,7 @@ def _assert_seeded(orders, seeds, channels):
 
 def test_permutations_are_numpys_at_the_blocks_number():
   variables = to_variables(
-    layouts.tensors("minimal"), layouts.config("minimal")
+    official_layouts.tensors("minimal"), official_layouts.config("minimal")
   )
   blocks = variables["constants"]["bijection"]["parts_1"]["block"]
   orders = [blocks[f"{k}"]["parts_0"]["order"] for k in range(3)]
@@ -92,7 +94,10 @@ def test_permutations_are_numpys_at_the_blocks_number():
 
 
 def test_blocks_are_read_into_a_stack_alike():
-  config, tensors = layouts.config("minimal"), layouts.tensors("minimal")
+  config, tensors = (
+    official_layouts.config("minimal"),
+    official_layouts.tensors("minimal"),
+  )
   one_by_one = to_variables(tensors, config)
   config.model.scanned = True
   stacked = to_variables(tensors, config)
@@ -105,11 +110,14 @@ def test_blocks_are_read_into_a_stack_alike():
     )
 
 
-@pytest.mark.parametrize("variant", layouts.LAYERS)
+@pytest.mark.parametrize("variant", official_layouts.LAYERS)
 def test_the_first_key_that_does_not_fit_is_named(variant):
-  modules, layers = layouts.LAYERS[variant]
+  modules, layers = official_layouts.LAYERS[variant]
   key = f"{modules}.5.s2.{layers[0]}.weight"
-  config, good = layouts.config(variant), layouts.tensors(variant)
+  config, good = (
+    official_layouts.config(variant),
+    official_layouts.tensors(variant),
+  )
   missing = {k: v for k, v in good.items() if k != key}
   with pytest.raises(ValueError, match=f"has no '{key}'"):
     to_variables(missing, config)
@@ -121,18 +129,18 @@ def test_the_first_key_that_does_not_fit_is_named(variant):
 
 
 def test_another_depth_is_refused():
-  good = layouts.tensors("minimal")
+  good = official_layouts.tensors("minimal")
   with pytest.raises(ValueError, match=r"has 'cinn\.module_list\.7\.s1"):
-    to_variables(good, layouts.config("minimal", depth=2))
+    to_variables(good, official_layouts.config("minimal", depth=2))
   with pytest.raises(ValueError, match=r"has no 'cinn\.module_list\.9\.s1"):
-    to_variables(good, layouts.config("minimal", depth=4))
+    to_variables(good, official_layouts.config("minimal", depth=4))
 
 
 def test_the_graphs_leftovers_are_passed_over():
-  good = layouts.tensors("minimal")
+  good = official_layouts.tensors("minimal")
   leftover = {**good, "cinn.tmp_var_3": np.zeros((2, 25), np.float32)}
   with_it, without = (
-    to_variables(tensors, layouts.config("minimal"))
+    to_variables(tensors, official_layouts.config("minimal"))
     for tensors in (leftover, good)
   )
   jax.tree.map(np.testing.assert_array_equal, with_it, without)
@@ -140,7 +148,7 @@ def test_the_graphs_leftovers_are_passed_over():
 
 @pytest.mark.parametrize("variant", COLORIZATION)
 def test_colorization_files_that_do_not_fit_are_refused(variant):
-  good = colorization.blank(COLORIZATION[variant][0]())
+  good = official_colorization.blank(COLORIZATION[variant][0]())
   config = _colorization_config(variant)
   first, *_, last = good
   missing = {k: v for k, v in good.items() if k != first}
@@ -158,7 +166,7 @@ def test_colorization_files_that_do_not_fit_are_refused(variant):
 
 
 def test_matrices_that_are_not_orthogonal_are_refused():
-  good = colorization.blank(colorization.imagenet())
+  good = official_colorization.blank(official_colorization.imagenet())
   key = "module.inn.module_list.29.M"
   with pytest.raises(ValueError, match=f"'{key}' is not orthogonal.* by 3"):
     to_variables({**good, key: 2 * good[key]}, _colorization_config("imagenet"))
@@ -173,11 +181,11 @@ def test_other_networks_are_refused():
     to_variables({}, colorize.get_config("imagenet"))
   with pytest.raises(ValueError, match=r"colorize\.py:lsun.*order=channel"):
     to_variables({}, colorize.get_config("laptop"))
-  config = layouts.config("minimal")
+  config = official_layouts.config("minimal")
   config.model.hidden = (6, 6)
   with pytest.raises(ValueError, match=r"1 or 3 hidden layers.* has 2"):
     to_variables({}, config)
-  config = layouts.config("minimal")
+  config = official_layouts.config("minimal")
   config.model.clamp = "freia_2021"
   with pytest.raises(ValueError, match=r"model\.clamp=cinn_code"):
     to_variables({}, config)
@@ -207,4 +215,4 @@ def test_a_wrong_config_is_one_line(config, reason, tmp_path):
 def test_without_torch_one_line_says_so(monkeypatch):
   monkeypatch.setitem(sys.modules, "torch", None)
   with pytest.raises(RuntimeError, match="needs torch"):
-    load_official("nonesuch.pt", layouts.config("minimal"))
+    load_official("nonesuch.pt", official_layouts.config("minimal"))

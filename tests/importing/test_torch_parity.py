@@ -13,13 +13,12 @@ import jax
 import numpy as np
 import pytest
 
-from cinn_jax import experiment
+from cinn_jax.experiment import build
 from cinn_jax.importing.official import load_official
 from cinn_jax.importing.workdir import import_official
-from cinn_jax.sample_classes import sample_classes
+from cinn_jax.sampling.classes import sample_classes
 from cinn_jax.training.train import train
-from tests import tiny
-from tests.importing import layouts
+from tests.support import official_layouts, tiny
 
 torch = pytest.importorskip("torch")
 freia = pytest.importorskip("FrEIA.modules")
@@ -42,7 +41,7 @@ def _blocks(variant, config):
   """Their modules of every block: a permutation and a coupling each."""
   model, modules = config.model, []
   alpha, pixels = model.alpha, model.size**2
-  layers, width = layouts.LAYERS[variant][1], model.hidden[0]
+  layers, width = official_layouts.LAYERS[variant][1], model.hidden[0]
   state = np.random.get_state()
   torch.manual_seed(0)
   for seed in range(model.depth):
@@ -65,7 +64,7 @@ def _blocks(variant, config):
 
 def _save(path, variant, modules):
   """As the authors' code did, the last batch among the buffers included."""
-  prefix = layouts.LAYERS[variant][0]
+  prefix = official_layouts.LAYERS[variant][0]
   tensors = {
     f"{prefix}.{node}.{key.replace('subnet', 's')}": value
     for node, module in enumerate(modules, start=2)
@@ -96,15 +95,15 @@ def _run(modules, value, rev):
 
 # Halves of 12 and 13 pixels, and of 8 each, where shapes tell them not apart.
 @pytest.mark.parametrize("size", [5, 4])
-@pytest.mark.parametrize("variant", layouts.LAYERS)
+@pytest.mark.parametrize("variant", official_layouts.LAYERS)
 def test_both_directions_are_those_of_the_saved_network(
   variant, size, tmp_path
 ):
-  config = layouts.config(variant, size=size)
+  config = official_layouts.config(variant, size=size)
   modules = _blocks(variant, config)
   _save(tmp_path / "official.pt", variant, modules)
   variables = load_official(tmp_path / "official.pt", config)
-  flow, _ = experiment.build(config)
+  flow, _ = build.build(config)
   shape = (len(LABELS), size, size, 1)
   x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
   z, log_det = jax.jit(flow.forward)(variables, x, LABELS)
@@ -141,14 +140,14 @@ def test_a_workdir_samples_and_trains_on(official, tmp_path):
   import_official(official, config, workdir)
   with pytest.raises(ValueError, match="holds a run already"):
     import_official(official, config, workdir)
-  trained = experiment.restore(workdir)
+  trained = build.restore(workdir)
   assert trained.step == 1
   expected = load_official(official, config)
   jax.tree.map(np.testing.assert_array_equal, trained.variables, expected)
   sample_classes(workdir, None, tmp_path / "out", num_samples=1)
   assert (tmp_path / "out" / "sheet.png").is_file()
   train(config, workdir)
-  assert experiment.restore(workdir).step == 3
+  assert build.restore(workdir).step == 3
 
 
 def test_files_that_are_no_state_dicts_are_refused(official, tmp_path):

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from tests.launch.cloud import Tpu
-from tests.launch.launcher import Launcher
+from tests.support.cloud import Tpu
+from tests.support.launcher import Launcher
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.launch.launcher import refusal
+from tests.support.launcher import refusal
 
 
 class TestMadeAgain:
@@ -109,9 +109,7 @@ class TestEachPythonHasItsOwn:
 
   @pytest.mark.parametrize("version", ["3.13.0", "3.13.1rc2", "3.13.0+"])
   def test_its_folder_is_named_after_its_version(self, launcher, version):
-    _, out, _ = launcher.run(
-      *("printenv", "VIRTUAL_ENV"), FAKE_VERSION=version
-    )
+    _, out, _ = launcher.run(*("printenv", "VIRTUAL_ENV"), FAKE_VERSION=version)
     assert out == f"{launcher.root}/.venv/3.13\n"
 
 

@@ -6,8 +6,8 @@ import json
 import pytest
 import yaml
 
-from tests.launch.fakes import ARGUMENTS, Project, parse
-from tests.launch.launcher import ROOT
+from tests.support.fakes import ARGUMENTS, Project, parse
+from tests.support.launcher import ROOT
 
 KUBECTL = 'case "$*" in *filename=-*) cat >"$MANIFEST" ;; esac'
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.launch.launcher import PYTHON, refusal
+from tests.support.launcher import PYTHON, refusal
 
 
 class TestCommand:

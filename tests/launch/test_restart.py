@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.launch.fakes import ARGUMENTS, Project, parse
+from tests.support.fakes import ARGUMENTS, Project, parse
 
 # Ends with the codes of the file $CODES, one a start, and says how it started.
 COUNTED = """

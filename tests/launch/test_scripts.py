@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.launch.launcher import BASH, ROOT
+from tests.support.launcher import BASH, ROOT
 
 FOLDER = ROOT / "launch"
 SCRIPTS = sorted([*FOLDER.glob("*.sh"), *FOLDER.glob("*.sbatch")])

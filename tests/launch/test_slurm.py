@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.launch.fakes import ARGUMENTS, Project, parse
+from tests.support.fakes import ARGUMENTS, Project, parse
 
 # Says what srun says of its tasks, and ends with the highest of their codes.
 SRUN = """

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.launch.fakes import ARGUMENTS, parse
+from tests.support.fakes import ARGUMENTS, parse
 
 
 class TestCreate:

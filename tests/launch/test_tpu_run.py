@@ -7,7 +7,7 @@ import re
 import signal
 import time
 
-from tests.launch.fakes import ARGUMENTS
+from tests.support.fakes import ARGUMENTS
 
 
 def processes(word):

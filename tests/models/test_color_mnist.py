@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax import experiment, make_flow, models
-from cinn_jax.describe import describe
-from cinn_jax.flops import flops
+from cinn_jax import make_flow, models
+from cinn_jax.experiment import build
+from cinn_jax.experiment.describe import describe
 from cinn_jax.models.color_mnist import DigitClassifier
+from cinn_jax.runtime.flops import flops
 from configs import color_mnist
-from tests.bijections.drawing import draw_like, draw_variables, normal
+from tests.support.drawing import draw_like, draw_variables, normal
 
 SIZE = 6
 SMALL = {
@@ -45,8 +46,8 @@ def _count(tree):
 
 def _published():
   config = color_mnist.get_config()
-  flow, task = experiment.build(config)
-  return flow, experiment.abstract_variables(flow, task)
+  flow, task = build.build(config)
+  return flow, build.abstract_variables(flow, task)
 
 
 def test_published_parameter_counts():

@@ -7,8 +7,8 @@ import pytest
 
 from cinn_jax import bijections as bj
 from cinn_jax import make_flow, models
-from cinn_jax.models.subnets import Subnet
-from tests.bijections.drawing import abstract_batch, draw_variables, normal
+from cinn_jax.models.networks.subnets import Subnet
+from tests.support.drawing import abstract_batch, draw_variables, normal
 
 SMALL = {
   "levels": 2,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cinn_jax import make_flow, models
-from cinn_jax.models.dequantization import dequantization
-from tests.bijections.drawing import abstract_batch, draw_variables
+from cinn_jax.models.spline_dequantization import dequantization
+from tests.support.drawing import abstract_batch, draw_variables
 
 SMALL = {"levels": 2, "depth": 2, "hidden": 6}
 # In [0, 1) with the noise of a task, and not square.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cinn_jax import make_flow, models
-from tests.bijections.drawing import draw_variables, normal
+from tests.support.drawing import draw_variables, normal
 
 SMALL = {"hidden": (6, 8), "depths": (2, 2), "condition_channels": (5, 7)}
 X = np.random.default_rng(0).random((2, 8, 12, 3), np.float32)

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax import experiment, models
-from cinn_jax.describe import describe
-from cinn_jax.flops import flops
-from cinn_jax.models import convolution
+from cinn_jax import models
+from cinn_jax.experiment import build
+from cinn_jax.experiment.describe import describe
+from cinn_jax.runtime import cpu_convolution
+from cinn_jax.runtime.flops import flops
 from configs import colorize, mnist
 
 LATENTS = {
@@ -21,8 +22,8 @@ LATENTS = {
 
 def _abstract(variant, configs=colorize):
   config = configs.get_config(variant)
-  flow, task = experiment.build(config)
-  return flow, task, experiment.abstract_variables(flow, task)
+  flow, task = build.build(config)
+  return flow, task, build.abstract_variables(flow, task)
 
 
 def _count(tree):
@@ -94,14 +95,15 @@ def test_flops_of_known_products():
 
 
 @pytest.mark.parametrize(
-  "convolve", [convolution.conv_general_dilated, jax.lax.conv_general_dilated]
+  "convolve",
+  [cpu_convolution.conv_general_dilated, jax.lax.conv_general_dilated],
 )
 def test_flops_of_a_convolution(convolve):
   x, weights = jnp.ones((2, 8, 6, 3)), jnp.ones((3, 3, 3, 5))
   options = {
     "window_strides": (2, 2),
     "padding": ((1, 1), (1, 1)),
-    "dimension_numbers": convolution.LAYOUT_NUMBERS,
+    "dimension_numbers": cpu_convolution.LAYOUT_NUMBERS,
   }
   counted = flops(functools.partial(convolve, **options), x, weights)
   assert counted == 2 * (2 * 4 * 3 * 5) * (3 * 3 * 3)
@@ -139,7 +141,7 @@ def test_orders_of_the_lsun_network_and_of_the_laptops(
   variant, order, flatten, slope
 ):
   # What the one was published with, and the other's numbers measured.
-  model = experiment.build(colorize.get_config(variant))[0].module
+  model = build.build(colorize.get_config(variant))[0].module
   first, second, last = model.bijection.stages
   assert first.parts[1].order == second.parts[0].order == order
   assert last.parts[0].order == flatten

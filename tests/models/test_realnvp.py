@@ -8,7 +8,7 @@ import pytest
 from cinn_jax import bijections as bj
 from cinn_jax import make_flow, models
 from cinn_jax.models.realnvp import ResidualSubnet
-from tests.bijections.drawing import abstract_batch, draw_variables, normal
+from tests.support.drawing import abstract_batch, draw_variables, normal
 
 SMALL = {"levels": 1, "hidden": 4, "blocks": 2}
 X = np.random.default_rng(0).random((2, 4, 2, 3)).astype(np.float32)

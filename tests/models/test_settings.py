@@ -12,9 +12,9 @@ from jax.extend.core import jaxprs_in_params
 
 from cinn_jax import bijections as bj
 from cinn_jax import models
-from cinn_jax.models.subnets import Subnet
-from cinn_jax.models.vector import vector_flow
-from tests.bijections.drawing import draw_variables, normal
+from cinn_jax.models.networks.subnets import Subnet
+from cinn_jax.models.vector_flow import vector_flow
+from tests.support.drawing import draw_variables, normal
 
 _PAIR = {"levels": 2, "depth": 2, "hidden": 4, "transitions": 0}
 _LATENT = {"latent_hidden": 4, "latent_transitions": 0}

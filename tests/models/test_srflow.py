@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cinn_jax import make_flow, models
-from cinn_jax.flops import flops
-from cinn_jax.models.rrdb import RRDBEncoder
-from tests.bijections.drawing import (
+from cinn_jax.models.networks.rrdb import RRDBEncoder
+from cinn_jax.runtime.flops import flops
+from tests.support.drawing import (
   abstract_batch,
   draw_like,
   draw_variables,

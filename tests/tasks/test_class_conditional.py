@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax import color, experiment, tasks
+from cinn_jax import tasks
 from cinn_jax.data import sources
-from cinn_jax.evaluation import class_conditional
+from cinn_jax.evaluation.by_task import class_conditional
+from cinn_jax.experiment import build
+from cinn_jax.images import color
 from configs import mnist
 
 SIZE = 6
@@ -106,7 +108,7 @@ def test_labels_of_no_class_are_refused():
   """One-hot, they would be a condition of zeros."""
   config = mnist.get_config("digits")
   config.task.num_classes = 7
-  source = experiment.open_source(config, "test")
+  source = build.open_source(config, "test")
   labels = sources.open_source("digits", "test").labels
   first = int(np.argmax(labels == 7))
   assert source[int(np.argmax(labels == 6))]["label"] == 6

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax import color, tasks
+from cinn_jax import tasks
 from cinn_jax.data import sources
+from cinn_jax.images import color
 
 SIZE = 8
 

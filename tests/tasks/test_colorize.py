@@ -8,7 +8,8 @@ import skimage.color
 import skimage.data
 from PIL import Image
 
-from cinn_jax import color, tasks
+from cinn_jax import tasks
+from cinn_jax.images import color
 from cinn_jax.tasks.colorize import (
   denormalize_ab,
   denormalize_lightness,
@@ -17,7 +18,7 @@ from cinn_jax.tasks.colorize import (
 )
 
 SIZE, AB_SIZE = 32, 16
-# What rounding to 8 bits may change L by; derived in tests/test_color.py.
+# What rounding to 8 bits may change L by; see tests/images/test_color.py.
 ROUNDING = 0.28
 
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax import color, tasks
+from cinn_jax import tasks
+from cinn_jax.images import color
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), np.uint8)
 

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from cinn_jax import color, tasks
+from cinn_jax import tasks
+from cinn_jax.images import color
 
 SIZE = 32
 IMAGE = np.random.default_rng(0).integers(1, 256, (4, SIZE, SIZE, 3), np.uint8)

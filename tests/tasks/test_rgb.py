@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cinn_jax import color, likelihood, tasks
+from cinn_jax import likelihood, tasks
+from cinn_jax.images import color
 from cinn_jax.tasks import rgb
 
 SHAPE = (16, 24)

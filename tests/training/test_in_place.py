@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from cinn_jax.training import run as runs
-from tests import tiny
+from cinn_jax.training import setup as runs
+from tests.support import tiny
 
 
 @pytest.mark.parametrize("ema_decay", [0.9, 0.0])

@@ -11,12 +11,12 @@ import pytest
 from cinn_jax import bijections as bj
 from cinn_jax import make_flow
 from cinn_jax.models.conditional_flow import ConditionalFlow
-from cinn_jax.models.normalization import Norm
-from cinn_jax.models.subnets import Subnet
+from cinn_jax.models.networks.normalization import Norm
+from cinn_jax.models.networks.subnets import Subnet
 from cinn_jax.tasks import Task
 from cinn_jax.training.optimizer import make_optimizer
-from cinn_jax.training.state import init_state
 from cinn_jax.training.step import make_train_step
+from cinn_jax.workdir.state import init_state
 
 DIMS, NOISE, RATE = 4, 0.1, 0.1
 

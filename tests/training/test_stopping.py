@@ -22,8 +22,8 @@ from cinn_jax.training.stopping import (
   of_several_processes,
 )
 from cinn_jax.training.train import train
-from tests import tiny
-from tests.signals import signal_once
+from tests.support import tiny
+from tests.support.signals import signal_once
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -131,7 +131,12 @@ def test_a_stalled_run_ends_to_be_started_again():
 def test_the_command_ends_with_75_on_sigterm(tmp_path):
   with subprocess.Popen(
     [
-      *(sys.executable, "-m", "cinn_jax.main", "--config=tests/tiny.py:digits"),
+      *(
+        sys.executable,
+        "-m",
+        "cinn_jax.main",
+        "--config=tests/support/tiny.py:digits",
+      ),
       *(f"--workdir={tmp_path}", "--config.train.num_steps=1000000"),
       "--config.train.eval_every=1000000",
     ],

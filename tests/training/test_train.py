@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import cinn_jax
-from cinn_jax import experiment
+from cinn_jax.experiment import build
 from cinn_jax.training import monitor
-from cinn_jax.training.checkpoint import Checkpoints
 from cinn_jax.training.train import train
-from tests import tiny
+from cinn_jax.workdir.checkpoint import Checkpoints
+from tests.support import tiny
 
 
 def _rows(workdir, split):
@@ -102,7 +102,7 @@ def test_divergence_names_the_step_and_keeps_the_checkpoint(
     train(
       tiny.digits(num_steps=5, eval_every=2, sheet_every=9), tmp_path / "run"
     )
-  assert experiment.restore(tmp_path / "run").step == 2
+  assert build.restore(tmp_path / "run").step == 2
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from cinn_jax.evaluation import bits
 from cinn_jax.tasks import Task
 from cinn_jax.training import phases
 from cinn_jax.training.optimizer import make_optimizer
-from cinn_jax.training.state import init_state
 from cinn_jax.training.step import Fit, make_train_step, make_update
-from tests.models import pairs
+from cinn_jax.workdir.state import init_state
+from tests.support import pairs
 
 SHAPE, RATE, WEIGHT = (4, 4, 1), 0.1, 0.25
 DIMS = math.prod(SHAPE)

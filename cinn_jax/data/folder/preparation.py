@@ -1,0 +1,183 @@
+"""Turning a folder of pictures into shards of small clean records.
+
+A prepared folder is named after a digest of every file's path and contents and
+of the settings that shape the records, so a folder that changed is prepared
+again and one that did not is only looked at. Older preparations stay in the
+cache directory until someone deletes them.
+"""
+
+import functools
+import hashlib
+import io
+import os
+import pathlib
+
+import tqdm
+from absl import logging
+from PIL import Image
+
+from cinn_jax.data.folder import listing, shards
+from cinn_jax.images import reading
+
+# Raise it when records for the same settings would come out differently.
+_FORMAT = 2
+_SHARD_FILES = 256
+_MAX_SHARDS = 128  # Each holds an open file while it is read.
+
+
+def prepare(
+  folder: str,
+  cache: pathlib.Path,
+  max_short_side: int,
+  num_threads: int = 0,
+  *,
+  pairs: bool = False,
+) -> list[shards.Shard]:
+  """Prepares a folder as far as that is not done yet.
+
+  Args:
+    folder: absolute path of a folder.
+    cache: where prepared folders and remembered digests live.
+    max_short_side: larger pictures are scaled down to it, in pixels.
+    num_threads: files read and decoded at a time; 0: one per core.
+    pairs: each is two pictures side by side: an even width stays even.
+
+  Returns:
+    The shards, whose records are in the order of their files' digests.
+
+  Raises:
+    ValueError: no usable image; a file changed meanwhile; the cache cannot be
+      written.
+  """
+  num_threads = num_threads or os.cpu_count() or 1
+  files = listing.find_pictures(folder)
+  if not files:
+    raise ValueError(
+      f"no usable image in {listing.printable(folder)}: no file below it ends"
+      f" in one of {' '.join(reading.EXTENSIONS)}"
+    )
+  try:
+    place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
+    memory = cache / "digests" / f"{place}.jsonl"
+    digests = listing.digests(folder, files, memory, num_threads)
+    settings = f"{_FORMAT} {_SHARD_FILES} {_MAX_SHARDS} {max_short_side}"
+    settings += " pairs" if pairs else ""
+    directory = cache / "folders" / _key(digests, settings)
+    order = sorted(digests.items(), key=lambda item: (item[1], item[0]))
+    with shards.locked(directory):
+      convert = functools.partial(_convert, folder, max_short_side, pairs)
+      finished = _all_shards(directory, order, convert, num_threads)
+      return _reported(folder, directory, finished, len(files))
+  except OSError as error:
+    raise ValueError(
+      f"cannot write the cache {cache} ({error.strerror}): choose another with"
+      " CINN_JAX_CACHE"
+    ) from error
+
+
+def _key(digests, settings):
+  key = hashlib.blake2b(settings.encode(), digest_size=16)
+  for path, digest in sorted(digests.items()):
+    key.update(os.fsencode(path) + b"\0" + digest.encode() + b"\n")
+  return key.hexdigest()
+
+
+def _all_shards(directory, order, convert, num_threads):
+  size = max(_SHARD_FILES, -(-len(order) // _MAX_SHARDS))
+  parts = [order[i : i + size] for i in range(0, len(order), size)]
+  finished = [shards.read_list(directory, i) for i in range(len(parts))]
+  done = sum(len(p) for p, s in zip(parts, finished, strict=True) if s)
+  with tqdm.tqdm(
+    desc="Preparing images",
+    total=len(order),
+    initial=done,
+    unit=" files",
+    mininterval=0.5,
+    disable=done == len(order),
+  ) as bar:
+
+    def watched(part):
+      for picture in listing.in_threads(convert, part, num_threads):
+        yield picture
+        bar.update()
+
+    for i, part in enumerate(parts):
+      finished[i] = finished[i] or shards.write(directory, i, watched(part))
+  return finished
+
+
+def _convert(folder, max_short_side, pairs, item):
+  path, digest = item
+  full = os.path.join(folder, path)
+  try:
+    _, data = reading.contents(full)
+  except reading.UnreadableImage as error:
+    if not digest:
+      return path, digest, error
+    data = b""
+  if listing.content_digest(data) != digest:
+    name = listing.printable(full)
+    raise ValueError(f"{name} changed while it was being prepared: run again")
+  try:
+    record = encode_record(data, path, max_short_side, pairs=pairs)
+    return path, digest, record
+  except reading.UnreadableImage as error:
+    return path, digest, error
+
+
+def encode_record(
+  data: bytes, name: str, max_short_side: int, *, pairs: bool = False
+) -> bytes:
+  """The picture as it will be read a thousand times: small, upright, plain.
+
+  With `pairs` an even width stays even.
+
+  Returns:
+    `data` itself if it is a small enough plain picture; otherwise a PNG, or, if
+    it was scaled down, a JPEG of quality 95 with full chroma resolution.
+  """
+  with reading.reasons(name):
+    small = min(reading.open_header(data).size) <= max_short_side
+    if small and reading.is_plain(data):
+      return data
+    pixels = reading.decode(data, at_least=2 * max_short_side)
+  image = Image.fromarray(pixels)
+  stream = io.BytesIO()
+  scale = max_short_side / min(image.size)
+  if scale >= 1:
+    image.save(stream, "PNG")
+  else:
+    width, height = image.size
+    parts = 2 if pairs and width % 2 == 0 else 1
+    size = (
+      parts * max(1, round(width / parts * scale)),
+      max(1, round(height * scale)),
+    )
+    image = image.resize(size, Image.Resampling.LANCZOS)
+    image.save(stream, "JPEG", quality=95, subsampling="4:4:4")
+  return stream.getvalue()
+
+
+def _reported(folder, directory, finished, count):
+  """The shards again, once what was left out is written down and said."""
+  skipped = sorted(entry for shard in finished for entry in shard.skipped)
+  report = directory / "skipped.txt"
+  if skipped and not report.exists():
+    lines = (f"{listing.printable(path)}\t{why}\n" for path, why in skipped)
+    shards.write_text(report, "".join(lines))
+  if len(skipped) == count:
+    raise ValueError(
+      f"no usable image in {listing.printable(folder)}: none of {count} files"
+      f" can be read, see {report}"
+    )
+  if skipped:
+    _warn_once(len(skipped), count, listing.printable(folder), str(report))
+  return finished
+
+
+@functools.cache
+def _warn_once(*details):
+  logging.warning(
+    "Skipped %d of %d files in %s that are no readable pictures: see %s",
+    *details,
+  )

@@ -1,0 +1,178 @@
+"""Prepared pictures on disk: array_record shards that are whole or not there.
+
+A shard is two files: the records, and a JSON list of what they are. Each is
+written under another name, flushed to the disk and renamed, the list last; so a
+shard counts once its list is there and agrees with it in size, and a process
+that is killed loses no more than the shard it was writing.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import functools
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterable
+
+from absl import logging
+from array_record.python import array_record_data_source, array_record_module
+
+from cinn_jax.images import reading
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """A finished shard.
+
+  Attributes:
+    path: of the records.
+    digests: content digest of each record's file, in order.
+    skipped: (path, reason) of the files that were left out.
+  """
+
+  path: pathlib.Path
+  digests: tuple[str, ...]
+  skipped: tuple[tuple[str, str], ...]
+
+
+def read_list(directory: pathlib.Path, index: int) -> Shard | None:
+  """The shard of that number, or None if it is not whole."""
+  path = directory / f"{index:05d}.array_record"
+  try:
+    listed = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    if path.stat().st_size != listed["bytes"]:
+      return None
+  except (FileNotFoundError, ValueError):
+    return None
+  skipped = tuple((name, reason) for name, reason in listed["skipped"])
+  return Shard(path, tuple(listed["digests"]), skipped)
+
+
+def write(directory: pathlib.Path, index: int, pictures) -> Shard:
+  """Writes a shard.
+
+  Args:
+    directory: where.
+    index: number of the shard.
+    pictures: yields (path, digest, record) in order, the record being either
+      an encoded picture or the `UnreadableImage` that explains why there is
+      none.
+  """
+  path = directory / f"{index:05d}.array_record"
+  digests, skipped = [], []
+
+  def records():
+    for name, digest, record in pictures:
+      if isinstance(record, reading.UnreadableImage):
+        skipped.append((name, record.reason))
+      else:
+        digests.append(digest)
+        yield record
+
+  write_records(path, records())
+  size = path.stat().st_size
+  listed = {"bytes": size, "digests": digests, "skipped": skipped}
+  write_text(path.with_suffix(".json"), json.dumps(listed))
+  return Shard(path, tuple(digests), tuple(skipped))
+
+
+def write_records(path: pathlib.Path, records: Iterable[bytes]) -> None:
+  """Writes an array_record file that is there as a whole or not at all."""
+  with _replacing(path) as temporary, _writer(temporary) as append:
+    for record in records:
+      append(record)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a file that is there as a whole or not at all."""
+  with _replacing(path) as temporary:
+    temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def locked(directory: pathlib.Path):
+  """Lets one process at a time work in a directory, which is made."""
+  directory.mkdir(parents=True, exist_ok=True)
+  with open(directory / "lock", "wb") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      logging.info("Waiting for the process that prepares %s.", directory)
+      fcntl.flock(file, fcntl.LOCK_EX)
+    # Whoever left these here was killed: they would hold the lock.
+    for temporary in directory.glob("*.tmp"):
+      temporary.unlink(missing_ok=True)
+    yield
+
+
+class Reader:
+  """Random access to the records of finished shards, from any thread."""
+
+  def __init__(self, shards: list[Shard]):
+    self._shards = [shard for shard in shards if shard.digests]
+    self._records = array_record_data_source.ArrayRecordDataSource(
+      [f"{shard.path}[0:{len(shard.digests)}]" for shard in self._shards]
+    )
+
+  def __getitem__(self, index: int) -> bytes:
+    try:
+      return self._records[index]
+    except RuntimeError as error:
+      path = self._path(index)
+      raise reading.UnreadableImage(
+        str(path), "damaged: delete it, and the next start prepares it again"
+      ) from error
+
+  def _path(self, index):
+    for shard in self._shards:
+      if index < len(shard.digests):
+        return shard.path
+      index -= len(shard.digests)
+    raise IndexError(index)
+
+
+@contextlib.contextmanager
+def _writer(path):
+  """Yields a function that appends a record; a full disk is an OSError."""
+  # Pictures are compressed already. Groups of one are quickest to seek.
+  writer = array_record_module.ArrayRecordWriter(
+    str(path), "group_size:1,uncompressed"
+  )
+
+  def attempt(call, *arguments):
+    try:
+      call(*arguments)
+    except RuntimeError as error:
+      raise OSError(errno.EIO, str(error)) from error
+
+  try:
+    yield functools.partial(attempt, writer.write)
+  finally:
+    attempt(writer.close)
+
+
+@contextlib.contextmanager
+def _replacing(path):
+  handle, temporary = tempfile.mkstemp(
+    prefix=f"{path.name}.", suffix=".tmp", dir=path.parent
+  )
+  os.close(handle)
+  temporary = pathlib.Path(temporary)
+  try:
+    yield temporary
+    _flush(temporary)
+    os.replace(temporary, path)
+    _flush(path.parent)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def _flush(path):
+  handle = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(handle)
+  finally:
+    os.close(handle)

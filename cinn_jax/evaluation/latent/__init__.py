@@ -1,0 +1,1 @@
+"""`--mode=latent`: walks, transfers and axes of the latent space."""

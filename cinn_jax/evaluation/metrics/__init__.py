@@ -1,0 +1,1 @@
+"""Metrics: pure numbers per picture or per set."""

@@ -1,0 +1,65 @@
+"""What a config's model is: parameters, latents, FLOPs; nothing allocated."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from cinn_jax.experiment import build
+from cinn_jax.flow import split_variables
+from cinn_jax.runtime.flops import flops
+
+
+def describe(config) -> str:
+  """A table of the model's parts, its latents and its cost, as text."""
+  flow, task = build.build(config)
+  variables = build.abstract_variables(flow, task)
+  params, constants = split_variables(variables)
+  lines = [f"Model {config.model.name}: {task.describe}.", "", "Parameters"]
+  rows = [*_parts(params), ("total, trained", _count(params))]
+  for collection in constants.values():
+    rows += [(f"{name} (constant)", n) for name, n in _parts(collection)]
+  rows.append(("constants, not trained", _count(constants)))
+  lines += _table((name, f"{count:,}") for name, count in rows)
+  cond = jax.ShapeDtypeStruct((1, *task.cond_shape), jnp.float32)
+  latents = jax.tree.leaves(flow.latents(variables, cond))
+  lines += ["", f"Latents of x {list(task.event_shape)}, finest first"]
+  lines += _table(
+    (f"level {k} {list(z.shape[1:])}", f"{math.prod(z.shape[1:]):,}")
+    for k, z in enumerate(latents)
+  )
+  lines += ["", "FLOPs per image (matrix products and convolutions)"]
+  x = jax.ShapeDtypeStruct((1, *task.event_shape), jnp.float32)
+  one = flops(flow.forward, variables, x, cond)
+
+  def sample(n):
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return flops(
+      lambda v, k, c: flow.sample(v, k, c, num_samples=n), variables, key, cond
+    )
+
+  lines += _table(
+    [
+      ("forward, data to latent", f"{one / 1e9:,.3f} G"),
+      ("1 sample", f"{sample(1) / 1e9:,.3f} G"),
+      ("8 samples of one condition", f"{sample(8) / 1e9:,.3f} G"),
+    ]
+  )
+  return "\n".join(lines)
+
+
+def _parts(params):
+  """(name, count) of the parts, two levels deep."""
+  for name, part in sorted(params.items()):
+    inner = {k: v for k, v in part.items() if isinstance(v, dict)}
+    for child, tree in sorted(inner.items()):
+      yield f"{name}/{child}", _count(tree)
+    yield name, _count(part)
+
+
+def _count(tree):
+  return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def _table(rows):
+  return [f"  {name:<44}{value:>16}" for name, value in rows]

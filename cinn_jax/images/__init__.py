@@ -1,0 +1,1 @@
+"""Pixels and picture files; knows no flow and no data source."""

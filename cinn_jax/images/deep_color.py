@@ -1,0 +1,161 @@
+"""Pictures of more than 8 bits per sample, at their depth.
+
+Pillow has no 16-bit colour mode: of every sample it keeps the high byte. The
+low byte comes from a second pass that reads the samples in the other byte order
+and so keeps the other byte.
+"""
+
+import io
+
+import numpy as np
+import tifffile
+from PIL import ExifTags, Image, TiffImagePlugin
+
+from cinn_jax.images import color_profiles
+
+_PEAK = 65535
+_NATIVE = "L" if np.little_endian else "B"
+_OTHER = {"L": "B", "B": "L"}
+_GREY_WITH_ALPHA = "LA;16B"  # What Pillow opens as RGBA.
+
+
+def bits(image) -> int:
+  """Bits per sample of a picture that is opened and not yet loaded."""
+  if image.format == "TIFF":
+    return max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+  return 16 if image.format == "PNG" and ";16" in _raw_mode(image) else 8
+
+
+def narrow(samples: np.ndarray) -> np.ndarray:
+  """uint16 in [0, 65535] to uint8 in [0, 255], rounded."""
+  return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def decode(image, data: bytes) -> tuple[np.ndarray, int]:
+  """Decodes a picture of more than 8 bits per sample.
+
+  Args:
+    image: opened from `data` and not yet loaded.
+    data: the file's contents.
+
+  Returns:
+    uint16 [H, W, 3] in sRGB over white, and the EXIF orientation that is still
+    to be applied.
+
+  Raises:
+    ValueError: samples whose range or meaning is unknown.
+  """
+  if image.mode == "F":
+    raise ValueError("floating-point samples, whose range is unknown")
+  is_grey_with_alpha = _raw_mode(image) == _GREY_WITH_ALPHA
+  profile = color_profiles.foreign_profile(
+    image, "LA" if is_grey_with_alpha else ""
+  )
+  if image.mode.startswith("I"):
+    return _grey(image, profile), _turn(image)
+  if _tag(image, TiffImagePlugin.PLANAR_CONFIGURATION) == 2:
+    samples, turn = _planar(data)
+  elif image.mode == "CMYK":
+    rgb = np.asarray(color_profiles.to_srgb(image)).astype(np.uint16)
+    return rgb * 257, _turn(image)
+  else:
+    samples, turn = _color(image, data)
+  if profile is not None and is_grey_with_alpha:
+    grey = color_profiles.grey_to_srgb(samples[..., 0], profile)
+    samples = np.repeat(grey[..., None], 3, axis=-1)
+  elif profile is not None:
+    rgb = Image.fromarray(narrow(samples))
+    rgb.info["icc_profile"] = profile.tobytes()
+    samples = np.asarray(color_profiles.to_srgb(rgb)).astype(np.uint16) * 257
+  return samples, turn
+
+
+def _grey(image, profile):
+  depth, transparent = bits(image), image.info.get("transparency")
+  grey = np.asarray(image)
+  if image.mode == "I" and not (grey.min() >= 0 and 255 < grey.max() <= _PEAK):
+    raise ValueError("integer samples whose range is unknown")
+  grey = grey.astype(np.uint16)
+  if depth == 12:
+    grey = np.round(grey * (_PEAK / 4095)).astype(np.uint16)
+  if _tag(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
+    grey = _PEAK - grey  # White is zero; Pillow inverts this at 8 bits only.
+  shown = grey
+  if profile is not None:
+    shown = color_profiles.grey_to_srgb(grey, profile)
+  if transparent is not None:
+    shown = np.where(grey == transparent, np.uint16(_PEAK), shown)
+  return np.repeat(shown[..., None], 3, axis=-1)
+
+
+def _color(image, data):
+  raw_mode = _raw_mode(image)
+  if raw_mode == _GREY_WITH_ALPHA:
+    # Four bytes, grey then alpha, high then low: one pixel read as RGBA.
+    again, pairs = _pass(image, data, "RGBA")
+    grey, alpha = (pairs[..., :1] << 8) + pairs[..., 1:2], pairs[..., 2:]
+    samples = np.repeat(grey, 3, axis=-1)
+    alpha = (alpha[..., :1] << 8) + alpha[..., 1:]
+    return _over_white(samples, alpha, premultiplied=False), _turn(again)
+  if ";16" not in raw_mode:
+    raise ValueError(f"{bits(image)}-bit samples in layout {raw_mode}")
+  layout, order = raw_mode.split(";16")
+  order = _NATIVE if order == "N" else order
+  plain = layout.replace("RGBa", "RGBA")
+  again, high = _pass(image, data, f"{plain};16{order}")
+  _, low = _pass(image, data, f"{plain};16{_OTHER[order]}")
+  samples = (high << 8) + low
+  color, alpha = samples[..., :3], samples[..., 3:]
+  if alpha.size:
+    color = _over_white(color, alpha, premultiplied=layout == "RGBa")
+  elif (key := image.info.get("transparency")) is not None:
+    color[(color == key).all(-1)] = _PEAK
+  return color, _turn(again)
+
+
+def _pass(image, data, raw_mode):
+  """Decodes afresh, with the samples' bytes understood as `raw_mode` says."""
+  again = type(image)(io.BytesIO(data))
+  for i, tile in enumerate(again.tile):
+    args = raw_mode
+    if not isinstance(tile.args, str):
+      args = (raw_mode, *tile.args[1:])
+    again.tile[i] = tile._replace(args=args)
+  return again, np.asarray(again).astype(np.uint16)
+
+
+def _planar(data):
+  """Colour planes one after another, which Pillow garbles at 16 bits."""
+  with tifffile.TiffFile(io.BytesIO(data)) as file:
+    page = file.pages[0]
+    if page.photometric != tifffile.PHOTOMETRIC.RGB or page.dtype != np.uint16:
+      raise ValueError("planes of another kind than 16-bit RGB")
+    samples = np.moveaxis(page.asarray(), 0, -1)
+    tag = page.tags.get("Orientation")
+    turn = tag.value if tag else 1
+    extra = page.extrasamples
+  color, alpha = samples[..., :3], samples[..., 3:4]
+  if extra and extra[0] != tifffile.EXTRASAMPLE.UNSPECIFIED:
+    premultiplied = extra[0] == tifffile.EXTRASAMPLE.ASSOCALPHA
+    color = _over_white(color, alpha, premultiplied)
+  return color, turn
+
+
+def _over_white(color, alpha, premultiplied):
+  color, alpha = color.astype(np.uint64), alpha.astype(np.uint64)
+  light = color * (_PEAK if premultiplied else alpha)
+  total = light + _PEAK * (_PEAK - alpha) + _PEAK // 2
+  return np.minimum(total // _PEAK, _PEAK).astype(np.uint16)
+
+
+def _raw_mode(image) -> str:
+  args = image.tile[0].args
+  return args if isinstance(args, str) else args[0]
+
+
+def _tag(image, number):
+  return image.tag_v2.get(number) if image.format == "TIFF" else None
+
+
+def _turn(image) -> int:
+  return image.getexif().get(ExifTags.Base.Orientation, 1)

@@ -1,0 +1,127 @@
+"""Colour for a photograph at its own resolution and depth, tile by tile."""
+
+import concurrent.futures
+import functools
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cinn_jax.images import bilateral, color
+
+_DEPTHS = (np.uint8, np.uint16)
+
+
+def colorize(photo, ab, *, tile=256):
+  """Gives a photograph new colours at its own resolution and depth.
+
+  The lightness is that of `photo`, pixel by pixel; a smaller ab is upsampled
+  along its edges. Colours that sRGB does not have are moved towards grey until
+  it does (`color.lab_to_srgb`).
+
+  Args:
+    photo: uint8 or uint16 `[H, W, 3]`, sRGB.
+    ab: `[n, h, w, 2]`, n colorizations in Lab units.
+    tile: the largest side of the tiles, of which as many are computed at a
+      time as there are cores, up to 8.
+
+  Returns:
+    `[n, H, W, 3]` numpy array of the photo's type.
+
+  Raises:
+    ValueError: for another photo or ab than these, or ab that is not finite.
+  """
+  photo, ab = _check_photo(photo), np.asarray(ab, np.float32)
+  if ab.ndim != 4 or ab.shape[-1] != 2:
+    raise ValueError(f"expected ab of shape [n, h, w, 2], got {ab.shape}")
+  if not np.all(np.isfinite(ab)):
+    raise ValueError("ab is not finite: these colours cannot be shown")
+  if photo.shape[:2] == ab.shape[1:3]:
+    planes = ab.transpose(1, 0, 3, 2).reshape(len(photo), -1, ab.shape[2])
+    result = _paint(_lightness(photo), planes, photo.dtype)
+    return np.moveaxis(np.array(result), 1, 0)
+  out = np.empty((len(ab), *photo.shape), photo.dtype)
+
+  def fill(ys, xs, tile):
+    result = np.asarray(_colorize_tile(tile))
+    rows = result[: ys.stop - ys.start, :, : xs.stop - xs.start]
+    out[:, ys, xs] = np.moveaxis(rows, 1, 0)
+
+  # XLA keeps one core busy with a tile; its calls release Python's lock.
+  workers = min(os.cpu_count() or 1, 8)
+  low_lightness = lightness_thumbnail(photo, ab.shape[1:3])
+  tiles = bilateral.tiles(ab, low_lightness, photo, tile=tile)
+  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+    for _ in pool.map(lambda args: fill(*args), tiles):
+      pass
+  return out
+
+
+def lightness_thumbnail(photo, shape, strip=256):
+  """The L in [0, 100] of a photo `[H, W, 3]`, reduced to `shape` (h, w).
+
+  float32, anti-aliased with the triangle of `jax.image.resize`, whose result
+  on the L of the whole photo this is; computed `strip` rows at a time.
+  """
+  photo = _check_photo(photo)
+  vertical = _reduction(photo.shape[0], shape[0])
+  horizontal = _reduction(photo.shape[1], shape[1])
+  total = np.zeros(shape, np.float32)
+  for start in range(0, len(photo), strip):
+    # Full strips all, so that this compiles once: what is added weighs nothing.
+    missing = ((0, max(0, start + strip - len(photo))), (0, 0))
+    rows = np.pad(photo[start : start + strip], (*missing, (0, 0)))
+    weights = np.pad(vertical[start : start + strip], missing)
+    total += np.asarray(_reduce_strip(_lightness(rows), weights, horizontal))
+  return total
+
+
+@jax.jit
+def _reduce_strip(lightness, vertical, horizontal):
+  with jax.default_matmul_precision("highest"):
+    return vertical.T @ (lightness @ horizontal)
+
+
+def _reduction(size, cells):
+  """`[size, cells]` weights of the triangle filter, each cell's sum one."""
+  ratio = size / cells
+  centres = (np.arange(cells) + 0.5) * ratio - 0.5
+  distance = np.abs(np.arange(size)[:, None] - centres[None])
+  weights = np.maximum(0, 1 - distance / max(1, ratio))
+  return (weights / weights.sum(0, keepdims=True)).astype(np.float32)
+
+
+# Three programs, not one: fused, the lightness would be computed many times.
+def _colorize_tile(tile):
+  """A tile of pixels `[th, tw, 3]` to `[th, n, tw, 3]` of the same type."""
+  lightness = _lightness(tile.guide)
+  ab = bilateral.upsample_tile(tile, lightness, bilateral.SIGMA_LIGHTNESS)
+  return _paint(lightness, ab, tile.guide.dtype)
+
+
+@jax.jit
+def _lightness(photo):
+  highest = jnp.iinfo(photo.dtype).max
+  return color.srgb_to_lightness(photo.astype(jnp.float32) / highest)
+
+
+@functools.partial(jax.jit, static_argnames="dtype")
+def _paint(lightness, ab, dtype):
+  """L `[th, tw]` and ab `[th, n 2, tw]` to pixels `[th, n, tw, 3]`."""
+  ab = ab.reshape(len(ab), -1, 2, ab.shape[-1])
+  lightness = jnp.broadcast_to(lightness[:, None], ab[:, :, 0].shape)
+  rgb = color.lab_planes_to_srgb(lightness, ab[:, :, 0], ab[:, :, 1])
+  highest = jnp.iinfo(dtype).max
+  rgb = [jnp.round(plane * highest).astype(dtype) for plane in rgb]
+  return jnp.stack(rgb, axis=-1)
+
+
+def _check_photo(photo):
+  photo = np.asarray(photo)
+  if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype not in _DEPTHS:
+    raise ValueError(
+      "expected a photo of shape [H, W, 3], uint8 or uint16, got "
+      f"{photo.dtype} {photo.shape}: convert it to RGB first"
+    )
+  return photo

@@ -1,0 +1,201 @@
+"""Pictures out: contact sheets, and files that are whole or not there."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from cinn_jax.runtime import storage
+
+_PAPER = (255, 255, 255)
+_EMPTY = (238, 238, 238)
+_INK = (38, 38, 38)
+_GUTTER = 4
+_MARGIN = 12
+# The side of a cell, unless given: that of the largest picture, within these.
+_CELL_SIDES = (128, 256)
+_SUFFIXES = {
+  "uint8": (".png", ".jpg", ".jpeg", ".tif", ".tiff"),
+  "uint16": (".tif", ".tiff"),
+}
+
+
+def contact_sheet(
+  rows, column_titles=None, row_titles=None, cell=None, note=""
+) -> np.ndarray:
+  """Pictures in a table, with titles, as one picture: uint8 `[H, W, 3]`.
+
+  Every picture is scaled to fit into its cell, small ones enlarged, and
+  centred there on light grey. Rows and columns are as high and wide as their
+  largest picture needs, so pictures of one shape fill their cells.
+
+  Args:
+    rows: list of rows, each a list of uint8 pictures `[H, W, 3]` of any shape
+      or an array of them; rows may differ in length.
+    column_titles: one string per column, shortened to fit.
+    row_titles: one string per row, written to its left.
+    cell: pixels, the longest side of a picture on the sheet. Default: that of
+      the largest picture, but at least 128 and at most 256.
+    note: a caption under the sheet, broken into lines where needed.
+
+  Raises:
+    ValueError: for no pictures, for other arrays than pictures, and for a
+      wrong number of titles.
+  """
+  rows = [
+    [checked(image, f"row {i}, column {j}") for j, image in enumerate(row)]
+    for i, row in enumerate(rows)
+  ]
+  columns = max((len(row) for row in rows), default=0)
+  if columns == 0:
+    raise ValueError("a contact sheet needs at least one picture, got none")
+  _check_titles("column_titles", column_titles, columns)
+  _check_titles("row_titles", row_titles, len(rows))
+  if cell is None:
+    largest = max(max(image.shape[:2]) for row in rows for image in row)
+    cell = min(max(largest, _CELL_SIDES[0]), _CELL_SIDES[1])
+  fitted = [[_fit(image, cell) for image in row] for row in rows]
+  return _draw(fitted, column_titles, row_titles, note, _font(cell))
+
+
+def text(words: str, side: int) -> np.ndarray:
+  """Words in the middle of a square, dark on light: uint8 `[side, side, 3]`."""
+  square = Image.new("RGB", (side, side), _EMPTY)
+  font = ImageFont.load_default(side / 2)
+  middle = (side / 2, side / 2)
+  ImageDraw.Draw(square).text(middle, words, _INK, font, anchor="mm")
+  return np.asarray(square)
+
+
+def save_png(path, image):
+  """Writes uint8 `[H, W, 3]` as PNG, with its folders, whole or not at all."""
+  image = Image.fromarray(checked(image, "save_png"))
+  _write_whole(path, lambda file: image.save(file, "PNG"))
+
+
+def save_photo(path, image):
+  """Writes a photograph `[H, W, 3]` in the format that the suffix names.
+
+  uint8 as .png, .jpg (quality 95, colour at full resolution) or .tif; uint16
+  as .tif alone, because Pillow writes no 16-bit RGB in other formats. Folders
+  are made; the file is there whole or not at all.
+
+  Raises:
+    ValueError: for another type of pixels or another suffix.
+  """
+  path = storage.path(path)
+  image = checked(image, "save_photo", tuple(_SUFFIXES))
+  suffix, known = path.suffix.lower(), _SUFFIXES[image.dtype.name]
+  if suffix not in known:
+    raise ValueError(
+      f"{path}: {image.dtype} photographs are written as {', '.join(known)}, "
+      f"not as {suffix or 'a file without suffix'!r}: change the suffix"
+    )
+  if suffix in (".tif", ".tiff"):
+    _write_whole(path, lambda file: _write_tiff(file, image))
+  elif suffix == ".png":
+    save_png(path, image)
+  else:
+    options = {"quality": 95, "subsampling": 0}
+    image = Image.fromarray(image)
+    _write_whole(path, lambda file: image.save(file, "JPEG", **options))
+
+
+def _write_tiff(file, image):
+  import tifffile  # Comes with scikit-image; most runs never need it.
+
+  tifffile.imwrite(file, image, photometric="rgb", compression="zlib")
+
+
+def _write_whole(path, write):
+  file = io.BytesIO()
+  write(file)
+  storage.write_whole(path, file.getvalue())
+
+
+def checked(image, where, dtypes=("uint8",)):
+  """`image` as a contiguous array, or a ValueError that names `where`."""
+  image = np.asarray(image)
+  if image.ndim != 3 or image.shape[2] != 3 or image.dtype.name not in dtypes:
+    raise ValueError(
+      f"{where}: expected {' or '.join(dtypes)} of shape [H, W, 3], got "
+      f"{image.dtype} {list(image.shape)}"
+    )
+  if 0 in image.shape:
+    raise ValueError(f"{where}: the picture is empty, {list(image.shape)}")
+  return np.ascontiguousarray(image)
+
+
+def _check_titles(name, titles, count):
+  if titles is not None and len(titles) != count:
+    raise ValueError(f"{name}: expected {count} titles, got {len(titles)}")
+
+
+def _fit(image, cell):
+  scale = cell / max(image.shape[:2])
+  height, width = (max(1, round(scale * side)) for side in image.shape[:2])
+  filter = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
+  return Image.fromarray(image).resize((width, height), filter)
+
+
+def _font(cell):
+  return ImageFont.load_default(min(max(12, round(cell / 9)), 20))
+
+
+def _draw(rows, column_titles, row_titles, note, font):
+  heights = [max((i.height for i in row), default=0) for row in rows]
+  widths = [
+    max(row[j].width for row in rows if j < len(row))
+    for j in range(max(map(len, rows)))
+  ]
+  line = sum(font.getmetrics()) + _GUTTER
+  left = _MARGIN
+  if row_titles:
+    left += _MARGIN + int(max(map(font.getlength, row_titles)))
+  top = _MARGIN + (line if column_titles else 0)
+  xs = [left + sum(widths[:j]) + j * _GUTTER for j in range(len(widths))]
+  ys = [top + sum(heights[:i]) + i * _GUTTER for i in range(len(heights))]
+  right, bottom = xs[-1] + widths[-1], ys[-1] + heights[-1]
+  caption = _wrap(note, right - _MARGIN, font)
+  room = _MARGIN // 2 + line * len(caption) if caption else 0
+  size = (right + _MARGIN, bottom + room + _MARGIN)
+  sheet = Image.new("RGB", size, _PAPER)
+  draw = ImageDraw.Draw(sheet)
+  for images, y, height in zip(rows, ys, heights, strict=True):
+    for image, x, width in zip(images, xs, widths, strict=False):
+      draw.rectangle((x, y, x + width - 1, y + height - 1), _EMPTY)
+      offset = (width - image.width) // 2, (height - image.height) // 2
+      sheet.paste(image, (x + offset[0], y + offset[1]))
+  for title, x, width in zip(column_titles or (), xs, widths, strict=False):
+    middle = (x + width / 2, top - _GUTTER)
+    draw.text(middle, _shorten(title, width, font), _INK, font, anchor="md")
+  for title, y, height in zip(row_titles or (), ys, heights, strict=False):
+    middle = (left - _MARGIN, y + height / 2)
+    draw.text(middle, title, _INK, font, anchor="rm")
+  for i, words in enumerate(caption):
+    corner = (_MARGIN, bottom + _MARGIN // 2 + i * line)
+    draw.text(corner, words, _INK, font, anchor="la")
+  return np.asarray(sheet)
+
+
+def _shorten(text, width, font):
+  if font.getlength(text) <= width:
+    return text
+  while text and font.getlength(text + "…") > width:
+    text = text[:-1]
+  return text + "…"
+
+
+def _wrap(text, width, font):
+  """Lines no wider than `width`, except for single words that are."""
+  lines = []
+  for paragraph in text.splitlines():
+    line = ""
+    for word in paragraph.split():
+      longer = f"{line} {word}".strip()
+      if line and font.getlength(longer) > width:
+        lines.append(line)
+        longer = word
+      line = longer
+    lines.append(line)
+  return lines

@@ -1,0 +1,1 @@
+"""Networks that run inside flows: subnets, condition and summary networks."""

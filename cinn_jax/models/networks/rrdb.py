@@ -1,0 +1,153 @@
+"""RRDB, the network of ESRGAN (Wang et al. 2018), as an encoder of SRFlow."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cinn_jax.bijections.base import at_least_float32
+from cinn_jax.runtime.cpu_convolution import conv_general_dilated
+
+_leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.2)
+_RESIDUAL = 0.2  # The part of a block's own output in what leaves it.
+
+
+class ResidualInResidual(nn.Module):
+  """Three densely connected blocks of five 3x3 convolutions each.
+
+  Attributes:
+    growth: channels of the first four convolutions of a block.
+    dtype: of the computation; None follows the data.
+  """
+
+  growth: int
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x):
+    """[B, h, w, C] to the same."""
+    hidden = x
+    for _ in range(3):
+      seen = hidden
+      for _ in range(4):
+        new = _leaky_relu(_conv(self.growth, dtype=self.dtype)(seen))
+        seen = jnp.concatenate([seen, new], -1)
+      hidden += _RESIDUAL * _conv(x.shape[-1], dtype=self.dtype)(seen)
+    return x + _RESIDUAL * hidden
+
+
+class RRDBEncoder(nn.Module):
+  """Features of a small picture for every level of a flow of a large one.
+
+  The blocks are scanned. Features of some of them stand beside the last ones,
+  which are enlarged by a convolution each time that they double, and averaged
+  over 2x2 positions for levels coarser than the small picture. With the
+  defaults a level has 320 channels.
+
+  Attributes:
+    levels: of the flow; level k has 1 / 2^(k + 1) of the large picture's size.
+    blocks: how many `ResidualInResidual`.
+    taps: the blocks, from 0, whose features every level sees.
+    width: channels of the features.
+    growth, dtype: see `ResidualInResidual`.
+  """
+
+  levels: int
+  blocks: int = 23
+  taps: Sequence[int] = (1, 8, 15, 22)
+  width: int = 64
+  growth: int = 32
+  dtype: Any = None
+
+  def __call__(self, cond, scale: int):
+    """[B, h, w, C], a `scale`-th of the large picture, to {"level_k": ...}."""
+    # The head has parameters from the start, to be trained with the rest.
+    return self._run(cond, scale, with_head=self.is_initializing())[0]
+
+  def predict(self, cond):
+    """The encoder's own guess of the large picture [B, scale h, scale w, 3].
+
+    The scale is that which its parameters were made for. What is behind the
+    features learns in `training.regression` alone: once a flow has moved the
+    rest, it guesses worse.
+    """
+    guess = self._run(cond, 2 ** self._enlargements(), with_head=True)[1]
+    return guess.astype(at_least_float32(guess.dtype))
+
+  @nn.compact
+  def _run(self, cond, scale, *, with_head):
+    if not all(0 <= tap < self.blocks for tap in self.taps):
+      raise ValueError(
+        f"taps are blocks from 0 to {self.blocks - 1}, got {self.taps}."
+      )
+    conv = functools.partial(_conv, dtype=self.dtype)
+    first = conv(self.width, name="first")(cond)
+    last, of_blocks = self._blocks(first)
+    last = first + conv(self.width, name="trunk")(last)
+    tapped = jnp.concatenate([of_blocks[tap] for tap in self.taps], -1)
+    by_factor = {1: last}  # of the small picture's size
+    # The finest level has half of the large picture's size; the head needs all.
+    doublings = round(math.log2(scale)) - (not with_head)
+    if not self.is_initializing() and doublings > self._enlargements():
+      raise ValueError(
+        "This encoder has parameters for pictures up to"
+        f" {2 ** (self._enlargements() + 1)} times as large as the condition,"
+        f" got {scale} times."
+      )
+    for k in range(1, doublings + 1):
+      enlarged = _enlarge(by_factor[2 ** (k - 1)], 2)
+      up = conv(self.width, name=f"up_{k}")
+      by_factor[2**k] = _leaky_relu(up(enlarged))
+    features = {}
+    for k in range(self.levels):
+      factor = scale / 2 ** (k + 1)
+      if factor >= 1:
+        parts = [by_factor[int(factor)], _enlarge(tapped, int(factor))]
+      else:
+        parts = [_shrink(part, int(1 / factor)) for part in (last, tapped)]
+      features[f"level_{k}"] = jnp.concatenate(parts, -1)
+    if not with_head:
+      return features, None
+    hidden = _leaky_relu(conv(self.width, name="head")(by_factor[scale]))
+    return features, _conv(3, name="picture")(hidden)
+
+  def _enlargements(self):
+    """How many it has parameters for."""
+    return sum(name.startswith("up_") for name in self.variables["params"])
+
+  def _blocks(self, first):
+    """The last block's features and, [blocks, ...], those of all."""
+    scan = nn.scan(
+      lambda block, hidden, _: (block(hidden),) * 2,
+      variable_axes={"params": 0},
+      split_rngs={"params": True},
+      length=self.blocks,
+    )
+    block = ResidualInResidual(self.growth, self.dtype, name="blocks")
+    return scan(block, first, None)
+
+
+def _conv(channels, name=None, dtype=None):
+  """3x3 that keeps the size and starts small, as ESRGAN's."""
+  return nn.Conv(
+    channels,
+    (3, 3),
+    kernel_init=nn.initializers.variance_scaling(0.02, "fan_in", "normal"),
+    conv_general_dilated=conv_general_dilated,
+    dtype=dtype,
+    name=name,
+  )
+
+
+def _enlarge(maps, factor):
+  """Each position `factor` times, along height and width."""
+  b, h, w, c = maps.shape
+  return jax.image.resize(maps, (b, factor * h, factor * w, c), "nearest")
+
+
+def _shrink(maps, factor):
+  return nn.avg_pool(maps, (factor,) * 2, (factor,) * 2)

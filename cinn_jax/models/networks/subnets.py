@@ -1,0 +1,178 @@
+"""The networks inside a coupling: (data half, condition) to log-scale, shift.
+
+The first layer keeps the condition's part as a product of its own,
+`layer(u) + layer_c(c)`: the same function and parameter count as a layer on
+their concatenation, but what depends on the condition alone is then computed
+once per image under `vmap` over latents, however many samples are drawn. So
+does every layer that sees the condition.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cinn_jax.runtime.cpu_convolution import conv_general_dilated
+
+Initializer = jax.nn.initializers.Initializer
+
+# What networks inside a flow may compute in, by name. float32 follows the data,
+# which are float64 where checks are exact. Parameters stay float32, and so do
+# the flow itself and its likelihood.
+COMPUTE_DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+
+
+def compute_dtype_named(name: str):
+  """The `dtype` of networks that a config's `compute_dtype` names."""
+  if name not in COMPUTE_DTYPES:
+    raise ValueError(
+      f"Unknown compute_dtype {name!r}; there are {', '.join(COMPUTE_DTYPES)}."
+    )
+  return COMPUTE_DTYPES[name]
+
+
+class Subnet(nn.Module):
+  """Convolutions, or dense layers for vectors, with the condition added first.
+
+  Attributes:
+    widths: channels of the hidden layers; one more layer makes the output.
+    kernels: kernel size per layer, output included; 1 for dense layers.
+    activation: between the layers.
+    init_std: None starts weights at LeCun's scale and biases at 0; a number
+      draws both from N(0, init_std^2), as the published cINNs do.
+    uniform_init: instead starts weights and biases of a layer of n inputs,
+      the condition's included, at U(-1/sqrt(n), 1/sqrt(n)): how PyTorch's
+      layers start, and with them networks of FrEIA. Biases other than 0 spread
+      the kinks of units that see few numbers.
+    zero_last: starts the output layer at 0, so that the coupling is the
+      identity.
+    densely_connected: every layer sees the data, the condition and all hidden
+      layers before it (Huang et al. 2017), not the last of these alone.
+    dtype: of the computation; None follows the data.
+  """
+
+  widths: Sequence[int]
+  kernels: Sequence[int]
+  activation: Callable = nn.relu
+  init_std: float | None = None
+  uniform_init: bool = False
+  zero_last: bool = True
+  densely_connected: bool = False
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, u, cond, features):
+    """[B, ..., C] and a condition to [B, ..., features].
+
+    The leaves of `cond` are vectors [B, Cc], the same for every position, or
+    have the data's own spatial shape. Kernels above 1 are for images; for
+    vectors, which have no neighbours, every layer is dense.
+    """
+    if len(self.kernels) != len(self.widths) + 1:
+      raise ValueError(
+        f"{len(self.widths)} hidden layers and the output need"
+        f" {len(self.widths) + 1} kernel sizes, got {list(self.kernels)}."
+      )
+    leaves = jax.tree.leaves(cond)
+    self._check_condition(leaves)
+    seen = u
+    for k, width in enumerate([*self.widths, features]):
+      is_last = k == len(self.widths)
+      sees_condition = k == 0 or self.densely_connected
+      inputs = seen.shape[-1]
+      if sees_condition:
+        inputs += sum(leaf.shape[-1] for leaf in leaves)
+      layer = self._layer(
+        u.ndim, width, self.kernels[k], inputs, is_last=is_last
+      )
+      hidden = layer(f"layer_{k}")(seen)
+      if sees_condition:
+        prefix = f"layer_{k}_condition" if k else "condition"
+        for i, leaf in enumerate(leaves):
+          condition_layer = layer(f"{prefix}_{i}", use_bias=False)
+          hidden += condition_layer(_broadcast(leaf, u, self.kernels[k]))
+      if not is_last:
+        hidden = self.activation(hidden)
+        new = [seen, hidden] if self.densely_connected else [hidden]
+        seen = jnp.concatenate(new, -1)
+    return hidden
+
+  def _check_condition(self, leaves):
+    # A condition left out would else go unnoticed, as if it were zero.
+    if self.is_initializing():
+      return
+    params = self.variables.get("params", {})
+    made = [k for k in params if k.startswith("condition_")]
+    wanted = [
+      params[f"condition_{i}"]["kernel"].shape[-2] for i in range(len(made))
+    ]
+    got = [leaf.shape[-1] for leaf in leaves]
+    if wanted != got:
+      raise ValueError(
+        f"This flow was initialised with {_channels(wanted)}, and is given"
+        f" {_channels(got)}."
+      )
+
+  def _layer(self, rank, width, kernel, inputs, *, is_last):
+    """A constructor of layers of one shape: `make(name, use_bias=True)`."""
+    weights, biases = initializers(self.init_std)
+    if self.uniform_init:
+      fan_in = inputs * (kernel**2 if rank == 4 else 1)
+      weights = biases = _uniform(1 / math.sqrt(fan_in))
+    if is_last and self.zero_last:
+      weights = biases = nn.initializers.zeros
+    shared = {
+      "kernel_init": weights,
+      "bias_init": biases,
+      "dtype": self.dtype,
+    }
+    if rank == 4:
+      return lambda name, use_bias=True: nn.Conv(
+        width,
+        (kernel, kernel),
+        name=name,
+        use_bias=use_bias,
+        conv_general_dilated=conv_general_dilated,
+        **shared,
+      )
+    if rank > 2 and kernel != 1:
+      raise ValueError(
+        "Kernels above 1 are for images [B, H, W, C], got"
+        f" {list(self.kernels)} for data of {rank} axes."
+      )
+    return lambda name, use_bias=True: nn.Dense(
+      width, name=name, use_bias=use_bias, **shared
+    )
+
+
+def initializers(std: float | None) -> tuple[Initializer, Initializer]:
+  """Weights' and biases': LeCun's and 0, or N(0, std^2) for both."""
+  if std is None:
+    return nn.initializers.lecun_normal(), nn.initializers.zeros
+  return (nn.initializers.normal(std),) * 2
+
+
+def _channels(of_leaves):
+  if not of_leaves:
+    return "no condition"
+  return f"a condition of {' + '.join(map(str, of_leaves))} channels"
+
+
+def _uniform(bound):
+  def draw(key, shape, dtype=jnp.float32):
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+  return draw
+
+
+def _broadcast(leaf, u, kernel):
+  """A vector as a map that meets `u`, of one pixel where that is enough."""
+  if leaf.ndim != 2:
+    return leaf
+  one = leaf.reshape(leaf.shape[0], *(1,) * (u.ndim - 2), leaf.shape[-1])
+  if kernel == 1:
+    return one
+  return jnp.broadcast_to(one, (*u.shape[:-1], leaf.shape[-1]))

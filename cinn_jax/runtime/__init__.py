@@ -1,0 +1,1 @@
+"""The machine: processes, storage, sharding, threads, caches, FLOPs."""

@@ -1,0 +1,1 @@
+"""`--mode=sample`: draws, ranks and writes samples."""

@@ -1,0 +1,59 @@
+"""Whether a workdir holds the run that a config describes."""
+
+import json
+
+from cinn_jax.training import defaults
+from cinn_jax.workdir.saved import newest_intact, read_config
+
+# What was so before there was a setting for it.
+_BEFORE = {
+  "model.scanned": True,
+  "model.condition_slope": 0.01,
+  "model.haar_order": "channel",
+  "model.flatten_order": "channel",
+  "optimizer.clip_norm": 0.0,
+  "task.num_classes": 10,
+}
+
+
+def check_same_run(workdir, config: dict):
+  """Raises ValueError where the workdir holds a run of another experiment.
+
+  What makes an experiment is the config's `model`, `task`, `optimizer`,
+  `data`, `augment` and `pretrain`, and the batch size and seed; its length,
+  its logging and what its steps keep in memory may change.
+  """
+  try:
+    step, saved = newest_intact(workdir, lambda k: read_config(workdir, k))
+  except FileNotFoundError:
+    return
+  # Through JSON, where tuples are lists.
+  old, new = (_experiment(c) for c in (saved, json.loads(json.dumps(config))))
+  names = sorted(old.keys() | new.keys())
+  changed = [
+    f"{name} is {new.get(name)!r}, was {old.get(name)!r}"
+    for name in names
+    if old.get(name) != new.get(name)
+  ]
+  if changed:
+    raise ValueError(
+      f"{workdir} holds step {step:,} of a run with another config"
+      f" ({'; '.join(changed[:3])}): pass another --workdir, or delete it."
+    )
+
+
+def _experiment(config):
+  flat = {}
+  sections = ("model", "task", "optimizer", "data", "augment", "pretrain")
+  for section in sections:
+    for name, value in config.get(section, {}).items():
+      flat[f"{section}.{name}"] = value
+  for name in ("batch_size", "seed"):
+    flat[f"train.{name}"] = config["train"][name]
+  # A checkpoint may be older than these settings.
+  for name, value in defaults.MODEL.items():
+    flat.setdefault(f"model.{name}", value)
+  for name, value in _BEFORE.items():
+    flat.setdefault(name, value)
+  del flat["model.memory"]
+  return flat

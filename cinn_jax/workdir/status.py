@@ -1,0 +1,77 @@
+"""`--mode=status`: how a run stands, from what it left; it need not run."""
+
+import datetime
+
+from cinn_jax.runtime import storage
+from cinn_jax.workdir import lock, saved
+from cinn_jax.workdir.log import read_log
+
+_NOTHING = "nothing yet"
+
+
+def status(workdir) -> str:
+  """What a workdir says of its run, in a few lines.
+
+  Its step and rate as last logged, its newest and its best checkpoint, and
+  whether a process is at work on it.
+
+  Raises:
+    FileNotFoundError: where there is no run.
+  """
+  workdir = storage.path(workdir)
+  rows = _logged(workdir)
+  train = [row for row in rows if row["split"] == "train"]
+  validated = [row for row in rows if row["split"] == "validation"]
+  lines = {"run": _alive(workdir)}
+  if train:
+    last = train[-1]
+    lines["step"] = (
+      f"{last['step']:,}, {last['bits_per_dim']:.3f} bits/dim,"
+      f" {last['images_per_second']:.0f} images/s, {last['data_wait']:.0%} of"
+      f" the time waiting for data; {_age(workdir / 'metrics.jsonl')}"
+    )
+  else:
+    lines["step"] = "nothing logged yet"
+  lines["saved"] = _saved(workdir)
+  if validated:
+    best = min(validated, key=lambda row: row["bits_per_dim"])
+    lines["best"] = (
+      f"validation bits/dim {best['bits_per_dim']:.4f} at step"
+      f" {best['step']:,}; last {validated[-1]['bits_per_dim']:.4f} at step"
+      f" {validated[-1]['step']:,}"
+    )
+  return "\n".join(f"{name:6}{text}" for name, text in lines.items())
+
+
+def _logged(workdir):
+  try:
+    return read_log(workdir)
+  except FileNotFoundError:
+    # It takes its time to compile, and in a bucket the log comes later still.
+    if lock.is_held(workdir) or _saved(workdir) != _NOTHING:
+      return []
+    raise
+
+
+def _alive(workdir):
+  if lock.is_held(workdir):
+    return f"alive, {lock.holder(workdir)}"
+  return f"not running; last was {lock.holder(workdir)}"
+
+
+def _saved(workdir):
+  try:
+    newest = saved.saved_steps(workdir)[0]
+  except FileNotFoundError:
+    return _NOTHING
+  path = saved.folder(workdir) / str(newest) / "config" / "metadata"
+  try:
+    total = saved.read_config(workdir, newest)["train"]["num_steps"]
+  except saved.Damaged:
+    return f"step {newest:,}, damaged"
+  return f"step {newest:,} of {total:,}; {_age(path)}"
+
+
+def _age(path):
+  seconds = datetime.datetime.now().timestamp() - storage.modified(path)
+  return f"{datetime.timedelta(seconds=round(max(seconds, 0)))} ago"

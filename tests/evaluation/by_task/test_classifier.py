@@ -1,0 +1,49 @@
+"""The classifier that judges: it learns, and is the same every time."""
+
+import numpy as np
+import pytest
+
+from cinn_jax.data import digits
+from cinn_jax.evaluation.by_task import classifier
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+  monkeypatch.setattr(classifier, "STEPS", 120)
+
+
+@pytest.fixture(scope="module")
+def splits():
+  return digits.open_digits("train"), digits.open_digits("test")
+
+
+def _train(source, seed=0):
+  return classifier.train_classifier(
+    source.images, source.labels, 10, seed=seed
+  )
+
+
+def test_it_learns_digits_and_repeats_itself(splits, monkeypatch):
+  train, test = splits
+  classify = _train(train)
+  found = classify(test.images)
+  assert found.shape == (360,) and np.mean(found == test.labels) > 0.9
+  np.testing.assert_array_equal(_train(train)(test.images), found)
+  # However many are asked about at a time.
+  monkeypatch.setattr(classifier, "_CHUNK", 100)
+  np.testing.assert_array_equal(classify(test.images), found)
+
+
+def test_another_seed_is_another_classifier(splits):
+  train, _ = splits
+  noise = np.random.default_rng(0).integers(0, 256, (360, 8, 8), np.uint8)
+  assert np.any(_train(train)(noise) != _train(train, seed=1)(noise))
+
+
+def test_batches_are_shuffled_epochs():
+  batches = list(classifier._batches(300, 120, classifier.BATCH, seed=0))
+  assert len(batches) == 120
+  assert {len(batch) for batch in batches} == {classifier.BATCH}
+  for epoch in np.concatenate(batches)[: 300 * 51].reshape(51, 300):
+    assert sorted(epoch) == list(range(300))
+    assert list(epoch) != list(range(300))

@@ -1,0 +1,81 @@
+"""The configs of tasks on whole pictures: what their argument may be."""
+
+import importlib
+
+import jax
+import pytest
+
+from cinn_jax.experiment import build, recipes
+from cinn_jax.experiment.describe import describe
+
+NAMES = ("colorize_rgb", "inpaint", "sketch", "super_resolution")
+
+
+def _config(name, argument=""):
+  return importlib.import_module(f"configs.{name}").get_config(argument)
+
+
+@pytest.mark.parametrize(
+  "name, model",
+  [(name, "cinn") for name in NAMES]
+  + [("inpaint", model) for model in list(recipes.MODELS)[1:]],
+)
+def test_every_config_has_a_model_that_fits_its_task(name, model):
+  flow, task = build.build(_config(name, model))
+  assert task.event_shape == (32, 32, 3)
+  assert build.abstract_variables(flow, task)["params"]
+
+
+def test_describing_names_the_task():
+  text = describe(_config("inpaint", "size=8x16"))
+  assert "RGB at 8x16 in [0, 1) given it with a hole" in text
+
+
+def test_caflow_at_64_is_the_published_one_in_every_task():
+  first, *others = (_config(name, "caflow,size=64") for name in NAMES)
+  flow, task = build.build(first)
+  params = build.abstract_variables(flow, task)["params"]
+  assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 35_229_968
+  for other in others:
+    assert other.model == first.model
+    assert build.build(other)[1].cond_shape == task.cond_shape
+
+
+def test_settings():
+  config = _config("super_resolution", "cinn, scale=8 ,size=32x48")
+  assert config.task.image_size == (32, 48) and config.task.scale == 8
+  assert build.build(config)[1].cond_shape == (4, 6, 3)
+  assert _config("inpaint", "mask=free_form").task.mask == "free_form"
+  # CAFLOW has no mask channel, but cannot do without for free-form holes.
+  channels = [
+    build.build(_config("inpaint", f"caflow,mask={mask}"))[1].cond_shape[-1]
+    for mask in ("square", "free_form")
+  ]
+  assert channels == [3, 4]
+
+
+def test_ablations_of_the_condition_network():
+  frozen = _config("sketch", "condition_net=frozen").optimizer
+  assert frozen.groups.condition_net.frozen_steps == -1
+  frozen = _config("sketch", "caflow,condition_net=frozen").optimizer
+  assert frozen.groups.condition_flow.frozen_steps == -1
+  assert _config("sketch", "condition_net=none").model.condition_net is False
+  with pytest.raises(ValueError, match="cannot do without its condition_flow"):
+    _config("sketch", "caflow,condition_net=none")
+
+
+@pytest.mark.parametrize(
+  "argument, complaint",
+  [
+    ("moon", "has no model 'moon'; there are cinn, caflow, dual_glow_plus"),
+    ("cinn,sise=3", "no setting 'sise=3'; it takes a model first"),
+    ("cinn,64", "no setting '64'; it takes a model first"),
+    ("size=big", "size is a whole number, got 'big'"),
+    ("size=3x", "size is a whole number, got '3x'"),
+    ("scale=3", "scale is one of 4, 8, 2, got '3'"),
+  ],
+)
+def test_wrong_arguments_get_one_clear_line(argument, complaint):
+  with pytest.raises(ValueError) as caught:
+    _config("super_resolution", argument)
+  assert complaint in str(caught.value) and "\n" not in str(caught.value)

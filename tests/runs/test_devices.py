@@ -1,0 +1,177 @@
+"""The numbers do not depend on how many devices and processes there are."""
+
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cinn_jax.evaluation.evaluate import evaluate
+from tests.support import tiny, untrained
+
+ROOT = pathlib.Path(__file__).parents[2]
+STEPS = 20
+_PROGRAM = """
+import json, sys
+from cinn_jax.runtime import processes
+options = json.loads(sys.argv[1])
+# Apart from what the transport says, whose threads write into one another.
+sys.stdout = open(options["told"], "w")
+if "coordinator" in options:
+  processes.initialize(*options["coordinator"])
+import jax
+
+assert jax.device_count() == options["devices"]
+if options["evaluate"]:
+  from cinn_jax.evaluation.evaluate import evaluate
+
+  evaluate(options["workdir"], num_samples=2)
+  sys.exit()
+from cinn_jax import models
+from cinn_jax.training.train import train
+from tests.support import tiny
+
+# Whose first values are statistics of the first batch, of all devices.
+models.BUILDERS["dense_cinn"] = tiny.with_actnorm("dense_cinn")
+config = tiny.digits(
+  num_steps=options["steps"], log_every=1, eval_every=10, sheet_every=20
+)
+# Independent of the number of steps, which changes on the way.
+config.optimizer.update({"learning_rate": 1e-3, "schedule": "constant"})
+config.optimizer.schedule_options = {}
+config.train.fully_sharded = options["fully_sharded"]
+train(config, options["workdir"])
+"""
+
+
+def _run(
+  workdir,
+  steps=0,
+  *,
+  processes=1,
+  devices=1,
+  fully_sharded=False,
+  evaluate=False,
+):
+  """Trains up to `steps`, or evaluates, on `devices` per process."""
+  options = {
+    "workdir": str(workdir),
+    "steps": steps,
+    "devices": devices * processes,
+    "fully_sharded": fully_sharded,
+    "evaluate": evaluate,
+  }
+  environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices)}
+  with socket.socket() as probe:
+    probe.bind(("localhost", 0))
+    address = f"localhost:{probe.getsockname()[1]}"
+  runs, told = [], []
+  for k in range(processes):
+    told.append(pathlib.Path(f"{workdir}.{steps}.{k}.told"))
+    options["told"] = str(told[-1])
+    if processes > 1:
+      options["coordinator"] = [address, processes, k]
+    runs.append(
+      subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, json.dumps(options)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+      )
+    )
+  for run in runs:
+    _, error = run.communicate(timeout=600)
+    assert run.returncode == 0, error
+  # Of several processes only the first tells.
+  first, *others = (path.read_text() for path in told)
+  assert first and not any(others)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("devices")
+  _run(folder / "one", STEPS)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+  """A workdir of photographs, evaluated on one device."""
+  folder = tmp_path_factory.mktemp("evaluated")
+  untrained.make_workdir(tiny.get_config(), folder)
+  evaluate(folder, num_samples=2)
+  return folder
+
+
+def _metrics(workdir):
+  lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+  # How quick it was, and differences that are all rounding, are no results.
+  left_out = {"images_per_second", "flops_per_second", "data_wait"}
+  left_out |= {"round_trip_error", "split"}
+  return [{k: v for k, v in row.items() if k not in left_out} for row in lines]
+
+
+def _assert_same_curve(workdir, expected):
+  one, other = _metrics(expected), _metrics(workdir)
+  assert len(one) == len(other) == STEPS + 2  # and two validations
+  for a, b in itertools.zip_longest(one, other):
+    assert a.keys() == b.keys()
+    for name in a:
+      # Parts of the loss nearly cancel.
+      atol = 0 if name == "bits_per_dim" else 5e-5
+      np.testing.assert_allclose(
+        b[name], a[name], rtol=1e-5, atol=atol, err_msg=name
+      )
+
+
+@pytest.mark.parametrize("devices, processes", [(8, 1), (1, 2)])
+def test_training_gives_the_same_curve(devices, processes, folder, tmp_path):
+  _run(tmp_path, STEPS, devices=devices, processes=processes)
+  _assert_same_curve(tmp_path, folder / "one")
+
+
+@pytest.mark.parametrize("devices, processes", [(8, 1), (1, 2)])
+def test_evaluation_gives_the_same_numbers(
+  devices, processes, evaluated, tmp_path
+):
+  workdir = tmp_path / "run"
+  shutil.copytree(evaluated, workdir)
+  _run(workdir, devices=devices, processes=processes, evaluate=True)
+  one, other = (
+    json.loads((path / "evaluation.json").read_text())
+    for path in (evaluated, workdir)
+  )
+  assert other["hardware"]["device_count"] == devices * processes
+  np.testing.assert_allclose(
+    other["likelihood"]["bits_per_dim"],
+    one["likelihood"]["bits_per_dim"],
+    rtol=1e-5,
+  )
+  for row, values in one["rows"].items():
+    for name, metric in values["metrics"].items():
+      got = other["rows"][row]["metrics"][name]["value"]
+      # A pixel may be rounded the other way.
+      np.testing.assert_allclose(got, metric["value"], rtol=1e-3, atol=1e-3)
+
+
+def test_a_run_moves_between_machines_fully_sharded_or_not(folder, tmp_path):
+  _run(tmp_path, 8, devices=8, fully_sharded=True)
+  _run(tmp_path, 14, processes=2, devices=2, fully_sharded=True)
+  _run(tmp_path, STEPS)
+  path = tmp_path / "metrics.jsonl"
+  # Each part validates where it ends; the one run at 10 and 20 alone.
+  kept = [
+    line
+    for line in path.read_text().splitlines()
+    if '"train"' in line or json.loads(line)["step"] in (10, STEPS)
+  ]
+  path.write_text("\n".join(kept))
+  _assert_same_curve(tmp_path, folder / "one")

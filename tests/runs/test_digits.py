@@ -1,0 +1,152 @@
+"""Class-conditional digits from the first step to samples and evaluation."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from cinn_jax import main, tasks
+from cinn_jax.evaluation import evaluate
+from cinn_jax.evaluation.by_task import classifier
+from cinn_jax.experiment import build
+from cinn_jax.sampling.classes import sample_classes
+from cinn_jax.sampling.photos import colorize_photos
+from cinn_jax.training.train import train
+from tests.support import tiny
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+  path = tmp_path_factory.mktemp("digits") / "run"
+  train(tiny.digits(), path)
+  return path
+
+
+@pytest.fixture(scope="module")
+def evaluation(workdir):
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(classifier, "STEPS", 60)
+    evaluate.evaluate(workdir, num_samples=2, seed=1)
+  return json.loads((workdir / "evaluation.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def outputs(workdir, tmp_path_factory):
+  out = tmp_path_factory.mktemp("out")
+  sample_classes(workdir, None, out, num_samples=3, temperature=0.7, seed=1)
+  return out
+
+
+def test_training_logs_both_numbers_and_draws_a_sheet(workdir):
+  lines = (workdir / "metrics.jsonl").read_text().splitlines()
+  rows = list(map(json.loads, lines))
+  [validated] = [row for row in rows if row["split"] == "validation"]
+  assert validated["examples"] == 180
+  bits, scale = validated["bits_per_dim"], 0.376 * 16
+  assert validated["bits_per_dim_of_unscaled_data"] == pytest.approx(
+    bits + np.log2(scale)
+  )
+  assert validated["nats_without_constant"] == pytest.approx(
+    bits * np.log(2) - np.log(2 * np.pi) / 2
+  )
+  trained = [row["bits_per_dim"] for row in rows if row["split"] == "train"]
+  assert trained[-1] < trained[0] - 0.05
+  assert (workdir / "sheets" / "step_000150.png").is_file()
+
+
+def test_evaluation_has_likelihood_rows_and_neighbours(evaluation, workdir):
+  assert "digits (test: 360" in evaluation["source"]
+  likelihood = evaluation["likelihood"]
+  assert likelihood["examples"] == 360
+  assert {"bits_per_dim_of_unscaled_data", "nats_without_constant"} <= set(
+    likelihood
+  )
+  rows = evaluation["rows"]
+  assert list(rows) == ["samples", "test pictures", "test pictures with noise"]
+  assert [row["mark"] for row in rows.values()] == ["ours"] + ["reference"] * 2
+  assert [row["samples"] for row in rows.values()] == [2, 1, 1]
+  # The last batch's padding is left out.
+  assert {row["images"] for row in rows.values()} == {360}
+  values = {
+    name: {k: v["value"] for k, v in row["metrics"].items()}
+    for name, row in rows.items()
+  }
+  # Real digits are known, and what is drawn is no longer chance.
+  accuracy = [values[name]["accuracy"] for name in rows]
+  assert accuracy[1] > 80 and accuracy[0] > 30
+  # Noise moves pictures away from those that were trained on.
+  distance = [values[name]["neighbour"] for name in reversed(rows)]
+  assert distance[1] < distance[0] < distance[2]
+  assert (workdir / "neighbours.png").is_file()
+
+
+def test_a_likelihood_that_is_not_finite_ends_it_before_sampling(
+  workdir, monkeypatch
+):
+  scores = {"bits_per_dim": np.nan}
+  monkeypatch.setattr(evaluate.Validator, "score", lambda *_, **options: scores)
+  with pytest.raises(ValueError, match=r"bits/dim of digits .* is nan: these"):
+    evaluate.evaluate(workdir)
+
+
+def test_every_class_is_drawn_and_ranked(outputs):
+  files = sorted(path.name for path in outputs.iterdir())
+  pictures = [f"{label}_{k}.png" for label in range(10) for k in (1, 2, 3)]
+  assert files == sorted([*pictures, "samples.json", "sheet.png"])
+  shown = [np.asarray(Image.open(outputs / name)) for name in pictures]
+  assert {picture.shape for picture in shown} == {(8, 8, 3)}
+  assert len({picture.tobytes() for picture in shown}) == 30
+  facts = json.loads((outputs / "samples.json").read_text())
+  assert (facts["step"], facts["temperature"], facts["seed"]) == (150, 0.7, 1)
+  assert np.shape(facts["bits_per_dim"]) == (10, 3)
+  assert all(row == sorted(row) for row in facts["bits_per_dim"])
+
+
+def test_what_is_drawn_is_likeliest_for_its_own_class(workdir, outputs):
+  trained = build.restore(workdir)
+  score = jax.jit(trained.flow.log_prob)
+  names = [f"{label}_1.png" for label in range(10)]
+  image = np.stack([np.asarray(Image.open(outputs / n)) for n in names])
+  scores = []
+  for label in range(10):
+    labels = np.full(10, label, np.int32)
+    x, cond = trained.task.prepare({"image": image, "label": labels})
+    scores.append(score(trained.variables, x, cond).total)
+  found = np.argmax(scores, axis=0)
+  assert np.mean(found == np.arange(10)) > 0.6
+
+
+def test_temperature_zero_has_one_picture_per_class(workdir, tmp_path):
+  sample_classes(workdir, None, tmp_path, num_samples=2, temperature=0.0)
+  for label in range(10):
+    first, second = (
+      (tmp_path / f"{label}_{k}.png").read_bytes() for k in (1, 2)
+    )
+    assert first == second
+  firsts = {(tmp_path / f"{label}_1.png").read_bytes() for label in range(10)}
+  assert len(firsts) == 10
+
+
+def test_every_task_is_sampled_and_evaluated():
+  assert set(evaluate.SAMPLES) == set(tasks.BUILDERS)
+  samplers = {main._sampler(name) for name in tasks.BUILDERS}
+  assert samplers == {sample_classes, colorize_photos, main._sample_pictures}
+  with pytest.raises(ValueError, match="no task 'paint'; it has class_cond"):
+    main._sampler("paint")
+
+
+def test_mistakes_are_said(workdir, tmp_path):
+  with pytest.raises(ValueError, match="leave it out"):
+    sample_classes(workdir, "*.jpg", tmp_path)
+  with pytest.raises(FileNotFoundError, match="No trained checkpoint"):
+    sample_classes(tmp_path / "none", None, tmp_path)
+  photo = tmp_path / "photo.png"
+  Image.new("RGB", (20, 20)).save(photo)
+  with pytest.raises(ValueError, match="trained for 'class_conditional'"):
+    colorize_photos(workdir, str(photo), tmp_path / "out")
+  config = tiny.digits()
+  config.data.source = "photos"
+  with pytest.raises(ValueError, match="needs pictures with labels"):
+    train(config, tmp_path / "photos")

@@ -1,0 +1,149 @@
+"""The notebooks run from the first cell to the last, and show what they did.
+
+Each one's settings stand in a cell with the tag "parameters". Here they are
+made tiny, and the notebook runs in a kernel and a folder of its own.
+"""
+
+import pathlib
+import re
+import tempfile
+
+import nbclient
+import nbformat
+import pytest
+
+from tests.support import tiny, untrained
+
+ROOT = pathlib.Path(__file__).parent.parent
+PATHS = {path.stem: path for path in sorted(ROOT.glob("notebooks/*.ipynb"))}
+TINY = {
+  "colorize": {"WORKDIR": "colorize", "NUM_SAMPLES": 2},
+  "digits": {"WORKDIR": "digits", "NUM_SAMPLES": 2, "NUM_ENCODED": 12},
+  "own_flow": {"NUM_STEPS": 2, "NUM_SAMPLES": 2},
+  "inverse_problem": {
+    "NUM_EPOCHS": 1,
+    "NUM_TRUTHS": 12,
+    "NUM_SAMPLES": 9,
+    "NUM_POSTERIOR": 50,
+  },
+}
+# Before the first cell: what tests are run with. The kernel warns as it ends.
+STRICT = """
+import warnings, jax
+warnings.simplefilter("error")
+warnings.filterwarnings("default", module="ipykernel")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+"""
+
+
+def _read(name):
+  return nbformat.read(PATHS[name], as_version=4)
+
+
+def _code(notebook, tag=None):
+  return [
+    cell
+    for cell in notebook.cells
+    if cell.cell_type == "code"
+    and (tag is None or tag in cell.metadata.get("tags", ()))
+  ]
+
+
+def _set(notebook, settings):
+  """Gives the settings other values; each must be there."""
+  (cell,) = _code(notebook, "parameters")
+  for name, value in settings.items():
+    line = re.compile(rf"^{name} = .*$", re.MULTILINE)
+    cell.source, found = line.subn(f"{name} = {value!r}", cell.source)
+    assert found == 1, name
+
+
+def _run(notebook, folder, monkeypatch):
+  monkeypatch.setenv("PYTHONPATH", str(ROOT))
+  notebook.cells.insert(0, nbformat.v4.new_code_cell(STRICT))
+  client = nbclient.NotebookClient(
+    notebook,
+    timeout=300,
+    kernel_name="python3",
+    resources={"metadata": {"path": str(folder)}},
+  )
+  # Sockets in a folder: no network is needed. Their paths must be short.
+  with tempfile.TemporaryDirectory() as sockets:
+    client.create_kernel_manager()
+    client.km.transport, client.km.ip = "ipc", f"{sockets}/kernel"
+    client.execute()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  """Where notebooks run: with tiny workdirs to load."""
+  folder = tmp_path_factory.mktemp("notebooks")
+  untrained.make_workdir(tiny.config(), folder / "colorize")
+  untrained.make_workdir(tiny.digits(), folder / "digits")
+  return folder
+
+
+def test_every_notebook_is_run():
+  assert set(PATHS) == set(TINY)
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=[] if name == "digits" else [pytest.mark.slow])
+    for name in TINY
+  ],
+)
+def test_runs(name, folder, monkeypatch):
+  notebook = _read(name)
+  _set(notebook, TINY[name])
+  _run(notebook, folder, monkeypatch)
+  assert all(cell.execution_count for cell in _code(notebook))
+
+
+def test_a_cell_that_raises_fails_the_run(tmp_path, monkeypatch):
+  for source, error in (
+    ("1 / 0", "ZeroDivisionError"),
+    ("warnings.warn('old')", "UserWarning"),
+  ):
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(source)]
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match=error):
+      _run(notebook, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_committed_with_the_outputs_of_one_run(name):
+  notebook = _read(name)
+  assert 8 <= len(notebook.cells) <= 15
+  cells = _code(notebook)
+  # From top to bottom, in a fresh kernel.
+  counts = [cell.execution_count for cell in cells]
+  assert counts == list(range(1, len(cells) + 1))
+  outputs = [output for cell in cells for output in cell.outputs]
+  kinds = {output.output_type for output in outputs}
+  assert kinds <= {"stream", "execute_result", "display_data"}
+  streams = {out.name for out in outputs if out.output_type == "stream"}
+  assert streams <= {"stdout"}
+  pictures = [out for out in outputs if "image" in str(out.get("data", {}))]
+  assert len(pictures) >= 2
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_committed_small_and_without_traces_of_a_machine(name):
+  text = PATHS[name].read_text()
+  assert len(text) < 300_000
+  for trace in (r"/home/", r"/tmp/", r"/root", r"/usr/", r"C:\\\\", r"\\r"):
+    assert not re.search(trace, text), trace
+  metadata = _read(name).metadata
+  assert metadata.kernelspec.name == "python3"
+  assert metadata.kernelspec.display_name == "Python 3"
+  for cell in _read(name).cells:
+    assert set(cell.metadata) <= {"tags"}
+
+
+def test_a_flow_of_your_own_takes_under_forty_lines():
+  cells = _code(_read("own_flow"), "forty-lines")
+  lines = [line for cell in cells for line in cell.source.splitlines()]
+  assert len(cells) == 4
+  assert sum(bool(line.strip()) for line in lines) < 40

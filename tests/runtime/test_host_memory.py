@@ -1,0 +1,69 @@
+"""Memory that a program freed serves its next call, without new pages.
+
+And its pages are large.
+"""
+
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+
+import pytest
+
+# Whether Linux may hand out large pages: [always], [madvise] or [never].
+HUGE_PAGES = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
+ROOT = pathlib.Path(__file__).parents[2]
+_PROGRAM = """
+import re
+import resource
+import sys
+import jax
+import jax.numpy as jnp
+from cinn_jax.runtime import host_memory
+
+if sys.argv[1] == "keep":
+  host_memory.keep_freed()
+rows = jnp.arange(20.0)
+
+@jax.jit
+def run(x):
+  # Rows of 5 MB, kept until all are there: more than a thread's heap can hold.
+  return jnp.max(jnp.sort(jax.lax.map(lambda k: jnp.sin(x * k), rows), axis=0))
+
+x = jnp.ones(1_250_000)
+assert run.lower(x).compile().memory_analysis().temp_size_in_bytes > 80e6
+for _ in range(6):
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+  run(x).block_until_ready()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+with open("/proc/self/smaps") as file:
+  print(sum(map(int, re.findall(r"AnonHugePages: +(\\d+) kB", file.read()))))
+"""
+
+
+def _run(*arguments):
+  """(Page faults of the last call, kB that are in large pages)."""
+  result = subprocess.run(
+    [sys.executable, "-c", _PROGRAM, *arguments],
+    cwd=ROOT,
+    env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == 0, result.stderr
+  return map(int, result.stdout.split())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+  platform.libc_ver()[0] != "glibc", reason="Other C libraries are left alone."
+)
+def test_freed_memory_is_used_again():
+  faults, huge = _run("keep")
+  assert faults < 2_000
+  if HUGE_PAGES.is_file() and "[never]" not in HUGE_PAGES.read_text():
+    assert huge > 60_000
+  # Else the program is too small to show it.
+  faults, _ = _run("leave")
+  assert faults > 2_000

@@ -1,0 +1,213 @@
+"""Samples of whole pictures: what is given, what comes out, what is refused."""
+
+import importlib
+import json
+
+import jax
+import numpy as np
+import optax
+import pytest
+from PIL import Image
+
+from cinn_jax.data import loader
+from cinn_jax.experiment import build
+from cinn_jax.images import reading, sheets
+from cinn_jax.sampling.pictures import TASKS, sample_pictures
+from cinn_jax.training.step import make_train_step
+from cinn_jax.workdir.state import init_state
+from tests.support.untrained import make_workdir
+
+SIZE = 8
+
+
+def _config(name):
+  """configs/NAME.py, shrunk to seconds."""
+  tiny = importlib.import_module(f"configs.{name}").get_config()
+  tiny.model.update(
+    {
+      "hidden": (4,),
+      "depths": (1,),
+      "condition_channels": (4,),
+      "condition_convolutions": 1,
+      "injector": False,
+    }
+  )
+  tiny.task.image_size = SIZE
+  return tiny
+
+
+@pytest.fixture(scope="module")
+def workdirs(tmp_path_factory):
+  """A workdir by task."""
+  folder = tmp_path_factory.mktemp("runs")
+  for name in ("inpaint", "sketch", "super_resolution"):
+    make_workdir(_config(name), folder / name)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("photos")
+  rng = np.random.default_rng(0)
+  for name, shape in (("odd", (5, 7)), ("wide", (20, 30))):
+    picture = rng.integers(0, 256, (*shape, 3), np.uint8)
+    Image.fromarray(picture).save(folder / f"{name}.png")
+  (folder / "broken.png").write_bytes(b"no picture")
+  return folder
+
+
+def _outputs(folder):
+  return {
+    path.stem: reading.decode(path)
+    for path in folder.glob("*.png")
+    if path.stem != "sheet"
+  }
+
+
+def _noting(noted):
+  draw = sheets.contact_sheet
+
+  def noting(rows, *arguments, **options):
+    noted.append(rows)
+    return draw(rows, *arguments, **options)
+
+  return noting
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_two_steps_of_training(name):
+  config = _config(name)
+  flow, task = build.build(config)
+  optimizer = optax.adam(1e-2)
+  batches = loader.training_batches(
+    build.open_source(config, "train"),
+    image_size=SIZE,
+    batch_size=8,
+    seed=0,
+    num_threads=1,
+  )
+  batch = next(batches)
+  batches.close()
+  state = jax.jit(
+    lambda batch: init_state(jax.random.key(0), flow, task, optimizer, batch)
+  )(batch)
+  step = jax.jit(make_train_step(flow, task, optimizer, seed=0, ema_decay=0.9))
+  bits = []
+  for _ in range(3):
+    state, metrics = step(state, batch)
+    bits.append(float(metrics["bits_per_dim"]) + 8)
+  assert 2 < bits[0] < 9
+  assert bits[2] < bits[0]
+
+
+def test_test_pictures_are_answered_without_inputs(workdirs, tmp_path):
+  sample_pictures(workdirs / "inpaint", None, tmp_path, num_samples=2)
+  made = _outputs(tmp_path)
+  assert len(made) == 16 and (tmp_path / "sheet.png").is_file()
+  facts = json.loads((tmp_path / "samples.json").read_text())
+  assert facts["step"] == 0 and len(facts["pictures"]) == 8
+  for picture in facts["pictures"].values():
+    bits = picture["bits_per_dim"]
+    assert len(bits) == 2 and bits == sorted(bits)
+  trained = build.restore(workdirs / "inpaint")
+  truth = trained.pictures("test", 8)["image"]
+  hole = np.s_[2:5, 2:5]  # Of area 0.15.
+  for k, picture in enumerate(truth):
+    sample = made[f"test_{k + 1}_1"].astype(int)
+    error = np.abs(sample - picture).sum(-1) > 0
+    assert error[hole].mean() > 0.5
+    error[hole] = False
+    assert not error.any()
+
+
+def test_small_pictures_of_any_size_are_enlarged(
+  workdirs, photos, tmp_path, capsys, monkeypatch
+):
+  noted = []
+  monkeypatch.setattr(sheets, "contact_sheet", _noting(noted))
+  sample_pictures(
+    workdirs / "super_resolution", str(photos / "*"), tmp_path, num_samples=1
+  )
+  made = _outputs(tmp_path)
+  # What is shown as given is so, without what it was extended by.
+  small = [reading.decode(photos / f"{name}.png") for name in ("odd", "wide")]
+  for (given, _), truth in zip(noted[0], small, strict=True):
+    np.testing.assert_array_equal(given, truth)
+  assert made["odd_1"].shape == (20, 28, 3)
+  assert made["wide_1"].shape == (80, 120, 3)
+  facts = json.loads((tmp_path / "samples.json").read_text())
+  assert "broken.png" in facts["skipped"][0]
+  assert "Skipped" in capsys.readouterr().out
+
+
+def test_whole_pictures_are_made_smaller_first(workdirs, photos, tmp_path):
+  sample_pictures(
+    workdirs / "super_resolution",
+    str(photos / "wide.png"),
+    tmp_path,
+    num_samples=1,
+    degrade=True,
+  )
+  assert _outputs(tmp_path)["wide_1"].shape == (SIZE, SIZE, 3)
+
+
+def test_sketches_are_taken_as_they_are_or_drawn(workdirs, photos, tmp_path):
+  for degrade in (False, True):
+    sample_pictures(
+      workdirs / "sketch",
+      str(photos / "wide.png"),
+      tmp_path / str(degrade),
+      num_samples=1,
+      degrade=degrade,
+    )
+    assert _outputs(tmp_path / str(degrade))["wide_1"].shape == (SIZE, SIZE, 3)
+  as_is, drawn = (
+    reading.decode(tmp_path / str(degrade) / "sheet.png")
+    for degrade in (False, True)
+  )
+  # Only what was drawn from a picture has that as its truth beside it.
+  assert as_is.shape[1] < drawn.shape[1]
+
+
+def test_holes_lie_beside_their_pictures(workdirs, tmp_path):
+  photo = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+  hole = np.zeros((SIZE, SIZE), np.uint8)
+  hole[:3] = 255
+  Image.fromarray(photo).save(tmp_path / "a.png")
+  Image.fromarray(hole).save(tmp_path / "a_hole.png")
+  out = tmp_path / "out"
+  sample_pictures(
+    workdirs / "inpaint", str(tmp_path / "*.png"), out, num_samples=1
+  )
+  made = _outputs(out)
+  assert list(made) == ["a_1"]
+  np.testing.assert_array_equal(made["a_1"][3:], photo[3:])
+  assert (made["a_1"][:3] != photo[:3]).any()
+
+
+def test_holes_are_told_from_pictures(workdirs, tmp_path):
+  photo = Image.fromarray(np.full((SIZE, SIZE, 3), 90, np.uint8))
+  photo.save(tmp_path / "a.png")
+  photo.save(tmp_path / "black_hole.png")  # No picture is called black.
+  hole = Image.new("L", (SIZE // 2, SIZE))
+  hole.save(tmp_path / "a_hole.PNG")
+  alone, holes = str(tmp_path / "a.png"), str(tmp_path / "*_hole.*")
+  inpaint, out = workdirs / "inpaint", tmp_path / "out"
+  with pytest.raises(ValueError, match=r"4x8 pixels for a picture of 8x8"):
+    sample_pictures(inpaint, alone, out)
+  sample_pictures(inpaint, holes, out, num_samples=1)
+  assert list(_outputs(out)) == ["black_hole_1"]
+  (tmp_path / "black_hole.png").unlink()
+  with pytest.raises(ValueError, match="matches holes alone"):
+    sample_pictures(inpaint, holes, out)
+  # For other tasks it is a name like any other.
+  sample_pictures(workdirs / "sketch", holes, tmp_path / "other", num_samples=1)
+  assert list(_outputs(tmp_path / "other")) == ["a_hole_1"]
+
+
+def test_what_is_too_large_is_told(workdirs, tmp_path):
+  Image.new("RGB", (600, 600)).save(tmp_path / "large.png")
+  with pytest.raises(ValueError, match=r"more than 4,194,304 pixels.*degrade"):
+    sample_pictures(
+      workdirs / "super_resolution", str(tmp_path / "*.png"), tmp_path / "out"
+    )

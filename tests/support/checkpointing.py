@@ -1,0 +1,73 @@
+"""States to save, and what is asked of what was saved."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cinn_jax.workdir.checkpoint import Checkpoints
+from cinn_jax.workdir.saved import newest_intact
+from cinn_jax.workdir.state import State
+
+CONFIG = {"model": {"hidden": (4, 8), "init_std": None}}
+
+
+def state_at(step):
+  def leaf(k):
+    return {"w": jnp.arange(3.0) + 10 * k + step}
+
+  return State(
+    step=jnp.asarray(step, jnp.int32),
+    params=leaf(1),
+    ema=leaf(2),
+    constants={"constants": leaf(3), "batch_stats": leaf(4)},
+    optimizer=({"mu": leaf(5)}, jnp.asarray(step, jnp.int32)),
+    diverged=jnp.asarray(False),
+  )
+
+
+def save(folder, bits):
+  """Saves a state for each {step: validation bits/dim}; gives what is kept."""
+  checkpoints = Checkpoints(folder)
+  for step, value in bits.items():
+    checkpoints.save(state_at(step), CONFIG, {"bits_per_dim": value})
+  checkpoints.wait()
+  checkpoints.close()
+  return sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
+
+
+def abstract(tree):
+  [device] = jax.local_devices()[:1]
+  sharding = jax.sharding.SingleDeviceSharding(device)
+  return jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=sharding
+    ),
+    tree,
+  )
+
+
+def assert_identical(actual, expected):
+  assert jax.tree.structure(actual) == jax.tree.structure(expected)
+  jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+def files(folder, step):
+  step = folder / "checkpoints" / str(step)
+  return sorted(p for p in step.rglob("*") if p.is_file() and p.stat().st_size)
+
+
+def read_newest(folder):
+  checkpoints = Checkpoints(folder)
+  try:
+    return newest_intact(
+      folder, lambda step: checkpoints.restore(step, abstract(state_at(0)))
+    )
+  finally:
+    checkpoints.close()
+
+
+# Orbax drops its other readers of a file that it cannot read, noisily.
+unheard = pytest.mark.filterwarnings(
+  "ignore::pytest.PytestUnraisableExceptionWarning"
+)

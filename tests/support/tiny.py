@@ -1,0 +1,104 @@
+"""The smallest experiments that have every part of real ones."""
+
+from ml_collections import ConfigDict
+
+from cinn_jax import bijections as bj
+from cinn_jax import models
+from configs import color_mnist, colorize, mnist
+
+
+def get_config(variant: str = "photos") -> ConfigDict:
+  """A run of photos or, compiled sooner, of digits."""
+  return {"photos": photos, "digits": digits}[variant]()
+
+
+def photos() -> ConfigDict:
+  """configs/colorize.py, shrunk to seconds."""
+  tiny = colorize.get_config()
+  tiny.model.update(
+    {
+      "size": 8,
+      "hidden": (4, 4, 4, 8),
+      "depths": (1, 2, 2, 1),
+      "condition_levels": (((4, 2),), ((4, 2),), ((4, 2),)),
+      "condition_vector": 4,
+      "condition_pool": 2,
+    }
+  )
+  tiny.task.update({"image_size": 16, "ab_size": 8})
+  # Large steps at once, so that a few of them show.
+  tiny.optimizer.update(
+    {"learning_rate": 1e-2, "schedule_options": {"warmup_steps": 0}}
+  )
+  tiny.train.update(
+    {
+      "num_steps": 4,
+      "batch_size": 8,
+      "log_every": 2,
+      "eval_every": 2,
+      "sheet_every": 4,
+    }
+  )
+  return tiny
+
+
+def digits(**train) -> ConfigDict:
+  """configs/mnist.py:digits, shrunk to seconds."""
+  tiny = mnist.get_config("digits")
+  tiny.model.update({"depth": 3, "hidden": (32,)})
+  tiny.optimizer.update(
+    {"learning_rate": 5e-3, "schedule_options": {"warmup_steps": 0}}
+  )
+  tiny.train.update(
+    {
+      "num_steps": 150,
+      "batch_size": 64,
+      "ema_decay": 0.9,
+      "log_every": 50,
+      "eval_every": 150,
+      "sheet_every": 150,
+    }
+  )
+  tiny.train.update(train)
+  return tiny
+
+
+def color_digits(**train) -> ConfigDict:
+  """configs/color_mnist.py:digits, shrunk to seconds."""
+  tiny = color_mnist.get_config("digits")
+  tiny.model.update({"depth": 2, "hidden": (32,), "conv_hidden": 16})
+  tiny.pretrain.update({"epochs": 4})
+  tiny.optimizer.update(
+    {"learning_rate": 5e-3, "schedule_options": {"warmup_steps": 0}}
+  )
+  tiny.train.update(
+    {
+      "num_steps": 120,
+      "batch_size": 64,
+      "ema_decay": 0.9,
+      "log_every": 30,
+      "eval_every": 60,
+      "sheet_every": 120,
+    }
+  )
+  tiny.train.update(train)
+  return tiny
+
+
+def config(**train) -> ConfigDict:
+  """`photos`; `train` overrides its section."""
+  tiny = photos()
+  tiny.train.update(train)
+  return tiny
+
+
+def with_actnorm(name):
+  """A builder of the model `name` behind an ActNorm, for `models.BUILDERS`."""
+  build = models.BUILDERS[name]
+
+  def build_both(**arguments):
+    model = build(**arguments)
+    parts = (bj.ActNorm(), model.bijection)
+    return models.ConditionalFlow(bj.Chain(parts), model.condition_net)
+
+  return build_both

@@ -1,0 +1,116 @@
+"""Encoders that learn to guess the picture before their flow does."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from cinn_jax import make_flow, models
+from cinn_jax.data import loader, sources
+from cinn_jax.runtime import sharding
+from cinn_jax.tasks import Task
+from cinn_jax.training import pretraining
+from cinn_jax.training.optimizer import make_optimizer
+from cinn_jax.workdir.state import init_state
+
+MODEL = {
+  "levels": 2,
+  "depth": 1,
+  "hidden": 4,
+  "blocks": 1,
+  "taps": (0,),
+  "encoder_width": 8,
+  "encoder_growth": 4,
+}
+
+
+def _prepare(batch):
+  x = batch["image"].astype(jnp.float32) / 256
+  b, h, w, c = x.shape
+  return x, x.reshape(b, h // 2, 2, w // 2, 2, c).mean(axis=(2, 4))
+
+
+TASK = Task(
+  prepare=_prepare,
+  add_noise=lambda rng, x, cond: (x, cond),
+  render=lambda x, cond: x,
+  condition_picture=lambda cond: cond,
+  image_size=8,
+  event_shape=(8, 8, 3),
+  cond_shape=(4, 4, 3),
+  scales=(256.0,) * 3,
+  describe="test",
+  condition_name="small",
+)
+
+
+def _config(steps):
+  return ConfigDict(
+    {
+      "augment": {"min_scale": 1.0, "flip": False},
+      "pretrain": {"steps": steps, "batch_size": 8, "learning_rate": 1e-2},
+      "train": {"seed": 0},
+    }
+  )
+
+
+@pytest.fixture(scope="module")
+def start():
+  flow = make_flow(
+    models.build("srflow", **MODEL), TASK.event_shape, TASK.cond_shape
+  )
+  optimizer = make_optimizer(num_steps=9, learning_rate=1e-3)
+  key = jax.random.key(0, impl="rbg")  # compiles fast
+  return flow, jax.jit(lambda: init_state(key, flow, TASK, optimizer))()
+
+
+def _pretrained(start, config, alive=lambda: None):
+  flow, state = start
+  pictures = [
+    sources.open_source("photos", split) for split in ("train", "validation")
+  ]
+  places = sharding.of_state(state, sharding.make_mesh(), fully_sharded=False)
+  return pretraining.pretrained(
+    state, config, flow, TASK, *pictures, places, alive
+  )
+
+
+def _error(flow, params):
+  """Of the encoder, and of the best guess that does not look."""
+  source = sources.open_source("photos", "validation")
+  batch = next(
+    loader.evaluation_batches(source, image_size=8, batch_size=len(source))
+  )
+  x, cond = _prepare(batch)
+  guess = jax.jit(
+    lambda p: flow.module.condition_net.apply(
+      {"params": p}, cond, method="predict"
+    )
+  )(params)
+  errors = (np.mean(np.abs(value - x)) for value in (guess, np.median(x)))
+  return tuple(map(float, errors))
+
+
+def test_it_learns_to_guess_and_nothing_else_moves(start, capsys):
+  flow, before = start
+  before = jax.tree.map(np.asarray, before)
+  beats = []
+  after = _pretrained(start, _config(120), lambda: beats.append(None))
+  assert len(beats) == 120
+  assert "mean absolute error" in capsys.readouterr().out
+  net = "condition_net"
+  error, blind = _error(flow, after.params[net])
+  assert error < 0.8 * blind
+  jax.tree.map(np.testing.assert_array_equal, after.ema[net], after.params[net])
+  unchanged = jax.tree.map(np.array_equal, before, jax.device_get(after))
+  assert all(jax.tree.leaves(unchanged.params["bijection"]))
+  assert all(jax.tree.leaves(unchanged.ema["bijection"]))
+  assert all(jax.tree.leaves(unchanged.optimizer)) and after.step == 0
+
+
+def test_without_steps_or_a_section_it_stays_as_it_starts(start):
+  config = _config(0)
+  assert _pretrained(start, config) is start[1]
+  del config["pretrain"]
+  assert _pretrained(start, config) is start[1]

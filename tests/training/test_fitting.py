@@ -1,0 +1,341 @@
+"""`fit`: what it recovers, what it returns, and what it refuses."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import cinn_jax
+from cinn_jax import bijections as bj
+from cinn_jax.evaluation.metrics import calibration
+from cinn_jax.models.vector_flow import vector_flow
+from cinn_jax.training.monitor import Diverged
+from cinn_jax.training.optimizer import make_optimizer
+
+# theta ~ N(0, I), x = A theta + N(0, 0.5^2 I): the posterior is Gaussian.
+MATRIX = np.array([[1.0, 0.5], [-0.3, 0.8], [0.2, 0.2]], np.float32)
+NOISE = 0.5
+FLOW = cinn_jax.make_flow(vector_flow(2, blocks=3, hidden=(32,)), (2,))
+QUICK = {"progress": False, "num_epochs": 3}
+
+
+def _key(seed):
+  return jax.random.key(seed)
+
+
+def simulate(rng, batch_size):
+  key_theta, key_noise = jax.random.split(rng)
+  theta = jax.random.normal(key_theta, (batch_size, 2))
+  noise = NOISE * jax.random.normal(key_noise, (batch_size, 3))
+  return theta, theta @ MATRIX.T + noise
+
+
+def _posterior(x):
+  """(mean, covariance) of theta given x."""
+  covariance = np.linalg.inv(np.eye(2) + MATRIX.T @ MATRIX / NOISE**2)
+  return covariance @ MATRIX.T @ x / NOISE**2, covariance
+
+
+@pytest.fixture(scope="module")
+def data():
+  return jax.tree.map(np.asarray, simulate(_key(0), 8000))
+
+
+def _assert_recovers(variables):
+  x = np.array([0.5, -1.0, 0.3], np.float32)
+  draw = jax.jit(FLOW.sample, static_argnames="num_samples")
+  drawn, _ = draw(variables, _key(9), x[None], num_samples=4000)
+  drawn = np.asarray(drawn[0])
+  mean, covariance = _posterior(x)
+  # The posterior's deviations are about 0.45: a fifth of one, and a quarter of
+  # the variance.
+  np.testing.assert_allclose(drawn.mean(0), mean, atol=0.09)
+  np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=0.05)
+  random = np.random.default_rng(0)
+  exact = random.multivariate_normal(mean, covariance, 1000)
+  assert calibration.c2st(drawn[:1000], exact) < 0.58
+
+
+@pytest.fixture(scope="module")
+def fitted(data):
+  return cinn_jax.fit(FLOW, _key(1), *data, num_epochs=50, progress=False)
+
+
+def test_a_linear_gaussian_posterior_is_recovered(fitted):
+  _assert_recovers(fitted.variables)
+  # Minus the posterior's entropy, in nats; four standard errors of 800 rows.
+  covariance = _posterior(np.zeros(3))[1]
+  exact = -0.5 * np.linalg.slogdet(2 * np.pi * np.e * covariance)[1]
+  history = fitted.history
+  assert abs(history.validation_log_prob[history.best_epoch] - exact) < 0.15
+
+
+def test_a_posterior_is_calibrated(fitted):
+  theta, x = simulate(_key(77), 300)
+  draw = jax.jit(FLOW.sample, static_argnames="num_samples")
+  samples, _ = draw(fitted.variables, _key(3), x, num_samples=99)
+  ranks = calibration.sbc_ranks(theta, samples)
+  assert calibration.rank_test(ranks, 99).min() > 1e-3
+  coverage = calibration.central_coverage(ranks, 99, [0.5, 0.9])
+  np.testing.assert_allclose(coverage, [[0.5] * 2, [0.9] * 2], atol=0.12)
+
+
+def test_a_simulator_takes_the_place_of_arrays():
+  variables, history = cinn_jax.fit(
+    FLOW,
+    _key(1),
+    simulate,
+    num_epochs=8,
+    steps_per_epoch=100,
+    learning_rate=2e-3,
+    progress=False,
+  )
+  _assert_recovers(variables)
+  assert len(history.train_log_prob) == 8
+
+
+def test_the_history_and_early_stopping(data):
+  # With a large rate the last epoch is not the best.
+  _, history = cinn_jax.fit(
+    FLOW,
+    _key(1),
+    *(leaf[:300] for leaf in data),
+    num_epochs=40,
+    batch_size=30,
+    learning_rate=0.03,
+    schedule="constant",
+    patience=3,
+    progress=False,
+  )
+  validation = history.validation_log_prob
+  assert history.best_epoch == np.argmax(validation)
+  # It stopped three epochs after the best, and before the end.
+  assert len(validation) == history.best_epoch + 4 < 40
+  assert len(history.train_log_prob) == len(validation)
+  assert history.dims == 2
+  np.testing.assert_allclose(
+    history.validation_bits_per_dim, -validation / (2 * np.log(2)), rtol=1e-6
+  )
+  np.testing.assert_allclose(
+    history.train_bits_per_dim,
+    -history.train_log_prob / (2 * np.log(2)),
+    rtol=1e-6,
+  )
+
+
+def _validation_rows(data):
+  """What `fit` holds out, found by fitting a flow that remembers nothing."""
+  seen = []
+
+  class Spy(bj.Bijection):
+    def setup(self):
+      self.shift = self.param("shift", lambda _: jnp.zeros(()))
+
+    def forward(self, x, cond=None):
+      jax.debug.callback(lambda x: seen.append(np.asarray(x)), x)
+      return x - self.shift, jnp.zeros(len(x))
+
+  flow = cinn_jax.make_flow(Spy(), (2,))
+  cinn_jax.fit(flow, _key(5), data, batch_size=8, **QUICK)
+  jax.effects_barrier()
+  return seen
+
+
+def test_rows_held_out_are_never_trained_on():
+  x = np.arange(100, dtype=np.float32).reshape(50, 2)
+  rows = [batch[:, 0] for batch in _validation_rows(x)]
+  # One to initialise; then three times five of 8 and a validation of 5 rows.
+  assert [len(r) for r in rows[1:]] == 3 * ([8] * 5 + [5])
+  held_out = {tuple(sorted(r)) for r in rows[1:] if len(r) == 5}
+  assert len(held_out) == 1
+  held_out = set(held_out.pop())
+  trained = [r for r in rows if len(r) == 8]
+  assert not held_out & set(np.concatenate(trained))
+  epochs = [np.concatenate(trained[1 + 5 * k : 6 + 5 * k]) for k in range(3)]
+  for epoch in epochs:
+    assert len(set(epoch)) == 40  # each row at most once
+  assert np.any(epochs[0] != epochs[1])
+
+
+def test_the_best_variables_score_as_the_history_says(data):
+  # Rows are all one, so what is held out is known.
+  x, cond = (leaf[:40] for leaf in data)
+  variables, history = cinn_jax.fit(
+    FLOW,
+    _key(2),
+    np.repeat(x[:1], 40, 0),
+    np.repeat(cond[:1], 40, 0),
+    num_epochs=8,
+    learning_rate=0.3,
+    schedule="constant",
+    progress=False,
+  )
+  score = FLOW.log_prob(variables, x[:1], cond[:1]).total[0]
+  validation = history.validation_log_prob
+  np.testing.assert_allclose(score, validation.max(), rtol=1e-4)
+  assert validation.max() > validation[-1] + 1e-3
+
+
+def _leaves(fitted):
+  return jax.tree.leaves(fitted.variables)
+
+
+def test_the_same_key_gives_the_same_and_another_another(data):
+  one, again, other = (
+    cinn_jax.fit(FLOW, _key(seed), *data, **QUICK) for seed in (1, 1, 2)
+  )
+  for a, b in zip(_leaves(one), _leaves(again), strict=True):
+    np.testing.assert_array_equal(a, b)
+  differ = zip(_leaves(one), _leaves(other), strict=True)
+  assert any(np.any(a != b) for a, b in differ)
+
+
+def test_any_pytree_of_conditions_and_an_optimizer_of_ones_own(data):
+  theta, x = data
+  cond = {"measured": (x[:, :1], x[:, 1:])}
+  still = cinn_jax.fit(
+    FLOW, _key(1), theta, cond, optimizer=optax.sgd(0.0), **QUICK
+  )
+  validation = still.history.validation_log_prob
+  np.testing.assert_array_equal(validation, validation[0])
+  moved = cinn_jax.fit(FLOW, _key(1), theta, cond, **QUICK)
+  assert moved.history.validation_log_prob[-1] > validation[0] + 0.1
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_adam_is_made_as_the_arguments_say(data, schedule):
+  arguments = {
+    "learning_rate": 0.01,
+    "schedule": schedule,
+    "clip_norm": 0.05,
+  }
+  theta, x = (leaf[:1000] for leaf in data)
+  fit = functools.partial(
+    cinn_jax.fit, FLOW, _key(1), theta, x, batch_size=100, **QUICK
+  )
+  by_name = fit(**arguments)
+  # Three epochs through 900 rows.
+  by_hand = fit(optimizer=make_optimizer(num_steps=27, **arguments))
+  for a, b in zip(_leaves(by_name), _leaves(by_hand), strict=True):
+    np.testing.assert_array_equal(a, b)
+  unclipped = fit(**{**arguments, "clip_norm": 0.0})
+  assert (
+    unclipped.history.train_log_prob[0] != by_name.history.train_log_prob[0]
+  )
+
+
+def test_an_iterator_feeds_python_simulators():
+  def batches(random):
+    while True:
+      theta = random.normal(size=(64, 2))
+      yield theta, theta @ MATRIX.T + NOISE * random.normal(size=(64, 3))
+
+  _, history = cinn_jax.fit(
+    FLOW,
+    _key(1),
+    batches(np.random.default_rng(0)),
+    steps_per_epoch=40,
+    **QUICK,
+  )
+  assert history.validation_log_prob[-1] > history.validation_log_prob[0]
+  with pytest.raises(ValueError, match=r"iterator of minibatches ended"):
+    few = itertools.islice(batches(np.random.default_rng(0)), 20)
+    cinn_jax.fit(FLOW, _key(1), few, steps_per_epoch=30, **QUICK)
+
+
+def test_an_iterators_minibatches_are_of_one_size():
+  x = np.zeros((64, 2), np.float32), np.zeros((64, 3), np.float32)
+  sizes = itertools.cycle([64, 64, 30])
+  batches = (tuple(part[:size] for part in x) for size in sizes)
+  with pytest.raises(ValueError, match=r"\[30, 2\] and \[64, 2\]: leave the"):
+    cinn_jax.fit(FLOW, _key(1), batches, steps_per_epoch=30, **QUICK)
+
+
+def test_images_and_running_statistics():
+  class Centre(bj.Bijection):
+    """Takes off a running mean of the data."""
+
+    def setup(self):
+      self.mean = self.variable("batch_stats", "mean", lambda: jnp.zeros(()))
+      self.scale = self.param("scale", lambda _: jnp.zeros(()))
+
+    def forward(self, x, cond=None):
+      if self.is_mutable_collection("batch_stats"):
+        self.mean.value = 0.9 * self.mean.value + 0.1 * jnp.mean(x)
+      z = (x - self.mean.value) * jnp.exp(self.scale)
+      return z, self.scale * jnp.full(len(x), x[0].size)
+
+  flow = cinn_jax.make_flow(Centre(), (3, 2, 1))
+  x = 2 + np.random.default_rng(0).normal(size=(200, 3, 2, 1))
+  variables, _ = cinn_jax.fit(flow, _key(0), x, batch_size=20, **QUICK)
+  # 27 steps and the initialisation came nearer, by a tenth each.
+  mean = float(variables["batch_stats"]["mean"])
+  assert abs(mean - 2 * (1 - 0.9**28)) < 0.1
+
+
+@pytest.mark.parametrize(
+  "change, message",
+  [
+    (lambda t, x: (t[:, :1], x), r"takes x of shape \[N, 2\], got \[50, 1\]"),
+    (lambda t, x: (t.astype(int), x), "x is int.*continuous"),
+    (lambda t, x: (t, x[:49]), r"x has 50 rows, .* shape \[49, 3\]"),
+    (lambda t, x: (t, {"a": x, "b": 1.0}), r"x has 50 rows, .* shape \[\]"),
+    (
+      lambda t, x: (t / (t > -9e9) / (x[:, :2] * 0), x),
+      "x is not finite in 50",
+    ),
+    (
+      lambda t, x: (t, {"a": np.where(x == x[7], np.nan, x)}),
+      r"cond\['a'\] is not finite in 1 of 50 rows, the first at 7",
+    ),
+    (lambda t, x: (t[:1], x[:1]), "x has 1 rows, of which 1 would be held out"),
+    (lambda t, x: (simulate, x), "leave fit's argument cond out"),
+    (lambda t, x: (lambda rng, n: t, None), r"a pair \(x, cond\)"),
+  ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+def test_bad_data_are_one_clear_line(data, change, message):
+  theta, x = change(*(leaf[:50] for leaf in data))
+  with pytest.raises(ValueError, match=message):
+    cinn_jax.fit(FLOW, _key(0), theta, x, **QUICK)
+
+
+@pytest.mark.parametrize(
+  "options, message",
+  [
+    ({"validation_fraction": 0.0}, "between 0 and 1, got 0.0"),
+    ({"validation_fraction": 0.999}, "of which 50 would be held out"),
+    ({"num_epochs": 0}, "num_epochs is at least 1"),
+    ({"batch_size": 0}, "batch_size is at least 1"),
+    ({"schedule": "sudden"}, "Unknown schedule"),
+  ],
+)
+def test_bad_options_are_one_clear_line(data, options, message):
+  theta, x = (leaf[:50] for leaf in data)
+  with pytest.raises(ValueError, match=message):
+    cinn_jax.fit(FLOW, _key(0), theta, x, **{**QUICK, **options})
+
+
+def test_divergence_says_where(data):
+  with pytest.raises(Diverged, match=r"not finite in epoch 0, step \d+: lower"):
+    cinn_jax.fit(
+      FLOW, _key(0), *data, optimizer=optax.sgd(1e30), batch_size=64, **QUICK
+    )
+
+
+def test_the_bar_shows_the_validation(data, capsys):
+  cinn_jax.fit(FLOW, _key(0), *data, num_epochs=2)
+  assert "2/2" in capsys.readouterr().err
+  cinn_jax.fit(FLOW, _key(0), *data, **QUICK)
+  assert capsys.readouterr().err == ""
+
+
+def test_the_function_stays_when_its_module_is_imported():
+  import cinn_jax.fitting
+
+  assert cinn_jax.fit is cinn_jax.fitting.fit
+  assert "fit" in dir(cinn_jax)

@@ -1,0 +1,47 @@
+"""One live run per workdir; what cannot be written is said at once."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cinn_jax.workdir.lock import holder, is_held, locked
+
+_HOLD = """
+import sys
+from cinn_jax.workdir.lock import locked
+with locked(sys.argv[1]):
+  print("held", flush=True)
+  sys.stdin.read()
+"""
+
+
+def test_a_second_run_is_refused_until_the_first_ends(tmp_path):
+  workdir = tmp_path / "new" / "run"
+  assert not is_held(workdir)
+  with subprocess.Popen(
+    [sys.executable, "-c", _HOLD, str(workdir)],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+  ) as other:
+    assert other.stdout.readline() == b"held\n"
+    assert is_held(workdir)
+    with (
+      pytest.raises(OSError, match=f"in use by another.*process {other.pid} "),
+      locked(workdir),
+    ):
+      pass
+    other.kill()  # It cannot let go of anything itself.
+  assert not is_held(workdir)
+  with locked(workdir):
+    assert holder(workdir).startswith(f"process {os.getpid()} on ")
+
+
+def test_a_workdir_that_cannot_be_written_is_one_line(tmp_path):
+  (tmp_path / "file").write_text("")
+  with (
+    pytest.raises(OSError, match=r"Cannot write in .*file/run \(Not a direc"),
+    locked(tmp_path / "file" / "run"),
+  ):
+    pass

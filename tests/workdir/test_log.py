@@ -1,0 +1,169 @@
+"""What a run writes down, and what a resumed one takes back."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from tensorboardX.proto import event_pb2
+
+from cinn_jax.training.monitor import Diverged, Monitor
+from cinn_jax.workdir.log import Log
+
+
+def _lines(folder):
+  return (folder / "metrics.jsonl").read_text().splitlines()
+
+
+def _events(folder):
+  """The TensorBoard events of a folder's only file."""
+  [file] = (folder / "tensorboard").iterdir()
+  data, start = file.read_bytes(), 0
+  while start < len(data):
+    (length,) = struct.unpack_from("<Q", data, start)
+    yield event_pb2.Event.FromString(data[start + 12 : start + 12 + length])
+    start += 16 + length
+
+
+def test_scalars_and_pictures_reach_both_files(tmp_path):
+  with Log(tmp_path, 0) as log:
+    log.scalars(3, "train", {"bits_per_dim": 1.5})
+    log.scalars(3, "validation", {"bits_per_dim": 2.5, "examples": 7})
+    log.picture(3, "samples", np.zeros((4, 6, 3), np.uint8))
+  assert list(map(json.loads, _lines(tmp_path))) == [
+    {"step": 3, "split": "train", "bits_per_dim": 1.5},
+    {"step": 3, "split": "validation", "bits_per_dim": 2.5, "examples": 7},
+  ]
+  values = {
+    value.tag: (event.step, value)
+    for event in _events(tmp_path)
+    for value in event.summary.value
+  }
+  assert values["train/bits_per_dim"][1].simple_value == 1.5
+  assert values["validation/examples"][1].simple_value == 7
+  picture = values["samples"][1].image
+  assert (picture.height, picture.width) == (4, 6)
+  assert {step for step, _ in values.values()} == {3}
+
+
+def test_resuming_drops_what_comes_after(tmp_path):
+  with Log(tmp_path, 0) as log:
+    for step in (10, 20, 30):
+      log.scalars(step, "train", {"x": step / 3})
+  before = _lines(tmp_path)
+  for file in (tmp_path / "tensorboard").iterdir():
+    file.unlink()
+  with Log(tmp_path, 20) as log:
+    assert _lines(tmp_path) == before[:2]
+    log.scalars(30, "train", {"x": -1.0})
+  assert json.loads(_lines(tmp_path)[2])["x"] == -1.0
+  # TensorBoard drops what earlier files say about this step and later ones.
+  [start] = [e for e in _events(tmp_path) if e.HasField("session_log")]
+  assert start.step == 21
+
+
+@pytest.mark.parametrize("half", ['{"step": 20, "spl', "{", '{"step": 20}x'])
+def test_a_half_written_last_line_is_dropped(tmp_path, half):
+  with Log(tmp_path, 0) as log:
+    log.scalars(10, "train", {"x": 1.0})
+  with (tmp_path / "metrics.jsonl").open("a") as file:
+    file.write(half)
+  with Log(tmp_path, 20) as log:
+    log.scalars(30, "train", {"x": 2.0})
+  assert [json.loads(line)["step"] for line in _lines(tmp_path)] == [10, 30]
+  assert not list(tmp_path.rglob("*.part"))
+
+
+class _Rows(list):
+  """A log that keeps what it is told."""
+
+  def scalars(self, step, split, values):
+    self.append((step, split, values))
+
+
+def _metrics(bits, log_scale=1.0):
+  return {"bits_per_dim": np.float32(bits), "max_log_scale": log_scale}
+
+
+def _monitor(rows, log_every=2):
+  return Monitor(rows, start=4, num_steps=9, batch_size=10, log_every=log_every)
+
+
+def test_the_log_gets_means_of_the_steps_since_the_last(capsys):
+  rows = _Rows()
+  with _monitor(rows) as monitor:
+    batches = iter("abc")
+    assert [monitor.waiting(batches) for _ in range(3)] == ["a", "b", "c"]
+    for step, bits, scale in ((5, 8, 1), (6, 2, 3), (7, 6, 2), (8, 4, 1)):
+      monitor.dispatched(step, _metrics(bits, scale))
+      # Only now is the step before known to be done.
+      assert len(rows) == (step > 6)
+    with monitor.paused():
+      assert len(rows) == 2
+    monitor.say("a line above the bar")
+  (first, split, means), (second, _, others) = rows
+  assert (first, split, second) == (6, "train", 8)
+  assert means["bits_per_dim"] == others["bits_per_dim"] == 5.0
+  assert (means["max_log_scale"], others["max_log_scale"]) == (3, 2)
+  assert means["images_per_second"] > 0 and 0 < means["data_wait"] < 1
+  written = capsys.readouterr()
+  assert "a line above the bar" in written.out
+  assert "8/9" in written.err and "5.000 bits/dim" in written.err
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_stops_before_it_is_logged(wrong):
+  rows = _Rows()
+  with _monitor(rows, log_every=1) as monitor:
+    monitor.dispatched(1_005, _metrics(1.0))
+    monitor.dispatched(1_006, _metrics(wrong))
+    with pytest.raises(Diverged, match=r"1,006: bits_per_dim is not finite"):
+      monitor.dispatched(1_007, _metrics(1.0))
+  assert [step for step, _, _ in rows] == [1_005]
+
+
+def test_what_is_not_finite_stops_before_it_is_saved():
+  with _monitor(_Rows()) as monitor:
+    monitor.dispatched(5, _metrics(np.nan))
+    with pytest.raises(Diverged, match="Step 5"), monitor.paused():
+      pytest.fail("the step would be validated and saved")
+
+
+def test_a_pause_is_not_the_steps_time(monkeypatch):
+  rows = _Rows()
+  with monkeypatch.context() as patch:
+    now = [0.0]
+    patch.setattr("time.perf_counter", lambda: now[0])
+    with _monitor(rows) as monitor:
+      now[0] += 5
+      monitor.dispatched(5, _metrics(1.0))
+      with monitor.paused():
+        now[0] += 1000
+      now[0] += 2
+      monitor.dispatched(6, _metrics(1.0))
+      with monitor.paused():
+        pass
+  assert [values["images_per_second"] for _, _, values in rows] == [2.0, 5.0]
+
+
+def test_waiting_for_data_is_a_share_of_the_steps(monkeypatch):
+  rows, now = _Rows(), [0.0]
+
+  def slow_batches():
+    for seconds in (1, 2, 0):
+      now[0] += seconds
+      yield "batch"
+
+  with monkeypatch.context() as patch:
+    patch.setattr("time.perf_counter", lambda: now[0])
+    with _monitor(rows) as monitor:
+      batches = slow_batches()
+      for step in (5, 6, 7):
+        monitor.waiting(batches)
+        now[0] += 4
+        monitor.dispatched(step, _metrics(1.0))
+      now[0] += 1
+      with monitor.paused():
+        pass
+  # Steps 5 and 6 are reported when 7 is under way: 3 of 15 seconds.
+  assert [values["data_wait"] for _, _, values in rows] == [0.2, 0.0]

@@ -1,0 +1,125 @@
+"""`--mode=status` of runs that are new, at work, finished and damaged."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from cinn_jax.training.train import train
+from cinn_jax.workdir.lock import locked
+from cinn_jax.workdir.status import status
+from tests.support import tiny
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+  path = tmp_path_factory.mktemp("status") / "run"
+  config = tiny.digits(
+    num_steps=4, log_every=2, eval_every=2, sheet_every=9, batch_size=16
+  )
+  train(config, path)
+  return path
+
+
+def _lines(workdir):
+  return dict(line.split(maxsplit=1) for line in status(workdir).splitlines())
+
+
+def test_a_finished_run(workdir):
+  lines = _lines(workdir)
+  assert lines["run"].startswith("not running; last was process ")
+  assert lines["step"].startswith("4, ") and "images/s" in lines["step"]
+  assert lines["saved"].startswith("step 4 of 4; 0:")
+  rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+  bits = {
+    row["step"]: row["bits_per_dim"]
+    for row in rows
+    if row["split"] == "validation"
+  }
+  best = min(bits, key=bits.get)
+  assert f"{bits[best]:.4f} at step {best}; last {bits[4]:.4f}" in lines["best"]
+
+
+def test_a_run_at_work(workdir):
+  with locked(workdir):
+    assert _lines(workdir)["run"].startswith("alive, process ")
+
+
+def test_a_run_that_has_just_begun(tmp_path):
+  with locked(tmp_path):
+    lines = _lines(tmp_path)
+  assert lines["run"].startswith("alive, process ")
+  assert lines["step"] == "nothing logged yet"
+  assert lines["saved"] == "nothing yet"
+
+
+def test_a_run_without_a_checkpoint(workdir, tmp_path):
+  [first, *_] = (workdir / "metrics.jsonl").read_text().splitlines()
+  # The last line is being written.
+  (tmp_path / "metrics.jsonl").write_text(first + '\n{"step": 3, "spl')
+  lines = _lines(tmp_path)
+  assert lines["saved"] == "nothing yet" and lines["step"].startswith("2, ")
+  assert "best" not in lines
+
+
+def test_no_run_is_one_line(tmp_path):
+  with pytest.raises(FileNotFoundError, match="No run in"):
+    status(tmp_path)
+
+
+@pytest.mark.parametrize(
+  "arguments, code, said",
+  [
+    (["--mode=status"], 1, "--config=FILE.py is needed; for --mode=status"),
+    (["--mode=train", "--workdir=x"], 1, "--config=FILE.py is needed"),
+    (["--mode=status", "--workdir={}"], 0, "saved step 4 of 4"),
+  ],
+)
+def test_the_command(arguments, code, said, workdir):
+  result = subprocess.run(
+    [sys.executable, "-m", "cinn_jax.main"]
+    + [argument.format(workdir) for argument in arguments],
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == code
+  assert said in result.stdout + result.stderr
+  assert "Traceback" not in result.stderr
+
+
+def test_no_device_is_opened(workdir):
+  """They may all be held by the run."""
+  result = subprocess.run(
+    [sys.executable, "-m", "cinn_jax.main", "--mode=status"]
+    + [f"--workdir={workdir}"],
+    env={**os.environ, "JAX_PLATFORMS": "nonesuch"},
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == 0, result.stderr
+
+
+def test_the_default_workdir_has_no_commas(tmp_path):
+  def said():
+    result = subprocess.run(
+      [sys.executable, "-m", "cinn_jax.main", "--mode=status"]
+      + [f"--config={ROOT}/configs/super_resolution.py:caflow,scale=4"],
+      cwd=tmp_path,
+      env={**os.environ, "PYTHONPATH": str(ROOT)},
+      capture_output=True,
+      text=True,
+    )
+    assert result.returncode == 1
+    return result.stderr
+
+  assert "No run in workdirs/super_resolution-caflow-scale=4 has" in said()
+  # A run of before is found under the name that it had.
+  (tmp_path / "workdirs" / "super_resolution-caflow,scale=4").mkdir(
+    parents=True
+  )
+  assert "No run in workdirs/super_resolution-caflow,scale=4 has" in said()
