@@ -53,9 +53,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-  from cinn_jax.experiment.build import load, restore
   from cinn_jax.flow import Flow, make_flow
   from cinn_jax.training.fitting import fit
+  from cinn_jax.workdir.trained import load, restore
 
 __all__ = ["Flow", "fit", "load", "make_flow", "restore"]
 
@@ -63,9 +63,9 @@ _HOMES = {
   "Flow": "cinn_jax.flow",
   # The module is not called fit, which would take the function's name here.
   "fit": "cinn_jax.training.fitting",
-  "load": "cinn_jax.experiment.build",
+  "load": "cinn_jax.workdir.trained",
   "make_flow": "cinn_jax.flow",
-  "restore": "cinn_jax.experiment.build",
+  "restore": "cinn_jax.workdir.trained",
 }
 
 

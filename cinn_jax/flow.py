@@ -1,13 +1,16 @@
 """A conditional flow as a handful of pure functions."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from cinn_jax import likelihood
 from cinn_jax.bijections import COLLECTIONS, REPORTS, Bijection
+
+# The shape of one array, without the batch, or a pytree of such shapes.
+Shapes = tuple[int, ...] | Mapping[str, "Shapes"] | Sequence["Shapes"]
 
 
 class Flow(NamedTuple):
@@ -27,10 +30,11 @@ class Flow(NamedTuple):
       (x [B, num_samples, ...], log_prob [B, num_samples])`. The temperature
       scales the standard normal latents, either as one number or as one per
       level; log_prob is ln p(x | cond) in nats. Without a condition B is 1.
-    latents: `(variables, cond) -> ` the shapes of one batch of latents.
+    latent_shapes: `(variables, cond) -> ` the shapes of one batch of latents.
     module: the Flax module behind it, for training.
     event_shape: of one example, without the batch.
-    cond_shape: of one condition, where it was said to be one array.
+    cond_shape: of one condition, without the batch: a shape, or a pytree of
+      shapes; None if any condition is taken.
 
   Raises:
     ValueError: by each function, for x, cond or latents of another shape than
@@ -42,16 +46,16 @@ class Flow(NamedTuple):
   inverse: Callable
   log_prob: Callable
   sample: Callable
-  latents: Callable
+  latent_shapes: Callable
   module: Bijection
   event_shape: tuple[int, ...]
-  cond_shape: tuple[int, ...] | None = None
+  cond_shape: Shapes | None = None
 
 
 def make_flow(
   module: Bijection,
   event_shape: tuple[int, ...],
-  cond_shape: tuple[int, ...] | None = None,
+  cond_shape: Shapes | None = None,
 ) -> Flow:
   """A `Flow` from a bijection and the shape of one example.
 
@@ -74,11 +78,13 @@ def make_flow(
   Args:
     module: from `cinn_jax.bijections` or `cinn_jax.models`.
     event_shape: of one x, without the batch: [H, W, C] of a picture.
-    cond_shape: of one condition, where it is one array. Then every function
-      checks it; without it, only couplings do.
+    cond_shape: of one condition, without the batch: a shape such as
+      (64, 64, 1), or a pytree of shapes. Every function then checks conditions;
+      without it only couplings do.
   """
   event_shape = tuple(event_shape)
-  cond_shape = None if cond_shape is None else tuple(cond_shape)
+  if cond_shape is not None:
+    cond_shape = map_shapes(tuple, cond_shape)
 
   def init(rng, x, cond=None):
     check(x, cond)
@@ -90,22 +96,21 @@ def make_flow(
     return module.apply(variables, x, cond, method="forward")
 
   def inverse(variables, z, cond=None):
-    if cond_shape is not None:
-      _check_shape("cond", cond, cond_shape)
+    check_cond(cond)
     # Only where it went wrong: what the flow expects takes a trace of it.
     try:
       x, log_det = module.apply(variables, z, cond, method="inverse")
     except (AttributeError, TypeError, ValueError):
-      _check_latents(z, latents(variables, cond))
+      _check_latents(z, latent_shapes(variables, cond))
       raise
     if x.shape[1:] != event_shape:
-      _check_latents(z, latents(variables, cond))
+      _check_latents(z, latent_shapes(variables, cond))
     return x, log_det
 
   def log_prob(variables, x, cond=None):
     return likelihood.log_prob(*forward(variables, x, cond))
 
-  def latents(variables, cond):
+  def latent_shapes(variables, cond):
     leaves = jax.tree.leaves(cond)
     batch = leaves[0].shape[0] if leaves else 1
     # Of the parameters' precision where that is more than float32.
@@ -116,7 +121,7 @@ def make_flow(
     return jax.eval_shape(forward, variables, x, cond)[0]
 
   def sample(variables, rng, cond, num_samples=1, temperature=1.0):
-    shapes = latents(variables, cond)
+    shapes = latent_shapes(variables, cond)
     z = draw_latents(rng, shapes, num_samples, temperature)
     # Over latents alone, so that whatever depends on the condition only is
     # computed once per image.
@@ -132,12 +137,38 @@ def make_flow(
         f"x is {x.dtype}, but a flow models continuous numbers: convert it to"
         " float32, in the range that the flow is for."
       )
+    check_cond(cond)
+
+  def check_cond(cond):
     if cond_shape is not None:
-      _check_shape("cond", cond, cond_shape)
+      _check_cond(cond, cond_shape)
 
   return Flow(
-    *(init, forward, inverse, log_prob, sample, latents),
-    *(module, event_shape, cond_shape),
+    init=init,
+    forward=forward,
+    inverse=inverse,
+    log_prob=log_prob,
+    sample=sample,
+    latent_shapes=latent_shapes,
+    module=module,
+    event_shape=event_shape,
+    cond_shape=cond_shape,
+  )
+
+
+def map_shapes(function: Callable, shapes: Shapes) -> Any:
+  """Applies a function to every shape of a pytree of shapes.
+
+  >>> import math
+  >>> map_shapes(math.prod, {"lightness": (8, 8, 1), "hints": (8, 8, 3)})
+  {'hints': 192, 'lightness': 64}
+  """
+  return jax.tree.map(function, shapes, is_leaf=_is_shape)
+
+
+def _is_shape(value):
+  return isinstance(value, tuple | list) and all(
+    isinstance(side, int) for side in value
   )
 
 
@@ -152,6 +183,19 @@ def _check_shape(name, value, shape):
     raise ValueError(
       f"This flow takes {name} of shape [B, {', '.join(map(str, shape))}], got"
       f" {got}."
+    )
+
+
+def _check_cond(cond, shapes):
+  """Raises ValueError unless `cond` is a batch of what `shapes` describes."""
+  if _is_shape(shapes):
+    _check_shape("cond", cond, shapes)
+    return
+  wanted = map_shapes(lambda shape: ["B", *shape], shapes)
+  got = jax.tree.map(lambda leaf: ["B", *jnp.shape(leaf)[1:]], cond)
+  if wanted != got:
+    raise ValueError(
+      f"This flow takes cond of shapes {_plainly(wanted)}, got {_plainly(got)}."
     )
 
 

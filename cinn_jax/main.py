@@ -101,7 +101,7 @@ def _run():
 
   compilation_cache.keep(_CACHE.value)
   if mode in ("train", "evaluate"):
-    host_memory.keep_freed()
+    host_memory.keep_freed_memory()
   processes.initialize(
     _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
   )
@@ -133,12 +133,25 @@ def _run():
         workdir, outputs=outputs, data=_other_data(), seed=_SEED.value
       )
   else:
-    sample = _sampler(config.task.name)
+    from cinn_jax.sampling.sample import SAMPLERS
+
+    sample = SAMPLERS[config.task.name]
+    options = (
+      {"degrade": _DEGRADE.value}
+      if sample.__name__ == "sample_pictures"
+      else {}
+    )
     with processes.outputs(_OUTPUTS.value) as outputs:
       for folder, temperature in temperatures.each(
         _TEMPERATURES.value, outputs
       ):
-        sample(workdir, _INPUTS.value, folder, **_sampling_at(temperature))
+        sample(
+          workdir,
+          _INPUTS.value,
+          folder,
+          **_sampling_at(temperature),
+          **options,
+        )
 
 
 def _train(config, workdir):
@@ -150,32 +163,6 @@ def _train(config, workdir):
   except stopping.Stopped as stopped:
     print(stopped)
     sys.exit(stopping.RESTART)
-
-
-def _sampler(task):
-  """What samples of a task are drawn by: of photographs, or of classes."""
-  from cinn_jax.sampling import pictures
-  from cinn_jax.sampling.classes import sample_classes
-  from cinn_jax.sampling.photos import colorize_photos
-
-  samplers = {
-    "class_conditional": sample_classes,
-    "color_mnist": sample_classes,
-    "colorize": colorize_photos,
-    "generate": sample_classes,
-    **dict.fromkeys(pictures.TASKS, _sample_pictures),
-  }
-  if task not in samplers:
-    raise ValueError(
-      f"--mode=sample has no task {task!r}; it has {', '.join(samplers)}."
-    )
-  return samplers[task]
-
-
-def _sample_pictures(*where, **options):
-  from cinn_jax.sampling import pictures
-
-  pictures.sample_pictures(*where, degrade=_DEGRADE.value, **options)
 
 
 def _other_data():

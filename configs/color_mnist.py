@@ -31,7 +31,7 @@ python -m cinn_jax.main --config=configs/color_mnist.py \\
 
 from ml_collections import ConfigDict
 
-from cinn_jax.training import defaults
+from cinn_jax.experiment import recipes
 
 # Steps per epoch of 58,976 pictures; a last, smaller batch is dropped.
 _EPOCH, _EPOCHS = 115, 200
@@ -57,8 +57,8 @@ def get_config(variant: str = "mnist"):
       },
       # Whole pictures: a mirrored digit is no digit.
       "augment": {"min_scale": 1.0, "flip": False},
-      "model": dict(defaults.MODEL),
-      "train": dict(defaults.RUN),
+      "model": dict(recipes.MODEL),
+      "train": dict(recipes.RUN),
     }
   )
   config.update(variants[variant]())

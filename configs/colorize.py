@@ -27,7 +27,7 @@ python -m cinn_jax.main --config=configs/colorize.py:imagenet
 
 from ml_collections import ConfigDict
 
-from cinn_jax.training import defaults
+from cinn_jax.experiment import recipes
 
 
 def get_config(variant: str = "laptop"):
@@ -51,8 +51,8 @@ def get_config(variant: str = "laptop"):
         "validation_split": "",
       },
       "augment": {"min_scale": 0.2, "flip": True},
-      "model": dict(defaults.MODEL),
-      "train": dict(defaults.RUN),
+      "model": dict(recipes.MODEL),
+      "train": dict(recipes.RUN),
     }
   )
   config.update(variants[variant]())

@@ -23,7 +23,7 @@ python -m cinn_jax.main --config=configs/generate.py:digits
 
 from ml_collections import ConfigDict
 
-from cinn_jax.training import defaults
+from cinn_jax.experiment import recipes
 
 
 def get_config(variant: str = "glow"):
@@ -56,7 +56,7 @@ def get_config(variant: str = "glow"):
         "clip_norm": 10.0,
       },
       "train": {
-        **defaults.RUN,
+        **recipes.RUN,
         "num_steps": 1_000,
         "batch_size": 32,
         "seed": 0,
@@ -74,7 +74,7 @@ def get_config(variant: str = "glow"):
 def _glow():
   return {
     "model": {
-      **defaults.MODEL,
+      **recipes.MODEL,
       "name": "glow",
       "channels": 3,
       "levels": 3,
@@ -112,7 +112,7 @@ def _digits():
     # Whole pictures: a mirrored digit is no digit.
     "augment": {"min_scale": 1.0, "flip": False},
     "model": {
-      **defaults.MODEL,
+      **recipes.MODEL,
       "name": "glow",
       "channels": 1,
       "levels": 2,

@@ -30,7 +30,7 @@ python -m cinn_jax.main --config=configs/mnist.py:fashion --config.data.path=...
 
 from ml_collections import ConfigDict
 
-from cinn_jax.training import defaults
+from cinn_jax.experiment import recipes
 
 # Steps per epoch of the authors, who drop an epoch's last, smaller batch.
 _EPOCH, _PAPER_EPOCH = 230, 117
@@ -61,8 +61,8 @@ def get_config(variant: str = "minimal"):
       },
       # Whole pictures: a mirrored digit is no digit.
       "augment": {"min_scale": 1.0, "flip": False},
-      "model": dict(defaults.MODEL),
-      "train": dict(defaults.RUN),
+      "model": dict(recipes.MODEL),
+      "train": dict(recipes.RUN),
     }
   )
   config.update(variants[variant]())

@@ -34,7 +34,7 @@ def folder_of_a_run(tmp_path_factory):
   return folder
 
 
-@pytest.mark.parametrize("name", ["cinn_jax", "cinn_jax.experiment.build"])
+@pytest.mark.parametrize("name", ["cinn_jax", "cinn_jax.workdir.trained"])
 def test_examples_of_a_trained_workdir_run(folder_of_a_run, monkeypatch, name):
   monkeypatch.chdir(folder_of_a_run)
   _run_examples(name)

@@ -63,7 +63,9 @@ def test_round_trip(made):
   back, minus_log_det = jax.jit(flow.inverse)(variables, z, cond)
   np.testing.assert_allclose(back, x, atol=1e-4)
   np.testing.assert_allclose(minus_log_det, -log_det, rtol=1e-4)
-  shapes = jax.tree.map(lambda leaf: leaf.shape, flow.latents(variables, cond))
+  shapes = jax.tree.map(
+    lambda leaf: leaf.shape, flow.latent_shapes(variables, cond)
+  )
   assert shapes == jax.tree.map(jnp.shape, z) == ((3, 4, 4, 4),) * 2
 
 
@@ -185,7 +187,7 @@ def test_a_flow_that_knows_its_condition_says_its_shape(made):
       lambda c: flow.log_prob(variables, x, c),
       lambda c: flow.inverse(variables, z, c),
       lambda c: flow.sample(variables, _key(0), c),
-      lambda c: flow.latents(variables, c),
+      lambda c: flow.latent_shapes(variables, c),
     ):
       with pytest.raises(ValueError, match=match):
         call(wrong)

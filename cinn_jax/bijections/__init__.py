@@ -18,6 +18,7 @@ from cinn_jax.bijections.coupling import (
   Coupling,
   GINCoupling,
   RealNVPCoupling,
+  max_log_scale,
 )
 from cinn_jax.bijections.dequantization import Dequantization
 from cinn_jax.bijections.elementwise import Bounded, Standardize
@@ -27,12 +28,14 @@ from cinn_jax.bijections.injector import (
   Injector,
 )
 from cinn_jax.bijections.linear import (
+  MIXINGS,
   Cayley,
   FullConv1x1,
   Householder,
   InvertibleConv1x1,
   Orthogonal,
   Permutation,
+  mixing_named,
 )
 from cinn_jax.bijections.multiscale import MultiScale, Split
 from cinn_jax.bijections.prior import LearnedPrior, PriorSplit
@@ -44,6 +47,7 @@ __all__ = [
   "CLAMPS",
   "COLLECTIONS",
   "MEMORY_POLICIES",
+  "MIXINGS",
   "REPORTS",
   "ActNorm",
   "AdditiveCoupling",
@@ -78,4 +82,6 @@ __all__ = [
   "Squeeze",
   "Stack",
   "Standardize",
+  "max_log_scale",
+  "mixing_named",
 ]

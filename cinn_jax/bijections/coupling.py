@@ -249,3 +249,9 @@ def check_condition(x, cond):
         f" {x.shape}: pass features at this level's resolution"
         f" {list(x.shape[1:-1])}, or a vector [B, C]."
       )
+
+
+def max_log_scale(diagnostics):
+  """The largest absolute log-scale that any coupling reported; 0 of none."""
+  largest = [jnp.max(leaf) for leaf in jax.tree.leaves(diagnostics)]
+  return jnp.max(jnp.stack([jnp.zeros(()), *largest]))

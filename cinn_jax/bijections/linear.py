@@ -252,3 +252,25 @@ def _minus_product(x, tall, wide):
   """x (I - tall wide) without the square matrix."""
   inner = jnp.matmul(x, tall, precision="highest")
   return x - jnp.matmul(inner, wide, precision="highest")
+
+
+MIXINGS = {
+  "permutation": Permutation,
+  "orthogonal": Orthogonal,
+  "full": FullConv1x1,
+  "lu": InvertibleConv1x1,
+  "cayley": Cayley,
+}
+
+
+def mixing_named(name: str):
+  """The bijection that a config's `mixing` names.
+
+  Raises:
+    ValueError: for no name in `MIXINGS`.
+  """
+  if name not in MIXINGS:
+    raise ValueError(
+      f"Unknown mixing {name!r}; there are {', '.join(MIXINGS)}."
+    )
+  return MIXINGS[name]

@@ -5,6 +5,8 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+import numpy as np
+
 # The entries of a record that are pictures, of one shape.
 PICTURES = ("image", "grey", "condition")
 
@@ -46,52 +48,34 @@ def hash_of(parts: Iterable[bytes | str]) -> str:
   return hashed.hexdigest()[:16]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Of:
-  """What is made of another source, whose name and pictures it keeps."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class LabelledPictures:
+  """`self[i]` is `{"image": uint8 [H, W, 3], "label": int32}`.
 
-  source: Source
+  Grey becomes three equal channels, as everywhere in `cinn_jax.data`.
+
+  Attributes:
+    name: of the set and the split.
+    images: uint8 [N, H, W].
+    labels: int32 [N].
+  """
+
+  name: str
+  images: np.ndarray
+  labels: np.ndarray
 
   @property
-  def name(self):
-    return self.source.name
+  def listing_hash(self) -> str:
+    return hash_of(
+      image.tobytes() + int(label).to_bytes(4, "little")
+      for image, label in zip(self.images, self.labels, strict=True)
+    )
 
-  @property
-  def listing_hash(self):
-    return self.source.listing_hash
+  def __len__(self) -> int:
+    return len(self.images)
 
-  def __len__(self):
-    return len(self.source)
-
-
-@dataclasses.dataclass(frozen=True)
-class Labelled(_Of):
-  """A source whose labels are known to be of so many classes."""
-
-  num_classes: int
-
-  def __getitem__(self, index):
-    """Raises ValueError for a label below 0, or of no class."""
-    record = self.source[index]
-    label = record.get("label", 0)
-    if not 0 <= label < self.num_classes:
-      raise ValueError(
-        f"{self.name} has the label {label}, expected 0 to"
-        f" {self.num_classes - 1}: set --config.task.num_classes to how many"
-        " classes there are, or choose other pictures"
-      )
-    return record
-
-
-@dataclasses.dataclass(frozen=True)
-class Spread(_Of):
-  """`count` records of a source, spread evenly over it."""
-
-  count: int
-
-  def __len__(self):
-    return self.count
-
-  def __getitem__(self, index):
-    last = max(self.count - 1, 1)
-    return self.source[round(index * (len(self.source) - 1) / last)]
+  def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+    if not 0 <= index < len(self):
+      raise IndexError(index)
+    image = np.repeat(self.images[index][..., None], 3, axis=-1)
+    return {"image": image, "label": self.labels[index]}

@@ -9,7 +9,7 @@ a model does on another hand.
 import numpy as np
 import sklearn.datasets
 
-from cinn_jax.data.in_memory import LabelledPictures
+from cinn_jax.data.base import LabelledPictures
 
 # Of each class, drawn once and for all; the rest trains.
 HELD_OUT = {"test": 36, "validation": 18}

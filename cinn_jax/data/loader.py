@@ -12,8 +12,8 @@ import numpy as np
 from absl import logging
 
 from cinn_jax.data.base import PICTURES, Source
-from cinn_jax.image_size import height_and_width
 from cinn_jax.images import crops, reading
+from cinn_jax.images.crops import height_and_width
 
 Batch = dict[str, np.ndarray]
 

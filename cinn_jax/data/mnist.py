@@ -14,7 +14,7 @@ import zlib
 
 import numpy as np
 
-from cinn_jax.data.in_memory import LabelledPictures
+from cinn_jax.data.base import LabelledPictures
 
 FILES = {
   "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),

@@ -37,10 +37,10 @@ def open_source(
   Args:
     name: "photos" (patches of photographs that the dependencies ship), "digits"
       (scikit-learn's), "folder" (any folder of pictures), "paired" (a folder of
-      files with a condition beside its picture; see `paired.Halves`), "mnist"
-      (its four files, or those of a set in its format), "tfds" (a prepared TFDS
-      data set), or "color_digits" and "color_mnist" (these two with colours
-      that depend on the digit; see `color_mnist.ColoredDigits`).
+      files with a condition beside its picture; see `derived.SideBySide`),
+      "mnist" (its four files, or those of a set in its format), "tfds" (a
+      prepared TFDS data set), or "color_digits" and "color_mnist" (these two
+      with colours that depend on the digit; see `color_mnist.ColoredDigits`).
     split: "train", "validation" or "test". Photos and folders hold out one part
       only, which is both of the latter.
     path: the folder of "folder", "paired", "mnist" and "color_mnist"; the data
@@ -57,7 +57,7 @@ def open_source(
     test_split: TFDS split, or subfolder, to test on; by default the one to
       validate on, if that was chosen, or else "test".
     crop, resize: what is done to every picture before all else; see
-      `preprocessed.Preprocessed`.
+      `derived.Preprocessed`.
 
   Raises:
     ValueError, FileNotFoundError: one line on what is wrong and what to do.
@@ -86,9 +86,9 @@ def open_source(
   )
   if not crop and not resize:
     return source
-  from cinn_jax.data import preprocessed
+  from cinn_jax.data import derived
 
-  return preprocessed.Preprocessed(source, tuple(crop), tuple(resize))
+  return derived.Preprocessed(source, tuple(crop), tuple(resize))
 
 
 def _check_disjoint(name, train, validation, test):
@@ -126,7 +126,7 @@ def _open(name, split, chosen, *, path, tfds_name, **folder_options):
   if name in ("photos", "digits"):
     return _open_shipped(name, split, path)
   if name in ("folder", "paired"):
-    from cinn_jax.data import paired
+    from cinn_jax.data import derived
     from cinn_jax.data.folder import source
 
     pictures = source.open_folder(
@@ -135,7 +135,7 @@ def _open(name, split, chosen, *, path, tfds_name, **folder_options):
       pairs=name == "paired",
       **folder_options,
     )
-    return paired.Halves(pictures) if name == "paired" else pictures
+    return derived.SideBySide(pictures) if name == "paired" else pictures
   if name == "mnist":
     from cinn_jax.data import mnist
 

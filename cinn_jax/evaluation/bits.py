@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinn_jax import likelihood
-from cinn_jax.bijections import REPORTS
+from cinn_jax.bijections import REPORTS, max_log_scale
 from cinn_jax.evaluation.metrics import splits
 from cinn_jax.flow import Flow
 from cinn_jax.tasks import Task
@@ -60,12 +60,6 @@ def make_scorer(flow: Flow, task: Task, seed: int):
     }
 
   return score
-
-
-def max_log_scale(diagnostics):
-  """The largest absolute log-scale that any coupling reported; 0 of none."""
-  largest = [jnp.max(leaf) for leaf in jax.tree.leaves(diagnostics)]
-  return jnp.max(jnp.stack([jnp.zeros(()), *largest]))
 
 
 def summarize(scored, task: Task, *, interval=False) -> dict[str, Any]:

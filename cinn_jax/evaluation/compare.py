@@ -10,7 +10,7 @@ from flax import traverse_util
 
 from cinn_jax.evaluation.tables import markup, records, table
 from cinn_jax.evaluation.tables.page import Page
-from cinn_jax.image_size import height_and_width
+from cinn_jax.images.crops import height_and_width
 from cinn_jax.runtime import storage
 from cinn_jax.sampling import temperatures
 

@@ -14,8 +14,9 @@ from cinn_jax.evaluation.by_task import (
 )
 from cinn_jax.evaluation.tables import records, table
 from cinn_jax.evaluation.validation import Validator
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import open_source
 from cinn_jax.runtime import processes, sharding, storage
+from cinn_jax.workdir.trained import restore
 
 # What a task's samples are worth: `(trained, source, workdir, *, num_samples,
 # temperature, seed) -> (rows, metrics, lines)`, rows and metrics as of `report`
@@ -58,8 +59,8 @@ def evaluate(
     ValueError: where bits/dim is not finite.
   """
   workdir = storage.path(workdir)
-  trained = build.restore(workdir, data)
-  source = build.open_source(trained.config, "test")
+  trained = restore(workdir, data)
+  source = open_source(trained.config, trained.task, "test")
   print(
     f"{workdir} at step {trained.step:,}; pictures: {source.name}, listing"
     f" {source.listing_hash}."
@@ -79,7 +80,7 @@ def evaluate(
       path,
       rows,
       metrics,
-      likelihood={"of": trained.task.describe, **scores},
+      likelihood={"of": trained.task.description, **scores},
       step=trained.step,
       source=source.name,
       listing_hash=source.listing_hash,
@@ -89,7 +90,7 @@ def evaluate(
       config=trained.config,
       notes=lines,
     )
-  print(f"Of {trained.task.describe}:")
+  print(f"Of {trained.task.description}:")
   print(bits.in_words(scores, trained.task))
   if weighted := scores.get("importance_weighted"):
     print(importance.in_words(weighted, trained.task))

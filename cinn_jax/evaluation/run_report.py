@@ -11,10 +11,11 @@ from cinn_jax.evaluation import bits, importance
 from cinn_jax.evaluation.evaluate import evaluate
 from cinn_jax.evaluation.tables import records, table
 from cinn_jax.evaluation.tables.page import Page
-from cinn_jax.experiment import build
+from cinn_jax.images import writing
 from cinn_jax.runtime import storage
 from cinn_jax.sampling import draw, temperatures
 from cinn_jax.workdir.log import read_log
+from cinn_jax.workdir.trained import restore
 
 SHEETS, SHEET_ROWS = 2, 8
 # Panels of training curves: a title, the numbers in the log, and whether to
@@ -52,7 +53,7 @@ def write_report(
     FileNotFoundError: where the workdir holds no checkpoint.
   """
   workdir = storage.path(workdir)
-  trained = build.restore(workdir, data)
+  trained = restore(workdir, data)
   wanted = {
     "step": trained.step,
     "config": trained.config,
@@ -64,7 +65,7 @@ def write_report(
   folder = storage.path(outputs or workdir / "report")
   page = Page(f"{workdir.name} at step {trained.step:,}")
   page.text(
-    f"Of {trained.task.describe}, on {content['source']}:",
+    f"Of {trained.task.description}, on {content['source']}:",
     bits.in_words(content["likelihood"], trained.task),
   )
   if weighted := content["likelihood"].get("importance_weighted"):
@@ -78,7 +79,7 @@ def write_report(
   page.heading("Samples")
   sheets = _sheets(trained, num_samples, temperature, seed)
   for k, sheet in enumerate(sheets, start=1):
-    sheets.save_png(folder / f"samples_{k}.png", sheet)
+    writing.save_png(folder / f"samples_{k}.png", sheet)
     page.picture(sheet, f"Test pictures and samples, most likely first ({k})")
   page.heading("Training")
   try:
@@ -86,7 +87,7 @@ def write_report(
   except (FileNotFoundError, ValueError) as error:  # Of an import, say.
     page.text(str(error))
   else:
-    sheets.save_png(folder / "training.png", curves)
+    writing.save_png(folder / "training.png", curves)
     page.picture(curves, "What the run logged, by step")
   page.heading("Config")
   page.code(json.dumps(trained.config, indent=2))

@@ -4,7 +4,7 @@ import contextlib
 
 import jax
 
-from cinn_jax.data import base, loader
+from cinn_jax.data import derived, loader
 from cinn_jax.evaluation import bits
 from cinn_jax.flow import Flow
 from cinn_jax.runtime import sharding
@@ -63,7 +63,7 @@ class Validator:
 
   def sheet(self, variables, note=""):
     """A contact sheet of pictures spread over the split, uint8 [H, W, 3]."""
-    spread = base.Spread(self._source, min(SHEET_ROWS, len(self._source)))
+    spread = derived.Spread(self._source, min(SHEET_ROWS, len(self._source)))
     batch = next(
       loader.evaluation_batches(
         spread, image_size=self.task.image_size, batch_size=len(spread)

@@ -1,159 +1,86 @@
-"""From a config to what runs: the flow, its task, and trained variables."""
+"""From a config to what runs: the flow, its task and its pictures."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from cinn_jax import models, tasks
-from cinn_jax.data import base, loader, sources
-from cinn_jax.flow import Flow, make_flow
-from cinn_jax.workdir import saved
-from cinn_jax.workdir.checkpoint import Checkpoints
+from cinn_jax.bijections import Bijection
+from cinn_jax.data import derived, sources
+from cinn_jax.data.base import Source
+from cinn_jax.flow import Flow, make_flow, map_shapes
+from cinn_jax.tasks import Task
 
 
-def build(config: Mapping) -> tuple[Flow, tasks.Task]:
-  """The flow and the task that a config's `model` and `task` describe."""
-  task = tasks.build(**_plain(config["task"]))
-  model = models.build(**_plain(config["model"]))
+def build(config: Mapping) -> tuple[Flow, Task]:
+  """Returns the flow and the task that a config's sections describe.
+
+  Raises:
+    ValueError: for an unknown name in `model` or `task`, or settings that it
+      does not have.
+  """
+  task = build_task(**_plain(config["task"]))
+  model = build_model(**_plain(config["model"]))
   return make_flow(model, task.event_shape, task.cond_shape), task
 
 
-def open_source(config: Mapping, split: str) -> base.Source:
-  """A split of the pictures in a config's `data`; see `sources.open_source`.
+def build_model(name: str, **settings) -> Bijection:
+  """Returns the model `name` of `models.BUILDERS`; raises as `build` does."""
+  return _build("model", models.BUILDERS, name, settings)
 
-  Their labels are checked where the config's task takes any.
+
+def build_task(name: str, **settings) -> Task:
+  """Returns the task `name` of `tasks.BUILDERS`; raises as `build` does."""
+  return _build("task", tasks.BUILDERS, name, settings)
+
+
+def _build(
+  kind: str,
+  builders: Mapping[str, Callable],
+  name: str,
+  settings: Mapping[str, Any],
+):
+  if name not in builders:
+    raise ValueError(
+      f"Unknown {kind} {name!r}; there are {', '.join(sorted(builders))}."
+    )
+  try:
+    inspect.signature(builders[name]).bind(**settings)
+  except TypeError as error:
+    raise ValueError(
+      f"The settings of {kind} {name!r} do not fit ({error}): take the --config"
+      f" of another, or change its section {kind!r}."
+    ) from None
+  return builders[name](**settings)
+
+
+def open_source(config: Mapping, task: Task, split: str) -> Source:
+  """Opens a split of the pictures in a config's `data`.
+
+  See `sources.open_source`. Labels are checked if the task takes any.
   """
   options = _plain(config["data"])
   source = sources.open_source(options.pop("source"), split, **options)
-  num_classes = tasks.build(**_plain(config["task"])).num_classes
-  return base.Labelled(source, num_classes) if num_classes else source
+  if not task.num_classes:
+    return source
+  return derived.Labelled(source, task.num_classes)
 
 
-class Trained(NamedTuple):
-  """What a workdir's newest checkpoint holds, ready to run.
-
-  Attributes:
-    step: of the checkpoint.
-    config: of the run, as a dict.
-    flow, task: built from it.
-    variables: the averaged ones (EMA).
-  """
-
-  step: int
-  config: Mapping[str, Any]
-  flow: Flow
-  task: tasks.Task
-  variables: Any
-
-  def pictures(self, split: str = "test", count: int = 16) -> dict[str, Any]:
-    """Some pictures of the run's data, as `task.prepare` takes them.
-
-    Args:
-      split: "train", "validation" or "test".
-      count: at most; spread evenly over the split.
-
-    Returns:
-      "image" uint8 [count, S, S, 3], S being `task.image_size`, and what else
-      the records hold, such as "label" int32 [count].
-    """
-    source = open_source(self.config, split)
-    count = min(count, len(source))
-    batch = next(
-      loader.evaluation_batches(
-        base.Spread(source, count),
-        image_size=self.task.image_size,
-        batch_size=count,
-      )
-    )
-    batch.pop("mask")
-    return batch
-
-
-def restore(workdir, data: Mapping | None = None) -> Trained:
-  """The trained experiment of a workdir: its flow, variables, task and config.
-
-  >>> import cinn_jax, jax
-  >>> trained = cinn_jax.restore("workdirs/mnist-digits")
-  >>> flow, task, variables = trained.flow, trained.task, trained.variables
-
-  The task turns pictures into what the flow takes, and samples into pictures:
-
-  >>> x, cond = task.prepare(trained.pictures("test", count=2))
-  >>> x.shape, cond.shape
-  ((2, 8, 8, 1), (2, 10))
-  >>> x, _ = flow.sample(variables, jax.random.key(0), cond)
-  >>> task.render(x[:, 0], cond).shape
-  (2, 8, 8, 3)
-
-  Args:
-    workdir: of a run of `python -m cinn_jax.main`, or of `training.train`; a
-      folder, or gs://BUCKET/FOLDER with the extra `gcs`.
-    data: overrides settings of the run's config in the section of that name,
-      for other pictures.
-
-  Returns:
-    `Trained(step, config, flow, task, variables)`, of the newest intact
-    checkpoint.
-
-  Raises:
-    FileNotFoundError: where the workdir holds no checkpoint.
-    saved.Damaged: where none can be read.
-  """
-  saved.saved_steps(workdir)  # Before Orbax makes the folder.
-  checkpoints = Checkpoints(workdir)
-
-  def read(step):
-    config = saved.read_config(workdir, step)
-    config["data"].update(data or {})
-    flow, task = build(config)
-    abstract = _on_one_device(abstract_variables(flow, task))
-    variables = checkpoints.restore_variables(step, abstract)
-    return Trained(step, config, flow, task, variables)
-
-  try:
-    return saved.newest_intact(workdir, read)[1]
-  finally:
-    checkpoints.close()
-
-
-def _on_one_device(abstract):
-  """Shapes for one device, whatever the number that trained."""
-  device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  return jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
-    abstract,
+def abstract_cond(task: Task) -> Any:
+  """Returns the shapes and types of one condition, a batch of 1."""
+  return map_shapes(
+    lambda shape: jax.ShapeDtypeStruct((1, *shape), jnp.float32),
+    task.cond_shape,
   )
 
 
-def load(workdir) -> tuple[Flow, Any]:
-  """The trained flow of a workdir: `(flow, variables)`.
-
-  >>> import cinn_jax, jax
-  >>> flow, variables = cinn_jax.load("workdirs/mnist-digits")
-  >>> three = jax.nn.one_hot([3], 10)
-  >>> x, log_prob = flow.sample(
-  ...   variables, jax.random.key(0), three, num_samples=4
-  ... )
-  >>> x.shape, log_prob.shape
-  ((1, 4, 8, 8, 1), (1, 4))
-
-  `flow.event_shape` and `flow.cond_shape` say what it takes; `restore` has the
-  task beside it, which makes that of pictures.
-
-  Raises:
-    FileNotFoundError: where the workdir holds no checkpoint.
-  """
-  trained = restore(workdir)
-  return trained.flow, trained.variables
-
-
-def abstract_variables(flow: Flow, task: tasks.Task):
+def abstract_variables(flow: Flow, task: Task):
   """Shapes and types of the flow's variables, without allocating them."""
   x = jax.ShapeDtypeStruct((1, *task.event_shape), jnp.float32)
-  cond = jax.ShapeDtypeStruct((1, *task.cond_shape), jnp.float32)
-  return jax.eval_shape(flow.init, jax.random.key(0), x, cond)
+  return jax.eval_shape(flow.init, jax.random.key(0), x, abstract_cond(task))
 
 
 def _plain(section):

@@ -5,24 +5,24 @@ import math
 import jax
 import jax.numpy as jnp
 
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import abstract_cond, abstract_variables, build
 from cinn_jax.flow import split_variables
 from cinn_jax.runtime.flops import flops
 
 
 def describe(config) -> str:
   """A table of the model's parts, its latents and its cost, as text."""
-  flow, task = build.build(config)
-  variables = build.abstract_variables(flow, task)
+  flow, task = build(config)
+  variables = abstract_variables(flow, task)
   params, constants = split_variables(variables)
-  lines = [f"Model {config.model.name}: {task.describe}.", "", "Parameters"]
+  lines = [f"Model {config.model.name}: {task.description}.", "", "Parameters"]
   rows = [*_parts(params), ("total, trained", _count(params))]
   for collection in constants.values():
     rows += [(f"{name} (constant)", n) for name, n in _parts(collection)]
   rows.append(("constants, not trained", _count(constants)))
   lines += _table((name, f"{count:,}") for name, count in rows)
-  cond = jax.ShapeDtypeStruct((1, *task.cond_shape), jnp.float32)
-  latents = jax.tree.leaves(flow.latents(variables, cond))
+  cond = abstract_cond(task)
+  latents = jax.tree.leaves(flow.latent_shapes(variables, cond))
   lines += ["", f"Latents of x {list(task.event_shape)}, finest first"]
   lines += _table(
     (f"level {k} {list(z.shape[1:])}", f"{math.prod(z.shape[1:]):,}")

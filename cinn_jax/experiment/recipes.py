@@ -2,7 +2,21 @@
 
 from ml_collections import config_dict
 
-from cinn_jax.training import defaults
+MODEL = {
+  # What a step keeps for its gradients: store, remat or reversible; see
+  # `bijections.Stack`. A run may go on with another.
+  "memory": "store",
+  # What networks inside the flow compute in: float32 or bfloat16.
+  "compute_dtype": "float32",
+}
+
+RUN = {
+  # Minutes without a step after which a run ends, to be started again.
+  "watchdog_minutes": 30.0,
+  # Parameters and optimizer spread over the devices, for what is too large for
+  # one.
+  "fully_sharded": False,
+}
 
 
 def base() -> dict:
@@ -24,8 +38,8 @@ def base() -> dict:
       "crop": (),
       "resize": (),
     },
-    "model": dict(defaults.MODEL),
-    "train": dict(defaults.RUN),
+    "model": dict(MODEL),
+    "train": dict(RUN),
   }
 
 

@@ -5,13 +5,19 @@ import math
 import numpy as np
 from PIL import Image
 
-from cinn_jax.image_size import height_and_width
-
 # Left, top, right, bottom in pixels.
 Box = tuple[float, float, float, float]
 
 _ASPECT = (3 / 4, 4 / 3)
 _ATTEMPTS = 10
+
+
+def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
+  """(H, W) of a size: the side of a square, or (H, W) itself."""
+  if isinstance(size, int):
+    return (size, size)
+  height, width = size
+  return (height, width)
 
 
 def random_box(

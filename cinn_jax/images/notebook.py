@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from cinn_jax.images import sheets
+from cinn_jax.images import sheets, writing
 
 
 class Shown:
@@ -21,7 +21,7 @@ class Shown:
   """
 
   def __init__(self, image):
-    self.image = sheets.checked(image, "Shown")
+    self.image = writing.checked(image, "Shown")
 
   def _repr_mimebundle_(self, include=None, exclude=None):
     image, made = Image.fromarray(self.image), {}

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from cinn_jax import models
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import abstract_variables, build
 from cinn_jax.importing import imagenet, lsun, mnist
 from cinn_jax.importing.reader import Reader
 
@@ -70,7 +70,7 @@ def to_variables(
       shape.
   """
   layout, model = _layout(config)
-  shapes = build.abstract_variables(*build.build(config))
+  shapes = abstract_variables(*build(config))
   reader = Reader(tensors, shapes)
   layout.read(reader, model)
   return reader.variables()

@@ -1,7 +1,5 @@
 """Published models, one file each, and the networks they are made of."""
 
-from cinn_jax import builders
-from cinn_jax.bijections import Bijection
 from cinn_jax.models import (
   color_mnist,
   conditional_glow,
@@ -9,13 +7,14 @@ from cinn_jax.models import (
   glow,
   haar_colorization,
   image_cinn,
+  imagenet_colorization,
   realnvp,
   srflow,
 )
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.pairs import caflow, dual_glow
 
-__all__ = ["BUILDERS", "ConditionalFlow", "build"]
+__all__ = ["BUILDERS", "ConditionalFlow"]
 
 # What a config may name in `model.name`, with its arguments beside it.
 BUILDERS = {
@@ -28,16 +27,7 @@ BUILDERS = {
   "glow": glow.glow,
   "haar_colorization": haar_colorization.haar_colorization,
   "image_cinn": image_cinn.image_cinn,
-  "imagenet_colorization": haar_colorization.imagenet_colorization,
+  "imagenet_colorization": imagenet_colorization.imagenet_colorization,
   "realnvp": realnvp.realnvp,
   "srflow": srflow.srflow,
 }
-
-
-def build(name: str, **arguments) -> Bijection:
-  """The model that a config's `model` section describes.
-
-  Raises:
-    ValueError: for an unknown name, or arguments that it does not have.
-  """
-  return builders.build("model", BUILDERS, name, arguments)

@@ -13,7 +13,6 @@ import jax
 
 from cinn_jax import bijections as bj
 from cinn_jax.models.conditional_flow import PictureFlow
-from cinn_jax.models.haar_colorization import mixing_named
 from cinn_jax.models.networks.condition_nets import Pyramid
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 
@@ -71,7 +70,7 @@ def image_cinn(
       "image_cinn takes one of hidden, depths and condition_channels by level;"
       f" got {levels}, {len(depths)} and {len(condition_channels)}."
     )
-  mix = mixing_named(mixing)
+  mix = bj.mixing_named(mixing)
   dtype = compute_dtype_named(compute_dtype)
 
   def couplings(level):

@@ -7,7 +7,6 @@ import flax.linen as nn
 
 from cinn_jax import bijections as bj
 from cinn_jax.models.conditional_flow import ConditionalFlow
-from cinn_jax.models.haar_colorization import mixing_named
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 
 
@@ -56,7 +55,7 @@ def vector_flow(
       " column of independent standard normal numbers to x, fit dim=2, and"
       " ignore that column of the samples."
     )
-  mix = mixing_named(mixing)
+  mix = bj.mixing_named(mixing)
   subnet = functools.partial(
     Subnet,
     widths=tuple(hidden),

@@ -21,7 +21,7 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 _HUGE_PAGES = 14
 
 
-def keep_freed():
+def keep_freed_memory():
   """Has this process keep the memory that it frees, for its next allocation.
 
   And asks Linux for large pages, which it may refuse. Call it before JAX opens

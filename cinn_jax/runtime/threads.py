@@ -49,3 +49,19 @@ def _workers():
   if jax.default_backend() != "cpu" or jax.device_count() > 1:
     return 1
   return min(_MOST, os.cpu_count() or 1)
+
+
+def in_threads(function, items, num_threads: int) -> Iterator:
+  """Maps in threads, in order, with few results waiting at a time."""
+  with futures.ThreadPoolExecutor(num_threads) as pool:
+    waiting = collections.deque()
+    try:
+      for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > 2 * num_threads:
+          yield waiting.popleft().result()
+      while waiting:
+        yield waiting.popleft().result()
+    finally:
+      for future in waiting:
+        future.cancel()

@@ -7,11 +7,12 @@ import numpy as np
 
 from cinn_jax import likelihood
 from cinn_jax.data import color_mnist, loader
-from cinn_jax.experiment import build
-from cinn_jax.image_size import height_and_width
-from cinn_jax.images import sheets
+from cinn_jax.experiment.build import open_source
+from cinn_jax.images import sheets, writing
+from cinn_jax.images.crops import height_and_width
 from cinn_jax.runtime import storage
 from cinn_jax.sampling.draw import make_sampler, rank, ranked_at
+from cinn_jax.workdir.trained import restore
 
 _READ = 64
 # Where there are no classes, so many rows of samples.
@@ -45,7 +46,7 @@ def sample_classes(
       f"--inputs={inputs!r} is for tasks that start from photographs; this run"
       " draws pictures of its classes, or of nothing: leave it out."
     )
-  trained = build.restore(workdir)
+  trained = restore(workdir)
   name = trained.config["task"]["name"]
   if name not in CLASSES:
     raise ValueError(
@@ -57,14 +58,14 @@ def sample_classes(
   labels = batch["label"].tolist()
   for label, row in zip(labels, samples, strict=True):
     for k, picture in enumerate(row):
-      sheets.save_png(outputs / f"{label}_{k + 1}.png", picture)
+      writing.save_png(outputs / f"{label}_{k + 1}.png", picture)
   titles = [f"sample {k + 1}" for k in range(num_samples)]
   sheet = sheets.contact_sheet(
     [[g, *row] for g, row in zip(given, samples, strict=True)],
     [trained.task.condition_name, *titles],
     note=ranked_at(temperature),
   )
-  sheets.save_png(outputs / "sheet.png", sheet)
+  writing.save_png(outputs / "sheet.png", sheet)
   facts = {"step": trained.step, "temperature": temperature, "seed": seed}
   told = json.dumps({**facts, "labels": labels, "bits_per_dim": bits.tolist()})
   storage.write_whole(outputs / "samples.json", told.encode())
@@ -75,7 +76,7 @@ def sample_classes(
 
 def _labels(trained):
   """A batch of all classes: of the records, only their labels count."""
-  classes = trained.task.cond_shape[-1] or _ROWS
+  classes = trained.task.num_classes or _ROWS
   height, width = height_and_width(trained.task.image_size)
   return {
     "image": np.zeros((classes, height, width, 3), np.uint8),
@@ -86,7 +87,7 @@ def _labels(trained):
 def _first_of_each(trained):
   """A batch of the first test picture of each class, in their order."""
   records = {}
-  source = build.open_source(trained.config, "test")
+  source = open_source(trained.config, trained.task, "test")
   for batch in loader.evaluation_batches(
     source, image_size=trained.task.image_size, batch_size=_READ
   ):

@@ -11,7 +11,7 @@ from cinn_jax.sampling.draw import make_sampler
 _BATCH = 16
 
 
-def drawn(trained, source, *, num_samples, temperature, seed):
+def draw_over_split(trained, source, *, num_samples, temperature, seed):
   """Yields (batch, given, samples, log_prob) over a split, padding left out.
 
   As numpy. `batch` has the records, the others are as of

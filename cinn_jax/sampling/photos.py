@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image
 
 from cinn_jax import likelihood
-from cinn_jax.experiment import build
-from cinn_jax.images import full_resolution, reading, sheets
+from cinn_jax.images import full_resolution, reading, sheets, writing
 from cinn_jax.runtime import storage, threads
 from cinn_jax.sampling.draw import rank, ranked_at
 from cinn_jax.sampling.inputs import find, unique_names
 from cinn_jax.tasks.colorize import denormalize_ab, normalize_lightness
+from cinn_jax.workdir.trained import restore
 
 _THUMBNAIL = 256
 
@@ -72,7 +72,7 @@ def colorize_photos(
     names,
     note=ranked_at(temperature),
   )
-  sheets.save_png(outputs / "sheet.png", sheet)
+  writing.save_png(outputs / "sheet.png", sheet)
   facts = {"step": trained.step, "temperature": temperature, "seed": seed}
   told = {**facts, "skipped": skipped, "photos": results}
   storage.write_whole(outputs / "samples.json", json.dumps(told).encode())
@@ -90,7 +90,7 @@ def _readable(paths, skipped):
 
 
 def _restore(workdir):
-  trained = build.restore(workdir)
+  trained = restore(workdir)
   if trained.config["task"]["name"] != "colorize":
     raise ValueError(
       f"{workdir} was trained for {trained.config['task']['name']!r}; --inputs"
@@ -133,7 +133,7 @@ def _save(outputs, name, path, colored):
   files = []
   for k, picture in enumerate(colored):
     file = outputs / f"{name}_{k + 1}{suffix}"
-    sheets.save_photo(file, picture)
+    writing.save_photo(file, picture)
     files.append(file.name)
   return files
 

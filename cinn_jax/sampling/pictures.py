@@ -10,12 +10,13 @@ import jax
 import numpy as np
 
 from cinn_jax import likelihood
-from cinn_jax.experiment import build
-from cinn_jax.image_size import height_and_width
-from cinn_jax.images import crops, reading, sheets
+from cinn_jax.experiment.build import build
+from cinn_jax.images import crops, reading, sheets, writing
+from cinn_jax.images.crops import height_and_width
 from cinn_jax.runtime import storage
 from cinn_jax.sampling.draw import make_sampler, rank, ranked_at
 from cinn_jax.sampling.inputs import find, unique_names
+from cinn_jax.workdir.trained import restore
 
 TASKS = ("colorize_rgb", "inpaint", "sketch", "super_resolution")
 # Test pictures that stand in for --inputs.
@@ -80,7 +81,7 @@ def sample_pictures(
       task.
   """
   paths = find(inputs) if inputs else None
-  trained = build.restore(workdir)
+  trained = restore(workdir)
   task = trained.config["task"]["name"]
   if task not in TASKS:
     raise ValueError(
@@ -101,7 +102,7 @@ def sample_pictures(
     height, width = picture.size
     samples = samples[:, :height, :width]
     for k, sample in enumerate(samples):
-      sheets.save_png(outputs / f"{picture.name}_{k + 1}.png", sample)
+      writing.save_png(outputs / f"{picture.name}_{k + 1}.png", sample)
     truth = [] if picture.truth is None else [picture.truth]
     rows.append([shown, *truth, *samples])
     names.append(picture.name)
@@ -119,7 +120,7 @@ def sample_pictures(
     names,
     note=ranked_at(temperature),
   )
-  sheets.save_png(outputs / "sheet.png", sheet)
+  writing.save_png(outputs / "sheet.png", sheet)
   facts = {"step": trained.step, "temperature": temperature, "seed": seed}
   told = json.dumps({**facts, "skipped": skipped, "pictures": results})
   storage.write_whole(outputs / "samples.json", told.encode())
@@ -251,7 +252,7 @@ def _drawer(trained, num_samples):
     """For pictures of a shape, which need not be the run's."""
     config = dict(trained.config)
     config["task"] = {**config["task"], "image_size": shape}
-    flow, task = build.build(config)
+    flow, task = build(config)
     sampler = make_sampler(flow, task, num_samples=num_samples)
     return jax.jit(sampler), math.prod(task.event_shape)
 

@@ -1,8 +1,8 @@
 """Temperatures as users give and read them: `0.8`, or `1:0.8:0` by level.
 
 A temperature scales the standard normal latents before they are turned into
-samples: one number for all, or one for each latent of `Flow.latents`, in its
-order.
+samples: one number for all, or one for each latent, in the order of
+`Flow.latent_shapes`.
 """
 
 import math

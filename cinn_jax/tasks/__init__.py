@@ -1,6 +1,5 @@
 """Tasks, one file each: pictures to what a flow models, and back."""
 
-from cinn_jax import builders
 from cinn_jax.tasks.base import Task
 from cinn_jax.tasks.class_conditional import class_conditional
 from cinn_jax.tasks.color_mnist import color_mnist
@@ -10,6 +9,8 @@ from cinn_jax.tasks.generate import generate
 from cinn_jax.tasks.inpaint import inpaint
 from cinn_jax.tasks.sketch import sketch
 from cinn_jax.tasks.super_resolution import super_resolution
+
+__all__ = ["BUILDERS", "Task"]
 
 # What a config may name in `task.name`, with its arguments beside it.
 BUILDERS = {
@@ -22,12 +23,3 @@ BUILDERS = {
   "sketch": sketch,
   "super_resolution": super_resolution,
 }
-
-
-def build(name: str, **arguments) -> Task:
-  """The task that a config's `task` section describes.
-
-  Raises:
-    ValueError: for an unknown name, or arguments that it does not have.
-  """
-  return builders.build("task", BUILDERS, name, arguments)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from cinn_jax.flow import Shapes
+
 
 class Task(NamedTuple):
   """Pure, jittable functions that turn pictures into a flow's data and back.
@@ -18,9 +20,9 @@ class Task(NamedTuple):
       for a sheet.
     image_size: S, or (H, W) where pictures are [B, H, W, 3].
     event_shape: of one x.
-    cond_shape: of one cond.
+    cond_shape: of one cond: a shape, or a pytree of shapes.
     scales: per channel of x, how many units of the data one unit of x is.
-    describe: what bits/dim is of, in words.
+    description: names what bits/dim is of.
     condition_name: the title of `condition_picture`.
     units: what `scales` lead to, in words.
     reference: `(cond) -> rgb` [B, H, W, 3] in [0, 1], the answer that takes no
@@ -38,9 +40,9 @@ class Task(NamedTuple):
   condition_picture: Callable
   image_size: int | tuple[int, int]
   event_shape: tuple[int, ...]
-  cond_shape: tuple[int, ...]
+  cond_shape: Shapes
   scales: tuple[float, ...]
-  describe: str
+  description: str
   condition_name: str
   units: str = "the data's own units"
   reference: Callable | None = None

@@ -76,7 +76,7 @@ def class_conditional(
     event_shape=(image_size, image_size, 1),
     cond_shape=(num_classes,),
     scales=((levels - 1) * std,),
-    describe=(
+    description=(
       f"grey pixels at {image_size}x{image_size}, (pixel - {mean:g}) /"
       f" {std:g}, given one of {num_classes} classes, gaussian noise"
       f" {noise_scale:g}"

@@ -62,7 +62,7 @@ def color_mnist(
     event_shape=(image_size, image_size, 3),
     cond_shape=(image_size, image_size, 1),
     scales=(255 * std,) * 3,
-    describe=(
+    description=(
       f"RGB at {image_size}x{image_size}, (pixel - {mean:g}) / {std:g}, given"
       f" the grey digit, gaussian noise {noise_scale:g}"
     ),

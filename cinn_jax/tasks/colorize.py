@@ -73,7 +73,7 @@ def colorize(
     event_shape=(ab_size, ab_size, 2),
     cond_shape=(image_size, image_size, 1),
     scales=AB_SCALES,
-    describe=(
+    description=(
       f"ab channels of normalised Lab at {ab_size}x{ab_size} given L at"
       f" {image_size}x{image_size}, {noise} noise {noise_scale:g}"
     ),

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from cinn_jax.image_size import height_and_width
+from cinn_jax.images.crops import height_and_width
 from cinn_jax.tasks import rgb
 from cinn_jax.tasks.base import Task
 
@@ -50,7 +50,7 @@ def colorize_rgb(
     condition=condition,
     condition_noise=condition_noise,
     condition_picture=grey,
-    describe="its luma",
+    given="its luma",
     condition_name="luma",
     reference=lambda cond: grey(rgb.levels_of(cond)),
     consistency=consistency,

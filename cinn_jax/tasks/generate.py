@@ -37,7 +37,7 @@ def generate(
     condition=lambda batch: jnp.zeros((len(batch["image"]), num_classes)),
     condition_noise="half",
     condition_picture=lambda levels: levels,
-    describe=given,
+    given=given,
     condition_name="class" if num_classes else "nothing",
   )
 
@@ -63,7 +63,7 @@ def generate(
     prepare=prepare,
     condition_picture=condition_picture,
     num_classes=num_classes,
-    describe=(
+    description=(
       f"RGB at {height}x{width} in [0, 1) given {given}, uniform noise of a"
       " level"
     ),

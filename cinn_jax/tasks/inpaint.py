@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from cinn_jax.image_size import height_and_width
+from cinn_jax.images.crops import height_and_width
 from cinn_jax.tasks import holes, rgb
 from cinn_jax.tasks.base import Task
 
@@ -85,7 +85,7 @@ def inpaint(
     condition=condition,
     condition_noise=condition_noise,
     condition_picture=lambda levels: levels[..., :3],
-    describe=f"it with a hole ({holes.describe(mask, area)})",
+    given=f"it with a hole ({holes.describe(mask, area)})",
     condition_name="with a hole",
     mask=known_of_batch if mask_channel else None,
     compose=composed if compose else None,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from cinn_jax.image_size import height_and_width
+from cinn_jax.images.crops import height_and_width
 from cinn_jax.tasks.base import Task
 
 LEVELS = 256
@@ -25,7 +25,7 @@ def rgb_task(
   condition: Callable,
   condition_noise: str,
   condition_picture: Callable,
-  describe: str,
+  given: str,
   condition_name: str,
   mask: Callable | None = None,
   compose: Callable | None = None,
@@ -42,7 +42,7 @@ def rgb_task(
     condition_noise: "uniform" dequantizes the condition as x, for models that
       score it; "half" leaves it at the middle of its bins.
     condition_picture: `(levels) -> levels` [B, h, w, 3], to look at.
-    describe: what is given, after "given".
+    given: names the condition, after "given".
     condition_name: see `Task`.
     mask: `(batch) -> [B, h, w, 1]`, a last channel that gets no noise.
     compose: `(levels of a sample, cond) -> levels`, before they are shown.
@@ -102,8 +102,8 @@ def rgb_task(
     event_shape=(height, width, 3),
     cond_shape=cond_shape,
     scales=(float(LEVELS),) * 3,
-    describe=(
-      f"RGB at {height}x{width} in [0, 1) given {describe}, uniform noise of a"
+    description=(
+      f"RGB at {height}x{width} in [0, 1) given {given}, uniform noise of a"
       f" level, {noise}"
     ),
     condition_name=condition_name,

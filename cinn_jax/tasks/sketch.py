@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from cinn_jax.image_size import height_and_width
+from cinn_jax.images.crops import height_and_width
 from cinn_jax.tasks import rgb
 from cinn_jax.tasks.base import Task
 
@@ -51,7 +51,7 @@ def sketch(
     condition=condition,
     condition_noise=condition_noise,
     condition_picture=shown,
-    describe="a sketch of it",
+    given="a sketch of it",
     condition_name="sketch",
     reference=lambda cond: shown(rgb.levels_of(cond)),
   )

@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from cinn_jax.image_size import height_and_width
 from cinn_jax.images import bicubic
+from cinn_jax.images.crops import height_and_width
 from cinn_jax.tasks import rgb
 from cinn_jax.tasks.base import Task
 
@@ -78,7 +78,7 @@ def super_resolution(
     condition=condition,
     condition_noise=condition_noise,
     condition_picture=jnp.asarray,
-    describe=f"RGB at {cond_shape[0]}x{cond_shape[1]}{shown}",
+    given=f"RGB at {cond_shape[0]}x{cond_shape[1]}{shown}",
     condition_name=f"{small[0]}x{small[1]}",
     reference=reference,
     consistency=consistency,

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import build
 from cinn_jax.flow import Flow
 from cinn_jax.runtime import storage
 from cinn_jax.tasks import Task
@@ -117,7 +117,7 @@ def reproduce(path) -> str:
       f"{path} is not what a run that diverged leaves, or is damaged: expected"
       " workdirs/RUN/diverged/step_NUMBER.npz."
     ) from None
-  flow, task = build.build(config)
+  flow, task = build(config)
   return diagnose(
     *(flow, task, tree["variables"], tree["batch"]),
     seed=config["train"]["seed"],

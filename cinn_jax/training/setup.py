@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from cinn_jax.data import loader
 from cinn_jax.data.base import Source
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import build, open_source
 from cinn_jax.flow import Flow
 from cinn_jax.runtime import sharding
 from cinn_jax.tasks import Task
@@ -57,13 +57,13 @@ def set_up(config, workdir, checkpoints, stop, watchdog):
       )
   mesh = sharding.make_mesh()
   sharding.check_batch_size(config.train.batch_size, mesh, "train.batch_size")
-  flow, task = build.build(config)
+  flow, task = build(config)
   optimizer = make_optimizer(
     num_steps=config.train.num_steps, **phases.optimizer_options(config)
   )
   abstract = abstract_state(config, mesh, flow, task, optimizer)
   sources = [
-    build.open_source(config, split) for split in ("train", "validation")
+    open_source(config, task, split) for split in ("train", "validation")
   ]
   return Run(
     *(config, workdir, checkpoints, mesh, abstract, flow, task, optimizer),

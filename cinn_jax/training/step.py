@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from cinn_jax import likelihood
-from cinn_jax.bijections import REPORTS
-from cinn_jax.evaluation.bits import max_log_scale
+from cinn_jax.bijections import REPORTS, max_log_scale
 from cinn_jax.flow import Flow, split_variables
 from cinn_jax.tasks import Task
 from cinn_jax.training.optimizer import choose

@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 
 from cinn_jax.evaluation import bits
 from cinn_jax.evaluation.validation import Validator
-from cinn_jax.images import sheets
+from cinn_jax.images import writing
 from cinn_jax.runtime import processes, sharding, storage
 from cinn_jax.runtime.flops import jaxpr_flops
 from cinn_jax.training import diagnosis
@@ -96,7 +96,7 @@ def _loop(run, profiler):
   run.stop.defer()
   run.watchdog.beat()
   with log, monitor, contextlib.closing(batches):
-    monitor.say(f"bits/dim is of {run.task.describe}.")
+    monitor.say(f"bits/dim is of {run.task.description}.")
     for source in (run.train_source, run.validation_source):
       monitor.say(f"Pictures: {source.name}, listing {source.listing_hash}.")
     if start and _is_due(run, start) and not run.checkpoints.metrics(start):
@@ -153,7 +153,7 @@ def _validated(run, validator, log, state):
     )
     path = run.workdir / "sheets" / f"step_{step:06d}.png"
     if processes.is_first():
-      sheets.save_png(path, sheet)
+      writing.save_png(path, sheet)
     log.picture(step, "samples", sheet)
     text += f"\nStep {step:,}: samples in {path}"
   log.upload()

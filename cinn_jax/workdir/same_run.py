@@ -2,7 +2,7 @@
 
 import json
 
-from cinn_jax.training import defaults
+from cinn_jax.experiment import recipes
 from cinn_jax.workdir.saved import newest_intact, read_config
 
 # What was so before there was a setting for it.
@@ -51,7 +51,7 @@ def _experiment(config):
   for name in ("batch_size", "seed"):
     flat[f"train.{name}"] = config["train"][name]
   # A checkpoint may be older than these settings.
-  for name, value in defaults.MODEL.items():
+  for name, value in recipes.MODEL.items():
     flat.setdefault(f"model.{name}", value)
   for name, value in _BEFORE.items():
     flat.setdefault(name, value)

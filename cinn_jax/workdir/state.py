@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from cinn_jax.flow import Flow, split_variables
+from cinn_jax.flow import Flow, map_shapes, split_variables
 from cinn_jax.tasks import Task
 
 
@@ -53,7 +53,7 @@ def init_state(
   """
   if batch is None:
     x = jnp.zeros((1, *task.event_shape))
-    cond = jnp.zeros((1, *task.cond_shape))
+    cond = map_shapes(lambda shape: jnp.zeros((1, *shape)), task.cond_shape)
   else:
     # The noise that the first step will add.
     noise = jax.random.fold_in(rng, 0)

@@ -34,7 +34,7 @@ def main():
   parser.add_argument("--turns", type=int, default=20)
   parser.add_argument("--json", help="also write the results to this file")
   flags = parser.parse_args()
-  host_memory.keep_freed()  # As `cinn_jax.main` does for training.
+  host_memory.keep_freed_memory()  # As `cinn_jax.main` does for training.
   rows = []
   for name, (m, k, n) in PRODUCTS.items():
     seconds = _best(jnp.matmul, ((m, k), (k, n)), flags.turns)

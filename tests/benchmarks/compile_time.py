@@ -23,7 +23,7 @@ from stopwatch import Stopwatch
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from cinn_jax.bijections import MEMORY_POLICIES
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import build
 from cinn_jax.training.optimizer import make_optimizer
 from cinn_jax.training.step import make_train_step
 from cinn_jax.workdir.state import init_state
@@ -93,7 +93,7 @@ def imagenet(memory) -> dict:
   """Seconds of the published ImageNet network's whole step."""
   config = colorize.get_config("imagenet")
   config.model.memory = memory
-  flow, task = build.build(config)
+  flow, task = build(config)
   optimizer = make_optimizer(
     num_steps=config.train.num_steps, **config.optimizer.to_dict()
   )

@@ -23,7 +23,7 @@ import sys
 import jax
 import machine
 
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import abstract_variables, build
 from cinn_jax.flow import split_variables
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -135,7 +135,7 @@ def _run(arguments, mode, outputs=None):
 def _cost(workdir):
   """A line: parameters, time per step, how well the trained flow inverts."""
   config = json.loads((workdir / "evaluation.json").read_text())["config"]
-  variables = build.abstract_variables(*build.build(config))
+  variables = abstract_variables(*build(config))
   params, _ = split_variables(variables)
   count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
   lines = (workdir / "metrics.jsonl").read_text().splitlines()

@@ -27,7 +27,7 @@ import torch
 from freia_trainer import DenseCinn, Trainer
 
 from cinn_jax.data import loader
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import build, open_source
 from cinn_jax.training.optimizer import make_optimizer
 from cinn_jax.training.step import make_train_step
 from cinn_jax.workdir.state import init_state
@@ -76,10 +76,10 @@ def main():
 
 def run(model, config, seed, steps, every):
   """Losses before, during and after training, and seconds per step."""
-  _, task = build.build(config)
+  _, task = build(config)
   prepare = jax.jit(task.prepare)
-  held = held_out(config, prepare)
-  source = build.open_source(config, "train")
+  held = held_out(config, task, prepare)
+  source = open_source(config, task, "train")
   batches = loader.training_batches(
     source,
     image_size=task.image_size,
@@ -101,9 +101,9 @@ def run(model, config, seed, steps, every):
   return losses, float(np.median(seconds))
 
 
-def held_out(config, prepare):
+def held_out(config, task, prepare):
   """x [1024, 28, 28, 1] without noise, and labels one-hot."""
-  source = build.open_source(config, "validation")
+  source = open_source(config, task, "validation")
   [batch] = loader.evaluation_batches(
     source, image_size=28, batch_size=len(source)
   )
@@ -114,7 +114,7 @@ class Ours:
   """The recipe as `cinn_jax.main` trains it."""
 
   def __init__(self, config, seed):
-    self._flow, task = build.build(config)
+    self._flow, task = build(config)
     optimizer = make_optimizer(
       num_steps=config.train.num_steps, **config.optimizer.to_dict()
     )

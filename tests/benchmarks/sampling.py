@@ -27,7 +27,7 @@ import side_by_side
 from absl import flags
 
 from cinn_jax import cli
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import build
 from cinn_jax.runtime import threads
 
 _PEER = flags.DEFINE_enum("peer", None, ["freia"], "Runs in turns with ours.")
@@ -78,7 +78,7 @@ def _run():
 
 def _ours(config):
   """`draw(photos, samples)`, and the network's number of parameters."""
-  flow, task = build.build(config)
+  flow, task = build(config)
   x, cond = (jnp.zeros((1, *s)) for s in (task.event_shape, task.cond_shape))
   variables = jax.jit(flow.init)(jax.random.key(0), x, cond)
   sample = jax.jit(flow.sample, static_argnames="num_samples")

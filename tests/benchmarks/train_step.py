@@ -33,7 +33,7 @@ import side_by_side
 from absl import flags
 
 from cinn_jax import cli, models
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import build
 from cinn_jax.runtime import host_memory, sharding
 from cinn_jax.runtime.flops import jaxpr_flops
 from cinn_jax.training import setup as runs
@@ -59,7 +59,7 @@ CLOCKS = ("seconds", "processor")
 
 
 def _run():
-  host_memory.keep_freed()  # As `main` does.
+  host_memory.keep_freed_memory()  # As `main` does.
   config = cli.CONFIG.value
   config.train.batch_size = _BATCH_SIZE.value or _batch_size(config)
   ours = Ours(config)
@@ -95,7 +95,7 @@ class Ours:
 
   def __init__(self, config):
     mesh = sharding.make_mesh()
-    flow, self.task = build.build(config)
+    flow, self.task = build(config)
     optimizer = make_optimizer(
       num_steps=config.train.num_steps, **config.optimizer.to_dict()
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cinn_jax.data import loader, paired, preprocessed, sources
+from cinn_jax.data import derived, loader, sources
 from cinn_jax.images import reading
 from tests.support.folders import fill
 
@@ -29,7 +29,7 @@ class _Pairs:
 
 
 def test_the_left_half_is_the_condition_of_the_right_one():
-  source = paired.Halves(_Pairs())
+  source = derived.SideBySide(_Pairs())
   assert len(source) == 5 and source.listing_hash == "0"
   record = source[2]
   np.testing.assert_array_equal(
@@ -44,7 +44,7 @@ def test_an_odd_width_is_no_pair():
       return {"image": np.zeros((4, 9, 3), np.uint8)}
 
   with pytest.raises(reading.UnreadableImage, match="a width of 9 pixels"):
-    paired.Halves(Odd())[0]
+    derived.SideBySide(Odd())[0]
 
 
 def test_halves_of_large_pictures_stay_halves(tmp_path):
@@ -78,7 +78,7 @@ def test_both_halves_are_cropped_and_mirrored_alike():
       right = np.random.default_rng(index).integers(0, 256, (24, 24, 3))
       return {"image": np.concatenate([right] * 2, 1).astype(np.uint8)}
 
-  source = paired.Halves(Copies())
+  source = derived.SideBySide(Copies())
   batches = loader.training_batches(
     source, image_size=(8, 12), batch_size=8, seed=0, min_scale=0.3
   )
@@ -110,10 +110,10 @@ def test_a_paired_folder_with_named_splits(tmp_path):
 
 
 def test_pictures_are_cut_and_stretched_as_pillow_does():
-  source = preprocessed.Preprocessed(
-    paired.Halves(_Pairs()), (2, 3, 4, 5), (9, 30)
+  source = derived.Preprocessed(
+    derived.SideBySide(_Pairs()), (2, 3, 4, 5), (9, 30)
   )
-  raw, done = paired.Halves(_Pairs())[1], source[1]
+  raw, done = derived.SideBySide(_Pairs())[1], source[1]
   for name in ("image", "condition"):
     part = Image.fromarray(raw[name][3:19, 2:20].copy())
     np.testing.assert_array_equal(
@@ -137,6 +137,6 @@ def test_wrong_settings_are_told(crop, resize, complaint):
 
 
 def test_a_picture_that_is_all_cut_off_is_told():
-  source = preprocessed.Preprocessed(paired.Halves(_Pairs()), (9, 0, 15, 0), ())
+  source = derived.Preprocessed(derived.SideBySide(_Pairs()), (9, 0, 15, 0), ())
   with pytest.raises(reading.UnreadableImage, match="leaves none"):
     source[0]

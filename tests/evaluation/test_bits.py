@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from cinn_jax import tasks
 from cinn_jax.evaluation import bits
+from cinn_jax.experiment.build import build_task
 
-TASK = tasks.build("class_conditional", image_size=2, std=0.25, mean=0.5)
+TASK = build_task("class_conditional", image_size=2, std=0.25, mean=0.5)
 
 
 def _batch(prior, log_det, mask, round_trip=1e-6, log_scale=0.5):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from cinn_jax.evaluation.by_task.colorize import METRICS
 from cinn_jax.evaluation.compare import compare
 from cinn_jax.evaluation.tables import records, table
 
@@ -31,7 +32,7 @@ def _evaluated(folder, name, seed, rmse, bits, **changed):
     "config": config,
   }
   path = folder / name / "evaluation.json"
-  records.write_json(path, rows, **(facts | changed))
+  records.write_json(path, rows, METRICS, **(facts | changed))
   return path.parent
 
 

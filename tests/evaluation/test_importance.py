@@ -23,7 +23,7 @@ TASK = Task(
   event_shape=(1, 1, 2),
   cond_shape=(),
   scales=(1.0, 1.0),
-  describe="",
+  description="",
   condition_name="",
 )
 

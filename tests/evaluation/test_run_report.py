@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from cinn_jax.evaluation import run_report
+from cinn_jax.evaluation.by_task.colorize import METRICS
 from cinn_jax.evaluation.tables import records, table
 from cinn_jax.evaluation.tables.page import Page
-from cinn_jax.experiment import build
+from cinn_jax.workdir.trained import restore
 from configs import super_resolution
 from tests.support import browser, untrained
 
@@ -37,13 +38,14 @@ def workdir(tmp_path_factory):
   )
   untrained.make_workdir(config, path)
   (path / "metrics.jsonl").write_text("\n".join(map(json.dumps, LOG)))
-  trained = build.restore(path)
+  trained = restore(path)
   row = table.Row({"single_rmse": (12.5, 0.5)}, images=72, samples=2)
   records.write_json(
     path / "evaluation.json",
     {"samples": row},
+    METRICS,
     likelihood={
-      "of": trained.task.describe,
+      "of": trained.task.description,
       "bits_per_dim": 4.25,
       "bits_prior": 3.25,
       "bits_log_det": 1.0,
@@ -124,7 +126,7 @@ def test_it_evaluates_where_that_was_not_done(workdir, changed, monkeypatch):
   monkeypatch.setattr(
     run_report, "evaluate", lambda *_, **given: called.append(given)
   )
-  trained = build.restore(workdir)
+  trained = restore(workdir)
   wanted = {"step": 0, "config": trained.config, **SAMPLING, **changed}
   run_report._evaluation(workdir, wanted, None)
   expected = [{"data": None, **SAMPLING, **changed}] if changed else []

@@ -5,7 +5,8 @@ import importlib
 import jax
 import pytest
 
-from cinn_jax.experiment import build, recipes
+from cinn_jax.experiment import recipes
+from cinn_jax.experiment.build import abstract_variables, build
 from cinn_jax.experiment.describe import describe
 
 NAMES = ("colorize_rgb", "inpaint", "sketch", "super_resolution")
@@ -21,9 +22,9 @@ def _config(name, argument=""):
   + [("inpaint", model) for model in list(recipes.MODELS)[1:]],
 )
 def test_every_config_has_a_model_that_fits_its_task(name, model):
-  flow, task = build.build(_config(name, model))
+  flow, task = build(_config(name, model))
   assert task.event_shape == (32, 32, 3)
-  assert build.abstract_variables(flow, task)["params"]
+  assert abstract_variables(flow, task)["params"]
 
 
 def test_describing_names_the_task():
@@ -33,22 +34,22 @@ def test_describing_names_the_task():
 
 def test_caflow_at_64_is_the_published_one_in_every_task():
   first, *others = (_config(name, "caflow,size=64") for name in NAMES)
-  flow, task = build.build(first)
-  params = build.abstract_variables(flow, task)["params"]
+  flow, task = build(first)
+  params = abstract_variables(flow, task)["params"]
   assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 35_229_968
   for other in others:
     assert other.model == first.model
-    assert build.build(other)[1].cond_shape == task.cond_shape
+    assert build(other)[1].cond_shape == task.cond_shape
 
 
 def test_settings():
   config = _config("super_resolution", "cinn, scale=8 ,size=32x48")
   assert config.task.image_size == (32, 48) and config.task.scale == 8
-  assert build.build(config)[1].cond_shape == (4, 6, 3)
+  assert build(config)[1].cond_shape == (4, 6, 3)
   assert _config("inpaint", "mask=free_form").task.mask == "free_form"
   # CAFLOW has no mask channel, but cannot do without for free-form holes.
   channels = [
-    build.build(_config("inpaint", f"caflow,mask={mask}"))[1].cond_shape[-1]
+    build(_config("inpaint", f"caflow,mask={mask}"))[1].cond_shape[-1]
     for mask in ("square", "free_form")
   ]
   assert channels == [3, 4]

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from cinn_jax.images import sheets
+from cinn_jax.images import sheets, writing
 
 COLOURS = [(200, 0, 0), (0, 160, 0), (0, 0, 220), (120, 0, 120), (0, 90, 90)]
 
@@ -118,14 +118,14 @@ def noise(dtype):
 
 def test_png_is_exact_and_makes_its_folders(tmp_path):
   path = tmp_path / "new" / "folder" / "sheet.png"
-  sheets.save_png(path, noise(np.uint8))
+  writing.save_png(path, noise(np.uint8))
   np.testing.assert_array_equal(np.asarray(Image.open(path)), noise(np.uint8))
   assert [p.name for p in path.parent.iterdir()] == ["sheet.png"]
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
   path = tmp_path / "sheet.png"
-  sheets.save_png(path, noise(np.uint8))
+  writing.save_png(path, noise(np.uint8))
   before = path.read_bytes()
 
   def break_off(self, file, *args, **kwargs):
@@ -134,14 +134,14 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
 
   monkeypatch.setattr(Image.Image, "save", break_off)
   with pytest.raises(OSError, match="disk full"):
-    sheets.save_png(path, plain(COLOURS[0]))
+    writing.save_png(path, plain(COLOURS[0]))
   assert path.read_bytes() == before
   assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "A.TIFF"])
 def test_photos_of_8_bits_are_exact(tmp_path, name):
-  sheets.save_photo(tmp_path / name, noise(np.uint8))
+  writing.save_photo(tmp_path / name, noise(np.uint8))
   with Image.open(tmp_path / name) as image:
     np.testing.assert_array_equal(np.asarray(image), noise(np.uint8))
 
@@ -149,7 +149,7 @@ def test_photos_of_8_bits_are_exact(tmp_path, name):
 def test_jpeg_is_nearly_exact_with_colour_at_full_resolution(tmp_path):
   image = np.repeat(plain((255, 0, 0), 16, 8), 2, axis=1)
   image[:, ::2] = (0, 0, 255)
-  sheets.save_photo(tmp_path / "a.jpg", image)
+  writing.save_photo(tmp_path / "a.jpg", image)
   with Image.open(tmp_path / "a.jpg") as got:
     error = np.abs(np.asarray(got).astype(int) - image)
   # Halving the resolution of colour would leave one purple.
@@ -157,7 +157,7 @@ def test_jpeg_is_nearly_exact_with_colour_at_full_resolution(tmp_path):
 
 
 def test_photos_of_16_bits_keep_their_bits(tmp_path):
-  sheets.save_photo(tmp_path / "a.tif", noise(np.uint16))
+  writing.save_photo(tmp_path / "a.tif", noise(np.uint16))
   got = tifffile.imread(tmp_path / "a.tif")
   assert got.dtype == np.uint16
   np.testing.assert_array_equal(got, noise(np.uint16))
@@ -165,11 +165,11 @@ def test_photos_of_16_bits_keep_their_bits(tmp_path):
 
 def test_what_cannot_be_written_is_named(tmp_path):
   with pytest.raises(ValueError, match=r"uint16 .* \.tif, \.tiff, not as '\.p"):
-    sheets.save_photo(tmp_path / "a.png", noise(np.uint16))
+    writing.save_photo(tmp_path / "a.png", noise(np.uint16))
   with pytest.raises(ValueError, match=r"not as '\.gif': change the suffix"):
-    sheets.save_photo(tmp_path / "a.gif", noise(np.uint8))
+    writing.save_photo(tmp_path / "a.gif", noise(np.uint8))
   with pytest.raises(ValueError, match="without suffix"):
-    sheets.save_photo(tmp_path / "a", noise(np.uint8))
+    writing.save_photo(tmp_path / "a", noise(np.uint8))
   with pytest.raises(ValueError, match="expected uint8 or uint16 of shape"):
-    sheets.save_photo(tmp_path / "a.tif", np.zeros((4, 4, 3)))
+    writing.save_photo(tmp_path / "a.tif", np.zeros((4, 4, 3)))
   assert not list(tmp_path.iterdir())

@@ -7,9 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import build
 from cinn_jax.importing.official import load_official
 from cinn_jax.importing.workdir import import_official
+from cinn_jax.workdir.trained import restore
 from configs import colorize
 from tests.support import official_colorization
 
@@ -137,7 +138,7 @@ def _assert_near(ours, theirs):
 def test_both_directions_are_those_of_the_saved_network(official):
   path, config, peer, condition = official
   variables = load_official(path, config)
-  flow, task = build.build(config)
+  flow, task = build(config)
   x, cond = _normal(0, task.event_shape), _normal(1, task.cond_shape)
   features = condition(_to_torch(cond))
   z, log_det = jax.jit(flow.forward)(variables, x, cond)
@@ -159,14 +160,14 @@ def test_both_directions_are_those_of_the_saved_network(official):
 @torch.no_grad()
 def test_features_are_those_of_the_saved_network(official):
   path, config, _, condition = official
-  net = build.build(config)[0].module.condition_net
+  net = build(config)[0].module.condition_net
   variables = load_official(path, config)
   own = {
     collection: tree["condition_net"]
     for collection, tree in variables.items()
     if "condition_net" in tree
   }
-  cond = _normal(1, build.build(config)[1].cond_shape)
+  cond = _normal(1, build(config)[1].cond_shape)
   features = jax.jit(net.apply)(own, cond)
   expected = condition(_to_torch(cond))
   assert features.keys() == expected.keys()
@@ -182,7 +183,7 @@ def test_features_are_those_of_the_saved_network(official):
 def test_a_workdir_has_the_running_statistics_too(official, tmp_path):
   path, config, _, _ = official
   import_official(path, config, tmp_path / "run")
-  restored = build.restore(tmp_path / "run")
+  restored = restore(tmp_path / "run")
   expected = load_official(path, config)
   assert "batch_stats" in expected
   jax.tree.map(np.testing.assert_array_equal, restored.variables, expected)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import abstract_variables, build
 from cinn_jax.importing.official import load_official, to_variables
 from configs import colorize, mnist
 from tests.support import official_colorization, official_layouts
@@ -27,7 +27,7 @@ def _colorization_config(variant):
 
 
 def _assert_fits(variables, config):
-  expected = build.abstract_variables(*build.build(config))
+  expected = abstract_variables(*build(config))
   describe = lambda leaf: (leaf.shape, leaf.dtype)  # noqa: E731
   assert jax.tree.map(describe, variables) == jax.tree.map(describe, expected)
 

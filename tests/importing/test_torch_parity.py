@@ -13,11 +13,12 @@ import jax
 import numpy as np
 import pytest
 
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import build
 from cinn_jax.importing.official import load_official
 from cinn_jax.importing.workdir import import_official
 from cinn_jax.sampling.classes import sample_classes
 from cinn_jax.training.train import train
+from cinn_jax.workdir.trained import restore
 from tests.support import official_layouts, tiny
 
 torch = pytest.importorskip("torch")
@@ -103,7 +104,7 @@ def test_both_directions_are_those_of_the_saved_network(
   modules = _blocks(variant, config)
   _save(tmp_path / "official.pt", variant, modules)
   variables = load_official(tmp_path / "official.pt", config)
-  flow, _ = build.build(config)
+  flow, _ = build(config)
   shape = (len(LABELS), size, size, 1)
   x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
   z, log_det = jax.jit(flow.forward)(variables, x, LABELS)
@@ -140,14 +141,14 @@ def test_a_workdir_samples_and_trains_on(official, tmp_path):
   import_official(official, config, workdir)
   with pytest.raises(ValueError, match="holds a run already"):
     import_official(official, config, workdir)
-  trained = build.restore(workdir)
+  trained = restore(workdir)
   assert trained.step == 1
   expected = load_official(official, config)
   jax.tree.map(np.testing.assert_array_equal, trained.variables, expected)
   sample_classes(workdir, None, tmp_path / "out", num_samples=1)
   assert (tmp_path / "out" / "sheet.png").is_file()
   train(config, workdir)
-  assert build.restore(workdir).step == 3
+  assert restore(workdir).step == 3
 
 
 def test_files_that_are_no_state_dicts_are_refused(official, tmp_path):

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax import make_flow, models
-from cinn_jax.experiment import build
+from cinn_jax import make_flow
+from cinn_jax.experiment.build import abstract_variables, build, build_model
 from cinn_jax.experiment.describe import describe
 from cinn_jax.models.color_mnist import DigitClassifier
 from cinn_jax.runtime.flops import flops
@@ -31,7 +31,7 @@ COND = np.abs(normal(1, (3, SIZE, SIZE, 1), np.float32))
 @pytest.fixture(scope="module")
 def drawn():
   """(flow, variables), every number of them drawn."""
-  model = models.build("color_mnist", **SMALL)
+  model = build_model("color_mnist", **SMALL)
   variables = draw_variables(model, 2, X, COND, scale=0.2)
   constants = dict(variables["constants"])
   constants["condition_net"] = draw_like(
@@ -46,8 +46,8 @@ def _count(tree):
 
 def _published():
   config = color_mnist.get_config()
-  flow, task = build.build(config)
-  return flow, build.abstract_variables(flow, task)
+  flow, task = build(config)
+  return flow, abstract_variables(flow, task)
 
 
 def test_published_parameter_counts():
@@ -61,7 +61,7 @@ def test_published_parameter_counts():
   assert _count(constants["condition_net"]["classifier"]) == 913_610
   assert _count(constants["bijection"]) == 3 * 3 + 7 * 2352
   cond = jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32)
-  assert flow.latents(variables, cond).shape == (1, 2352)
+  assert flow.latent_shapes(variables, cond).shape == (1, 2352)
 
 
 def test_published_activation_and_clamp():
@@ -150,7 +150,7 @@ def test_both_the_picture_and_the_features_steer(drawn):
 
 
 def test_it_starts_as_a_permutation_of_the_numbers():
-  model = models.build("color_mnist", **SMALL)
+  model = build_model("color_mnist", **SMALL)
   variables = jax.jit(model.init)(jax.random.key(0, impl="rbg"), X, COND)
   z, log_det = jax.jit(model.apply)(variables, X, COND)
   np.testing.assert_array_equal(
@@ -189,7 +189,7 @@ def test_pooling_is_all_that_is_not_linear():
 
 
 def test_pictures_too_small_for_the_classifier_are_refused():
-  model = models.build("color_mnist", **{**SMALL, "convolutions": ((3,) * 3,)})
+  model = build_model("color_mnist", **{**SMALL, "convolutions": ((3,) * 3,)})
   with pytest.raises(ValueError, match="6 pixels are too few for the groups"):
     jax.eval_shape(model.init, jax.random.key(0), X, COND)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cinn_jax import bijections as bj
-from cinn_jax import make_flow, models
+from cinn_jax import make_flow
+from cinn_jax.experiment.build import build_model
 from cinn_jax.models.networks.subnets import Subnet
 from tests.support.drawing import abstract_batch, draw_variables, normal
 
@@ -22,7 +23,7 @@ COND = np.random.default_rng(1).random((2, 8, 4, 1)).astype(np.float32)
 
 
 def test_it_goes_back_and_the_condition_reaches_all_levels():
-  model = models.build("conditional_glow", **SMALL)
+  model = build_model("conditional_glow", **SMALL)
   flow = make_flow(model, X.shape[1:], COND.shape[1:])
   variables = draw_variables(model, 1, X, COND, scale=0.1)
   forward = jax.jit(flow.forward)
@@ -35,7 +36,7 @@ def test_it_goes_back_and_the_condition_reaches_all_levels():
 
 
 def test_every_layer_of_a_step_sees_the_condition():
-  model = models.build("conditional_glow", **SMALL)
+  model = build_model("conditional_glow", **SMALL)
   shapes = jax.eval_shape(model.init, jax.random.key(0), X, COND)["params"]
   step = shapes["bijection"]["stages_0"]["parts_1"]["block"]
   # The first layers: of the mean over positions, and of the level's features.
@@ -71,11 +72,11 @@ def test_a_mixing_refuses_maps():
 
 def test_numbers_that_do_not_fit_are_refused():
   with pytest.raises(ValueError, match="channels for 3 levels, got 2"):
-    models.build("conditional_glow", **{**SMALL, "levels": 3})
+    build_model("conditional_glow", **{**SMALL, "levels": 3})
 
 
 def test_the_condition_may_be_smaller():
-  model = models.build("conditional_glow", **SMALL)
+  model = build_model("conditional_glow", **SMALL)
   x, cond = abstract_batch(((8, 4, 3), (4, 2, 3)), 2, jnp.float32)
   z = jax.eval_shape(
     lambda: model.init_with_output(jax.random.key(0), X, jnp.zeros(cond.shape))

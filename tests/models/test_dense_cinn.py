@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax import make_flow, models
+from cinn_jax import make_flow
+from cinn_jax.experiment.build import build_model
 from tests.support.drawing import draw_variables
 
 SIZE = 4
@@ -15,7 +16,7 @@ LABELS = np.eye(10, dtype=np.float32)[[0, 3, 3]]
 
 def _model(**options):
   options = {"size": SIZE, "depth": 3, "hidden": (64,), **options}
-  return models.build("dense_cinn", **options)
+  return build_model("dense_cinn", **options)
 
 
 def _init(model):

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax import make_flow, models
+from cinn_jax import make_flow
+from cinn_jax.experiment.build import build_model
 from cinn_jax.models.spline_dequantization import dequantization
 from tests.support.drawing import abstract_batch, draw_variables
 
@@ -21,7 +22,7 @@ def _count(tree):
 
 def _drawn(cond=LABELS, **options):
   """(flow, variables) of a small Glow, all its parameters drawn."""
-  model = models.build("glow", **{**SMALL, **options})
+  model = build_model("glow", **{**SMALL, **options})
   return make_flow(model, X.shape[1:]), draw_variables(
     model, 1, X, cond, scale=0.1
   )
@@ -42,7 +43,7 @@ def _parameters(levels, depth, hidden):
 
 
 def test_the_papers_cifar_network_has_as_many_parameters_as_its_layers():
-  model = models.build("glow")
+  model = build_model("glow")
   x = abstract_batch((32, 32, 3), 1, jnp.float32)
   variables = jax.eval_shape(model.init, jax.random.key(0), x)
   assert _count(variables["params"]) == _parameters(3, 32, 512)
@@ -101,7 +102,7 @@ def test_pictures_of_nothing_have_a_condition_of_no_numbers():
 
 
 def test_it_starts_with_priors_and_couplings_that_scale_alike():
-  model = models.build("glow", **SMALL)
+  model = build_model("glow", **SMALL)
   variables = jax.jit(model.init)(jax.random.key(0, impl="rbg"), X)
   (fine, coarse), _ = jax.jit(model.apply)(variables, X)
   # Behind the last ActNorm are a rotation and scales of sigmoid(2).
@@ -127,7 +128,7 @@ def test_dequantization_keeps_whole_numbers_and_the_volume_of_their_cubes():
 
 
 def test_sizes_that_the_levels_do_not_allow_are_refused():
-  model = models.build("glow", **SMALL)
+  model = build_model("glow", **SMALL)
   x = abstract_batch((6, 13, 3), 2, jnp.float32)
   with pytest.raises(ValueError, match=r"of 4, got 6x13: .* to 4x12 or 8x16"):
     jax.eval_shape(model.init, jax.random.key(0), x)
@@ -146,4 +147,4 @@ def test_sizes_that_the_levels_do_not_allow_are_refused():
 )
 def test_unknown_options_are_refused(options, message):
   with pytest.raises(ValueError, match=message):
-    models.build("glow", **options)
+    build_model("glow", **options)

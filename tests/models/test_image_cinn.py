@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax import make_flow, models
+from cinn_jax import make_flow
+from cinn_jax.experiment.build import build_model
 from tests.support.drawing import draw_variables, normal
 
 SMALL = {"hidden": (6, 8), "depths": (2, 2), "condition_channels": (5, 7)}
@@ -14,7 +15,7 @@ COND = np.random.default_rng(1).random((2, 2, 3, 4), np.float32)
 
 
 def _drawn(**options):
-  model = models.build("image_cinn", **{**SMALL, **options})
+  model = build_model("image_cinn", **{**SMALL, **options})
   variables = draw_variables(model, 2, X, COND, scale=0.2)
   return make_flow(model, X.shape[1:]), variables
 
@@ -63,7 +64,7 @@ def test_one_set_of_parameters_serves_other_sizes(drawn):
 
 
 def test_a_condition_that_is_no_picture_is_refused():
-  model = models.build("image_cinn", **SMALL)
+  model = build_model("image_cinn", **SMALL)
   for cond, got in ((None, "NoneType"), (jnp.ones((2, 5)), r"\(2, 5\)")):
     with pytest.raises(ValueError, match=rf"\[B, H, W, C\], got {got}"):
       jax.eval_shape(model.init, jax.random.key(0), X, cond)
@@ -78,4 +79,4 @@ def test_a_condition_that_is_no_picture_is_refused():
 )
 def test_what_does_not_fit_is_told(options, complaint):
   with pytest.raises(ValueError, match=complaint):
-    models.build("image_cinn", **{**SMALL, **options})
+    build_model("image_cinn", **{**SMALL, **options})

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax import models
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import abstract_variables, build, build_model
 from cinn_jax.experiment.describe import describe
 from cinn_jax.runtime import cpu_convolution
 from cinn_jax.runtime.flops import flops
@@ -22,8 +21,8 @@ LATENTS = {
 
 def _abstract(variant, configs=colorize):
   config = configs.get_config(variant)
-  flow, task = build.build(config)
-  return flow, task, build.abstract_variables(flow, task)
+  flow, task = build(config)
+  return flow, task, abstract_variables(flow, task)
 
 
 def _count(tree):
@@ -51,7 +50,7 @@ def test_mnist_parameter_count(variant, depth, block):
   blocks = variables["params"]["bijection"]["parts_1"]["block"].values()
   assert [_count(b) for b in blocks] == depth * [block]
   assert _count(variables["constants"]) == depth * 784
-  assert flow.latents(variables, jnp.zeros((1, 10))).shape == (1, 784)
+  assert flow.latent_shapes(variables, jnp.zeros((1, 10))).shape == (1, 784)
 
 
 def test_imagenet_parts():
@@ -65,13 +64,13 @@ def test_imagenet_parts():
 def test_latents_per_level(variant):
   flow, task, variables = _abstract(variant)
   cond = jax.ShapeDtypeStruct((1, *task.cond_shape), jnp.float32)
-  shapes = [z.shape[1:] for z in flow.latents(variables, cond)]
+  shapes = [z.shape[1:] for z in flow.latent_shapes(variables, cond)]
   assert shapes == LATENTS[variant]
   assert sum(map(np.prod, shapes)) == np.prod(task.event_shape)
 
 
 def test_batch_norm_has_as_many_parameters_and_running_statistics():
-  model = models.build("imagenet_colorization", norm="batch")
+  model = build_model("imagenet_colorization", norm="batch")
   x = jax.ShapeDtypeStruct((1, 64, 64, 2), jnp.float32)
   cond = jax.ShapeDtypeStruct((1, 256, 256, 1), jnp.float32)
   variables = jax.eval_shape(model.init, jax.random.key(0), x, cond)
@@ -110,7 +109,7 @@ def test_flops_of_a_convolution(convolve):
 
 
 def test_flops_of_the_published_condition_network():
-  net = models.build("haar_colorization").condition_net
+  net = build_model("haar_colorization").condition_net
   cond = jax.ShapeDtypeStruct((1, 64, 64, 1), jnp.float32)
   variables = jax.eval_shape(net.init, jax.random.key(0), cond)
   at_64 = 64**2 * 9 * (1 * 64 + 64 * 64 + 64 * 128)
@@ -141,7 +140,7 @@ def test_orders_of_the_lsun_network_and_of_the_laptops(
   variant, order, flatten, slope
 ):
   # What the one was published with, and the other's numbers measured.
-  model = build.build(colorize.get_config(variant))[0].module
+  model = build(colorize.get_config(variant))[0].module
   first, second, last = model.bijection.stages
   assert first.parts[1].order == second.parts[0].order == order
   assert last.parts[0].order == flatten
@@ -157,9 +156,9 @@ def test_orders_of_the_lsun_network_and_of_the_laptops(
 )
 def test_options_that_do_not_fit_are_refused(options, says):
   with pytest.raises(ValueError, match=says):
-    models.build("haar_colorization", **options)
+    build_model("haar_colorization", **options)
 
 
 def test_unknown_model_is_refused():
   with pytest.raises(ValueError, match="there are"):
-    models.build("nonesuch")
+    build_model("nonesuch")

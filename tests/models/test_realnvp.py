@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cinn_jax import bijections as bj
-from cinn_jax import make_flow, models
+from cinn_jax import make_flow
+from cinn_jax.experiment.build import build_model
 from cinn_jax.models.realnvp import ResidualSubnet
 from tests.support.drawing import abstract_batch, draw_variables, normal
 
@@ -17,14 +18,14 @@ LABELS = np.eye(5, dtype=np.float32)[[0, 3]]
 
 def _drawn(**options):
   """(flow, variables) of a small network, all its parameters drawn."""
-  model = models.build("realnvp", **{**SMALL, **options})
+  model = build_model("realnvp", **{**SMALL, **options})
   return make_flow(model, X.shape[1:]), draw_variables(
     model, 1, X, LABELS, scale=0.2
   )
 
 
 def test_latents_are_the_picture_and_parameters_those_of_the_layers():
-  model = models.build("realnvp")
+  model = build_model("realnvp")
   x = abstract_batch((32, 32, 3), 1, jnp.float32)
   variables = jax.eval_shape(model.init, jax.random.key(0), x)
   z, _ = jax.eval_shape(model.apply, variables, x)
@@ -91,7 +92,7 @@ def test_a_checkerboard_keeps_one_colour_and_is_steered_by_it_alone(parity):
 
 
 def test_sizes_that_the_levels_do_not_allow_are_refused():
-  model = models.build("realnvp", **SMALL)
+  model = build_model("realnvp", **SMALL)
   x = abstract_batch((4, 5, 3), 2, jnp.float32)
   with pytest.raises(ValueError, match="multiples of 2, got 4x5"):
     jax.eval_shape(model.init, jax.random.key(0), x)

@@ -12,6 +12,7 @@ from jax.extend.core import jaxprs_in_params
 
 from cinn_jax import bijections as bj
 from cinn_jax import models
+from cinn_jax.experiment.build import build_model
 from cinn_jax.models.networks.subnets import Subnet
 from cinn_jax.models.vector_flow import vector_flow
 from tests.support.drawing import draw_variables, normal
@@ -102,7 +103,7 @@ def _build(name, **options):
   settings = {**SMALL[name][0], **options}
   if name == "vector_flow":
     return vector_flow(**settings)
-  return models.build(name, **settings)
+  return build_model(name, **settings)
 
 
 def _stacks(part):

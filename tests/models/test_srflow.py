@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax import make_flow, models
+from cinn_jax import make_flow
+from cinn_jax.experiment.build import build_model
 from cinn_jax.models.networks.rrdb import RRDBEncoder
 from cinn_jax.runtime.flops import flops
 from tests.support.drawing import (
@@ -35,7 +36,7 @@ def _count(tree):
 
 def _drawn(**options):
   """(flow, variables) of a small network, all its parameters drawn."""
-  model = models.build("srflow", **{**SMALL, **options})
+  model = build_model("srflow", **{**SMALL, **options})
   flow = make_flow(model, X.shape[1:], COND.shape[1:])
   return flow, draw_variables(model, 2, X, COND, scale=0.1)
 
@@ -99,7 +100,7 @@ def test_the_encoder_has_as_many_parameters_as_esrgan():
 def test_the_flow_has_as_many_parameters_as_its_layers(
   options, scale, channels, split_channels, latents
 ):
-  model = models.build("srflow", **options)
+  model = build_model("srflow", **options)
   x = abstract_batch((64, 64, 3), 1, jnp.float32)
   cond = abstract_batch((64 // scale, 64 // scale, 3), 1, jnp.float32)
   variables = jax.eval_shape(model.init, jax.random.key(0), x, cond)
@@ -132,7 +133,7 @@ def test_a_level_without_splits_before_it_goes_back_to_its_own_size():
 
 def test_only_the_priors_that_shall_see_features_see_them():
   for sees in (False, True):
-    model = models.build("srflow", **SMALL, prior_features=sees)
+    model = build_model("srflow", **SMALL, prior_features=sees)
     variables = jax.eval_shape(model.init, jax.random.key(0), X, COND)
     prior = variables["params"]["bijection"]["splits_0"]["bijection"]
     assert ("condition_0" in prior["network"]) == sees
@@ -170,7 +171,7 @@ def test_features_have_their_levels_resolution_and_all_taps():
   ],
 )
 def test_sizes_that_do_not_fit_are_refused(x, cond, message):
-  model = models.build("srflow", **SMALL)
+  model = build_model("srflow", **SMALL)
   data = abstract_batch((*x, 3), 1, jnp.float32)
   given = abstract_batch((*cond, 3), 1, jnp.float32)
   with pytest.raises(ValueError, match=message):
@@ -178,7 +179,7 @@ def test_sizes_that_do_not_fit_are_refused(x, cond, message):
 
 
 def test_a_condition_that_is_no_picture_is_refused():
-  model = models.build("srflow", **SMALL)
+  model = build_model("srflow", **SMALL)
   with pytest.raises(ValueError, match=r"\[B, H, W, C\], got NoneType"):
     jax.eval_shape(model.init, jax.random.key(0), X)
   with pytest.raises(ValueError, match=r"\[B, H, W, C\], got \(2, 5\)"):
@@ -186,7 +187,7 @@ def test_a_condition_that_is_no_picture_is_refused():
 
 
 def test_pictures_larger_than_the_encoder_was_made_for_are_refused():
-  model = models.build("srflow", **SMALL)
+  model = build_model("srflow", **SMALL)
   variables = jax.eval_shape(model.init, jax.random.key(0), X, COND)
   scale = X.shape[1] // COND.shape[1]
   small = abstract_batch((8, 8, 3), 1, jnp.float32)
@@ -208,12 +209,12 @@ def test_pictures_larger_than_the_encoder_was_made_for_are_refused():
 )
 def test_unknown_options_are_refused(options, message):
   with pytest.raises(ValueError, match=message):
-    model = models.build("srflow", **{**SMALL, **options})
+    model = build_model("srflow", **{**SMALL, **options})
     jax.eval_shape(model.init, jax.random.key(0), X, COND)
 
 
 def test_many_samples_share_all_that_sees_the_small_picture_alone():
-  model = models.build("srflow", **SMALL, mixing="lu")
+  model = build_model("srflow", **SMALL, mixing="lu")
   flow = make_flow(model, X.shape[1:])
   x, cond = abstract_batch(((16, 8, 3), (4, 2, 3)), 1, jnp.float32)
   variables = jax.eval_shape(flow.init, jax.random.key(0), x, cond)

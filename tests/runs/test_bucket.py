@@ -15,7 +15,7 @@ import cinn_jax
 from cinn_jax.evaluation.by_task import classifier
 from cinn_jax.evaluation.compare import compare
 from cinn_jax.evaluation.evaluate import evaluate
-from cinn_jax.images import sheets
+from cinn_jax.images import writing
 from cinn_jax.runtime import storage
 from cinn_jax.training import diagnosis, monitor, profiling
 from cinn_jax.training.stopping import Stopped
@@ -149,7 +149,7 @@ def test_another_process_sees_what_is_there_now(bucket):
 def test_pictures_and_arrays(bucket, monkeypatch):
   place = storage.path("gs://bucket/files")
   picture = np.zeros((2, 3, 3), np.uint8)
-  sheets.save_photo(place / "a.tif", picture)
+  writing.save_photo(place / "a.tif", picture)
   assert (place / "a.tif").read_bytes()[:2] in (b"II", b"MM")
   given = []
   monkeypatch.setattr(diagnosis, "diagnose", lambda *a, **_: given.extend(a))

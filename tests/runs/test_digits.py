@@ -10,10 +10,10 @@ from PIL import Image
 from cinn_jax import main, tasks
 from cinn_jax.evaluation import evaluate
 from cinn_jax.evaluation.by_task import classifier
-from cinn_jax.experiment import build
 from cinn_jax.sampling.classes import sample_classes
 from cinn_jax.sampling.photos import colorize_photos
 from cinn_jax.training.train import train
+from cinn_jax.workdir.trained import restore
 from tests.support import tiny
 
 
@@ -105,7 +105,7 @@ def test_every_class_is_drawn_and_ranked(outputs):
 
 
 def test_what_is_drawn_is_likeliest_for_its_own_class(workdir, outputs):
-  trained = build.restore(workdir)
+  trained = restore(workdir)
   score = jax.jit(trained.flow.log_prob)
   names = [f"{label}_1.png" for label in range(10)]
   image = np.stack([np.asarray(Image.open(outputs / n)) for n in names])

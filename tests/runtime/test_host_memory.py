@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from cinn_jax.runtime import host_memory
 
 if sys.argv[1] == "keep":
-  host_memory.keep_freed()
+  host_memory.keep_freed_memory()
 rows = jnp.arange(20.0)
 
 @jax.jit

@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from cinn_jax.data import loader
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import build, open_source
 from cinn_jax.images import reading, sheets
 from cinn_jax.sampling.pictures import TASKS, sample_pictures
 from cinn_jax.training.step import make_train_step
 from cinn_jax.workdir.state import init_state
+from cinn_jax.workdir.trained import restore
 from tests.support.untrained import make_workdir
 
 SIZE = 8
@@ -77,10 +78,10 @@ def _noting(noted):
 @pytest.mark.parametrize("name", TASKS)
 def test_two_steps_of_training(name):
   config = _config(name)
-  flow, task = build.build(config)
+  flow, task = build(config)
   optimizer = optax.adam(1e-2)
   batches = loader.training_batches(
-    build.open_source(config, "train"),
+    open_source(config, task, "train"),
     image_size=SIZE,
     batch_size=8,
     seed=0,
@@ -109,7 +110,7 @@ def test_test_pictures_are_answered_without_inputs(workdirs, tmp_path):
   for picture in facts["pictures"].values():
     bits = picture["bits_per_dim"]
     assert len(bits) == 2 and bits == sorted(bits)
-  trained = build.restore(workdirs / "inpaint")
+  trained = restore(workdirs / "inpaint")
   truth = trained.pictures("test", 8)["image"]
   hole = np.s_[2:5, 2:5]  # Of area 0.15.
   for k, picture in enumerate(truth):

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from cinn_jax import models
+from cinn_jax.experiment.build import build_model
 from tests.support.drawing import draw_variables
 
 # What varies, of each model; the condition has a mask beside its colours.
@@ -21,7 +21,7 @@ def make(kind, **options):
   small = {"levels": 2, "depth": 1, "hidden": 4, "transitions": 1}
   if name != "dual_glow":
     small |= {"latent_hidden": 4}
-  return models.build(name, **{**small, **KINDS[kind], **options})
+  return build_model(name, **{**small, **KINDS[kind], **options})
 
 
 def images(seed, shape, dtype=np.float64):

@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax import tasks
 from cinn_jax.data import sources
 from cinn_jax.evaluation.by_task import class_conditional
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import build_task, open_source
 from cinn_jax.images import color
 from configs import mnist
 
@@ -16,7 +15,7 @@ SIZE = 6
 
 
 def _task(**options):
-  return tasks.build("class_conditional", image_size=SIZE, **options)
+  return build_task("class_conditional", image_size=SIZE, **options)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def test_shapes_are_those_that_the_task_names(batch):
   assert x.dtype == cond.dtype == jnp.float32
   assert task.render(x, cond).shape == batch["image"].shape
   assert task.image_size == SIZE
-  assert "6x6" in task.describe and "one of 7 classes" in task.describe
+  assert "6x6" in task.description and "one of 7 classes" in task.description
 
 
 @pytest.mark.parametrize(
@@ -108,7 +107,7 @@ def test_labels_of_no_class_are_refused():
   """One-hot, they would be a condition of zeros."""
   config = mnist.get_config("digits")
   config.task.num_classes = 7
-  source = build.open_source(config, "test")
+  source = open_source(config, build_task(**config.task), "test")
   labels = sources.open_source("digits", "test").labels
   first = int(np.argmax(labels == 7))
   assert source[int(np.argmax(labels == 6))]["label"] == 6

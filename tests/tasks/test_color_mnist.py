@@ -5,15 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax import tasks
 from cinn_jax.data import sources
+from cinn_jax.experiment.build import build_task
 from cinn_jax.images import color
 
 SIZE = 8
 
 
 def _task(**options):
-  return tasks.build("color_mnist", image_size=SIZE, **options)
+  return build_task("color_mnist", image_size=SIZE, **options)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_shapes_are_those_that_the_task_names(batch):
   assert cond.shape[1:] == task.cond_shape == (SIZE, SIZE, 1)
   assert x.dtype == cond.dtype == jnp.float32
   assert task.image_size == SIZE and task.condition_name == "grey"
-  assert "8x8" in task.describe
+  assert "8x8" in task.description
 
 
 def test_x_is_standardised_colour_and_cond_is_grey(batch):

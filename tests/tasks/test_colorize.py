@@ -8,7 +8,7 @@ import skimage.color
 import skimage.data
 from PIL import Image
 
-from cinn_jax import tasks
+from cinn_jax.experiment.build import build_task
 from cinn_jax.images import color
 from cinn_jax.tasks.colorize import (
   denormalize_ab,
@@ -24,7 +24,7 @@ ROUNDING = 0.28
 
 def _task(**options):
   sizes = {"image_size": SIZE, "ab_size": AB_SIZE}
-  return tasks.build("colorize", **{**sizes, **options})
+  return build_task("colorize", **{**sizes, **options})
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_shapes_are_those_that_the_task_names(task, prepare, render, photos):
   assert x.dtype == cond.dtype == jnp.float32
   assert render(x, cond).shape == (2, SIZE, SIZE, 3)
   assert task.image_size == SIZE
-  assert "16x16 given L at 32x32, gaussian noise 0.05" in task.describe
+  assert "16x16 given L at 32x32, gaussian noise 0.05" in task.description
 
 
 def test_lightness_and_ab_have_the_published_offsets_and_scales(task, prepare):
@@ -213,11 +213,11 @@ def test_an_unknown_task_is_refused():
   with pytest.raises(
     ValueError, match="'paint'; there are class_conditional, color"
   ):
-    tasks.build("paint")
+    build_task("paint")
 
 
 def test_settings_of_another_task_are_refused():
   with pytest.raises(ValueError, match=r"task 'inpaint' do not .*'ab_size'\)"):
-    tasks.build("inpaint", image_size=16, ab_size=16)
+    build_task("inpaint", image_size=16, ab_size=16)
   with pytest.raises(ValueError, match=r"missing a required .*'image_size'"):
-    tasks.build("inpaint")
+    build_task("inpaint")

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cinn_jax import tasks
+from cinn_jax.experiment.build import build_task
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (2, 8, 12, 3), np.uint8)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_what_is_given_is_pillows_luma(channels):
-  task = tasks.build(
+  task = build_task(
     "colorize_rgb", image_size=(8, 12), condition_channels=channels
   )
   _, cond = task.prepare({"image": IMAGE})
@@ -25,7 +25,7 @@ def test_what_is_given_is_pillows_luma(channels):
 
 
 def test_consistency_is_of_the_luma_alone():
-  task = tasks.build("colorize_rgb", image_size=(8, 12))
+  task = build_task("colorize_rgb", image_size=(8, 12))
   _, cond = task.prepare({"image": IMAGE})
   grey = task.reference(cond)
   assert np.isposinf(task.consistency(grey, cond)).all()
@@ -35,4 +35,4 @@ def test_consistency_is_of_the_luma_alone():
 
 def test_two_channels_are_refused():
   with pytest.raises(ValueError, match="1 or 3 equal ones, got 2"):
-    tasks.build("colorize_rgb", image_size=8, condition_channels=2)
+    build_task("colorize_rgb", image_size=8, condition_channels=2)

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cinn_jax import tasks
+from cinn_jax.experiment.build import build_task
 from cinn_jax.images import color
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), np.uint8)
 
 
 def _task(**options):
-  return tasks.build("generate", image_size=(4, 6), **options)
+  return build_task("generate", image_size=(4, 6), **options)
 
 
 def test_without_classes_the_condition_has_no_numbers():
@@ -27,7 +27,7 @@ def test_without_classes_the_condition_has_no_numbers():
   np.testing.assert_array_equal(color.to_uint8(task.render(noisy, cond)), IMAGE)
   shown = task.condition_picture(cond)
   assert shown.shape == (5, 64, 64, 3) and np.ptp(shown) == 0
-  assert "given nothing" in task.describe
+  assert "given nothing" in task.description
 
 
 def test_with_classes_it_is_the_label():
@@ -40,7 +40,7 @@ def test_with_classes_it_is_the_label():
   shown = task.condition_picture(cond)
   np.testing.assert_array_equal(shown[2], shown[3])
   assert np.abs(shown[0] - shown[1]).max() > 0.5
-  assert "one of 3 classes" in task.describe and task.cond_shape == (3,)
+  assert "one of 3 classes" in task.description and task.cond_shape == (3,)
 
 
 def test_classes_need_labels():

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from cinn_jax import tasks
+from cinn_jax.experiment.build import build_task
 from cinn_jax.images import color
 
 SIZE = 32
@@ -12,7 +12,7 @@ IMAGE = np.random.default_rng(0).integers(1, 256, (4, SIZE, SIZE, 3), np.uint8)
 
 
 def _task(**options):
-  return tasks.build("inpaint", **{"image_size": SIZE, **options})
+  return build_task("inpaint", **{"image_size": SIZE, **options})
 
 
 def _known(task, image=IMAGE, **more):

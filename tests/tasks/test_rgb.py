@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cinn_jax import likelihood, tasks
+from cinn_jax import likelihood
+from cinn_jax.experiment.build import build_task
 from cinn_jax.images import color
 from cinn_jax.tasks import rgb
 
@@ -23,7 +24,7 @@ def batch():
 
 @pytest.fixture(scope="module", params=NAMES)
 def task(request):
-  return tasks.build(request.param, image_size=SHAPE)
+  return build_task(request.param, image_size=SHAPE)
 
 
 def test_shapes_are_those_that_the_task_names(task, batch):
@@ -33,7 +34,7 @@ def test_shapes_are_those_that_the_task_names(task, batch):
   assert x.dtype == cond.dtype == jnp.float32
   assert task.condition_picture(cond).shape[-1] == 3
   assert task.reference(cond).shape == (3, *SHAPE, 3)
-  assert "16x24" in task.describe
+  assert "16x24" in task.description
 
 
 def test_rendering_gives_the_picture_back_with_or_without_noise(task, batch):
@@ -62,7 +63,7 @@ def test_noise_fills_a_level_and_never_reaches_the_next(task, batch):
 @pytest.mark.parametrize("name", NAMES)
 def test_uniform_condition_noise_keeps_the_levels(name, batch):
   still, moving = (
-    tasks.build(name, image_size=SHAPE, condition_noise=noise)
+    build_task(name, image_size=SHAPE, condition_noise=noise)
     for noise in ("half", "uniform")
   )
   _, cond = still.prepare(batch)
@@ -77,7 +78,7 @@ def test_uniform_condition_noise_keeps_the_levels(name, batch):
   # The mask gets none.
   np.testing.assert_array_equal(cond[..., channels:], noisy[..., channels:])
   with pytest.raises(ValueError, match="condition_noise is 'some'"):
-    tasks.build(name, image_size=SHAPE, condition_noise="some")
+    build_task(name, image_size=SHAPE, condition_noise="some")
 
 
 def test_a_uniform_density_costs_eight_bits(task):

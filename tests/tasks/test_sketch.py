@@ -6,7 +6,7 @@ from PIL import Image
 from skimage import data, feature
 from skimage.color import rgb2gray
 
-from cinn_jax import tasks
+from cinn_jax.experiment.build import build_task
 from cinn_jax.tasks.sketch import draw
 
 SIZE = 32
@@ -65,12 +65,12 @@ def test_a_batch_may_bring_its_sketches():
   rng = np.random.default_rng(0)
   image, given = rng.integers(0, 256, (2, 2, SIZE, SIZE, 3), np.uint8)
   batch = {"image": image, "condition": given}
-  task = tasks.build("sketch", image_size=SIZE, condition_channels=3)
+  task = build_task("sketch", image_size=SIZE, condition_channels=3)
   _, cond = task.prepare(batch)
   np.testing.assert_array_equal(np.floor(np.asarray(cond) * 256), given)
-  task = tasks.build("sketch", image_size=SIZE)
+  task = build_task("sketch", image_size=SIZE)
   _, cond = task.prepare(batch)
   luma = [np.asarray(Image.fromarray(p).convert("L")) for p in given]
   np.testing.assert_array_equal(np.floor(np.asarray(cond[..., 0]) * 256), luma)
   with pytest.raises(ValueError, match="1 or 3, got 2"):
-    tasks.build("sketch", image_size=SIZE, condition_channels=2)
+    build_task("sketch", image_size=SIZE, condition_channels=2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cinn_jax import tasks
+from cinn_jax.experiment.build import build_task
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (2, 32, 16, 3), np.uint8)
 
@@ -21,7 +21,7 @@ def _levels(cond):
 
 
 def _task(**options):
-  return tasks.build("super_resolution", image_size=(32, 16), **options)
+  return build_task("super_resolution", image_size=(32, 16), **options)
 
 
 @pytest.mark.parametrize("scale", [4, 8])

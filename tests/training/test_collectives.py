@@ -12,7 +12,7 @@ _PROGRAM = """
 import json
 import jax
 import numpy as np
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import build
 from cinn_jax.runtime import sharding
 from cinn_jax.training.optimizer import make_optimizer
 from cinn_jax.workdir.state import init_state
@@ -20,7 +20,7 @@ from cinn_jax.training.step import make_train_step
 from tests.support import tiny
 
 config = tiny.digits(batch_size=64)
-flow, task = build.build(config)
+flow, task = build(config)
 optimizer = make_optimizer(num_steps=9, **config.optimizer.to_dict())
 mesh = sharding.make_mesh()
 assert mesh.size == 8

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import build
 from cinn_jax.training import diagnosis
 from cinn_jax.training.monitor import Diverged
 from cinn_jax.training.train import train
@@ -66,7 +66,7 @@ def test_other_files_are_one_line(content, said, tmp_path):
 @pytest.fixture(scope="module")
 def made():
   """(flow, task, variables, batch) of a small class-conditional flow."""
-  flow, task = build.build(_config())
+  flow, task = build(_config())
   random = np.random.default_rng(0)
   batch = {
     "image": random.integers(0, 256, (4, 8, 8, 3), np.uint8),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from cinn_jax import make_flow, models
+from cinn_jax import make_flow
 from cinn_jax.data import loader, sources
+from cinn_jax.experiment.build import build_model
 from cinn_jax.runtime import sharding
 from cinn_jax.tasks import Task
 from cinn_jax.training import pretraining
@@ -40,7 +41,7 @@ TASK = Task(
   event_shape=(8, 8, 3),
   cond_shape=(4, 4, 3),
   scales=(256.0,) * 3,
-  describe="test",
+  description="test",
   condition_name="small",
 )
 
@@ -58,7 +59,7 @@ def _config(steps):
 @pytest.fixture(scope="module")
 def start():
   flow = make_flow(
-    models.build("srflow", **MODEL), TASK.event_shape, TASK.cond_shape
+    build_model("srflow", **MODEL), TASK.event_shape, TASK.cond_shape
   )
   optimizer = make_optimizer(num_steps=9, learning_rate=1e-3)
   key = jax.random.key(0, impl="rbg")  # compiles fast

@@ -7,7 +7,7 @@ import pytest
 import cinn_jax
 from cinn_jax import models
 from cinn_jax.data import loader
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import build, open_source
 from cinn_jax.training.train import train
 from tests.support import tiny
 
@@ -36,9 +36,9 @@ def _actnorm_params(workdir):
 def test_a_run_starts_from_its_first_batch_with_its_noise(tmp_path):
   config = _config(1, learning_rate=1e-9)
   train(config, tmp_path)
-  _, task = build.build(config)
+  _, task = build(config)
   batches = loader.training_batches(
-    build.open_source(config, "train"),
+    open_source(config, task, "train"),
     image_size=task.image_size,
     batch_size=config.train.batch_size,
     seed=config.train.seed,

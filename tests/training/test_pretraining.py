@@ -4,11 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import build, open_source
 from cinn_jax.runtime import sharding
 from cinn_jax.training import monitor, pretraining
 from cinn_jax.training.train import train
 from cinn_jax.workdir.state import init_state
+from cinn_jax.workdir.trained import restore
 from tests.support import tiny
 
 
@@ -23,7 +24,7 @@ def _config(**train):
 
 def _pretrained(config):
   """A new state of `config`, pretrained, and (flow, task)."""
-  flow, task = build.build(config)
+  flow, task = build(config)
   key = jax.random.key(0, impl="rbg")  # compiles fast
 
   class Optimizer:
@@ -31,7 +32,7 @@ def _pretrained(config):
 
   state = jax.jit(lambda: init_state(key, flow, task, Optimizer))()
   sources = (
-    build.open_source(config, split) for split in ("train", "validation")
+    open_source(config, task, split) for split in ("train", "validation")
   )
   shardings = sharding.of_state(
     state, sharding.make_mesh(), fully_sharded=False
@@ -74,9 +75,9 @@ def test_training_and_resuming_leave_the_classifier_as_it_is(
     patch.setattr(monitor.Monitor, "_read", interrupt)
     with pytest.raises(KeyboardInterrupt):
       train(_config(), tmp_path)
-  before = build.restore(tmp_path)
+  before = restore(tmp_path)
   train(_config(), tmp_path)
-  after = build.restore(tmp_path)
+  after = restore(tmp_path)
   assert (before.step, after.step) == (2, 5)
   # It ran once, and neither steps, decay nor the average moved what it made.
   [pretrained] = made
@@ -105,7 +106,7 @@ def test_it_learns_to_classify_what_it_has_not_seen(capsys):
   config = _config()
   config.pretrain.epochs = 8
   state, (flow, task) = _pretrained(config)
-  source = build.open_source(config, "test")
+  source = open_source(config, task, "test")
   cond, labels = pretraining._read(source, task)
   net = flow.module.condition_net.classifier()
   params = state.constants["constants"]["condition_net"]["classifier"]
@@ -150,6 +151,6 @@ def test_pictures_without_labels_are_refused():
       image = np.zeros((8, 8, 3), np.uint8)
       return {"image": image, "grey": image}
 
-  _, task = build.build(_config())
+  _, task = build(_config())
   with pytest.raises(ValueError, match="unlabelled has no labels"):
     pretraining._read(Unlabelled(), task)

@@ -36,7 +36,7 @@ def _task():
     event_shape=(DIMS,),
     cond_shape=(3,),
     scales=(1.0,) * DIMS,
-    describe="vectors",
+    description="vectors",
     condition_name="vector",
   )
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import cinn_jax
-from cinn_jax.experiment import build
 from cinn_jax.training import monitor
 from cinn_jax.training.train import train
 from cinn_jax.workdir.checkpoint import Checkpoints
+from cinn_jax.workdir.trained import restore
 from tests.support import tiny
 
 
@@ -102,7 +102,7 @@ def test_divergence_names_the_step_and_keeps_the_checkpoint(
     train(
       tiny.digits(num_steps=5, eval_every=2, sheet_every=9), tmp_path / "run"
     )
-  assert build.restore(tmp_path / "run").step == 2
+  assert restore(tmp_path / "run").step == 2
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ TASK = Task(
   event_shape=SHAPE,
   cond_shape=SHAPE,
   scales=(256.0,),
-  describe="pairs",
+  description="pairs",
   condition_name="image",
 )
 

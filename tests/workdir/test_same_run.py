@@ -2,7 +2,7 @@
 
 import pytest
 
-from cinn_jax.training import defaults
+from cinn_jax.experiment import recipes
 from cinn_jax.workdir.checkpoint import Checkpoints
 from cinn_jax.workdir.same_run import check_same_run
 from tests.support import tiny
@@ -60,7 +60,7 @@ def test_another_experiment_is_refused(run, change, said):
 
 def test_a_run_that_is_older_than_a_setting_goes_on(tmp_path):
   old = tiny.get_config().to_dict()
-  for name in defaults.MODEL:
+  for name in recipes.MODEL:
     del old["model"][name]
   checkpoints = Checkpoints(tmp_path)
   checkpoints.save(state_at(3), old, {"bits_per_dim": 1.0})

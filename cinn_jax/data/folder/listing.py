@@ -4,8 +4,6 @@ Digests are remembered by a file's size and times, so that a restart only has to
 stat the files.
 """
 
-import collections
-import concurrent.futures
 import hashlib
 import json
 import os
@@ -17,6 +15,7 @@ from stat import S_ISDIR
 import tqdm
 
 from cinn_jax.images import reading
+from cinn_jax.runtime.threads import in_threads
 
 Stamp = tuple[int, int, int]  # Size, mtime and ctime in ns.
 
@@ -118,22 +117,6 @@ def printable(path: str) -> str:
   """A file name as one line of valid text, whatever bytes it is made of."""
   text = os.fsdecode(path).encode(errors="backslashreplace").decode()
   return text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
-
-
-def in_threads(function, items, num_threads: int) -> Iterator:
-  """Maps in threads, in order, with few results waiting at a time."""
-  with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
-    waiting = collections.deque()
-    try:
-      for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > 2 * num_threads:
-          yield waiting.popleft().result()
-      while waiting:
-        yield waiting.popleft().result()
-    finally:
-      for future in waiting:
-        future.cancel()
 
 
 def _read_all(folder, paths, num_threads):

@@ -59,7 +59,7 @@ def open_folder(
     validation_fraction: expected share of the files held out, in (0, 1).
     max_short_side: larger pictures are scaled down to it, in pixels.
     num_threads: files decoded at a time while preparing; 0: one per core.
-    pairs: each is two pictures side by side, see `paired.Halves`.
+    pairs: each is two pictures side by side, see `derived.SideBySide`.
 
   Raises:
     FileNotFoundError: there is no such folder.

@@ -6,10 +6,10 @@ import numpy as np
 from cinn_jax.data import loader
 from cinn_jax.evaluation.by_task import class_metrics
 from cinn_jax.evaluation.by_task.classifier import train_classifier
-from cinn_jax.experiment import build
-from cinn_jax.images import color, sheets
+from cinn_jax.experiment.build import open_source
+from cinn_jax.images import color, sheets, writing
 from cinn_jax.runtime import processes
-from cinn_jax.sampling.over_split import drawn
+from cinn_jax.sampling.over_split import draw_over_split
 
 _SHEET_PAIRS = 5
 _READ = 256
@@ -24,8 +24,9 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
   `neighbours.png`: pictures drawn, and the nearest training picture of each.
   """
   task = trained.task
-  training, classes = _read(build.open_source(trained.config, "train"), task)
-  classify = train_classifier(training, classes, task.cond_shape[-1], seed=seed)
+  source = open_source(trained.config, task, "train")
+  training, classes = _read(source, task)
+  classify = train_classifier(training, classes, task.num_classes, seed=seed)
   nearest = class_metrics.make_nearest(training)
   truth, samples, labels = _draw(
     trained, source, num_samples, temperature, seed
@@ -44,7 +45,7 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
   path = workdir / "neighbours.png"
   sheet = _neighbours(samples[:, 0], labels, training, nearest)
   if processes.is_first():
-    sheets.save_png(path, sheet)
+    writing.save_png(path, sheet)
   accuracy, _ = rows["test pictures"].metrics["accuracy"]
   return (
     rows,
@@ -79,7 +80,7 @@ def _draw(trained, source, num_samples, temperature, seed):
   """Grey truth [N, S, S] and samples [N, n, S, S] with their labels [N]."""
   parts = [
     (as_grey(batch["image"]), samples[..., 0], batch["label"])
-    for batch, _, samples, _ in drawn(
+    for batch, _, samples, _ in draw_over_split(
       trained,
       source,
       num_samples=num_samples,

@@ -4,10 +4,11 @@ import numpy as np
 from skimage.color import rgb2hsv
 
 from cinn_jax.data.color_mnist import CLUSTERS, PAIRS
+from cinn_jax.evaluation.by_task import colorize
 from cinn_jax.evaluation.metrics.cinn_protocol import PERCENT
 from cinn_jax.evaluation.metrics.splits import Accumulator
 from cinn_jax.evaluation.tables import table
-from cinn_jax.sampling.over_split import drawn
+from cinn_jax.sampling.over_split import draw_over_split
 
 _SHARED = (
   *("single_rmse", "best_of_n_per_image", "best_of_n_per_pixel"),
@@ -19,7 +20,7 @@ _PROTOCOL = (
   " share is the most to expect"
 )
 METRICS = {
-  **{name: table.METRICS[name] for name in _SHARED},
+  **{name: colorize.METRICS[name] for name in _SHARED},
   "foreground": table.Metric(
     *("hue of its digit", "%"), _PROTOCOL.format(where="on the digit")
   ),
@@ -42,7 +43,7 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
     name: Accumulator({k: m.reduction for k, m in METRICS.items()})
     for name in names
   }
-  for batch, given, samples, _ in drawn(
+  for batch, given, samples, _ in draw_over_split(
     trained,
     source,
     num_samples=num_samples,
@@ -80,7 +81,7 @@ def per_example(truth, pictures, grey, labels):
     grey: uint8 [B, S, S], what tells digit from ground.
     labels: int [B].
   """
-  errors = table.per_example(truth, pictures)
+  errors = colorize.per_example(truth, pictures)
   values = {name: errors[name] for name in _SHARED}
   # Not the edges, where both colours mix.
   inside, outside = grey[:, None] >= 192, grey[:, None] < 64

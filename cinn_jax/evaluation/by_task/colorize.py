@@ -1,7 +1,43 @@
 """What colorizations are worth, beside grey pictures and the truth."""
 
+import numpy as np
+
+from cinn_jax.evaluation.metrics import cinn_protocol, splits
 from cinn_jax.evaluation.tables import table
-from cinn_jax.sampling.over_split import drawn
+from cinn_jax.sampling.over_split import draw_over_split
+
+METRICS = {
+  "single_rmse": table.Metric("RMSE of 1", "%", "RMSE of the first sample"),
+  "mean_rmse": table.Metric(
+    "RMSE, mean of n", "%", "mean of the n samples' RMSE"
+  ),
+  "best_of_n_per_image": table.Metric(
+    "best of n by image", "%", "RMSE of the best whole sample"
+  ),
+  "best_of_n_per_image_pooled": table.Metric(
+    "best of n by image, pooled",
+    "%",
+    "RMSE of the best whole sample (as in the published LSUN script)",
+    "root mean square",
+  ),
+  "best_of_n_per_pixel": table.Metric(
+    "best of n by pixel",
+    "%",
+    "root of the mean over pixels and channels of the smallest squared error of"
+    " the n samples there (as in the published ImageNet script)",
+  ),
+  "variance": table.Metric(
+    "variance",
+    "1e-4",
+    "variance over the n samples (divisor n), mean over pixels and channels",
+  ),
+  "lightness_error_mean": table.Metric(
+    "L error, mean", "L", "mean of |L(sample) - L(truth)|"
+  ),
+  "lightness_error_max": table.Metric(
+    "L error, max", "L", "largest |L(sample) - L(truth)|", "max"
+  ),
+}
 
 
 def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
@@ -13,11 +49,11 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
   """
   del workdir  # Nothing is written beside the table.
   methods = {
-    "samples": table.Method(),
-    trained.task.condition_name: table.Method("reference"),
-    "real against itself": table.Method("reference"),
+    "samples": Method(),
+    trained.task.condition_name: Method("reference"),
+    "real against itself": Method("reference"),
   }
-  for batch, given, samples, _ in drawn(
+  for batch, given, samples, _ in draw_over_split(
     trained,
     source,
     num_samples=num_samples,
@@ -29,4 +65,98 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
     for method, pictures in zip(methods.values(), shown, strict=True):
       method.add(truth, pictures)
   rows = {name: method.row() for name, method in methods.items()}
-  return rows, table.METRICS, []
+  return rows, METRICS, []
+
+
+def per_example(
+  truth, samples, mask=None, to_lightness=cinn_protocol.lightness
+):
+  """Every value of `METRICS` for each image that `mask` keeps.
+
+  Args:
+    truth: ``[B, H, W, 3]``, uint8 or float in [0, 1].
+    samples: ``[B, n, H, W, 3]``.
+    mask: ``[B]``, true for real images; padding is not looked at.
+    to_lightness: see `cinn_protocol.lightness_error`.
+
+  Returns:
+    A dictionary with the keys of `METRICS`, float64 ``[images kept]``.
+  """
+  truth, samples = np.asarray(truth), np.asarray(samples)
+  if len(samples) != len(truth):
+    raise ValueError(
+      f"truth and samples must hold the same images; got {len(truth)} and"
+      f" {len(samples)}."
+    )
+  # One image at a time: n pictures in float64 are all that is ever held.
+  images = [
+    _one_image(truth[i : i + 1], samples[i : i + 1], to_lightness)
+    for i in np.flatnonzero(splits.as_mask(mask, len(truth)))
+  ]
+  return {
+    name: np.array([image[name].item() for image in images], np.float64)
+    for name in METRICS
+  }
+
+
+def _one_image(truth, samples, to_lightness):
+  truth = cinn_protocol.as_unit(truth, 4, "truth")
+  samples = cinn_protocol.as_unit(samples, 5, "samples")
+  squared = cinn_protocol.squared_error(truth, samples)
+  best = cinn_protocol.best_of_n_per_image(squared)
+  light_mean, light_max = cinn_protocol.lightness_error(
+    truth, samples, to_lightness
+  )
+  return {
+    "single_rmse": cinn_protocol.single_rmse(squared),
+    "mean_rmse": cinn_protocol.mean_rmse(squared),
+    "best_of_n_per_image": best,
+    "best_of_n_per_image_pooled": best,
+    "best_of_n_per_pixel": cinn_protocol.best_of_n_per_pixel(squared),
+    "variance": cinn_protocol.variance(samples),
+    "lightness_error_mean": light_mean,
+    "lightness_error_max": light_max,
+  }
+
+
+class Method:
+  """Measures one method over a whole split, batch by batch.
+
+  Args:
+    mark: one of `table.MARKS`.
+    to_lightness: see `cinn_protocol.lightness_error`.
+  """
+
+  def __init__(self, mark="ours", to_lightness=cinn_protocol.lightness):
+    self._mark, self._to_lightness = mark, to_lightness
+    self._drawn = None
+    self._split = splits.Accumulator(
+      {name: metric.reduction for name, metric in METRICS.items()}
+    )
+
+  def add(self, truth, samples, mask=None):
+    """Measures a batch; arguments as of `per_example`.
+
+    Raises:
+      ValueError: for bad pictures, or an n that changes.
+    """
+    self._split.add(per_example(truth, samples, mask, self._to_lightness))
+    n = np.shape(samples)[1]
+    if self._drawn not in (None, n):
+      raise ValueError(
+        f"a batch has {n} samples per image, the ones before {self._drawn}; the"
+        " best of n needs one n for the whole split."
+      )
+    self._drawn = n
+
+  def row(self, seed=0) -> table.Row:
+    """Of all batches; `seed` is of the bootstrap.
+
+    Raises:
+      ValueError: where no image was kept.
+    """
+    split = self._split
+    return table.Row(
+      *(split.summary(seed), self._mark, split.count, self._drawn),
+      split.intervals(seed),
+    )

@@ -4,7 +4,7 @@ import numpy as np
 
 from cinn_jax.evaluation.by_task.fids import FIDS, fids
 from cinn_jax.evaluation.tables import table
-from cinn_jax.sampling.over_split import drawn
+from cinn_jax.sampling.over_split import draw_over_split
 
 _ALL = "all numbers of all pictures at once"
 METRICS = {
@@ -35,7 +35,7 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
   del workdir  # Nothing is written beside the table.
   kept = [
     (batch["image"], samples)
-    for batch, _, samples, _ in drawn(
+    for batch, _, samples, _ in draw_over_split(
       trained,
       source,
       num_samples=num_samples,

@@ -7,7 +7,7 @@ from cinn_jax.evaluation.by_task.fids import FIDS, fids
 from cinn_jax.evaluation.metrics import restoration as m
 from cinn_jax.evaluation.metrics.splits import Accumulator
 from cinn_jax.evaluation.tables import table
-from cinn_jax.sampling.over_split import drawn
+from cinn_jax.sampling.over_split import draw_over_split
 
 METRICS = {
   "psnr": table.Metric(
@@ -78,7 +78,7 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
   del workdir  # Nothing is written beside the table.
   judge = judging.Judge(trained)
   rows, kept = {}, []
-  for batch, _, samples, log_prob in drawn(
+  for batch, _, samples, log_prob in draw_over_split(
     trained,
     source,
     num_samples=num_samples,

@@ -10,9 +10,9 @@ import numpy as np
 
 from cinn_jax.evaluation.latent import moves
 from cinn_jax.evaluation.latent.subject import subject_of
-from cinn_jax.experiment import build
-from cinn_jax.images import color, sheets
+from cinn_jax.images import color, sheets, writing
 from cinn_jax.runtime import storage
+from cinn_jax.workdir.trained import restore
 
 TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 SAMPLED_AT = (0.6, 0.8, 1.0)
@@ -51,14 +51,14 @@ def draw_latent_sheets(workdir, *, outputs=None, data=None, seed=0):
   Raises:
     FileNotFoundError: where the workdir holds no checkpoint.
   """
-  subject = subject_of(build.restore(workdir, data), seed)
+  subject = subject_of(restore(workdir, data), seed)
   render = jax.jit(jax.vmap(subject.task.render))
   folder = storage.path(outputs or storage.path(workdir) / "latent")
   paths = []
   for name, make in SHEETS.items():
     for k, sheet in enumerate(make(subject)):
       path = folder / (f"{name}_{k + 1}.png" if k else f"{name}.png")
-      sheets.save_png(path, _contact_sheet(sheet, render))
+      writing.save_png(path, _contact_sheet(sheet, render))
       print(f"Wrote {path}: {sheet.note}.")
       paths.append(path)
   return paths

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinn_jax.data import loader
-from cinn_jax.data.base import Spread
+from cinn_jax.data.derived import Spread
 from cinn_jax.evaluation.latent import moves
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import open_source
 from cinn_jax.flow import draw_latents
 
 _IMAGES, _BATCH, _ENCODED, _CHUNK = 8, 64, 2048, 8
@@ -68,7 +68,7 @@ class Subject(NamedTuple):
 
 def subject_of(trained, seed: int) -> Subject:
   """A trained experiment's `Subject`, from its test split."""
-  source = build.open_source(trained.config, "test")
+  source = open_source(trained.config, trained.task, "test")
   task, flow = trained.task, trained.flow
   batches = loader.evaluation_batches(
     Spread(source, min(_ENCODED, len(source))),

@@ -1,14 +1,20 @@
 """An evaluation as JSON: rows, protocols, hardware and versions."""
 
+import importlib.metadata
 import json
 import math
+import os
+import platform
 
-from cinn_jax.evaluation.environment import environment
+import jax
+
 from cinn_jax.evaluation.tables import table
 from cinn_jax.runtime import storage
 
+_PACKAGES = ("cinn_jax", "jax", "jaxlib", "flax", "numpy")
 
-def write_json(path, rows, metrics=table.METRICS, **facts):
+
+def write_json(path, rows, metrics, **facts):
   """Writes rows, protocols and `environment` to `path`, whole or not at all.
 
   No number is rounded. `facts` are further entries, such as the config's name;
@@ -73,3 +79,28 @@ def _as_row(facts):
   }
   values = {k: (v["value"], v["error"]) for k, v in numbers.items()}
   return table.Row(**{**facts, "metrics": values}, intervals=intervals or None)
+
+
+def environment():
+  """Returns the hardware and the versions that the numbers were made with."""
+  device = jax.devices()[0]
+  return {
+    "hardware": {
+      "machine": platform.machine(),
+      "cpu_count": os.cpu_count(),
+      "platform": device.platform,
+      "device_kind": device.device_kind,
+      "device_count": jax.device_count(),
+    },
+    "versions": {
+      "python": platform.python_version(),
+      **{name: _version(name) for name in _PACKAGES},
+    },
+  }
+
+
+def _version(package):
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return "not installed"  # such as cinn_jax, run from its folder

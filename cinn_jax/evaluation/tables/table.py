@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cinn_jax.evaluation.metrics import cinn_protocol as m
-from cinn_jax.evaluation.metrics import splits
 from cinn_jax.evaluation.tables import markup
 
 MARKS = ("ours", "quoted", "reference")
@@ -29,38 +27,6 @@ class Metric(NamedTuple):
   unit: str
   protocol: str
   reduction: str = "mean"
-
-
-METRICS = {
-  "single_rmse": Metric("RMSE of 1", "%", "RMSE of the first sample"),
-  "mean_rmse": Metric("RMSE, mean of n", "%", "mean of the n samples' RMSE"),
-  "best_of_n_per_image": Metric(
-    "best of n by image", "%", "RMSE of the best whole sample"
-  ),
-  "best_of_n_per_image_pooled": Metric(
-    "best of n by image, pooled",
-    "%",
-    "RMSE of the best whole sample (as in the published LSUN script)",
-    "root mean square",
-  ),
-  "best_of_n_per_pixel": Metric(
-    "best of n by pixel",
-    "%",
-    "root of the mean over pixels and channels of the smallest squared error of"
-    " the n samples there (as in the published ImageNet script)",
-  ),
-  "variance": Metric(
-    "variance",
-    "1e-4",
-    "variance over the n samples (divisor n), mean over pixels and channels",
-  ),
-  "lightness_error_mean": Metric(
-    "L error, mean", "L", "mean of |L(sample) - L(truth)|"
-  ),
-  "lightness_error_max": Metric(
-    "L error, max", "L", "largest |L(sample) - L(truth)|", "max"
-  ),
-}
 
 
 class Row(NamedTuple):
@@ -84,97 +50,7 @@ class Row(NamedTuple):
 BRACKETS = "In brackets: 95 % intervals, by resampling the images."
 
 
-def per_example(truth, samples, mask=None, to_lightness=m.lightness):
-  """Every value of `METRICS` for each image that `mask` keeps.
-
-  Args:
-    truth: ``[B, H, W, 3]``, uint8 or float in [0, 1].
-    samples: ``[B, n, H, W, 3]``.
-    mask: ``[B]``, true for real images; padding is not looked at.
-    to_lightness: see `metrics.lightness_error`.
-
-  Returns:
-    A dictionary with the keys of `METRICS`, float64 ``[images kept]``.
-  """
-  truth, samples = np.asarray(truth), np.asarray(samples)
-  if len(samples) != len(truth):
-    raise ValueError(
-      f"truth and samples must hold the same images; got {len(truth)} and"
-      f" {len(samples)}."
-    )
-  # One image at a time: n pictures in float64 are all that is ever held.
-  images = [
-    _one_image(truth[i : i + 1], samples[i : i + 1], to_lightness)
-    for i in np.flatnonzero(splits.as_mask(mask, len(truth)))
-  ]
-  return {
-    name: np.array([image[name].item() for image in images], np.float64)
-    for name in METRICS
-  }
-
-
-def _one_image(truth, samples, to_lightness):
-  truth = m.as_unit(truth, 4, "truth")
-  samples = m.as_unit(samples, 5, "samples")
-  squared = m.squared_error(truth, samples)
-  best = m.best_of_n_per_image(squared)
-  light_mean, light_max = m.lightness_error(truth, samples, to_lightness)
-  return {
-    "single_rmse": m.single_rmse(squared),
-    "mean_rmse": m.mean_rmse(squared),
-    "best_of_n_per_image": best,
-    "best_of_n_per_image_pooled": best,
-    "best_of_n_per_pixel": m.best_of_n_per_pixel(squared),
-    "variance": m.variance(samples),
-    "lightness_error_mean": light_mean,
-    "lightness_error_max": light_max,
-  }
-
-
-class Method:
-  """Measures one method over a whole split, batch by batch.
-
-  Args:
-    mark: one of `MARKS`.
-    to_lightness: see `metrics.lightness_error`.
-  """
-
-  def __init__(self, mark="ours", to_lightness=m.lightness):
-    self._mark, self._to_lightness = mark, to_lightness
-    self._drawn = None
-    self._split = splits.Accumulator(
-      {name: metric.reduction for name, metric in METRICS.items()}
-    )
-
-  def add(self, truth, samples, mask=None):
-    """Measures a batch; arguments as of `per_example`.
-
-    Raises:
-      ValueError: for bad pictures, or an n that changes.
-    """
-    self._split.add(per_example(truth, samples, mask, self._to_lightness))
-    n = np.shape(samples)[1]
-    if self._drawn not in (None, n):
-      raise ValueError(
-        f"a batch has {n} samples per image, the ones before {self._drawn}; the"
-        " best of n needs one n for the whole split."
-      )
-    self._drawn = n
-
-  def row(self, seed=0) -> Row:
-    """Of all batches; `seed` is of the bootstrap.
-
-    Raises:
-      ValueError: where no image was kept.
-    """
-    split = self._split
-    return Row(
-      *(split.summary(seed), self._mark, split.count, self._drawn),
-      split.intervals(seed),
-    )
-
-
-def check(rows, metrics=METRICS):
+def check(rows, metrics):
   """Raises ValueError for a row that cannot be printed as it stands."""
   for name, row in rows.items():
     if row.mark not in MARKS:
@@ -200,7 +76,7 @@ def check(rows, metrics=METRICS):
         )
 
 
-def table(rows, metrics=METRICS):
+def table(rows, metrics):
   """Returns a Markdown table, aligned for plain reading, and its legend.
 
   Args:
@@ -213,7 +89,7 @@ def table(rows, metrics=METRICS):
   return "\n".join([body, "", *(f"- {line}" for line in legend(rows, metrics))])
 
 
-def cells(rows, metrics=METRICS):
+def cells(rows, metrics):
   """The table as rows of text, the head first; two columns are flush left."""
   check(rows, metrics)
   columns = _columns(rows, metrics)
@@ -227,7 +103,7 @@ def cells(rows, metrics=METRICS):
   return lines
 
 
-def legend(rows, metrics=METRICS):
+def legend(rows, metrics):
   """What each column of the table is, a line each."""
   lines = [
     f"{v.title}: {v.protocol}; over images: {v.reduction}."

@@ -23,14 +23,13 @@ What is ambiguous or wrong there, and how it is here:
 
 from collections.abc import Sequence
 
-from cinn_jax.models.flow_pair import flow_pair, steps
 from cinn_jax.models.pairs.latent_flows import (
-  Halved,
   LatentFlows,
   Separate,
   Shared,
+  Squeezed,
 )
-from cinn_jax.models.pairs.paired_flow import PairedFlow
+from cinn_jax.models.pairs.paired_flow import PairedFlow, flow_pair, steps
 
 
 def caflow(
@@ -90,7 +89,7 @@ def caflow(
   }
 
   def block(depth):
-    return Halved(
+    return Squeezed(
       steps(
         depth,
         hidden=latent_hidden,

@@ -7,10 +7,9 @@ depends on the same scale of the condition alone.
 from collections.abc import Sequence
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.flow_pair import flow_pair, steps
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
-from cinn_jax.models.pairs.latent_flows import Halved, LatentFlows
-from cinn_jax.models.pairs.paired_flow import PairedFlow
+from cinn_jax.models.pairs.latent_flows import LatentFlows, Squeezed
+from cinn_jax.models.pairs.paired_flow import PairedFlow, flow_pair, steps
 
 
 def dual_glow_plus(
@@ -41,7 +40,7 @@ def dual_glow_plus(
     "compute_dtype": compute_dtype,
   }
   own = [
-    Halved(
+    Squeezed(
       steps(
         latent_depth,
         hidden=latent_hidden,

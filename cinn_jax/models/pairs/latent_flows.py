@@ -146,7 +146,7 @@ class Shared(Bijection):
     return values, jnp.sum(log_det.reshape(-1, count), axis=1)
 
 
-class Halved(Bijection):
+class Squeezed(Bijection):
   """Squeezes data and condition alike, then runs `bijection` on them."""
 
   bijection: Bijection

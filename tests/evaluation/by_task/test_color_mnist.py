@@ -6,8 +6,7 @@ from skimage.color import hsv2rgb
 
 from cinn_jax.data import sources
 from cinn_jax.data.color_mnist import CLUSTERS
-from cinn_jax.evaluation.by_task import color_mnist
-from cinn_jax.evaluation.tables import table
+from cinn_jax.evaluation.by_task import color_mnist, colorize
 
 WHERE = np.arange(16).reshape(4, 4) < 8
 
@@ -59,7 +58,7 @@ def test_values_by_hand():
   assert values["foreground"].tolist() == [75.0]
   assert values["background"].tolist() == [75.0]
   assert values["single_rmse"].tolist() == [0.0]
-  same = table.per_example(truth, pictures)
+  same = colorize.per_example(truth, pictures)
   for name in ("best_of_n_per_pixel", "variance"):
     assert values[name] == pytest.approx(same[name])
 

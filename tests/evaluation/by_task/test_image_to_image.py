@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from cinn_jax import tasks
 from cinn_jax.evaluation.by_task import fids, image_to_image, judging
 from cinn_jax.evaluation.evaluate import SAMPLES, evaluate
 from cinn_jax.evaluation.metrics import inception, lpips, restoration
+from cinn_jax.experiment.build import build_task
 from cinn_jax.sampling import over_split as drawing
 from configs import super_resolution
 from tests.support import untrained
@@ -85,7 +85,7 @@ def without_fid(monkeypatch, tmp_path):
 
 def _trained(task="super_resolution", **module):
   return SimpleNamespace(
-    task=tasks.build(task, image_size=SIDE),
+    task=build_task(task, image_size=SIDE),
     flow=SimpleNamespace(module=SimpleNamespace(**module)),
     variables={},
   )

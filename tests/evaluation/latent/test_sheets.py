@@ -8,7 +8,8 @@ import pytest
 
 from cinn_jax.evaluation.latent import sheets
 from cinn_jax.evaluation.latent.subject import _choose, subject_of
-from cinn_jax.experiment import build
+from cinn_jax.experiment.build import abstract_variables, build
+from cinn_jax.workdir.trained import Trained
 from configs import mnist
 from tests.support import tiny
 from tests.support.drawing import draw_like
@@ -23,15 +24,15 @@ def _digits():
 @functools.cache
 def _subject(name):
   config = {"digits": _digits, "photos": tiny.config}[name]().to_dict()
-  flow, task = build.build(config)
-  abstract = build.abstract_variables(flow, task)
+  flow, task = build(config)
+  abstract = abstract_variables(flow, task)
   x, cond = (
     np.zeros((1, *shape), np.float32)
     for shape in (task.event_shape, task.cond_shape)
   )
   variables = jax.jit(flow.init)(jax.random.key(0, impl="rbg"), x, cond)
   variables["params"] = draw_like(abstract["params"], 1, np.float32, 0.1)
-  trained = build.Trained(1, config, flow, task, variables)
+  trained = Trained(1, config, flow, task, variables)
   return subject_of(trained, seed=0)
 
 

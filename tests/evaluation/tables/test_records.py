@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from cinn_jax.evaluation.by_task.colorize import METRICS
 from cinn_jax.evaluation.tables import records, table
 from tests.evaluation.tables.test_table import ROWS
 
@@ -15,7 +16,7 @@ from tests.evaluation.tables.test_table import ROWS
 def test_json_keeps_every_digit(tmp_path):
   path = tmp_path / "made" / "report.json"
   rows = {"x": table.Row({"variance": (np.float64(1 / 3), 1e-17)}, images=3)}
-  records.write_json(path, rows, split="test")
+  records.write_json(path, rows, METRICS, split="test")
   content = json.loads(path.read_text(encoding="utf-8"))
   assert content["rows"]["x"] == {
     "mark": "ours",
@@ -23,7 +24,7 @@ def test_json_keeps_every_digit(tmp_path):
     "samples": None,
     "metrics": {"variance": {"value": 1 / 3, "error": 1e-17}},
   }
-  assert content["metrics"] == {"variance": table.METRICS["variance"]._asdict()}
+  assert content["metrics"] == {"variance": METRICS["variance"]._asdict()}
   assert content["split"] == "test"
   assert content["hardware"]["platform"] == jax.default_backend()
   assert content["hardware"]["device_count"] == jax.device_count()
@@ -34,7 +35,7 @@ def test_json_keeps_every_digit(tmp_path):
 def test_what_is_not_finite_has_a_name(tmp_path):
   path = tmp_path / "report.json"
   scores = {"round_trip_error": np.inf, "more": {"a": np.float64("nan")}}
-  records.write_json(path, ROWS, likelihood=scores, of=[-np.inf, 1.5])
+  records.write_json(path, ROWS, METRICS, likelihood=scores, of=[-np.inf, 1.5])
   content = records.read_json(path)[2]
   assert content["likelihood"] == {
     "round_trip_error": "inf",
@@ -45,7 +46,7 @@ def test_what_is_not_finite_has_a_name(tmp_path):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
   path = tmp_path / "report.json"
-  records.write_json(path, ROWS)
+  records.write_json(path, ROWS, METRICS)
   old = path.read_bytes()
 
   def full(*_):
@@ -53,7 +54,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
   monkeypatch.setattr(os, "replace", full)
   with pytest.raises(OSError, match="disk full"):
-    records.write_json(path, {})
+    records.write_json(path, {}, METRICS)
   assert path.read_bytes() == old
   assert list(tmp_path.iterdir()) == [path]
 
@@ -68,7 +69,7 @@ def test_readers_never_see_half_a_file(tmp_path, monkeypatch):
     real(source, target)
 
   monkeypatch.setattr(os, "replace", watch)
-  records.write_json(path, ROWS)
+  records.write_json(path, ROWS, METRICS)
   assert seen == [json.loads(path.read_text(encoding="utf-8"))]
 
 
@@ -76,10 +77,10 @@ def test_what_was_written_is_read_back(tmp_path):
   path = tmp_path / "a.json"
   row = table.Row({"variance": (1 / 3, None)}, "reference", 3, 2)
   rows = ROWS | {"x": row._replace(intervals={"variance": (0.25, 0.5)})}
-  records.write_json(path, rows, step=7)
+  records.write_json(path, rows, METRICS, step=7)
   read, metrics, content = records.read_json(path)
   assert read == rows
-  assert metrics == {k: table.METRICS[k] for k in ("single_rmse", "variance")}
+  assert metrics == {k: METRICS[k] for k in ("single_rmse", "variance")}
   assert content["step"] == 7
 
 

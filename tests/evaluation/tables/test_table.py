@@ -3,9 +3,8 @@ import sys
 
 import numpy as np
 import pytest
-import skimage.color
 
-from cinn_jax.evaluation.metrics import cinn_protocol, splits
+from cinn_jax.evaluation.by_task.colorize import METRICS
 from cinn_jax.evaluation.tables import records, table
 
 ROWS = {
@@ -18,106 +17,8 @@ ROWS = {
 }
 
 
-def pictures(images, draws=2, size=6, seed=0):
-  rng = np.random.default_rng(seed)
-  truth = rng.random((images, size, size, 3), np.float32)
-  return truth, rng.random((images, draws, size, size, 3), np.float32)
-
-
-def grey_of(truth):
-  lab = skimage.color.rgb2lab(truth)
-  lab[..., 1:] = 0
-  return skimage.color.lab2rgb(lab).clip(0, 1)
-
-
-def test_per_example_gives_every_metric():
-  truth, samples = pictures(3)
-  got = table.per_example(truth, samples)
-  squared = cinn_protocol.squared_error(truth, samples)
-  mean, largest = cinn_protocol.lightness_error(truth, samples)
-  want = {
-    "single_rmse": cinn_protocol.single_rmse(squared),
-    "mean_rmse": cinn_protocol.mean_rmse(squared),
-    "best_of_n_per_image": cinn_protocol.best_of_n_per_image(squared),
-    "best_of_n_per_image_pooled": cinn_protocol.best_of_n_per_image(squared),
-    "best_of_n_per_pixel": cinn_protocol.best_of_n_per_pixel(squared),
-    "variance": cinn_protocol.variance(samples),
-    "lightness_error_mean": mean,
-    "lightness_error_max": largest,
-  }
-  assert list(got) == list(want) == list(table.METRICS)
-  for name in want:
-    np.testing.assert_allclose(got[name], want[name], rtol=1e-12, err_msg=name)
-  # No two definitions agree on these pictures, save the pooled one per image.
-  values = [
-    got[name][0] for name in want if name != "best_of_n_per_image_pooled"
-  ]
-  assert len(set(values)) == len(values)
-
-
-def _row(batches, mark="ours", seed=0, **options):
-  method = table.Method(mark, **options)
-  for batch in batches:
-    method.add(*batch)
-  return method.row(seed)
-
-
-def test_evaluate_a_split_with_a_padded_batch():
-  truth, samples = pictures(5)
-  padded = [np.full_like(a[:3], np.nan) for a in (truth, samples)]
-  padded[0][:2], padded[1][:2] = truth[3:], samples[3:]
-  batches = [(truth[:3], samples[:3], None), (*padded, [1, 1, 0])]
-  row = _row(batches, mark="reference", seed=4)
-  assert (row.mark, row.images, row.samples) == ("reference", 5, 2)
-  values = table.per_example(truth, samples)
-  best, largest = values["best_of_n_per_image"], values["lightness_error_max"]
-  assert row.metrics["best_of_n_per_image"] == (
-    np.mean(best),
-    splits.bootstrap_error(best, seed=4),
-  )
-  pooled = 100 * np.sqrt(np.mean(np.square(best / 100)))
-  assert row.metrics["best_of_n_per_image_pooled"][0] == pytest.approx(pooled)
-  assert row.metrics["lightness_error_max"] == (np.max(largest), None)
-  assert row.intervals["best_of_n_per_image"] == splits.bootstrap_interval(
-    best, seed=4
-  )
-  assert "lightness_error_max" not in row.intervals
-  assert row == _row([(truth, samples, None)], "reference", seed=4)
-
-
-def test_reference_rows():
-  truth, _ = pictures(3)
-  itself = np.repeat(truth[:, None], 7, axis=1)
-  real = _row([(truth, itself, None)])
-  assert {value for value, _ in real.metrics.values()} == {0.0}
-  grey = _row([(truth, grey_of(truth)[:, None], None)])
-  assert grey.metrics["single_rmse"][0] > 5
-  assert grey.metrics["variance"][0] == 0
-  assert grey.metrics["lightness_error_max"][0] < 0.1
-
-
-def test_evaluate_with_another_lightness():
-  truth, samples = pictures(2)
-  row = _row([(truth, samples, None)], to_lightness=np.zeros_like)
-  assert row.metrics["lightness_error_max"][0] == 0
-
-
-def test_evaluate_refuses_what_it_cannot_compare():
-  truth, samples = pictures(2)
-  with pytest.raises(ValueError, match="no image"):
-    _row([])
-  with pytest.raises(ValueError, match="no image"):
-    _row([(truth, samples, [0, 0])])
-  with pytest.raises(ValueError, match=r"1 samples per image, .* before 2"):
-    _row([(truth, samples, None), (truth, samples[:, :1], None)])
-  with pytest.raises(ValueError, match="same images; got 2 and 1"):
-    _row([(truth, samples[:1], None)])
-  with pytest.raises(ValueError, match="samples must lie in"):
-    _row([(truth, samples * np.nan, None)])
-
-
 def test_table():
-  lines = table.table(ROWS).splitlines()
+  lines = table.table(ROWS, METRICS).splitlines()
   assert lines[:5] == [
     "| method | source | images |   n | RMSE of 1 [%] | variance [1e-4] |",
     "| ------ | ------ | -----: | --: | ------------: | --------------: |",
@@ -142,7 +43,7 @@ def test_table():
   ],
 )
 def test_significant_digits(value, error, shown):
-  text = table.table({"x": table.Row({"variance": (value, error)})})
+  text = table.table({"x": table.Row({"variance": (value, error)})}, METRICS)
   assert text.splitlines()[2].split("|")[-2].strip() == shown
 
 
@@ -150,20 +51,20 @@ def test_an_interval_stands_in_place_of_the_error():
   row = table.Row(
     {"variance": (35.2, None)}, intervals={"variance": (34, 36.5)}
   )
-  text = table.table({"x": row})
+  text = table.table({"x": row}, METRICS)
   assert "| 35.20 [34.00, 36.50] |" in text
   assert "- In brackets: 95 % intervals" in text
   for name, bad in (("variance", (0, np.nan)), ("single_rmse", (0, 1))):
     with pytest.raises(ValueError, match=f"The interval of {name} in row 'x'"):
-      table.table({"x": row._replace(intervals={name: bad})})
+      table.table({"x": row._replace(intervals={name: bad})}, METRICS)
 
 
 def test_a_metric_of_the_callers_own():
   row = table.Row({"bits": (1.5, None)})
-  described = table.METRICS | {"bits": table.Metric("bits", "bits/dim", "ab")}
+  described = METRICS | {"bits": table.Metric("bits", "bits/dim", "ab")}
   assert "bits [bits/dim]" in table.table({"x": row}, described)
   with pytest.raises(ValueError, match="row 'x' has 'bits', which no Metric"):
-    table.table({"x": row})
+    table.table({"x": row}, METRICS)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -173,16 +74,16 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, bad, place):
   numbers[place] = bad
   rows = {"x": table.Row({"variance": tuple(numbers)})}
   with pytest.raises(ValueError, match="variance of row 'x' is"):
-    table.table(rows)
+    table.table(rows, METRICS)
   with pytest.raises(ValueError, match="variance of row 'x' is"):
-    records.write_json(tmp_path / "a.json", rows)
+    records.write_json(tmp_path / "a.json", rows, METRICS)
   assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_mark_is_refused():
   rows = {"x": table.Row({}, mark="theirs")}
   with pytest.raises(ValueError, match="'theirs'; expected ours, quoted, ref"):
-    table.table(rows)
+    table.table(rows, METRICS)
 
 
 def test_tensorflow_is_not_imported():

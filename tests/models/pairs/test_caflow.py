@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from cinn_jax import bijections as bj
-from cinn_jax import likelihood, make_flow, models
-from cinn_jax.models.flow_pair import steps
+from cinn_jax import likelihood, make_flow
+from cinn_jax.experiment.build import build_model
+from cinn_jax.models.pairs.paired_flow import steps
 from cinn_jax.runtime.flops import flops
 from tests.support import pairs
 from tests.support.refusing import assert_refused
@@ -29,7 +30,7 @@ def _array(*shape):
 
 @functools.cache
 def _published(name, **options):
-  model, image = models.build(name, **options), _array(1, 64, 64, 3)
+  model, image = build_model(name, **options), _array(1, 64, 64, 3)
   (z, _), variables = jax.eval_shape(
     model.init_with_output, jax.random.key(0), image, image
   )
