@@ -4,10 +4,13 @@ from cinn_jax.bijections.actnorm import ActNorm
 from cinn_jax.bijections.base import (
   COLLECTIONS,
   REPORTS,
+  Array,
   Bijection,
   Chain,
+  Condition,
   Conditioned,
   Inverse,
+  PyTree,
 )
 from cinn_jax.bijections.checkerboard import CheckerboardCoupling
 from cinn_jax.bijections.conditional_mixing import ConditionalMixing
@@ -54,11 +57,13 @@ __all__ = [
   "AdditiveInjector",
   "AffineCoupling",
   "AffineInjector",
+  "Array",
   "Bijection",
   "Bounded",
   "Cayley",
   "Chain",
   "CheckerboardCoupling",
+  "Condition",
   "ConditionalMixing",
   "Conditioned",
   "Coupling",
@@ -76,6 +81,7 @@ __all__ = [
   "Orthogonal",
   "Permutation",
   "PriorSplit",
+  "PyTree",
   "RealNVPCoupling",
   "SplineCoupling",
   "Split",

@@ -15,6 +15,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+Array = jax.Array
+# A condition is a pytree of arrays [B, ...], or None.
+PyTree = Any
+Condition = PyTree
+
 # Collections a bijection may own beside "params": fixed matrices and
 # permutations; running statistics; what couplings report about themselves.
 COLLECTIONS = ("constants", "batch_stats", "diagnostics")

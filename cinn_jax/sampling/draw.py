@@ -1,5 +1,8 @@
 """Several answers for each picture, and the sheets that show them."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +11,20 @@ from cinn_jax.flow import Flow
 from cinn_jax.images import color, sheets
 from cinn_jax.sampling import temperatures
 from cinn_jax.tasks import Task
+
+
+class Sampling(NamedTuple):
+  """How samples are drawn.
+
+  Attributes:
+    num_samples: per condition.
+    temperature: scale of the latents: one number, or one per level of latents.
+    seed: of the latents.
+  """
+
+  num_samples: int = 8
+  temperature: float | Sequence[float] = 1.0
+  seed: int = 0
 
 
 def make_sampler(flow: Flow, task: Task, *, num_samples):
