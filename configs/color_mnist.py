@@ -48,12 +48,9 @@ def get_config(variant: str = "mnist"):
   config = ConfigDict(
     {
       "data": {
+        **recipes.DATA,
         "source": "color_mnist",
-        "path": "",
         "tfds_name": "mnist",
-        "train_split": "",
-        "validation_split": "",
-        "test_split": "",
       },
       # Whole pictures: a mirrored digit is no digit.
       "augment": {"min_scale": 1.0, "flip": False},

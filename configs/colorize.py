@@ -40,16 +40,7 @@ def get_config(variant: str = "laptop"):
     )
   config = ConfigDict(
     {
-      "data": {
-        "source": "photos",
-        "path": "",
-        "tfds_name": "",
-        "cache": "",
-        "validation_fraction": 0.05,
-        "max_short_side": 512,
-        "train_split": "",
-        "validation_split": "",
-      },
+      "data": dict(recipes.DATA),
       "augment": {"min_scale": 0.2, "flip": True},
       "model": dict(recipes.MODEL),
       "train": dict(recipes.RUN),

@@ -36,17 +36,7 @@ def get_config(variant: str = "glow"):
     )
   config = ConfigDict(
     {
-      "data": {
-        "source": "photos",
-        "path": "",
-        "tfds_name": "",
-        "cache": "",
-        "validation_fraction": 0.05,
-        "max_short_side": 512,
-        "train_split": "",
-        "validation_split": "",
-        "test_split": "",
-      },
+      "data": dict(recipes.DATA),
       "augment": {"min_scale": 0.2, "flip": True},
       "task": {"name": "generate", "image_size": 32, "num_classes": 0},
       "optimizer": {

@@ -32,31 +32,26 @@ Ablations: those of configs/super_resolution.py, and
                                      them, not as they were given
 """
 
-from ml_collections import ConfigDict
-
-from cinn_jax.experiment import arguments, recipes
-
-_FILE = "configs/inpaint.py"
-_SETTINGS = {**recipes.SETTINGS, "mask": ("square", "half", "free_form")}
+from cinn_jax.experiment import recipes
 
 
 def get_config(argument: str = ""):
-  """The experiment; `argument` is such as "cinn,size=64,mask=free_form"."""
-  model, settings = arguments.parse(_FILE, argument, recipes.MODELS, _SETTINGS)
-  size = settings["size"]
-  modelled = model in recipes.MODEL_THE_CONDITION
-  config = ConfigDict(recipes.base())
-  config.update(
-    recipes.recipe(model, size, condition_net=settings["condition_net"])
+  """Builds the experiment; `argument` is "cinn,size=64,mask=free_form", say."""
+  return recipes.picture_config(
+    "configs/inpaint.py",
+    argument,
+    task=_task,
+    settings={"mask": ("square", "half", "free_form")},
   )
-  config.task = {
+
+
+def _task(settings, models_condition):
+  return {
     "name": "inpaint",
-    "image_size": size,
     "mask": settings["mask"],
     "area": 0.15,
-    # CAFLOW has none; free-form holes cannot do without.
-    "mask_channel": not modelled or settings["mask"] == "free_form",
+    # CAFLOW's code has no mask channel; free-form holes need one.
+    "mask_channel": not models_condition or settings["mask"] == "free_form",
     "compose": True,
-    "condition_noise": "uniform" if modelled else "half",
+    "condition_noise": "uniform" if models_condition else "half",
   }
-  return config

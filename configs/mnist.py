@@ -51,14 +51,7 @@ def get_config(variant: str = "minimal"):
     )
   config = ConfigDict(
     {
-      "data": {
-        "source": "mnist",
-        "path": "",
-        "tfds_name": "mnist",
-        "train_split": "",
-        "validation_split": "",
-        "test_split": "",
-      },
+      "data": {**recipes.DATA, "source": "mnist", "tfds_name": "mnist"},
       # Whole pictures: a mirrored digit is no digit.
       "augment": {"min_scale": 1.0, "flip": False},
       "model": dict(recipes.MODEL),

@@ -28,27 +28,17 @@ python -m cinn_jax.main --config=configs/sketch.py:caflow,size=64 \\
 Ablations: those of configs/super_resolution.py.
 """
 
-from ml_collections import ConfigDict
-
-from cinn_jax.experiment import arguments, recipes
-
-_FILE = "configs/sketch.py"
-_SETTINGS = recipes.SETTINGS
+from cinn_jax.experiment import recipes
 
 
 def get_config(argument: str = ""):
-  """The experiment; `argument` is such as "cinn,size=64"."""
-  model, settings = arguments.parse(_FILE, argument, recipes.MODELS, _SETTINGS)
-  size = settings["size"]
-  modelled = model in recipes.MODEL_THE_CONDITION
-  config = ConfigDict(recipes.base())
-  config.update(
-    recipes.recipe(model, size, condition_net=settings["condition_net"])
-  )
-  config.task = {
+  """Builds the experiment; `argument` is such as "cinn,size=64"."""
+  return recipes.picture_config("configs/sketch.py", argument, task=_task)
+
+
+def _task(settings, models_condition):
+  return {
     "name": "sketch",
-    "image_size": size,
-    "condition_channels": 3 if modelled else 1,
-    "condition_noise": "uniform" if modelled else "half",
+    "condition_channels": 3 if models_condition else 1,
+    "condition_noise": "uniform" if models_condition else "half",
   }
-  return config

@@ -49,26 +49,23 @@ Ablations:
   condition_net=frozen|none                   as a setting, see above
 """
 
-from ml_collections import ConfigDict
-
-from cinn_jax.experiment import arguments, recipes
-
-_FILE = "configs/super_resolution.py"
-_SETTINGS = {**recipes.SETTINGS, "scale": (4, 8, 2)}
+from cinn_jax.experiment import recipes
 
 
 def get_config(argument: str = ""):
-  """The experiment; `argument` is such as "cinn,size=64,scale=8"."""
-  model, settings = arguments.parse(_FILE, argument, recipes.MODELS, _SETTINGS)
-  size, scale = settings["size"], settings["scale"]
-  modelled = model in recipes.MODEL_THE_CONDITION
-  config = ConfigDict(recipes.base())
-  config.update(recipes.recipe(model, size, scale, settings["condition_net"]))
-  config.task = {
+  """Builds the experiment; `argument` is such as "cinn,size=64,scale=8"."""
+  return recipes.picture_config(
+    "configs/super_resolution.py",
+    argument,
+    task=_task,
+    settings={"scale": (4, 8, 2)},
+  )
+
+
+def _task(settings, models_condition):
+  return {
     "name": "super_resolution",
-    "image_size": size,
-    "scale": scale,
-    "condition_size": "target" if modelled else "native",
-    "condition_noise": "uniform" if modelled else "half",
+    "scale": settings["scale"],
+    "condition_size": "target" if models_condition else "native",
+    "condition_noise": "uniform" if models_condition else "half",
   }
-  return config

@@ -1,6 +1,31 @@
-"""What the configs of tasks on whole pictures share: a recipe by model."""
+"""Settings that configs share, and a recipe for each model of pictures.
+
+Every config has all keys of `DATA` in its section `data`, `RUN` in `train` and
+(RealNVP's excepted) `MODEL` in `model`, so that `--config.data.NAME` and the
+like change them for a run.
+"""
+
+import types
+from collections.abc import Callable, Mapping
 
 from ml_collections import config_dict
+
+from cinn_jax.experiment import arguments
+
+# See `data.sources.open_source`.
+DATA = {
+  "source": "photos",
+  "path": "",
+  "tfds_name": "",
+  "cache": "",
+  "validation_fraction": 0.05,
+  "max_short_side": 512,
+  "train_split": "",
+  "validation_split": "",
+  "test_split": "",
+  "crop": (),
+  "resize": (),
+}
 
 MODEL = {
   # What a step keeps for its gradients: store, remat or reversible; see
@@ -19,28 +44,45 @@ RUN = {
 }
 
 
-def base() -> dict:
-  """The sections in which tasks and models do not differ.
+def picture_config(
+  file: str,
+  argument: str,
+  *,
+  task: Callable[[dict, bool], dict],
+  settings: Mapping = types.MappingProxyType({}),
+) -> config_dict.ConfigDict:
+  """Builds the config of a task on whole pictures.
 
-  Pictures are the photographs that the dependencies ship.
+  Args:
+    file: Path of the config file, for error messages.
+    argument: What follows the file's colon, such as "caflow,size=64".
+    task: `(settings, models_condition) -> dict`, the section `task` without
+      `image_size`. `models_condition` is true for CAFLOW and its kind, which
+      model their condition too and need it at the target's size.
+    settings: Further settings that the argument may name, as in `SETTINGS`.
+
+  Raises:
+    ValueError: for an argument that names no model or no setting.
   """
-  return {
-    "data": {
-      "source": "photos",
-      "path": "",
-      "tfds_name": "",
-      "cache": "",
-      "validation_fraction": 0.05,
-      "max_short_side": 512,
-      "train_split": "",
-      "validation_split": "",
-      "test_split": "",
-      "crop": (),
-      "resize": (),
-    },
-    "model": dict(MODEL),
-    "train": dict(RUN),
+  model, chosen = arguments.parse(
+    file, argument, MODELS, {**SETTINGS, **settings}
+  )
+  config = config_dict.ConfigDict(
+    {"data": dict(DATA), "model": dict(MODEL), "train": dict(RUN)}
+  )
+  config.update(
+    recipe(
+      model,
+      chosen["size"],
+      scale=chosen.get("scale", 1),
+      condition_net=chosen["condition_net"],
+    )
+  )
+  config.task = {
+    "image_size": chosen["size"],
+    **task(chosen, model in MODEL_THE_CONDITION),
   }
+  return config
 
 
 def recipe(

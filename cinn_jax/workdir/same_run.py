@@ -53,6 +53,8 @@ def _experiment(config):
   # A checkpoint may be older than these settings.
   for name, value in recipes.MODEL.items():
     flat.setdefault(f"model.{name}", value)
+  for name, value in json.loads(json.dumps(recipes.DATA)).items():
+    flat.setdefault(f"data.{name}", value)
   for name, value in _BEFORE.items():
     flat.setdefault(name, value)
   del flat["model.memory"]

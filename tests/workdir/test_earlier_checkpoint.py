@@ -7,7 +7,9 @@ import jax
 import numpy as np
 import pytest
 
+from cinn_jax.workdir.same_run import check_same_run
 from cinn_jax.workdir.trained import restore
+from tests.support import tiny
 
 # Two steps of tests/support/tiny.py, by the version before packages moved; the
 # log-densities are what that version computed for `_inputs` from it.
@@ -23,11 +25,21 @@ def _inputs(task):
   )
 
 
-def test_an_earlier_checkpoint_gives_the_same_densities(tmp_path):
+@pytest.fixture
+def workdir(tmp_path):
   with zipfile.ZipFile(ARCHIVE) as archive:
     archive.extractall(tmp_path)
-  trained = restore(tmp_path)
+  return tmp_path
+
+
+def test_densities_are_the_same(workdir):
+  trained = restore(workdir)
   x, cond = _inputs(trained.task)
   log_prob = jax.jit(trained.flow.log_prob)(trained.variables, x, cond)
   assert trained.step == 2
   assert log_prob.total == pytest.approx(LOG_PROB, rel=1e-5)
+
+
+def test_training_may_go_on(workdir):
+  """Its config lacks settings that have been added since."""
+  check_same_run(workdir, tiny.photos().to_dict())

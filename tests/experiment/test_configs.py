@@ -1,6 +1,7 @@
-"""The configs of tasks on whole pictures: what their argument may be."""
+"""Configs: sections and settings, and the argument of pictures' configs."""
 
 import importlib
+import pathlib
 
 import jax
 import pytest
@@ -14,6 +15,17 @@ NAMES = ("colorize_rgb", "inpaint", "sketch", "super_resolution")
 
 def _config(name, argument=""):
   return importlib.import_module(f"configs.{name}").get_config(argument)
+
+
+FILES = sorted(pathlib.Path(__file__).parents[2].glob("configs/*.py"))
+
+
+@pytest.mark.parametrize("name", [path.stem for path in FILES])
+def test_every_config_has_the_shared_settings(name):
+  config = importlib.import_module(f"configs.{name}").get_config()
+  assert set(config.data) == set(recipes.DATA)
+  assert set(recipes.RUN) <= set(config.train)
+  assert set(recipes.MODEL) - {"memory"} <= set(config.model)
 
 
 @pytest.mark.parametrize(
