@@ -1,1 +1,1 @@
-"""Checkpoints of other programs as this project's variables and workdirs."""
+"""Imports checkpoints and weights that other programs wrote."""

@@ -1,4 +1,4 @@
-"""The command: a workdir from an official PyTorch checkpoint.
+"""Makes a workdir from an official PyTorch checkpoint (a command).
 
   python -m cinn_jax.importing --config=configs/mnist.py:paper \\
     --checkpoint=FILE --workdir=workdirs/paper

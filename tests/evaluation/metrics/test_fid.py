@@ -12,7 +12,7 @@ from cinn_jax.evaluation.metrics import inception
 from cinn_jax.evaluation.metrics.fid import frechet_distance
 from cinn_jax.importing import inception as importing
 
-HAS_WEIGHTS = importing.importlib.util.find_spec(importing._PACKAGE) is not None
+HAS_WEIGHTS = importing.importlib.util.find_spec(importing.PACKAGE) is not None
 
 
 def _features(count, size=12, shift=0.0, seed=0):
