@@ -133,7 +133,7 @@ def test_describe_prints_the_published_count():
     ),
     (
       ["--config=configs/colorize.py", "--workdir=s3://bucket/run"],
-      "'s3://bucket/run' is no place for files: expected a folder, or gs://",
+      "'s3://bucket/run' is not a supported path: expected a folder, or gs://",
     ),
     (
       [

@@ -1,6 +1,5 @@
 """Colour for a photograph at its own resolution and depth, tile by tile."""
 
-import concurrent.futures
 import functools
 import os
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinn_jax.images import bilateral, color
+from cinn_jax.runtime import threads
 
 _DEPTHS = (np.uint8, np.uint16)
 
@@ -52,9 +52,8 @@ def colorize(photo, ab, *, tile=256):
   workers = min(os.cpu_count() or 1, 8)
   low_lightness = lightness_thumbnail(photo, ab.shape[1:3])
   tiles = bilateral.tiles(ab, low_lightness, photo, tile=tile)
-  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-    for _ in pool.map(lambda args: fill(*args), tiles):
-      pass
+  for _ in threads.in_order(lambda part: fill(*part), tiles, workers):
+    pass
   return out
 
 

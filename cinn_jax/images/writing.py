@@ -1,6 +1,8 @@
-"""Picture files that are whole or not there."""
+"""Writes picture files whole or not at all."""
 
 import io
+import os
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,18 +15,24 @@ _SUFFIXES = {
 }
 
 
-def save_png(path, image):
-  """Writes uint8 `[H, W, 3]` as PNG, with its folders, whole or not at all."""
-  image = Image.fromarray(checked(image, "save_png"))
-  _write_whole(path, lambda file: image.save(file, "PNG"))
+def save_png(path: str | os.PathLike[str], image: Any) -> None:
+  """Writes uint8 `[H, W, 3]` as PNG, whole or not at all.
+
+  Missing folders are created.
+
+  Raises:
+    ValueError: if `image` is not such a picture.
+  """
+  picture = Image.fromarray(checked(image, "save_png"))
+  storage.write_whole(path, _encoded(picture, "PNG"))
 
 
-def save_photo(path, image):
-  """Writes a photograph `[H, W, 3]` in the format that the suffix names.
+def save_photo(path: str | os.PathLike[str], image: Any) -> None:
+  """Writes a photograph `[H, W, 3]`, whole or not at all.
 
-  uint8 as .png, .jpg (quality 95, colour at full resolution) or .tif; uint16
-  as .tif alone, because Pillow writes no 16-bit RGB in other formats. Folders
-  are made; the file is there whole or not at all.
+  The suffix chooses the format: .png, .jpg (quality 95, colour at full
+  resolution) or .tif for uint8; only .tif for uint16, because Pillow writes no
+  16-bit RGB in other formats. Missing folders are created.
 
   Raises:
     ValueError: for another type of pixels or another suffix.
@@ -38,35 +46,47 @@ def save_photo(path, image):
       f"not as {suffix or 'a file without suffix'!r}: change the suffix"
     )
   if suffix in (".tif", ".tiff"):
-    _write_whole(path, lambda file: _write_tiff(file, image))
+    data = _encoded_tiff(image)
   elif suffix == ".png":
-    save_png(path, image)
+    data = _encoded(Image.fromarray(image), "PNG")
   else:
-    options = {"quality": 95, "subsampling": 0}
-    image = Image.fromarray(image)
-    _write_whole(path, lambda file: image.save(file, "JPEG", **options))
+    data = _encoded(Image.fromarray(image), "JPEG", quality=95, subsampling=0)
+  storage.write_whole(path, data)
 
 
-def _write_tiff(file, image):
+def _encoded(image, kind, **options):
+  file = io.BytesIO()
+  image.save(file, kind, **options)
+  return file.getvalue()
+
+
+def _encoded_tiff(image):
   import tifffile  # Comes with scikit-image; most runs never need it.
 
-  tifffile.imwrite(file, image, photometric="rgb", compression="zlib")
-
-
-def _write_whole(path, write):
   file = io.BytesIO()
-  write(file)
-  storage.write_whole(path, file.getvalue())
+  tifffile.imwrite(file, image, photometric="rgb", compression="zlib")
+  return file.getvalue()
 
 
-def checked(image, where, dtypes=("uint8",)):
-  """`image` as a contiguous array, or a ValueError that names `where`."""
+def checked(
+  image: Any, name: str, dtypes: tuple[str, ...] = ("uint8",)
+) -> np.ndarray:
+  """Returns `image` as a contiguous array `[H, W, 3]`.
+
+  Args:
+    image: The picture.
+    name: Name of the picture or its user, for the error message.
+    dtypes: Names of the allowed types.
+
+  Raises:
+    ValueError: for another shape or type, and for an empty picture.
+  """
   image = np.asarray(image)
   if image.ndim != 3 or image.shape[2] != 3 or image.dtype.name not in dtypes:
     raise ValueError(
-      f"{where}: expected {' or '.join(dtypes)} of shape [H, W, 3], got "
+      f"{name}: expected {' or '.join(dtypes)} of shape [H, W, 3], got "
       f"{image.dtype} {list(image.shape)}"
     )
   if 0 in image.shape:
-    raise ValueError(f"{where}: the picture is empty, {list(image.shape)}")
+    raise ValueError(f"{name}: the picture is empty, {list(image.shape)}")
   return np.ascontiguousarray(image)

@@ -1,4 +1,4 @@
-"""A CPU's cores kept busy by several calls of a compiled function at once."""
+"""An ordered map over threads, to keep the cores of a CPU busy."""
 
 import collections
 import contextlib
@@ -11,57 +11,53 @@ import jax
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-# The memory for a call's samples is needed so many times.
-_MOST = 2
+# Each call of a sampler that runs at the same time needs its own memory.
+_CALLS_AT_ONCE = 2
 
 
 def in_order(
-  function: Callable[[_Item], _Result], items: Iterable[_Item]
+  function: Callable[[_Item], _Result],
+  items: Iterable[_Item],
+  workers: int | None = None,
+  *,
+  ahead: int | None = None,
 ) -> Iterator[_Result]:
-  """Yields `function(item)` for each item, as `map` does.
+  """Yields `function(item)` for each item in order, computed in threads.
 
-  Where a CPU is the only device, threads work on several items ahead of what is
-  taken: XLA runs some kernels, such as convolutions to 64 or fewer channels, on
-  one core. `function` has to wait for its result. Elsewhere it is called when
-  its result is asked for.
+  Closing the iterator early cancels the calls that have not begun and waits
+  for the others. An exception is raised in place of the result it belongs to.
 
   Args:
-    function: called from any thread, on one item at a time in each.
-    items: asked for by the caller's thread alone.
+    function: Called from any thread, with one item at a time in each. It
+      should return finished results, not arrays that JAX still computes.
+    items: Read by the caller's thread only, as results are taken.
+    workers: Number of threads; 0 calls `function` in the caller's thread, when
+      its result is asked for. Default: `default_workers()`.
+    ahead: Number of calls that may be finished or running before their results
+      are asked for. Default: `workers`.
   """
-  workers = _workers()
-  if workers == 1:
+  workers = default_workers() if workers is None else workers
+  if workers == 0:
     yield from map(function, items)
     return
+  ahead = workers if ahead is None else ahead
   with contextlib.ExitStack() as stack:
     pool = futures.ThreadPoolExecutor(workers)
     stack.callback(pool.shutdown, cancel_futures=True)
-    waiting = collections.deque()
+    waiting: collections.deque[futures.Future[_Result]] = collections.deque()
     for item in items:
       waiting.append(pool.submit(function, item))
-      if len(waiting) > workers:
+      if len(waiting) > ahead:
         yield waiting.popleft().result()
     while waiting:
       yield waiting.popleft().result()
 
 
-def _workers():
-  if jax.default_backend() != "cpu" or jax.device_count() > 1:
-    return 1
-  return min(_MOST, os.cpu_count() or 1)
+def default_workers() -> int:
+  """Returns how many threads should call compiled functions at once.
 
-
-def in_threads(function, items, num_threads: int) -> Iterator:
-  """Maps in threads, in order, with few results waiting at a time."""
-  with futures.ThreadPoolExecutor(num_threads) as pool:
-    waiting = collections.deque()
-    try:
-      for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > 2 * num_threads:
-          yield waiting.popleft().result()
-      while waiting:
-        yield waiting.popleft().result()
-    finally:
-      for future in waiting:
-        future.cancel()
+  Two if a CPU is the only device, because XLA runs some kernels on one core,
+  such as convolutions to 64 or fewer channels. Otherwise 0.
+  """
+  is_lone_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
+  return _CALLS_AT_ONCE if is_lone_cpu and (os.cpu_count() or 1) > 1 else 0

@@ -15,7 +15,8 @@ from stat import S_ISDIR
 import tqdm
 
 from cinn_jax.images import reading
-from cinn_jax.runtime.threads import in_threads
+from cinn_jax.runtime import storage
+from cinn_jax.runtime.threads import in_order
 
 Stamp = tuple[int, int, int]  # Size, mtime and ctime in ns.
 
@@ -131,7 +132,7 @@ def _read_all(folder, paths, num_threads):
     return path, hashed.hexdigest()
 
   bar = tqdm.tqdm(
-    in_threads(digest, paths, num_threads),
+    in_order(digest, paths, num_threads, ahead=2 * num_threads),
     desc=f"Reading {printable(os.path.basename(folder))}",
     total=len(paths),
     unit=" files",
@@ -173,8 +174,8 @@ def _append(memory, entries):
 
 
 def _rewrite(memory, known):
-  temporary = memory.with_name(f"{memory.name}.{os.getpid()}.tmp")
-  with open(temporary, "w", encoding="utf-8") as file:
-    for path, (stamp, digest) in known.items():
-      file.write(json.dumps((path, stamp, digest)) + "\n")
-  os.replace(temporary, memory)
+  lines = (
+    json.dumps((path, stamp, digest)) + "\n"
+    for path, (stamp, digest) in known.items()
+  )
+  storage.write_whole(memory, "".join(lines).encode())

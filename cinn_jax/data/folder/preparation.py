@@ -18,7 +18,7 @@ from PIL import Image
 
 from cinn_jax.data.folder import listing, shards
 from cinn_jax.images import reading
-from cinn_jax.runtime.threads import in_threads
+from cinn_jax.runtime.threads import in_order
 
 # Raise it when records for the same settings would come out differently.
 _FORMAT = 2
@@ -98,7 +98,9 @@ def _all_shards(directory, order, convert, num_threads):
   ) as bar:
 
     def watched(part):
-      for picture in in_threads(convert, part, num_threads):
+      for picture in in_order(
+        convert, part, num_threads, ahead=2 * num_threads
+      ):
         yield picture
         bar.update()
 

@@ -12,15 +12,14 @@ import errno
 import fcntl
 import functools
 import json
-import os
 import pathlib
-import tempfile
 from collections.abc import Iterable
 
 from absl import logging
 from array_record.python import array_record_data_source, array_record_module
 
 from cinn_jax.images import reading
+from cinn_jax.runtime import storage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,15 +80,17 @@ def write(directory: pathlib.Path, index: int, pictures) -> Shard:
 
 def write_records(path: pathlib.Path, records: Iterable[bytes]) -> None:
   """Writes an array_record file that is there as a whole or not at all."""
-  with _replacing(path) as temporary, _writer(temporary) as append:
+  with (
+    storage.replacing(path, flush=True) as part,
+    _writer(part) as append,
+  ):
     for record in records:
       append(record)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
   """Writes a file that is there as a whole or not at all."""
-  with _replacing(path) as temporary:
-    temporary.write_text(text, encoding="utf-8")
+  storage.write_whole(path, text.encode(), flush=True)
 
 
 @contextlib.contextmanager
@@ -103,7 +104,7 @@ def locked(directory: pathlib.Path):
       logging.info("Waiting for the process that prepares %s.", directory)
       fcntl.flock(file, fcntl.LOCK_EX)
     # Whoever left these here was killed: they would hold the lock.
-    for temporary in directory.glob("*.tmp"):
+    for temporary in directory.glob(".*.part"):
       temporary.unlink(missing_ok=True)
     yield
 
@@ -152,27 +153,3 @@ def _writer(path):
     yield functools.partial(attempt, writer.write)
   finally:
     attempt(writer.close)
-
-
-@contextlib.contextmanager
-def _replacing(path):
-  handle, temporary = tempfile.mkstemp(
-    prefix=f"{path.name}.", suffix=".tmp", dir=path.parent
-  )
-  os.close(handle)
-  temporary = pathlib.Path(temporary)
-  try:
-    yield temporary
-    _flush(temporary)
-    os.replace(temporary, path)
-    _flush(path.parent)
-  finally:
-    temporary.unlink(missing_ok=True)
-
-
-def _flush(path):
-  handle = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(handle)
-  finally:
-    os.close(handle)

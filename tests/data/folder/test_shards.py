@@ -42,7 +42,7 @@ def finished_shards(cache):
 
 
 def unfinished_shards(cache):
-  return list((cache / "folders").glob("*/*.tmp"))
+  return list((cache / "folders").glob("*/.*.part"))
 
 
 def test_a_killed_preparation_goes_on_where_it_was(
@@ -99,11 +99,11 @@ def test_shards_that_are_not_whole_are_made_again(tmp_path, small_shards):
   (directory / "00001.json").unlink()
   (directory / "00002.array_record").unlink()
   (directory / "00003.json").write_text('{"bytes":')
-  (directory / "00003.array_record.x.tmp").write_bytes(whole[:100])
+  (directory / ".00003.array_record.x.part").write_bytes(whole[:100])
   for source, expected in zip(both(photos, cache), truth, strict=True):
     assert contents(source) == expected
   assert (directory / "00000.array_record").read_bytes() == whole
-  assert not list(directory.glob("*.tmp"))
+  assert not list(directory.glob(".*.part"))
 
 
 def test_a_failure_leaves_no_half_shard(tmp_path):
@@ -126,7 +126,7 @@ def test_files_are_flushed_before_they_get_their_names(tmp_path, monkeypatch):
       calls.append(name)
       return real(*args)
 
-    monkeypatch.setattr(shards.os, name, spy)
+    monkeypatch.setattr(os, name, spy)
   shards.write(tmp_path, 0, [("a", "0", pictures.encoded(small(0)))])
   assert calls == ["fsync", "replace", "fsync"] * 2
   names = {path.name for path in tmp_path.iterdir()}
