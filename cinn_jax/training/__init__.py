@@ -1,1 +1,1 @@
-"""Training: the loop, its state, and what keeps it."""
+"""Training: the loop, its step, the optimizer, and `fit`."""

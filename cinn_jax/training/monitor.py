@@ -1,38 +1,67 @@
-"""Watches a run: progress bar, averages for the log, divergence."""
+"""Monitoring of a run: progress bar, averages for the log, divergence."""
 
 import contextlib
 import math
 import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, TypeVar
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
+from cinn_jax.bijections.base import Array
 from cinn_jax.runtime import processes
 from cinn_jax.runtime.flops import peak_flops
 
+T = TypeVar("T")
+
+
+class ScalarLog(Protocol):
+  """The part of `workdir.log.Log` that a monitor writes to."""
+
+  def scalars(self, step: int, split: str, values: dict[str, float]) -> None:
+    """Logs the numbers of a step."""
+
 
 class Diverged(RuntimeError):
-  """A loss or gradient of the run is not finite.
+  """A loss or gradient that is not finite.
 
   Attributes:
-    step: the first such one, of a training run.
+    step: The first step with one, or None outside of a training run.
   """
 
-  def __init__(self, message, step=None):
+  def __init__(self, message: str, step: int | None = None):
     super().__init__(message)
     self.step = step
 
 
 class Monitor:
-  """Reads the metrics of step n-1 while step n runs, and reports them."""
+  """Reads the metrics of step n-1 while step n runs, and reports them.
 
-  def __init__(self, log, *, start, num_steps, batch_size, log_every):
+  Args:
+    log: Receives the averages.
+    start: Number of steps taken so far.
+    num_steps: Length of the run.
+    batch_size: Pictures per step.
+    log_every: Steps between two averages.
+  """
+
+  def __init__(
+    self,
+    log: ScalarLog,
+    *,
+    start: int,
+    num_steps: int,
+    batch_size: int,
+    log_every: int,
+  ):
     self._log, self._log_every = log, log_every
-    self._flops, self._peak = 0, None
+    self._flops: int = 0
+    self._peak: float | None = None
     self._batch_size = batch_size
-    self._pending = None
-    self._gathered = []
+    self._pending: tuple[int, Mapping[str, Array]] | None = None
+    self._recent: list[dict[str, float]] = []
     self._bar = tqdm(
       total=num_steps,
       initial=start,
@@ -42,41 +71,45 @@ class Monitor:
     )
     self._reset_clock()
 
-  def __enter__(self):
+  def __enter__(self) -> "Monitor":
     return self
 
-  def __exit__(self, *_):
+  def __exit__(self, *_: object) -> None:
     self._bar.close()
 
-  def cost(self, flops: int):
-    """FLOPs of a step: from here on the log has their rate.
+  def set_step_flops(self, flops: int) -> None:
+    """Sets the FLOPs of a step; later lines of the log then have their rate.
 
-    And the utilisation, their share of what all devices could do in bfloat16,
-    where that is known.
+    They also have the utilisation, the share of the devices' peak in bfloat16,
+    if that peak is known.
     """
     [kind] = {device.device_kind for device in jax.devices()}
     self._flops, self._peak = flops, peak_flops(kind)
 
-  def waiting(self, batches):
-    """The next batch; the time it takes counts as waiting for data."""
+  def next_batch(self, batches: Iterator[T]) -> T:
+    """Returns the next batch; its time counts as waiting for data."""
     begin = time.perf_counter()
     batch = next(batches)
-    self._waited += time.perf_counter() - begin
+    self._wait += time.perf_counter() - begin
     return batch
 
-  def dispatched(self, step: int, metrics):
-    """Takes the metrics of a step just started; reports those before it.
+  def add(self, step: int, metrics: Mapping[str, Array]) -> None:
+    """Takes the metrics of a step that has just started, and reads the last.
 
     Raises:
-      Diverged: where the metrics before are not finite.
+      Diverged: if the metrics of the step before it are not finite.
     """
     previous, self._pending = self._pending, (step, metrics)
     if previous is not None:
       self._read(*previous)
 
   @contextlib.contextmanager
-  def paused(self):
-    """Reports what still runs; what happens inside is not the steps' time."""
+  def pause(self) -> Iterator[None]:
+    """Reports all steps so far and stops the clock until the context ends.
+
+    Raises:
+      Diverged: if the metrics of the last step are not finite.
+    """
     if self._pending is not None:
       self._read(*self._pending)
       self._pending = None
@@ -84,39 +117,39 @@ class Monitor:
     yield
     self._reset_clock()
 
-  def say(self, text: str):
+  def write(self, text: str) -> None:
     """Prints a line above the bar."""
     self._bar.write(text)
 
-  def _read(self, step, metrics):
+  def _read(self, step: int, metrics: Mapping[str, Any]) -> None:
     values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-    wrong = [name for name, v in values.items() if not math.isfinite(v)]
-    if wrong:
+    bad = [name for name, v in values.items() if not math.isfinite(v)]
+    if bad:
       raise Diverged(
-        f"Step {step:,}: {', '.join(wrong)} is not finite. What was saved"
-        " stays; start anew, in another --workdir, with a lower"
-        " --config.optimizer.learning_rate, a --config.optimizer.clip_norm that"
-        " is smaller (0 is none), or tighter clamps.",
+        f"Step {step:,}: {', '.join(bad)} is not finite. The checkpoints are"
+        " kept; start again in another --workdir with a lower"
+        " --config.optimizer.learning_rate, a smaller"
+        " --config.optimizer.clip_norm (0 does not clip), or tighter clamps.",
         step,
       )
     self._step = step
-    self._gathered.append(values)
+    self._recent.append(values)
     self._bar.update(1)
     if step % self._log_every == 0:
       self._report()
 
   def _report(self):
-    if not self._gathered:
+    if not self._recent:
       return
-    elapsed = time.perf_counter() - self._began
-    steps = len(self._gathered)
+    elapsed = time.perf_counter() - self._start
+    steps = len(self._recent)
     means = {
-      name: float(np.mean([values[name] for values in self._gathered]))
-      for name in self._gathered[0]
+      name: float(np.mean([values[name] for values in self._recent]))
+      for name in self._recent[0]
     }
-    means["max_log_scale"] = max(v["max_log_scale"] for v in self._gathered)
+    means["max_log_scale"] = max(v["max_log_scale"] for v in self._recent)
     means["images_per_second"] = steps * self._batch_size / elapsed
-    means["data_wait"] = self._waited / elapsed
+    means["data_wait"] = self._wait / elapsed
     if self._flops:
       rate = steps * self._flops / elapsed
       means["flops_per_second"] = rate
@@ -127,9 +160,9 @@ class Monitor:
       f"{means['bits_per_dim']:.3f} bits/dim,"
       f" {means['images_per_second']:.0f} images/s"
     )
-    self._gathered = []
+    self._recent = []
     self._reset_clock()
 
   def _reset_clock(self):
-    self._began = time.perf_counter()
-    self._waited = 0.0
+    self._start = time.perf_counter()
+    self._wait = 0.0

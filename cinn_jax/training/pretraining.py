@@ -1,55 +1,69 @@
-"""What is trained before a flow: its condition network, on its own."""
+"""Pretraining of condition networks, before the flow is trained."""
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 import optax
 from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from cinn_jax.data import loader
+from cinn_jax.data.base import Source
 from cinn_jax.evaluation.by_task.classifier import fit_logits, make_classify
+from cinn_jax.flow import Flow
 from cinn_jax.models.color_mnist import ClassifierFeatures
 from cinn_jax.models.networks.rrdb import RRDBEncoder
 from cinn_jax.models.pairs.paired_flow import PairedFlow
-from cinn_jax.training.encoder_pretraining import pretrained_encoder
+from cinn_jax.runtime import processes
+from cinn_jax.tasks import Task
+from cinn_jax.training.encoder_pretraining import pretrain_encoder
+from cinn_jax.workdir.state import State
 
 _READ = 256
 
 
-def pretrained(
-  state,
-  config,
-  flow,
-  task,
-  train_source,
-  validation_source,
-  shardings,
-  alive=lambda: None,
-):
-  """A new run's state, its condition network trained as `config.pretrain` says.
+def pretrain(
+  state: State,
+  *,
+  config: ConfigDict,
+  flow: Flow,
+  task: Task,
+  train_source: Source,
+  validation_source: Source,
+  shardings: State,
+  alive: Callable[[], None] = lambda: None,
+) -> State:
+  """Trains the condition network of a new run as `config.pretrain` says.
 
-  An `RRDBEncoder` learns to guess the picture, see `pretrained_encoder`, if
-  there is such a section. `ClassifierFeatures` become a classifier, by SGD on
-  the condition (not on x) of the training pictures; that is among the state's
-  constants, so a resumed run has it from its checkpoint. A state of another
-  model is returned as it is; models of two flows are pretrained in the run's
-  own steps, see `phases`.
-
-  The same seed gives the same classifier.
+  An `RRDBEncoder` learns to predict the picture if the config has a section
+  `pretrain`; see `pretrain_encoder`. `ClassifierFeatures` become a classifier
+  of the conditions (not of x) of the training pictures, by SGD. The classifier
+  belongs to the state's constants, so a resumed run restores it from its
+  checkpoint. The same seed gives the same classifier. States of other models
+  are returned as they are; models of two flows are pretrained in the run's own
+  steps, see `phases`.
 
   Args:
-    state: at step 0.
-    config: of the run. For a classifier, its `pretrain` has `epochs`,
+    state: The state at step 0.
+    config: Config of the run. For a classifier, its `pretrain` has `epochs`,
       `batch_size`, `learning_rate` and `momentum`; with 0 epochs the classifier
-      stays as it starts, at random.
-    flow, task: of the run.
-    train_source, validation_source: pictures, for a classifier with labels.
-    shardings: where the state's arrays live, of its structure.
-    alive: called now and then, where it takes long.
+      keeps its random initial values.
+    flow: The flow of the run.
+    task: The task of the run.
+    train_source: Pictures to train on, with labels for a classifier.
+    validation_source: Pictures to test the classifier on, with labels.
+    shardings: A `State` of shardings, where the arrays live.
+    alive: Called before every step of an encoder.
+
+  Returns:
+    The state with the trained condition network.
 
   Raises:
-    ValueError: where `pretrain` and the model do not belong together, or the
-      pictures have no labels.
+    ValueError: if `pretrain` does not fit the model, or the pictures have no
+      labels.
   """
   if isinstance(flow.module, PairedFlow):
     return state
@@ -57,46 +71,51 @@ def pretrained(
   if isinstance(net, RRDBEncoder):
     if "pretrain" not in config:
       return state
-    return pretrained_encoder(
-      state, config, flow, task, train_source, shardings, alive
+    return pretrain_encoder(
+      state,
+      config=config,
+      flow=flow,
+      task=task,
+      source=train_source,
+      shardings=shardings,
+      alive=alive,
     )
   if isinstance(net, ClassifierFeatures) != ("pretrain" in config):
     raise ValueError(
-      "config.pretrain belongs to models whose condition network is a"
-      f" classifier; {config.model.name} "
-      + ("is no such model." if "pretrain" in config else "needs it.")
+      "config.pretrain is for models whose condition network is a classifier;"
+      f" {config.model.name} "
+      + ("has none." if "pretrain" in config else "needs it.")
     )
-  if "pretrain" not in config or not config.pretrain.epochs:
+  if net is None or "pretrain" not in config or not config.pretrain.epochs:
     return state
-  own = state.constants["constants"]["condition_net"]
-  places = shardings.constants["constants"]["condition_net"]
-  params = _trained(
+  constants = state.fit.constants
+  values = constants["constants"]["condition_net"]
+  places = shardings.fit.constants["constants"]["condition_net"]
+  params = _train_classifier(
     net.classifier(),
-    # A copy, on this process's own device: training donates it.
-    multihost_utils.process_allgather(own["classifier"], tiled=True),
-    *(_read(source, task) for source in (train_source, validation_source)),
+    # A copy on this process's own device: training donates it.
+    multihost_utils.process_allgather(values["classifier"], tiled=True),
+    read_conditions(train_source, task),
+    read_conditions(validation_source, task),
     seed=config.train.seed,
     **config.pretrain.to_dict(),
   )
-  return state._replace(
-    constants={
-      **state.constants,
-      "constants": {
-        **state.constants["constants"],
-        "condition_net": {
-          **own,
-          "classifier": jax.device_put(params, places["classifier"]),
-        },
-      },
-    }
-  )
+  params = jax.device_put(params, places["classifier"])
+  constants = {
+    **constants,
+    "constants": {
+      **constants["constants"],
+      "condition_net": {**values, "classifier": params},
+    },
+  }
+  return state._replace(fit=state.fit._replace(constants=constants))
 
 
-def _trained(
+def _train_classifier(
   classifier,
   params,
   training,
-  held_out,
+  validation,
   *,
   seed,
   epochs,
@@ -104,16 +123,16 @@ def _trained(
   learning_rate,
   momentum,
 ):
-  """Params as numpy; says how many held-out pictures they classify right."""
+  """Returns parameters as numpy arrays, and prints the held-out accuracy."""
 
   def logits(params, grey, rng=None):
-    _, found = classifier.apply(
+    _, output = classifier.apply(
       {"params": params},
       grey,
       deterministic=rng is None,
       rngs=None if rng is None else {"dropout": rng},
     )
-    return found
+    return output
 
   params = fit_logits(
     logits,
@@ -124,29 +143,39 @@ def _trained(
     batch_size=batch_size,
     seed=seed,
   )
-  grey, labels = held_out
-  right = np.mean(make_classify(logits, params)(grey) == labels)
+  grey, labels = validation
+  accuracy = np.mean(make_classify(logits, params)(grey) == labels)
   print(
-    f"The condition network was trained to classify: {100 * right:.1f} % of"
-    f" {len(labels):,} held-out pictures. From here on it stays as it is."
+    f"The condition network was trained to classify: {100 * accuracy:.1f} % of"
+    f" {len(labels):,} held-out pictures. It is not trained any further."
   )
   return jax.tree.map(np.asarray, params)
 
 
-def _read(source, task):
-  """Conditions [N, ...] and labels [N] of a labelled source."""
+def read_conditions(source: Source, task: Task) -> tuple[Any, np.ndarray]:
+  """Reads the conditions [N, ...] and labels [N] of a source.
+
+  Raises:
+    ValueError: if the source has no labels.
+  """
   condition = jax.jit(lambda batch: task.prepare(batch)[1])
   batches = loader.evaluation_batches(
     source, image_size=task.image_size, batch_size=_READ
   )
-  total = -(-len(source) // _READ)
+  bar = tqdm(
+    batches,
+    total=-(-len(source) // _READ),
+    unit="batch",
+    desc="reading",
+    disable=not processes.is_first(),
+  )
   conds, labels = [], []
-  for batch in tqdm(batches, total=total, unit="batch", desc="reading"):
+  for batch in bar:
     mask = batch.pop("mask")
     if "label" not in batch:
       raise ValueError(
-        f"{source.name} has no labels, which the condition network is trained"
-        " on: choose another --config.data.source."
+        f"{source.name} has no labels, but the condition network needs them for"
+        " its training: choose another --config.data.source."
       )
     conds.append(np.asarray(condition(batch))[mask])
     labels.append(batch["label"][mask])

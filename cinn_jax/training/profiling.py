@@ -1,35 +1,42 @@
-"""A trace of a few steps, for TensorBoard or Perfetto."""
+"""A trace of a few training steps, for TensorBoard or Perfetto."""
 
 import tempfile
+from typing import Any
 
 import jax
 
+from cinn_jax.bijections.base import PyTree
 from cinn_jax.runtime import storage
 
-# The first steps compile and fill queues.
+# Compilation and filling queues disturb the first few steps.
 FIRST, LAST = 5, 8
 
 
 class Profiler:
-  """Traces the steps `FIRST` to `LAST` since the start into a folder.
+  """Traces steps `FIRST` to `LAST`, counted from the start, into a folder.
 
   Args:
-    folder: None for no trace.
+    folder: Path of the trace, from `storage.path`, or None for no trace.
   """
 
-  def __init__(self, folder):
+  def __init__(self, folder: Any):
     self._folder = folder
     self._tracing = False
-    self._temporary = None
+    self._temporary: tempfile.TemporaryDirectory | None = None
 
-  def __enter__(self):
+  def __enter__(self) -> "Profiler":
     return self
 
-  def __exit__(self, *_):
+  def __exit__(self, *_: object) -> None:
     self._end()
 
-  def before(self, count: int, state):
-    """Before step `count` since the start, from 1; `state` is what it takes."""
+  def before(self, count: int, state: PyTree) -> None:
+    """Starts or ends the trace as needed; call it before each step.
+
+    Args:
+      count: Number of the step since the start; the first one is 1.
+      state: The state that the step takes.
+    """
     if self._folder is not None and count == FIRST:
       folder = self._folder
       if storage.in_bucket(folder):

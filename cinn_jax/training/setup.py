@@ -1,8 +1,9 @@
-"""What a training run is made of, and where it starts."""
+"""Setup of a training run: everything it needs, and its first state."""
 
 import contextlib
 import pathlib
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -10,72 +11,127 @@ from ml_collections import ConfigDict
 
 from cinn_jax.data import loader
 from cinn_jax.data.base import Source
+from cinn_jax.evaluation.validation import Validator
 from cinn_jax.experiment.build import build, open_source
 from cinn_jax.flow import Flow
 from cinn_jax.runtime import sharding
 from cinn_jax.tasks import Task
 from cinn_jax.training import phases
 from cinn_jax.training.optimizer import make_optimizer
-from cinn_jax.training.pretraining import pretrained
+from cinn_jax.training.pretraining import pretrain
 from cinn_jax.training.step import make_train_step
 from cinn_jax.training.stopping import Stop, Watchdog
 from cinn_jax.workdir.checkpoint import Checkpoints
 from cinn_jax.workdir.saved import newest_intact, saved_steps
 from cinn_jax.workdir.state import State, init_state
 
+Batch = Mapping[str, Any]
+
 
 class Run(NamedTuple):
-  """What stays the same while a run goes on.
+  """Everything of a run that does not change from step to step.
 
-  `abstract` has the shapes of its state, and where each array lives.
+  Attributes:
+    config: The config.
+    workdir: Folder of the run; an `epath.Path` if it is in a bucket.
+    checkpoints: The workdir's checkpoints.
+    mesh: The devices.
+    flow: The flow to train.
+    task: Turns pictures into the flow's data.
+    optimizer: The optimizer.
+    abstract: Shapes and shardings of the state.
+    train_step: `(state, batch) -> (state, metrics)`, compiled on its first
+      call; donates the state.
+    train_source: Pictures to train on.
+    validation_source: Pictures to validate on.
+    validator: Scores and draws the validation pictures.
+    stop: Listens for signals.
+    watchdog: Ends a run that hangs.
   """
 
   config: ConfigDict
-  workdir: pathlib.Path  # Or epath.Path, see `storage.path`.
+  workdir: pathlib.Path
   checkpoints: Checkpoints
   mesh: jax.sharding.Mesh
-  abstract: State
   flow: Flow
   task: Task
   optimizer: optax.GradientTransformationExtraArgs
+  abstract: State
+  train_step: Callable
   train_source: Source
   validation_source: Source
+  validator: Validator
   stop: Stop
   watchdog: Watchdog
 
-  @property
-  def shardings(self) -> State:
-    return jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
 
+def set_up(
+  config: ConfigDict,
+  workdir: pathlib.Path,
+  checkpoints: Checkpoints,
+  stop: Stop,
+  watchdog: Watchdog,
+) -> Run:
+  """Builds everything a run needs.
 
-def set_up(config, workdir, checkpoints, stop, watchdog):
-  """What is wrong with the devices, the config or the data shows here."""
+  Raises:
+    ValueError: for a config, a data set or a number of devices that do not fit.
+  """
   for name in ("num_steps", "log_every", "eval_every", "sheet_every"):
     if config.train[name] < 1:
       raise ValueError(
         f"train.{name} is {config.train[name]}, expected 1 or more."
       )
+  batch_size = config.train.batch_size
   mesh = sharding.make_mesh()
-  sharding.check_batch_size(config.train.batch_size, mesh, "train.batch_size")
+  sharding.check_batch_size(batch_size, mesh, "train.batch_size")
   flow, task = build(config)
   optimizer = make_optimizer(
     num_steps=config.train.num_steps, **phases.optimizer_options(config)
   )
   abstract = abstract_state(config, mesh, flow, task, optimizer)
-  sources = [
+  train_source, validation_source = (
     open_source(config, task, split) for split in ("train", "validation")
-  ]
+  )
   return Run(
-    *(config, workdir, checkpoints, mesh, abstract, flow, task, optimizer),
-    *(*sources, stop, watchdog),
+    config=config,
+    workdir=workdir,
+    checkpoints=checkpoints,
+    mesh=mesh,
+    flow=flow,
+    task=task,
+    optimizer=optimizer,
+    abstract=abstract,
+    train_step=jit_train_step(config, mesh, flow, task, optimizer, abstract),
+    train_source=train_source,
+    validation_source=validation_source,
+    validator=Validator(
+      flow,
+      task,
+      validation_source,
+      mesh,
+      batch_size=batch_size,
+      seed=config.train.seed,
+    ),
+    stop=stop,
+    watchdog=watchdog,
   )
 
 
-def abstract_state(config, mesh, flow, task, optimizer):
-  """Shapes of a run's state, and where each array lives."""
-  abstract = jax.eval_shape(
+def abstract_state(
+  config: ConfigDict,
+  mesh: jax.sharding.Mesh,
+  flow: Flow,
+  task: Task,
+  optimizer: optax.GradientTransformation,
+) -> State:
+  """Returns the shapes of a run's state, and where each array lives."""
+  shapes = jax.eval_shape(
     lambda: init_state(
-      *(jax.random.key(0), flow, task, optimizer),
+      jax.random.key(0),
+      flow,
+      task,
+      optimizer,
       averaged=bool(config.train.ema_decay),
     )
   )
@@ -83,29 +139,110 @@ def abstract_state(config, mesh, flow, task, optimizer):
     lambda leaf, place: jax.ShapeDtypeStruct(
       leaf.shape, leaf.dtype, sharding=place
     ),
-    abstract,
-    sharding.of_state(abstract, mesh, fully_sharded=config.train.fully_sharded),
+    shapes,
+    sharding.of_state(shapes, mesh, fully_sharded=config.train.fully_sharded),
   )
 
 
-def start(run):
-  """(state, batches to come): of the newest checkpoint, or new at step 0."""
+def jit_train_step(
+  config: ConfigDict,
+  mesh: jax.sharding.Mesh,
+  flow: Flow,
+  task: Task,
+  optimizer: optax.GradientTransformation,
+  abstract: State,
+) -> Callable:
+  """Returns the jitted training step, for a state as in `abstract`."""
+  settings = config.train
+  step = make_train_step(
+    flow,
+    task,
+    optimizer,
+    seed=settings.seed,
+    ema_decay=settings.ema_decay,
+    unconditional_steps=phases.unconditional_steps(config),
+  )
+  places = _shardings(abstract)
+  return jax.jit(
+    step,
+    # The new state is written where the old one was. Unused arrays stay
+    # arguments: if one were dropped, the buffers of the others would no longer
+    # match.
+    donate_argnums=0,
+    keep_unused=True,
+    in_shardings=(places, sharding.by_example(mesh)),
+    out_shardings=(places, sharding.replicated(mesh)),
+  )
+
+
+def start(run: Run) -> tuple[State, Iterator[Batch]]:
+  """Returns the state that the run starts from, and the batches that follow.
+
+  The state is that of the newest checkpoint, or a new one at step 0.
+  """
   if run.checkpoints.latest_step() is not None:
-    state = _restored_state(run)
-    print(f"Going on from step {int(state.step):,}.")
+    state = restore_state(run.workdir, run.checkpoints, run.abstract)
+    print(f"Resuming from step {int(state.step):,}.")
     return state, _batches(run, int(state.step))
   batches = _batches(run, 0)
   first = next(batches)
-  state = pretrained(
+  state = pretrain(
     new_state(run, first),
-    *(run.config, run.flow, run.task),
-    *(run.train_source, run.validation_source, run.shardings),
-    run.watchdog.beat,
+    config=run.config,
+    flow=run.flow,
+    task=run.task,
+    train_source=run.train_source,
+    validation_source=run.validation_source,
+    shardings=_shardings(run.abstract),
+    alive=run.watchdog.beat,
   )
-  return state, _with_first(first, batches)
+  return state, _prepend(first, batches)
 
 
-def _with_first(first, batches):
+def new_state(run: Run, batch: Batch) -> State:
+  """Returns the state at step 0; `batch` comes from the loader."""
+  rng = jax.random.key(run.config.train.seed)
+  # The batch is an argument, so that it is spread over the devices and its
+  # statistics cover all of it.
+  init = jax.jit(
+    lambda batch: init_state(
+      rng,
+      run.flow,
+      run.task,
+      run.optimizer,
+      batch,
+      averaged=bool(run.config.train.ema_decay),
+    ),
+    in_shardings=sharding.by_example(run.mesh),
+    out_shardings=_shardings(run.abstract),
+  )
+  return init(sharding.put_batch(batch, run.mesh))
+
+
+def restore_state(
+  workdir: pathlib.Path, checkpoints: Checkpoints, abstract: State
+) -> State:
+  """Restores the newest intact checkpoint and sets newer, damaged ones aside.
+
+  Raises:
+    saved.Damaged: if there is no intact one.
+  """
+  # Listed before any process moves one: all must see the same steps.
+  steps = saved_steps(workdir)
+  step, state = newest_intact(
+    workdir, lambda step: checkpoints.restore(step, abstract)
+  )
+  for newer in steps:
+    if newer > step:
+      checkpoints.set_aside(newer)
+  return state
+
+
+def _shardings(abstract: State) -> State:
+  return jax.tree.map(lambda leaf: leaf.sharding, abstract)
+
+
+def _prepend(first, batches):
   with contextlib.closing(batches):
     yield first
     yield from batches
@@ -122,52 +259,4 @@ def _batches(run, start):
     start_step=start,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
-  )
-
-
-def new_state(run, batch):
-  """The state at step 0; `batch` as the loader gives it."""
-  rng = jax.random.key(run.config.train.seed)
-  # The batch is an argument, so that it is spread over the devices and its
-  # statistics are of all of it.
-  init = jax.jit(
-    lambda batch: init_state(
-      *(rng, run.flow, run.task, run.optimizer, batch),
-      averaged=bool(run.config.train.ema_decay),
-    ),
-    in_shardings=sharding.by_example(run.mesh),
-    out_shardings=run.shardings,
-  )
-  return init(sharding.put_batch(batch, run.mesh))
-
-
-def _restored_state(run):
-  """The state of the newest intact checkpoint; damaged ones are set aside."""
-  # All processes have to see the same, so before the first of them moves any.
-  steps = saved_steps(run.workdir)
-  step, state = newest_intact(
-    run.workdir, lambda step: run.checkpoints.restore(step, run.abstract)
-  )
-  for newer in steps:
-    if newer > step:
-      run.checkpoints.set_aside(newer)
-  return state
-
-
-def compile_step(run):
-  settings = run.config.train
-  step = make_train_step(
-    *(run.flow, run.task, run.optimizer),
-    seed=settings.seed,
-    ema_decay=settings.ema_decay,
-    unconditional_steps=phases.unconditional_steps(run.config),
-  )
-  return jax.jit(
-    step,
-    # The state is replaced by its successor: its buffers are used again, each
-    # for what it was. Were an unused one left out, the others would move up.
-    donate_argnums=0,
-    keep_unused=True,
-    in_shardings=(run.shardings, sharding.by_example(run.mesh)),
-    out_shardings=(run.shardings, sharding.replicated(run.mesh)),
   )

@@ -1,7 +1,8 @@
 """One step of maximum likelihood."""
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,27 +10,21 @@ import optax
 
 from cinn_jax import likelihood
 from cinn_jax.bijections import REPORTS, max_log_scale
+from cinn_jax.bijections.base import Array, Condition
 from cinn_jax.flow import Flow, split_variables
 from cinn_jax.tasks import Task
 from cinn_jax.training.optimizer import choose
-from cinn_jax.workdir.state import State
+from cinn_jax.workdir.state import Fit, State
 
 
-class Fit(NamedTuple):
-  """What one update moves: parameters, other collections, the optimizer."""
-
-  params: Any
-  constants: Any
-  optimizer: optax.OptState
-
-  @property
-  def variables(self):
-    """The model, as the functions of a `Flow` take it."""
-    return {"params": self.params, **self.constants}
-
-
-def init_fit(rng, flow: Flow, optimizer, x, cond=None) -> Fit:
-  """Where `make_update` starts: new variables from a batch, no step taken.
+def init_fit(
+  rng: Array,
+  flow: Flow,
+  optimizer: optax.GradientTransformation,
+  x: Array,
+  cond: Condition = None,
+) -> Fit:
+  """Initialises the variables and the optimizer for `make_update`.
 
   >>> import jax, optax
   >>> from cinn_jax import make_flow
@@ -38,39 +33,52 @@ def init_fit(rng, flow: Flow, optimizer, x, cond=None) -> Fit:
   >>> flow = make_flow(vector_flow(2, blocks=2, hidden=(16,)), (2,))
   >>> x = jax.random.normal(jax.random.key(0), (64, 2))
   >>> optimizer = optax.adam(1e-2)
-  >>> now = init_fit(jax.random.key(1), flow, optimizer, x)
+  >>> fit = init_fit(jax.random.key(1), flow, optimizer, x)
   >>> update = jax.jit(make_update(flow, optimizer))
-  >>> now, first = update(now, x, None)
-  >>> now, second = update(now, x, None)
+  >>> fit, first = update(fit, x, None)
+  >>> fit, second = update(fit, x, None)
   >>> bool(second["loss"] < first["loss"])
   True
-  >>> flow.log_prob(now.variables, x).total.shape
+  >>> flow.log_prob(fit.variables, x).total.shape
   (64,)
 
   Args:
-    rng: a JAX random key.
-    optimizer: any of optax's.
-    x, cond: a batch, real examples where the flow has `ActNorm`.
+    rng: A JAX random key.
+    flow: From `make_flow`.
+    optimizer: Any optimizer of optax.
+    x: A batch [B, *flow.event_shape]; real examples if the flow has `ActNorm`.
+    cond: The batch's condition, or None.
   """
   params, constants = split_variables(jax.jit(flow.init)(rng, x, cond))
   return Fit(params, constants, optimizer.init(params))
 
 
-def make_update(flow: Flow, optimizer):
-  """`update(fit, x, cond) -> (fit, measured)`, pure and jittable.
+def make_update(
+  flow: Flow, optimizer: optax.GradientTransformation
+) -> Callable[..., tuple[Fit, dict[str, Any]]]:
+  """Returns `update(fit, x, cond) -> (fit, measured)`, pure and jittable.
 
-  A step of training without the loop; `init_fit` has an example. The loss is
-  -ln p(x | cond) in nats per dimension of x, averaged over the batch, plus what
-  the model reports as "auxiliary_losses". Measured: `loss`; `parts`, a
-  `likelihood.LogProb` of nats per example; `auxiliary_loss`, None where the
-  model reports none; `grad_norm`, before clipping; `max_log_scale`, of any
-  coupling; `finite`, whether loss and gradient are.
+  One training step without the loop; see `init_fit` for an example. The loss is
+  -ln p(x | cond) in nats per dimension of x, averaged over the batch, plus the
+  model's "auxiliary_losses". `measured` has:
 
-  `update(fit, x, cond, unconditional)`, with a boolean that may be traced,
-  follows the module's `unconditional` in place of its `forward` where that is
-  true: for models of several flows that are first trained by themselves. With
-  another, `diverged`, the fit stays as it is where that is true or this step is
-  not finite.
+    loss: The loss.
+    parts: A `likelihood.LogProb`, nats per example [B].
+    auxiliary_loss: Nats per dimension, or None if the model reports none.
+    grad_norm: Norm of the gradient before clipping.
+    max_log_scale: Largest log-scale of any coupling.
+    finite: True if the loss and the gradient are finite.
+
+  `update` takes two more arguments, booleans that may be traced:
+
+    unconditional: If true, the module's method `unconditional` replaces
+      `forward`. For models of several flows that are first trained separately.
+    diverged: If true, or if this step is not finite, the fit stays as it was.
+      With None (the default) the fit always moves.
+
+  Args:
+    flow: From `make_flow`.
+    optimizer: Any optimizer of optax.
   """
   dims = math.prod(flow.event_shape)
   optimizer = optax.with_extra_args_support(optimizer)
@@ -132,28 +140,33 @@ def make_update(flow: Flow, optimizer):
 def make_train_step(
   flow: Flow,
   task: Task,
-  optimizer,
+  optimizer: optax.GradientTransformation,
   *,
-  seed,
-  ema_decay,
-  unconditional_steps=0,
-):
-  """`step(state, batch) -> (state, metrics)`, pure and jittable.
+  seed: int,
+  ema_decay: float,
+  unconditional_steps: int = 0,
+) -> Callable[[State, Mapping[str, Any]], tuple[State, dict[str, Array]]]:
+  """Returns `step(state, batch) -> (state, metrics)`, pure and jittable.
 
-  One `make_update`. Noise depends on the seed and the step alone, so a resumed
-  run draws what an uninterrupted one would have drawn.
+  The noise depends only on the seed and the step, so a resumed run draws the
+  same noise as an uninterrupted one.
 
-  Metrics (scalars): bits_per_dim and its parts bits_prior and bits_log_det;
-  auxiliary_loss in nats/dim, of models that have one; grad_norm, before
-  clipping; max_log_scale, the largest log-scale of any coupling.
+  The metrics are scalars: `bits_per_dim` and its parts `bits_prior` and
+  `bits_log_det`; `auxiliary_loss` in nats per dimension, for models that have
+  one; `grad_norm`, before clipping; and `max_log_scale`, the largest log-scale
+  of any coupling.
 
   Args:
-    ema_decay: of the state's average; 0 keeps none.
-    unconditional_steps: for the first so many steps the model's flows are
-      trained by themselves, and bits/dim is of x without its condition.
+    flow: The flow to train.
+    task: Turns a batch of pictures into the flow's data.
+    optimizer: Any optimizer of optax.
+    seed: Seed for the noise.
+    ema_decay: Decay of the averaged parameters; 0 keeps no average.
+    unconditional_steps: Number of first steps in which the model's flows are
+      trained separately. Their bits/dim are those of x without its condition.
 
   Raises:
-    ValueError: for such steps of a model that is one flow.
+    ValueError: for unconditional steps of a model that is a single flow.
   """
   if unconditional_steps and not hasattr(flow.module, "unconditional"):
     raise ValueError(
@@ -163,14 +176,15 @@ def make_train_step(
   dims = math.prod(task.event_shape)
   update = make_update(flow, optimizer)
 
-  def step(state: State, batch):
+  def step(
+    state: State, batch: Mapping[str, Any]
+  ) -> tuple[State, dict[str, Array]]:
     rng = jax.random.fold_in(jax.random.key(seed), state.step)
     x, cond = task.add_noise(rng, *task.prepare(batch))
-    fit = Fit(state.params, state.constants, state.optimizer)
     first = state.step < unconditional_steps if unconditional_steps else None
-    # From the first step that is not finite on, the state stays as it was
-    # before it: by the time that the host notices, more steps are under way.
-    fit, measured = update(fit, x, cond, first, state.diverged)
+    # From the first step that is not finite, the state stays as it was before:
+    # more steps are under way by the time the host notices.
+    fit, measured = update(state.fit, x, cond, first, state.diverged)
     diverged = state.diverged | ~measured["finite"]
     metrics = {
       **likelihood.bits_by_part(*map(jnp.mean, measured["parts"]), dims),
@@ -185,10 +199,8 @@ def make_train_step(
       ema = choose(diverged, state.ema, average)
     after = State(
       step=choose(diverged, state.step, state.step + 1),
-      params=fit.params,
+      fit=fit,
       ema=ema,
-      constants=fit.constants,
-      optimizer=fit.optimizer,
       diverged=diverged,
     )
     return after, metrics
@@ -197,6 +209,6 @@ def make_train_step(
 
 
 def _average(ema, params, step, decay):
-  # Early on, a long average would mostly remember the initialisation.
+  # A long average would at first mostly remember the initialisation.
   decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
   return optax.incremental_update(params, ema, 1.0 - decay)

@@ -3,92 +3,97 @@
 import collections
 import contextlib
 import functools
+import os
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
 
 from cinn_jax.evaluation import bits
-from cinn_jax.evaluation.validation import Validator
 from cinn_jax.images import writing
 from cinn_jax.runtime import processes, sharding, storage
 from cinn_jax.runtime.flops import jaxpr_flops
 from cinn_jax.training import diagnosis
-from cinn_jax.training import setup as runs
 from cinn_jax.training.monitor import Diverged, Monitor
 from cinn_jax.training.profiling import Profiler
+from cinn_jax.training.setup import Batch, Run, set_up, start
 from cinn_jax.training.stopping import (
   Stop,
   Stopped,
   Watchdog,
-  leaving_without_peers,
+  exit_without_peers,
 )
 from cinn_jax.workdir.checkpoint import Checkpoints
-from cinn_jax.workdir.lock import locked
+from cinn_jax.workdir.lock import hold_lock
 from cinn_jax.workdir.log import Log
 from cinn_jax.workdir.same_run import check_same_run
+from cinn_jax.workdir.state import State
 
 
-def train(config, workdir, *, profile=False):
-  """Trains what `config` describes, in `workdir`, or goes on where it stopped.
+def train(
+  config: ConfigDict,
+  workdir: str | os.PathLike[str],
+  *,
+  profile: bool = False,
+) -> None:
+  """Trains the model of a config, or resumes its run.
 
-  Leaves checkpoints, `metrics.jsonl`, TensorBoard files and contact sheets in
+  Writes checkpoints, `metrics.jsonl`, TensorBoard files and contact sheets to
   the workdir. The last step is always validated and saved. A finished run is
-  left as it is. Killed at any moment and called again, it ends with the same
-  parameters as if it had not been.
+  left as it is. A run that was killed at any moment and called again ends with
+  the same parameters as one that was not.
 
-  With `profile` a few steps are traced into `workdir/profile`, for TensorBoard
-  or Perfetto.
+  Args:
+    config: Config of the run, as in `configs/`.
+    workdir: Folder of the run, or gs://BUCKET/FOLDER.
+    profile: Trace a few steps into `workdir/profile`, for TensorBoard or
+      Perfetto.
 
   Raises:
-    monitor.Diverged: where a loss or gradient is not finite; the checkpoints
-      stay.
+    monitor.Diverged: if a loss or gradient is not finite; the checkpoints stay.
     stopping.Stopped: on SIGTERM, Ctrl-C, or a notice of preemption, after
       saving.
-    OSError: where another run is in the workdir, or it cannot be written.
-    ValueError: where the config does not fit the data, the devices, or the run
-      that the workdir holds.
+    OSError: if another run uses the workdir, or it cannot be written.
+    ValueError: if the config does not fit the data, the devices, or the run in
+      the workdir.
   """
   workdir = storage.path(workdir)
   with (
     Stop() as stop,
-    locked(workdir),
-    # To the end: the last checkpoint is still being written when steps are.
+    hold_lock(workdir),
+    # Entered early: it also watches the last checkpoint being written.
     Watchdog(config.train.watchdog_minutes) as watchdog,
-    leaving_without_peers(),
+    exit_without_peers(),
   ):
     check_same_run(workdir, config.to_dict())
     with (
       contextlib.closing(Checkpoints(workdir)) as checkpoints,
-      # Before the closing, which would wait for those that are gone.
-      leaving_without_peers(),
+      # Inside, so that it exits before the closing, which would wait for lost
+      # processes.
+      exit_without_peers(),
     ):
       done = checkpoints.latest_step() or 0
       if done >= config.train.num_steps and checkpoints.metrics(done):
         print(
           f"{workdir} is finished: {done:,} steps are done, of"
-          f" {config.train.num_steps:,}. Raise --config.train.num_steps to go"
-          " on."
+          f" {config.train.num_steps:,}. Raise --config.train.num_steps to"
+          " train longer."
         )
         return
-      run = runs.set_up(config, workdir, checkpoints, stop, watchdog)
+      run = set_up(config, workdir, checkpoints, stop, watchdog)
       with Profiler(workdir / "profile" if profile else None) as profiler:
         _loop(run, profiler)
 
 
-def _loop(run, profiler):
+def _loop(run: Run, profiler: Profiler) -> None:
   settings = run.config.train
-  validator = Validator(
-    *(run.flow, run.task, run.validation_source, run.mesh),
-    batch_size=settings.batch_size,
-    seed=settings.seed,
-  )
-  step_function = runs.compile_step(run)
-  state, batches = runs.start(run)
-  start = int(state.step)
-  log = Log(run.workdir, start)
+  state, batches = start(run)
+  first = int(state.step) + 1
+  log = Log(run.workdir, int(state.step))
   monitor = Monitor(
     log,
-    start=start,
+    start=int(state.step),
     num_steps=settings.num_steps,
     batch_size=settings.batch_size,
     log_every=settings.log_every,
@@ -96,28 +101,29 @@ def _loop(run, profiler):
   run.stop.defer()
   run.watchdog.beat()
   with log, monitor, contextlib.closing(batches):
-    monitor.say(f"bits/dim is of {run.task.description}.")
+    monitor.write(f"bits/dim is of {run.task.description}.")
     for source in (run.train_source, run.validation_source):
-      monitor.say(f"Pictures: {source.name}, listing {source.listing_hash}.")
-    if start and _is_due(run, start) and not run.checkpoints.metrics(start):
-      # Told to stop there, the run before left without.
-      _validate(run, validator, log, monitor, state)
-    # That a step was not finite shows when the next one is under way.
-    recent = collections.deque(maxlen=2)
+      monitor.write(f"Pictures: {source.name}, listing {source.listing_hash}.")
+    if _lacks_validation(run, first - 1):
+      _validate(run, log, monitor, state)
+    # A step that is not finite is noticed while the next one is under way.
+    recent: collections.deque = collections.deque(maxlen=2)
     try:
-      for step in range(start + 1, settings.num_steps + 1):
-        batch = sharding.put_batch(monitor.waiting(batches), run.mesh)
+      for step in range(first, settings.num_steps + 1):
+        batch = sharding.put_batch(monitor.next_batch(batches), run.mesh)
         recent.append((step, batch))
-        if step == start + 1:
-          monitor.cost(jaxpr_flops(step_function.trace(state, batch).jaxpr))
-        profiler.before(step - start, state)
-        state, metrics = step_function(state, batch)
-        monitor.dispatched(step, metrics)
+        if step == first:
+          monitor.set_step_flops(
+            jaxpr_flops(run.train_step.trace(state, batch).jaxpr)
+          )
+        profiler.before(step - first + 1, state)
+        state, metrics = run.train_step(state, batch)
+        monitor.add(step, metrics)
         run.watchdog.beat()
         if run.stop.requested(step):
           _leave(run, log, monitor, state)
         if _is_due(run, step):
-          _validate(run, validator, log, monitor, state)
+          _validate(run, log, monitor, state)
     except Diverged as error:
       raise _diagnosed(run, error, state, dict(recent)) from None
 
@@ -127,27 +133,32 @@ def _is_due(run, step):
   return step == settings.num_steps or step % settings.eval_every == 0
 
 
-def _validate(run, validator, log, monitor, state):
-  with monitor.paused():
+def _lacks_validation(run, step):
+  """Returns whether the run was stopped just before validating `step`."""
+  return step > 0 and _is_due(run, step) and not run.checkpoints.metrics(step)
+
+
+def _validate(run, log, monitor, state):
+  with monitor.pause():
     try:
-      monitor.say(_validated(run, validator, log, state))
+      monitor.write(_validated(run, log, state))
     except Stopped:
       _leave(run, log, monitor, state)
 
 
-def _validated(run, validator, log, state):
-  """Scores the averaged model, saves the state, draws a sheet; says so."""
+def _validated(run: Run, log: Log, state: State) -> str:
+  """Scores the averaged model, saves the state, draws a sheet; describes it."""
   settings, step = run.config.train, int(state.step)
 
   def alive():
     run.watchdog.beat()
     run.stop.check()
 
-  scores = validator.score(state.ema_variables, alive)
+  scores = run.validator.score(state.ema_variables, alive)
   log.scalars(step, "validation", scores)
   text = f"Step {step:,}: validation {bits.in_words(scores, run.task)}"
   if step == settings.num_steps or step % settings.sheet_every == 0:
-    sheet = validator.sheet(
+    sheet = run.validator.sheet(
       state.ema_variables,
       f"step {step:,}, validation bits/dim {scores['bits_per_dim']:.3f}",
     )
@@ -157,34 +168,40 @@ def _validated(run, validator, log, state):
     log.picture(step, "samples", sheet)
     text += f"\nStep {step:,}: samples in {path}"
   log.upload()
-  # Last: what is saved counts as done.
+  # Last: a saved step counts as done.
   run.checkpoints.save(state, run.config.to_dict(), scores)
   return text
 
 
 def _leave(run, log, monitor, state):
-  """Saves a state that was not validated, and leaves."""
-  with monitor.paused():
+  """Saves a state that was not validated, and raises Stopped."""
+  with monitor.pause():
     log.upload()
     run.checkpoints.save(state, run.config.to_dict(), None)
     run.checkpoints.wait()
   raise Stopped(
     f"Saved step {int(state.step):,} of {run.config.train.num_steps:,} in"
-    f" {run.workdir}: the same command goes on from there."
+    f" {run.workdir}: the same command resumes from there."
   )
 
 
-def _diagnosed(run, error, state, batches):
-  """The error with what went wrong first, and a file that shows it again."""
-  variables = {"params": state.params, **state.constants}
-  batch = batches[error.step]
+def _diagnosed(
+  run: Run, error: Diverged, state: State, batches: dict[int, Batch]
+) -> Diverged:
+  """Returns the error with its cause, and writes a file that reproduces it."""
+  assert error.step is not None  # A monitor's errors have a step.
+  variables: Any = state.fit.variables
+  batch: Any = batches[error.step]
   if jax.process_count() > 1:
     gather = functools.partial(multihost_utils.process_allgather, tiled=True)
     variables, batch = gather((variables, batch))
   else:
     variables, batch = jax.device_get((variables, batch))
-  where = diagnosis.diagnose(
-    *(run.flow, run.task, variables, batch),
+  cause = diagnosis.diagnose(
+    run.flow,
+    run.task,
+    variables,
+    batch,
     seed=run.config.train.seed,
     step=error.step,
   )
@@ -198,7 +215,7 @@ def _diagnosed(run, error, state, batches):
       step=error.step,
     )
   return Diverged(
-    f"{error} First not finite: {where}; again by: python -m"
+    f"{error} First not finite: {cause}; to see it again: python -m"
     f" cinn_jax.training.diagnosis {path}",
     error.step,
   )

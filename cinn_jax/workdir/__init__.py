@@ -1,1 +1,1 @@
-"""A run's folder: checkpoints, state, log, lock and status."""
+"""The folder of a run: checkpoints, state, log, lock and status."""

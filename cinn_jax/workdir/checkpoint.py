@@ -1,12 +1,14 @@
-"""Checkpoints of a run, with Orbax: `workdir/checkpoints/<step>/<item>`.
+"""Orbax checkpoints of a run, `workdir/checkpoints/<step>/<item>`.
 
-Parameters, their average if one is kept, the constants and the optimizer are
-items of their own, so that what samples reads the average and the constants
-alone. The config and checksums of all arrays are JSON beside them; nothing is
-pickled, so nothing in a checkpoint is ever executed.
+Parameters, their average if one is kept, constants and optimizer state are
+separate items, so that sampling reads only the average and the constants. The
+config and the checksums of all arrays are stored with them as JSON. Nothing is
+pickled, so loading a checkpoint never executes code.
 """
 
 import itertools
+import os
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,6 +17,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
+from cinn_jax.bijections.base import PyTree
 from cinn_jax.runtime import processes, sharding, storage
 from cinn_jax.workdir.checksums import checksums
 from cinn_jax.workdir.saved import (
@@ -24,19 +27,20 @@ from cinn_jax.workdir.saved import (
   folder,
   read_checksums,
 )
-from cinn_jax.workdir.state import State
-
-_ITEMS = ("params", "ema", "constants", "optimizer")
+from cinn_jax.workdir.state import Fit, State
 
 
 class Checkpoints:
   """The checkpoints of one workdir; keeps the two newest and the best.
 
+  Args:
+    workdir: Folder of the run.
+
   Raises:
-    Damaged: where what validation measured of one cannot be read.
+    Damaged: if the validation metrics of a step cannot be read.
   """
 
-  def __init__(self, workdir):
+  def __init__(self, workdir: str | os.PathLike[str]):
     check_metrics(workdir)
     self._workdir, self._folder = workdir, folder(workdir)
     self._manager = ocp.CheckpointManager(
@@ -52,12 +56,13 @@ class Checkpoints:
             ),
           ]
         ),
-        # Without it Orbax writes no metrics, and a resumed run knows no best.
+        # Orbax writes no metrics without it; a resumed run needs them to
+        # know the best step.
         best_fn=_quality,
       ),
     )
-    # Of several processes each reads on its own: where one cannot, the others
-    # are not left waiting for it.
+    # Each process reads on its own: if one fails, the others do not wait for
+    # it.
     alone = {jax.process_index()}
     self._reader = ocp.Checkpointer(
       ocp.CompositeCheckpointHandler(),
@@ -67,31 +72,36 @@ class Checkpoints:
     )
 
   def latest_step(self) -> int | None:
-    """The newest step that was saved, or None."""
+    """Returns the newest saved step, or None."""
     return self._manager.latest_step()
 
-  def save(self, state: State, config: dict, metrics: dict[str, float] | None):
-    """Saves in the background; the state may be donated afterwards.
+  def save(
+    self,
+    state: State,
+    config: dict[str, Any],
+    metrics: dict[str, float] | None,
+  ) -> None:
+    """Saves a state in the background; the state may be donated afterwards.
 
-    `metrics` are None where the step was not validated; where it is saved
-    already, only they are added.
+    If its step is saved already, only the metrics are added.
+
+    Args:
+      state: The state to save.
+      config: The run's config.
+      metrics: Validation metrics, or None if the step was not validated.
 
     Raises:
-      OSError: where this one or the one before cannot be written, of several
-        processes also where one is gone.
+      OSError: if this or the previous checkpoint cannot be written, or if
+        another process of the run is gone.
     """
     step = int(state.step)
     if step == self.latest_step():
-      # All have looked before one adds any: else they would part here.
+      # The processes agree before one of them adds metrics: the others would
+      # otherwise find them there and take the other branch.
       if metrics and not processes.agree(bool(self.metrics(step))):
-        self._written(lambda: self._add(step, metrics))
+        self._write(lambda: self._add(step, metrics))
       return
-    # Orbax refuses to write an empty item: a model may have no constants.
-    trees = {
-      name: tree
-      for name in _ITEMS
-      if jax.tree.leaves(tree := getattr(state, name))
-    }
+    trees = _without_empty(_items(state))
     items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
     sums = {name: checksums(tree) for name, tree in trees.items()}
     args = ocp.args.Composite(
@@ -99,7 +109,7 @@ class Checkpoints:
       checksums=ocp.args.JsonSave(sums),
       **items,
     )
-    self._written(lambda: self._manager.save(step, args=args, metrics=metrics))
+    self._write(lambda: self._manager.save(step, args=args, metrics=metrics))
 
   def _add(self, step, metrics):
     self._manager.wait_until_finished()
@@ -109,33 +119,45 @@ class Checkpoints:
     self._manager.reload()
 
   def restore(self, step: int, abstract: State) -> State:
-    """The state at `step`; `abstract` gives shapes, types and shardings.
+    """Returns the state at `step`.
 
-    Where an average is asked for and none was kept, it starts here.
+    If `abstract` has an average and the checkpoint has none, the average starts
+    from the restored parameters.
+
+    Args:
+      step: A saved step.
+      abstract: Shapes, types and shardings of the state.
 
     Raises:
-      Damaged: where it is not what was saved, to one of several processes.
+      Damaged: if one of the processes cannot read what was saved.
     """
-    items = {name: getattr(abstract, name) for name in _ITEMS}
+    items = _items(abstract)
     sums = self._checksums(step)
     if "ema" not in sums:
       del items["ema"]
     restored = self._read(step, items, sums)
-    if abstract.ema is not None and "ema" not in restored:
+    ema = restored.pop("ema", None)
+    if abstract.ema is not None and ema is None:
       places = jax.tree.map(lambda leaf: leaf.sharding, abstract.ema)
-      restored["ema"] = sharding.copied(restored["params"], places)
+      ema = sharding.copied(restored["params"], places)
 
     def scalar(value, like):
       return jax.device_put(jnp.asarray(value, like.dtype), like.sharding)
 
-    return abstract._replace(
+    return State(
       step=scalar(step, abstract.step),
+      fit=Fit(**restored),
+      ema=ema,
       diverged=scalar(False, abstract.diverged),
-      **restored,
     )
 
-  def restore_variables(self, step: int, abstract: dict[str, Any]):
-    """What `State.ema_variables` was; arguments and errors as of `restore`."""
+  def restore_variables(
+    self, step: int, abstract: dict[str, PyTree]
+  ) -> dict[str, PyTree]:
+    """Returns the `State.ema_variables` of a saved step.
+
+    Arguments and errors are those of `restore`, with shapes of the variables.
+    """
     sums = self._checksums(step)
     params = "ema" if "ema" in sums else "params"
     abstract = dict(abstract)
@@ -145,43 +167,43 @@ class Checkpoints:
     return {"params": restored[params], **restored["constants"]}
 
   def _checksums(self, step):
-    """Of all items of a step, and so which it has."""
+    """Returns the checksums of a step; its keys are the items it has."""
     sums = read_checksums(self._workdir, step)
-    if not set(sums) <= set(_ITEMS):
+    if not set(sums) <= {*Fit._fields, "ema"}:
       raise Damaged(
-        f"The checksums of step {step:,} in {self._folder} are of"
-        f" {', '.join(sums)}: some of them are no part of a checkpoint."
+        f"Step {step:,} in {self._folder} has checksums for {', '.join(sums)};"
+        " some of these are not part of a checkpoint."
       )
     return sums
 
   def _read(self, step, abstract, sums):
-    kept = {k: v for k, v in abstract.items() if jax.tree.leaves(v)}
-    items = {k: ocp.args.StandardRestore(v) for k, v in kept.items()}
+    stored = _without_empty(abstract)
+    items = {k: ocp.args.StandardRestore(v) for k, v in stored.items()}
     args = ocp.args.Composite(**items)
     restored, cause = None, None
     try:
       restored = self._reader.restore(self._folder / str(step), args=args)
-    except Exception as error:  # What Orbax raises depends on what is broken.
+    except Exception as error:  # Orbax's error depends on what is broken.
       cause = error
     if not processes.agree(cause is None):
-      why = _brief(cause) if cause else "by another process"
+      reason = _brief(cause) if cause else "by another process"
       raise Damaged(
-        f"Step {step:,} in {self._folder} cannot be read ({why})."
+        f"Step {step:,} in {self._folder} cannot be read ({reason})."
       ) from cause
-    wrong = [
-      f"its {name} have other checksums"
-      for name in kept
+    problems = [
+      f"the checksums of its {name} differ"
+      for name in stored
       if checksums(restored[name]) != sums.get(name)
     ]
-    if not processes.agree(not wrong):
-      why = " and ".join(wrong) or "another process has read something else"
+    if not processes.agree(not problems):
+      reason = " and ".join(problems) or "another process read something else"
       raise Damaged(
-        f"Step {step:,} in {self._folder} is not as it was saved: {why}."
+        f"Step {step:,} in {self._folder} is not as it was saved: {reason}."
       )
-    return {**abstract, **{name: restored[name] for name in kept}}
+    return {**abstract, **{name: restored[name] for name in stored}}
 
-  def set_aside(self, step: int):
-    """Moves a step to `workdir/damaged`, out of the way of a new one."""
+  def set_aside(self, step: int) -> None:
+    """Moves a step to `workdir/damaged`, to make room for a new one."""
     if processes.is_first():
       damaged = self._folder.parent / "damaged"
       names = itertools.chain(
@@ -193,28 +215,43 @@ class Checkpoints:
     multihost_utils.sync_global_devices("set aside")
     self._manager.reload()
 
-  def metrics(self, step: int) -> dict[str, float]:
-    """The validation metrics that were saved with a step."""
+  def metrics(self, step: int) -> dict[str, float] | None:
+    """Returns the validation metrics saved with a step, if there are any."""
     return self._manager.metrics(step)
 
-  def wait(self):
-    """Returns when everything saved so far is on disk; errors as `save`."""
-    self._written(self._manager.wait_until_finished)
+  def wait(self) -> None:
+    """Waits until everything saved so far is on disk; errors as for `save`."""
+    self._write(self._manager.wait_until_finished)
 
-  def close(self):
-    """Waits, and gives the threads back; errors as `save`."""
+  def close(self) -> None:
+    """Waits as `wait` does, then ends the threads; errors as for `save`."""
     self._reader.close()
-    self._written(self._manager.close)
+    self._write(self._manager.close)
 
-  def _written(self, action):
+  def _write(self, action: Callable[[], Any]) -> None:
     try:
       action()
-    except Exception as error:  # Of a thread of Orbax, of any kind.
+    except Exception as error:  # Orbax's threads raise errors of any kind.
       raise OSError(
         f"A checkpoint in {self._folder} could not be written"
-        f" ({_brief(error)}). Those before it are kept: make room, or see that"
-        " it may be written, and start again."
+        f" ({_brief(error)}). Earlier ones are kept: make room, or check the"
+        " folder's permissions, and start again."
       ) from error
+
+
+def _items(state: State) -> dict[str, PyTree]:
+  """Returns the parts of a state that are saved as items of a checkpoint."""
+  return {
+    "params": state.fit.params,
+    "ema": state.ema,
+    "constants": state.fit.constants,
+    "optimizer": state.fit.optimizer,
+  }
+
+
+def _without_empty(items):
+  # Orbax writes no empty items, such as the constants of a model without any.
+  return {name: tree for name, tree in items.items() if jax.tree.leaves(tree)}
 
 
 def _quality(metrics):

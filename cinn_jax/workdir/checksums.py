@@ -1,19 +1,22 @@
-"""Whether arrays are the ones that were saved, wherever they live."""
+"""Checksums of arrays, to tell whether they are the ones that were saved."""
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cinn_jax.bijections.base import Array, PyTree
 
-def checksums(tree) -> dict[str, int]:
-  """A number in [0, 2**32) per array of a tree, by its path.
 
-  Sums of the arrays' bits, each 32 of them times an odd number of its
-  position's, modulo 2**32. Integers add up to the same in any order, so the
-  number does not depend on how an array is spread over devices; a single
-  flipped bit always changes it.
+def checksums(tree: PyTree) -> dict[str, int]:
+  """Returns one number in [0, 2**32) for each array of a tree, by its path.
+
+  The number is the sum of the array's 32-bit words modulo 2**32, each word
+  times an odd weight that depends on its position. Integer sums are the same in
+  any order, so the checksum does not depend on how an array is spread over
+  devices. Flipping a single bit always changes it.
   """
   sums = jax.device_get(_sums(tree))
   return {
@@ -36,12 +39,12 @@ def _sum(leaf):
   return jnp.sum(words * (2 * position + 1), dtype=jnp.uint32)
 
 
-def _strides(shape):
+def _strides(shape: Sequence[int]) -> list[int]:
   return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
-def _words(leaf):
-  """The bits of an array as uint32, with an axis more for 64 of them."""
+def _words(leaf: Array) -> Array:
+  """Returns an array's bits as uint32; 64-bit types get one more axis."""
   if leaf.dtype == jnp.bool_:
     return leaf.astype(jnp.uint32)
   kinds = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}

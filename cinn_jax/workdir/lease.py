@@ -1,8 +1,8 @@
-"""One live run per workdir of a bucket, which has no locks: by signs of life.
+"""A lock for workdirs in buckets, which have no locks: regular signs of life.
 
-A run writes the object `lock` again and again. Another one that finds it waits
-for the next sign: where there is none for a while, the first run is gone. Two
-that start at the same moment do not see each other.
+A run rewrites the object `lock` at regular intervals. Another run that finds it
+waits for the next change; if there is none for a while, the first run is gone.
+Two runs that start at the same moment do not notice each other.
 """
 
 import contextlib
@@ -11,6 +11,8 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 from cinn_jax.runtime import storage
 
@@ -19,72 +21,75 @@ SILENT_SECONDS = 60
 
 
 @contextlib.contextmanager
-def leased(workdir):
-  """Holds the workdir of a bucket until the context ends.
+def hold_lease(workdir: Any) -> Iterator[None]:
+  """Holds a workdir in a bucket until the context ends.
 
-  A run that was killed is waited for, `SILENT_SECONDS`.
+  If an earlier run did not end properly, this waits `SILENT_SECONDS` first.
+
+  Args:
+    workdir: A path in a bucket, from `storage.path`.
 
   Raises:
-    OSError: where another run is alive there, or nothing can be written.
+    OSError: if another run is alive there, or the bucket cannot be written.
   """
   path = workdir / "lock"
   _await_silence(path)
-  mine = {"process": os.getpid(), "host": socket.gethostname()}
+  owner = {"process": os.getpid(), "host": socket.gethostname()}
   done = threading.Event()
-  _write(path, {**mine, "signs": 0})
-  thread = threading.Thread(target=_live, args=(path, mine, done), daemon=True)
+  _write(path, {**owner, "signs": 0})
+  thread = threading.Thread(target=_beat, args=(path, owner, done), daemon=True)
   thread.start()
   try:
     yield
   finally:
     done.set()
     thread.join()
-    _write(path, {**mine, "ended": True})
+    _write(path, {**owner, "ended": True})
 
 
-def is_alive(workdir) -> bool:
-  """Whether a run holds the workdir and gave a sign of life of late."""
+def is_alive(workdir: str | os.PathLike[str]) -> bool:
+  """Returns whether a run holds the workdir and gave a recent sign of life."""
   path = storage.path(workdir) / "lock"
-  told = _read(path)
-  if told is None or told.get("ended"):
+  record = _read(path)
+  if record is None or record.get("ended"):
     return False
   return time.time() - storage.modified(path) < SILENT_SECONDS
 
 
 def _await_silence(path):
-  told = _read(path)
-  if told is None or told.get("ended"):
+  record = _read(path)
+  if record is None or record.get("ended"):
     return
-  who = f"process {told['process']} on {told['host']}"
+  holder = f"process {record['process']} on {record['host']}"
   print(
-    f"{path.parent} was held by {who}: waiting {SILENT_SECONDS} s for a sign of"
-    " life of it.",
+    f"{path.parent} is held by {holder}: waiting {SILENT_SECONDS} s for a sign"
+    " of life from it.",
     flush=True,
   )
   begin = time.monotonic()
   while time.monotonic() - begin < SILENT_SECONDS:
     time.sleep(BEAT_SECONDS / 10)
-    now = _read(path)
-    if now is None or now.get("ended"):
+    latest = _read(path)
+    if latest is None or latest.get("ended"):
       return
-    if now != told:
+    if latest != record:
       raise OSError(
-        f"{path.parent} is in use by another run ({who}): wait for it, stop it,"
-        " or pass another --workdir."
+        f"{path.parent} is in use by another run ({holder}): wait for it, stop"
+        " it, or pass another --workdir."
       )
 
 
-def _live(path, mine, done):
+def _beat(path, owner, done):
   signs = 0
   while not done.wait(BEAT_SECONDS):
     signs += 1
-    # One that does not get through is no reason to end a run.
+    # One failed write is no reason to end a run.
     with contextlib.suppress(OSError):
-      _write(path, {**mine, "signs": signs})
+      _write(path, {**owner, "signs": signs})
 
 
-def _write(path, told):
-  storage.write_whole(path, json.dumps(told).encode())
+def _write(path, record):
+  storage.write_whole(path, json.dumps(record).encode())
 
 
 def _read(path):

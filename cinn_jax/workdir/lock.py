@@ -1,4 +1,4 @@
-"""One live run per workdir."""
+"""A lock that keeps a second run out of a workdir."""
 
 import contextlib
 import errno
@@ -6,27 +6,29 @@ import fcntl
 import json
 import os
 import socket
+from collections.abc import Iterator
 
 from cinn_jax.runtime import processes, storage
 from cinn_jax.workdir import lease
 
 
 @contextlib.contextmanager
-def locked(workdir):
-  """Holds the workdir, making it where it is missing, until the context ends.
+def hold_lock(workdir: str | os.PathLike[str]) -> Iterator[None]:
+  """Holds the workdir until the context ends, and creates it if needed.
 
-  The system lets go of the lock with the process, however that ends. Of several
-  processes the first holds it for all. In a bucket, see `lease`.
+  The operating system releases the lock when the process ends, however it ends.
+  In a run of several processes the first one holds it for all. For buckets, see
+  `lease`.
 
   Raises:
-    OSError: where another process holds it, or the folder cannot be written.
+    OSError: if another run holds it, or the folder cannot be written.
   """
   if not processes.is_first():
     yield
     return
   workdir = storage.path(workdir)
   if storage.in_bucket(workdir):
-    with lease.leased(workdir):
+    with lease.hold_lease(workdir):
       yield
     return
   path = workdir / "lock"
@@ -53,17 +55,17 @@ def locked(workdir):
     yield
 
 
-def holder(workdir) -> str:
-  """Which process holds the workdir, or did last, in words."""
+def holder(workdir: str | os.PathLike[str]) -> str:
+  """Returns, in words, the process that holds the workdir or held it last."""
   try:
-    told = json.loads((storage.path(workdir) / "lock").read_text())
+    record = json.loads((storage.path(workdir) / "lock").read_text())
   except (OSError, ValueError):
-    return "which has not told who it is yet"
-  return f"process {told['process']} on {told['host']}"
+    return "unknown process"
+  return f"process {record['process']} on {record['host']}"
 
 
-def is_held(workdir) -> bool:
-  """Whether a live run holds the workdir."""
+def is_held(workdir: str | os.PathLike[str]) -> bool:
+  """Returns whether a live run holds the workdir."""
   workdir = storage.path(workdir)
   if storage.in_bucket(workdir):
     return lease.is_alive(workdir)

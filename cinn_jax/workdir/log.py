@@ -1,9 +1,12 @@
-"""Numbers of a run: `metrics.jsonl`, one object a line, and TensorBoard."""
+"""The log of a run: `metrics.jsonl`, one object per line, and TensorBoard."""
 
 import json
+import os
 import pathlib
 import tempfile
+from typing import Any
 
+import numpy as np
 from tensorboardX import SummaryWriter
 
 from cinn_jax.runtime import processes, storage
@@ -12,31 +15,35 @@ FILE = "metrics.jsonl"
 
 
 class Log:
-  """Writes scalars and pictures of one run; of several processes the first.
+  """Writes the scalars and pictures of a run, in its first process only.
 
-  Opening the log at a step drops the lines after it, which an interrupted run
-  wrote and its resumption writes again. A bucket, which has no appending, gets
-  the log by `upload`, and when it is closed.
+  Opening the log at a step drops all later lines: the resumed run writes them
+  again. Files in a bucket cannot be appended to, so the log reaches a bucket by
+  `upload`, and when it is closed.
+
+  Args:
+    workdir: Folder of the run.
+    step: Number of steps taken so far.
   """
 
-  def __init__(self, workdir, step: int):
+  def __init__(self, workdir: str | os.PathLike[str], step: int):
     self._is_first = processes.is_first()
     if not self._is_first:
       return
     self._workdir = folder = storage.path(workdir)
-    self._temporary = None
+    self._temporary: tempfile.TemporaryDirectory | None = None
     if storage.in_bucket(folder):
       self._temporary = tempfile.TemporaryDirectory()
       folder = pathlib.Path(self._temporary.name)
     self._path = folder / FILE
-    kept = _kept(self._workdir / FILE, step)
-    if kept is not None:
-      storage.write_whole(self._path, kept.encode())
+    earlier = _lines_up_to(self._workdir / FILE, step)
+    if earlier is not None:
+      storage.write_whole(self._path, earlier.encode())
     self._events, self._parts = folder / "tensorboard", 0
-    self._board = None
+    self._board: SummaryWriter | None = None
     self._purge = {"purge_step": step + 1}
 
-  def scalars(self, step: int, split: str, values: dict[str, float]):
+  def scalars(self, step: int, split: str, values: dict[str, float]) -> None:
     """Appends one line `{"step": ..., "split": ..., name: value, ...}`."""
     if not self._is_first:
       return
@@ -46,17 +53,17 @@ class Log:
     for name, value in values.items():
       self._events_file().add_scalar(f"{split}/{name}", value, step)
 
-  def picture(self, step: int, name: str, image):
-    """A picture uint8 [H, W, 3] for TensorBoard."""
+  def picture(self, step: int, name: str, image: np.ndarray) -> None:
+    """Adds a picture, uint8 [H, W, 3], to TensorBoard."""
     if self._is_first:
       board = self._events_file()
       board.add_image(name, image, step, dataformats="HWC")
 
-  def upload(self):
-    """Brings what a bucket does not have yet there; a folder has it all."""
+  def upload(self) -> None:
+    """Uploads what a bucket does not have yet; does nothing for a folder."""
     if not self._is_first or self._temporary is None or self._board is None:
       return
-    # Each file of events is brought once: together they grow large.
+    # Each event file is uploaded once: together they grow large.
     self._board.close()
     self._board = None
     storage.upload(self._path.parent, self._workdir)
@@ -68,7 +75,7 @@ class Log:
       self._parts += 1
       self._board = SummaryWriter(
         str(self._events),
-        # Of several within a second, each needs a name.
+        # Files written within the same second need different names.
         filename_suffix=f".{self._parts}",
         **self._purge,
       )
@@ -90,11 +97,11 @@ class Log:
         self._temporary.cleanup()
 
 
-def read_log(workdir):
-  """What a run logged: a dictionary for each call of `Log.scalars`.
+def read_log(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
+  """Returns what a run logged: a dictionary for each call of `Log.scalars`.
 
   Raises:
-    FileNotFoundError: where nothing was.
+    FileNotFoundError: if nothing was logged.
   """
   path = storage.path(workdir) / FILE
   if not path.exists():
@@ -106,20 +113,20 @@ def read_log(workdir):
     try:
       rows.append(json.loads(line))
     except json.JSONDecodeError:
-      continue  # the line that is being written
+      continue  # a line that is still being written
   return rows
 
 
-def _kept(path, step):
-  """The lines of a log up to a step, or None where there is no log."""
+def _lines_up_to(path, step):
+  """Returns the lines of a log up to a step, or None if there is no log."""
   if not path.exists():
     return None
-  kept = []
+  lines = []
   for line in path.read_text().splitlines():
     try:
       entry = json.loads(line)
     except json.JSONDecodeError:
-      continue  # the line that a killed process was writing
+      continue  # a line that a killed process was writing
     if entry["step"] <= step:
-      kept.append(line + "\n")
-  return "".join(kept)
+      lines.append(line + "\n")
+  return "".join(lines)

@@ -1,11 +1,13 @@
-"""Whether a workdir holds the run that a config describes."""
+"""A check that a workdir holds the run that a config describes."""
 
 import json
+import os
+from typing import Any
 
 from cinn_jax.experiment import recipes
 from cinn_jax.workdir.saved import newest_intact, read_config
 
-# What was so before there was a setting for it.
+# The behaviour of checkpoints that are older than these settings.
 _BEFORE = {
   "model.scanned": True,
   "model.condition_slope": 0.01,
@@ -16,18 +18,20 @@ _BEFORE = {
 }
 
 
-def check_same_run(workdir, config: dict):
-  """Raises ValueError where the workdir holds a run of another experiment.
+def check_same_run(
+  workdir: str | os.PathLike[str], config: dict[str, Any]
+) -> None:
+  """Raises ValueError if the workdir holds a run of another experiment.
 
-  What makes an experiment is the config's `model`, `task`, `optimizer`,
-  `data`, `augment` and `pretrain`, and the batch size and seed; its length,
-  its logging and what its steps keep in memory may change.
+  The experiment is the config's `model`, `task`, `optimizer`, `data`, `augment`
+  and `pretrain`, the batch size and the seed. The length of the run, its
+  logging and `model.memory` may change.
   """
   try:
     step, saved = newest_intact(workdir, lambda k: read_config(workdir, k))
   except FileNotFoundError:
     return
-  # Through JSON, where tuples are lists.
+  # JSON turns the tuples of the new config into lists, as in the saved one.
   old, new = (_experiment(c) for c in (saved, json.loads(json.dumps(config))))
   names = sorted(old.keys() | new.keys())
   changed = [
@@ -50,7 +54,7 @@ def _experiment(config):
       flat[f"{section}.{name}"] = value
   for name in ("batch_size", "seed"):
     flat[f"train.{name}"] = config["train"][name]
-  # A checkpoint may be older than these settings.
+  # A checkpoint may be older than the following settings.
   for name, value in recipes.MODEL.items():
     flat.setdefault(f"model.{name}", value)
   for name, value in json.loads(json.dumps(recipes.DATA)).items():

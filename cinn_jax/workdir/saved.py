@@ -1,25 +1,30 @@
-"""What a workdir holds of its checkpoints, without opening any device."""
+"""The checkpoints that a workdir holds, read without opening any device."""
 
 import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from cinn_jax.runtime import processes, storage
 
+Result = TypeVar("Result")
+
 
 class Damaged(ValueError):
-  """A checkpoint that cannot be read, or not as it was saved."""
+  """A checkpoint that cannot be read, or that differs from what was saved."""
 
 
-def folder(workdir):
-  """Where a workdir's checkpoints are: `<step>/<item>`."""
+def folder(workdir: str | os.PathLike[str]) -> Any:
+  """Returns the path of a workdir's checkpoints, which are `<step>/<item>`."""
   path = storage.path(workdir)
   return (path if storage.in_bucket(path) else path.absolute()) / "checkpoints"
 
 
-def saved_steps(workdir) -> list[int]:
-  """The steps that were saved, newest first.
+def saved_steps(workdir: str | os.PathLike[str]) -> list[int]:
+  """Returns the steps that were saved, newest first.
 
   Raises:
-    FileNotFoundError: where the workdir holds no checkpoint.
+    FileNotFoundError: if the workdir holds no checkpoint.
   """
   steps = _steps(workdir)
   if not steps:
@@ -31,105 +36,110 @@ def saved_steps(workdir) -> list[int]:
 
 
 def _steps(workdir):
-  place = folder(workdir)
-  paths = place.iterdir() if place.exists() else ()
+  root = folder(workdir)
+  paths: Iterator[Any] = root.iterdir() if root.exists() else iter(())
   steps = [int(p.name) for p in paths if p.name.isdigit() and _is_whole(p)]
   return sorted(steps, reverse=True)
 
 
 def _is_whole(path):
-  # A folder gets its name when all of it is there; in a bucket it has the name
-  # from the start, and this last.
+  # A folder gets its final name once everything is in it. In a bucket it has
+  # that name from the start, and this file is written last.
   return not storage.in_bucket(path) or (path / "commit_success.txt").exists()
 
 
-def newest_intact(workdir, read):
-  """`(step, read(step))` of the newest step for which `read` succeeds.
+def newest_intact(
+  workdir: str | os.PathLike[str], read: Callable[[int], Result]
+) -> tuple[int, Result]:
+  """Returns `(step, read(step))` of the newest step that `read` can read.
 
-  Says which ones are passed over.
+  Prints one line for each step that it skips.
 
   Raises:
-    Damaged: what `read` raised, where it succeeds for none.
-    FileNotFoundError: where the workdir holds no checkpoint.
+    Damaged: from `read`, if it can read no step.
+    FileNotFoundError: if the workdir holds no checkpoint.
   """
-  steps = saved_steps(workdir)
-  for step in steps:
+  *newer, oldest = saved_steps(workdir)
+  for step in newer:
     try:
-      result = read(step)
+      return step, read(step)
     except Damaged as error:
-      if step == steps[-1]:
-        raise
       print(f"{error} Trying the one before.")
-    else:
-      return step, result
+  return oldest, read(oldest)
 
 
-def read_config(workdir, step: int) -> dict:
-  """The config of a saved step.
+def read_config(workdir: str | os.PathLike[str], step: int) -> dict[str, Any]:
+  """Returns the config of a saved step.
 
   Raises:
-    Damaged: where it cannot be read, by one of several processes.
+    Damaged: if one of the processes cannot read it.
   """
   return _read_json(workdir, step, "config")
 
 
-def check_metrics(workdir):
-  """Raises Damaged where what validation measured of a step cannot be read.
+def check_metrics(workdir: str | os.PathLike[str]) -> None:
+  """Raises Damaged if the validation metrics of a step cannot be read.
 
-  Orbax reads it of every step before anything else, and goes no further.
+  Orbax reads the metrics of every step first, and stops if it cannot.
   """
-  wrong = None
+  problem = None
   for step in _steps(workdir):
     path = folder(workdir) / str(step) / "metrics" / "metrics"
     try:
       if path.exists():
         float(json.loads(path.read_text())["bits_per_dim"])
     except (OSError, ValueError, LookupError, TypeError) as error:
-      wrong = (
-        f"What validation measured of step {step:,} cannot be read ({error}):"
+      problem = (
+        f"The validation metrics of step {step:,} cannot be read ({error}):"
         f" delete {path.parent} and start again; the step itself stays."
       )
-  if not processes.agree(wrong is None):
-    raise Damaged(wrong or f"Another process cannot read all of {workdir}.")
+  if not processes.agree(problem is None):
+    raise Damaged(problem or f"Another process cannot read all of {workdir}.")
 
 
-def add_metrics(workdir, step: int, metrics: dict[str, float]):
-  """Adds what validation measured to a step that was saved without.
+def add_metrics(
+  workdir: str | os.PathLike[str], step: int, metrics: dict[str, float]
+) -> None:
+  """Adds validation metrics to a step that was saved without them.
 
-  As Orbax keeps it, and whole or not at all: the step itself is not touched.
+  Writes Orbax's own format, whole or not at all, and leaves the rest of the
+  step alone.
 
   Raises:
-    OSError: where it cannot be written.
+    OSError: if they cannot be written.
   """
-  place = folder(workdir) / str(step) / "metrics"
+  target = folder(workdir) / str(step) / "metrics"
   data = json.dumps(metrics).encode()
-  if storage.in_bucket(place):
-    storage.write_whole(place / "metrics", data)
+  if storage.in_bucket(target):
+    storage.write_whole(target / "metrics", data)
     return
-  # Outside, as Orbax takes whatever folder is in a step for a part of it.
+  # Outside the step: Orbax takes every folder in a step for an item of it.
   part = folder(workdir).with_name(".metrics")
   storage.write_whole(part / "metrics", data)
-  storage.move(part, place)
+  storage.move(part, target)
 
 
-def read_checksums(workdir, step: int) -> dict[str, dict[str, int]]:
-  """By item of a saved step that holds arrays, their checksums by path.
+def read_checksums(
+  workdir: str | os.PathLike[str], step: int
+) -> dict[str, dict[str, int]]:
+  """Returns the checksums of a saved step, by item and by path in the item.
 
   Raises:
-    Damaged: where they cannot be read, by one of several processes.
+    Damaged: if one of the processes cannot read them.
   """
   return _read_json(workdir, step, "checksums")
 
 
 def _read_json(workdir, step, item):
   path = folder(workdir) / str(step) / item / "metadata"
-  content, why = None, "by another process"
+  content: Any = None
+  reason: Any = "by another process"
   try:
     content = json.loads(path.read_text())
   except (OSError, ValueError) as error:
-    why = error
+    reason = error
   if not processes.agree(content is not None):
     raise Damaged(
-      f"The {item} of step {step:,} in {workdir} cannot be read ({why})."
+      f"The {item} of step {step:,} in {workdir} cannot be read ({reason})."
     )
   return content

@@ -1,70 +1,97 @@
-"""What a training run is at a step."""
+"""The state of a training run at one step."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from cinn_jax.bijections.base import Array, PyTree
 from cinn_jax.flow import Flow, map_shapes, split_variables
 from cinn_jax.tasks import Task
 
 
-class State(NamedTuple):
-  """A training run at a step; with the seed, all that the next step needs.
+class Fit(NamedTuple):
+  """A model in training: what one update reads and replaces.
 
   Attributes:
-    step: how many steps were taken, int32.
-    params: what is trained.
-    ema: an exponential moving average of params, or None where none is kept.
-    constants: the other collections: fixed matrices, running statistics.
-    optimizer: the optimizer's own state.
-    diverged: bool, whether a step was not finite; then all the rest stays as it
-      was before that step. Never true in a checkpoint.
+    params: Trained parameters.
+    constants: All other collections: fixed matrices, running statistics.
+    optimizer: State of the optimizer.
   """
 
-  step: jax.Array
-  params: Any
-  ema: Any
-  constants: Any
+  params: PyTree
+  constants: PyTree
   optimizer: optax.OptState
-  diverged: jax.Array
 
   @property
-  def ema_variables(self):
-    """What is validated and sampled, as the functions of a `Flow` take it.
+  def variables(self) -> dict[str, PyTree]:
+    """The model's variables, as the functions of a `Flow` take them."""
+    return {"params": self.params, **self.constants}
 
-    The averaged model; where no average is kept, the trained one.
+
+class State(NamedTuple):
+  """A training run at one step; with the seed, all that the next step needs.
+
+  Attributes:
+    step: Number of steps taken; an int32 scalar.
+    fit: The model and its optimizer.
+    ema: Exponential moving average of the parameters, or None to keep none.
+    diverged: A bool scalar, true after a step that was not finite. Everything
+      else then stays as it was before that step. Never true in a checkpoint.
+  """
+
+  step: Array
+  fit: Fit
+  ema: PyTree
+  diverged: Array
+
+  @property
+  def ema_variables(self) -> dict[str, PyTree]:
+    """The variables to validate and to sample from.
+
+    They hold the averaged parameters, or the trained ones if no average is
+    kept.
     """
-    params = self.params if self.ema is None else self.ema
-    return {"params": params, **self.constants}
+    params = self.fit.params if self.ema is None else self.ema
+    return {"params": params, **self.fit.constants}
 
 
 def init_state(
-  rng, flow: Flow, task: Task, optimizer, batch=None, *, averaged: bool = True
+  rng: Array,
+  flow: Flow,
+  task: Task,
+  optimizer: optax.GradientTransformation,
+  batch: Mapping[str, Any] | None = None,
+  *,
+  averaged: bool = True,
 ) -> State:
-  """A run at step 0. Jittable; `jax.eval_shape` of it costs no memory.
+  """Returns the state at step 0.
+
+  It may be jitted. `jax.eval_shape` of it gives the shapes and needs no memory.
 
   Args:
-    batch: real pictures, as the loader gives them, for layers whose first
-      values come from data (ActNorm); the others do not depend on it. None is
-      for shapes alone.
-    averaged: whether an average of the parameters is kept.
+    rng: A JAX random key.
+    flow: The flow to train.
+    task: Turns pictures into the flow's data.
+    optimizer: Any optimizer of optax.
+    batch: Real pictures from the loader, for layers that initialise from data
+      (ActNorm). Other layers do not depend on it. None is enough for shapes.
+    averaged: Keep an average of the parameters.
   """
   if batch is None:
     x = jnp.zeros((1, *task.event_shape))
     cond = map_shapes(lambda shape: jnp.zeros((1, *shape)), task.cond_shape)
   else:
-    # The noise that the first step will add.
+    # The same noise as in the first step.
     noise = jax.random.fold_in(rng, 0)
     x, cond = task.add_noise(noise, *task.prepare(batch))
   params, constants = split_variables(flow.init(rng, x, cond))
   return State(
     step=jnp.zeros((), jnp.int32),
-    params=params,
-    # Not the same buffers as params: both are donated to the step.
+    fit=Fit(params, constants, optimizer.init(params)),
+    # Buffers of its own: the step donates both.
     ema=jax.tree.map(jnp.copy, params) if averaged else None,
-    constants=constants,
-    optimizer=optimizer.init(params),
     diverged=jnp.zeros((), bool),
   )

@@ -1,6 +1,7 @@
-"""`--mode=status`: how a run stands, from what it left; it need not run."""
+"""The status of a run (`--mode=status`), read from its workdir."""
 
 import datetime
+import os
 
 from cinn_jax.runtime import storage
 from cinn_jax.workdir import lock, saved
@@ -9,14 +10,14 @@ from cinn_jax.workdir.log import read_log
 _NOTHING = "nothing yet"
 
 
-def status(workdir) -> str:
-  """What a workdir says of its run, in a few lines.
+def status(workdir: str | os.PathLike[str]) -> str:
+  """Describes a run in a few lines, whether or not it is running.
 
-  Its step and rate as last logged, its newest and its best checkpoint, and
-  whether a process is at work on it.
+  The lines have the last logged step and rate, the newest checkpoint, the best
+  validation, and the process that holds the workdir.
 
   Raises:
-    FileNotFoundError: where there is no run.
+    FileNotFoundError: if there is no run in the workdir.
   """
   workdir = storage.path(workdir)
   rows = _logged(workdir)
@@ -47,7 +48,7 @@ def _logged(workdir):
   try:
     return read_log(workdir)
   except FileNotFoundError:
-    # It takes its time to compile, and in a bucket the log comes later still.
+    # Compiling takes a while, and a log in a bucket comes even later.
     if lock.is_held(workdir) or _saved(workdir) != _NOTHING:
       return []
     raise

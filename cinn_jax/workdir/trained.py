@@ -1,10 +1,12 @@
-"""The trained run of a workdir: its flow, task, config and variables."""
+"""The trained run in a workdir: its flow, task, config and variables."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 
+from cinn_jax.bijections.base import PyTree
 from cinn_jax.data import derived, loader
 from cinn_jax.experiment.build import abstract_variables, build, open_source
 from cinn_jax.flow import Flow
@@ -14,31 +16,33 @@ from cinn_jax.workdir.checkpoint import Checkpoints
 
 
 class Trained(NamedTuple):
-  """What a workdir's newest checkpoint holds, ready to run.
+  """A trained run, restored from its newest checkpoint.
 
   Attributes:
-    step: of the checkpoint.
-    config: of the run, as a dict.
-    flow, task: built from it.
-    variables: the averaged ones (EMA).
+    step: Step of the checkpoint.
+    config: Config of the run, as a dict.
+    flow: The flow that the config describes.
+    task: The task that the config describes.
+    variables: Variables of the flow, with averaged parameters (EMA).
   """
 
   step: int
   config: Mapping[str, Any]
   flow: Flow
   task: Task
-  variables: Any
+  variables: dict[str, PyTree]
 
   def pictures(self, split: str = "test", count: int = 16) -> dict[str, Any]:
-    """Some pictures of the run's data, as `task.prepare` takes them.
+    """Returns a batch of the run's data, as `task.prepare` takes it.
 
     Args:
       split: "train", "validation" or "test".
-      count: at most; spread evenly over the split.
+      count: Number of pictures, spread evenly over the split; fewer if the
+        split has fewer.
 
     Returns:
-      "image" uint8 [count, S, S, 3], S being `task.image_size`, and what else
-      the records hold, such as "label" int32 [count].
+      A dict with "image", uint8 [count, S, S, 3], where S is `task.image_size`,
+      and other fields of the records, such as "label", int32 [count].
     """
     source = open_source(self.config, self.task, split)
     count = min(count, len(source))
@@ -53,14 +57,16 @@ class Trained(NamedTuple):
     return batch
 
 
-def restore(workdir, data: Mapping | None = None) -> Trained:
-  """The trained experiment of a workdir: its flow, variables, task and config.
+def restore(
+  workdir: str | os.PathLike[str], data: Mapping[str, Any] | None = None
+) -> Trained:
+  """Restores the trained run of a workdir: flow, variables, task and config.
 
   >>> import cinn_jax, jax
   >>> trained = cinn_jax.restore("workdirs/mnist-digits")
   >>> flow, task, variables = trained.flow, trained.task, trained.variables
 
-  The task turns pictures into what the flow takes, and samples into pictures:
+  The task turns pictures into the flow's inputs, and samples into pictures:
 
   >>> x, cond = task.prepare(trained.pictures("test", count=2))
   >>> x.shape, cond.shape
@@ -70,20 +76,20 @@ def restore(workdir, data: Mapping | None = None) -> Trained:
   (2, 8, 8, 3)
 
   Args:
-    workdir: of a run of `python -m cinn_jax.main`, or of `training.train`; a
-      folder, or gs://BUCKET/FOLDER with the extra `gcs`.
-    data: overrides settings of the run's config in the section of that name,
-      for other pictures.
+    workdir: Folder of a run of `python -m cinn_jax.main` or `training.train`;
+      gs://BUCKET/FOLDER needs the extra `gcs`.
+    data: Settings that override the section `data` of the run's config, to use
+      other pictures.
 
   Returns:
-    `Trained(step, config, flow, task, variables)`, of the newest intact
+    `Trained(step, config, flow, task, variables)` from the newest intact
     checkpoint.
 
   Raises:
-    FileNotFoundError: where the workdir holds no checkpoint.
-    saved.Damaged: where none can be read.
+    FileNotFoundError: if the workdir holds no checkpoint.
+    saved.Damaged: if no checkpoint can be read.
   """
-  saved.saved_steps(workdir)  # Before Orbax makes the folder.
+  saved.saved_steps(workdir)  # Raises before Orbax creates the folder.
   checkpoints = Checkpoints(workdir)
 
   def read(step):
@@ -101,7 +107,7 @@ def restore(workdir, data: Mapping | None = None) -> Trained:
 
 
 def _on_one_device(abstract):
-  """Shapes for one device, whatever the number that trained."""
+  """Places shapes on one device, whatever devices the run trained on."""
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   return jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
@@ -109,8 +115,8 @@ def _on_one_device(abstract):
   )
 
 
-def load(workdir) -> tuple[Flow, Any]:
-  """The trained flow of a workdir: `(flow, variables)`.
+def load(workdir: str | os.PathLike[str]) -> tuple[Flow, dict[str, PyTree]]:
+  """Loads the trained flow of a workdir; returns `(flow, variables)`.
 
   >>> import cinn_jax, jax
   >>> flow, variables = cinn_jax.load("workdirs/mnist-digits")
@@ -121,11 +127,15 @@ def load(workdir) -> tuple[Flow, Any]:
   >>> x.shape, log_prob.shape
   ((1, 4, 8, 8, 1), (1, 4))
 
-  `flow.event_shape` and `flow.cond_shape` say what it takes; `restore` has the
-  task beside it, which makes that of pictures.
+  `flow.event_shape` and `flow.cond_shape` are the shapes of its inputs.
+  `restore` also returns the task, which prepares them from pictures.
+
+  Args:
+    workdir: As for `restore`.
 
   Raises:
-    FileNotFoundError: where the workdir holds no checkpoint.
+    FileNotFoundError: if the workdir holds no checkpoint.
+    saved.Damaged: if no checkpoint can be read.
   """
   trained = restore(workdir)
   return trained.flow, trained.variables

@@ -1,16 +1,17 @@
-"""The minimal MNIST cINN in FrEIA and here: do they learn alike?
+"""Compares how the minimal MNIST cINN learns in FrEIA and here.
 
-  python tests/benchmarks/mnist_freia.py --data=FOLDER [--json=F] [--png=F]
+  CINN_JAX_EXTRAS=freia launch/local.sh \\
+    python tests/benchmarks/mnist_freia.py --data=FOLDER [--json=F] [--png=F]
 
-Trains the same network (24,341,120 parameters) on the same batches of MNIST
-with the same recipe in both, for each seed, and follows the loss that the
-authors' code prints, mean(z^2)/2 - mean(log_det)/784, on the first 1,024
-training pictures, held out, without noise. Initial parameters, permutations and
-noise are each library's own draws, so the curves agree within their spread over
-seeds or not at all. FOLDER has MNIST's four idx files.
+Trains the same network (24,341,120 parameters) in both, for each seed, on the
+same batches of MNIST and with the same recipe. Reports the loss that the
+authors' code prints, mean(z^2)/2 - mean(log_det)/784, without noise, on the
+first 1,024 training pictures, which are held out. Each library draws its own
+initial parameters, permutations and noise, so the curves can agree only within
+their spread over seeds. FOLDER has MNIST's four idx files.
 
-It needs the extra `freia`, and matplotlib for --png. Where other work shares
-the cores, give PyTorch --threads=1: its threads spin while they wait for each
+It needs the extra `freia`, and matplotlib for --png. If other work runs on the
+machine, pass --threads=1: PyTorch's threads spin while they wait for each
 other.
 """
 
@@ -18,6 +19,8 @@ import argparse
 import contextlib
 import json
 import os
+import pathlib
+import sys
 import time
 
 import jax
@@ -25,6 +28,9 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 from freia_trainer import DenseCinn, Trainer
+
+# For `configs`.
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from cinn_jax.data import loader
 from cinn_jax.experiment.build import build, open_source
@@ -43,7 +49,7 @@ def main():
   parser.add_argument("--steps", type=int, default=2_000)
   parser.add_argument("--seeds", type=int, default=3)
   parser.add_argument("--every", type=int, help="steps between validations")
-  parser.add_argument("--threads", type=int, help="of PyTorch")
+  parser.add_argument("--threads", type=int, help="threads of PyTorch")
   parser.add_argument("--json", help="also write the results to this file")
   parser.add_argument("--png", help="also draw the curves into this file")
   flags = parser.parse_args()
@@ -65,7 +71,7 @@ def main():
       losses, seconds = run(model, config, seed, flags.steps, every)
       results["curves"][name].append(losses)
       results["seconds_per_step"][name].append(seconds)
-    # After every pair: hours of training must not hang on the last one.
+    # Results are saved after every pair, since training takes hours.
     if flags.json:
       with open(flags.json, "w") as file:
         json.dump(results, file, indent=2)
@@ -75,10 +81,10 @@ def main():
 
 
 def run(model, config, seed, steps, every):
-  """Losses before, during and after training, and seconds per step."""
+  """Trains; returns the validation losses and the median seconds per step."""
   _, task = build(config)
   prepare = jax.jit(task.prepare)
-  held = held_out(config, task, prepare)
+  validation = held_out(config, task, prepare)
   source = open_source(config, task, "train")
   batches = loader.training_batches(
     source,
@@ -87,7 +93,7 @@ def run(model, config, seed, steps, every):
     seed=seed,
     **config.augment,
   )
-  losses, seconds = [model.validate(*held)], []
+  losses, seconds = [model.validate(*validation)], []
   with contextlib.closing(batches):
     for step in range(1, steps + 1):
       batch = next(batches)
@@ -95,14 +101,14 @@ def run(model, config, seed, steps, every):
       model.step(batch, prepare)
       seconds.append(time.perf_counter() - begin)
       if step % every == 0 or step == steps:
-        losses.append(model.validate(*held))
+        losses.append(model.validate(*validation))
         name = type(model).__name__
         print(f"{name} {seed} {step:5} {losses[-1]:.4f}", flush=True)
   return losses, float(np.median(seconds))
 
 
 def held_out(config, task, prepare):
-  """x [1024, 28, 28, 1] without noise, and labels one-hot."""
+  """Returns (x [1024, 28, 28, 1] without noise, one-hot labels)."""
   source = open_source(config, task, "validation")
   [batch] = loader.evaluation_batches(
     source, image_size=28, batch_size=len(source)
@@ -111,7 +117,7 @@ def held_out(config, task, prepare):
 
 
 class Ours:
-  """The recipe as `cinn_jax.main` trains it."""
+  """Our network, trained as `cinn_jax.main` trains it."""
 
   def __init__(self, config, seed):
     self._flow, task = build(config)
@@ -123,7 +129,7 @@ class Ours:
     self._state = jax.jit(
       lambda: init_state(rng, self._flow, task, optimizer, averaged=averaged)
     )()
-    assert count(self._state.params) == PARAMETERS
+    assert count(self._state.fit.params) == PARAMETERS
     step = make_train_step(
       self._flow, task, optimizer, seed=seed, ema_decay=config.train.ema_decay
     )
@@ -142,7 +148,7 @@ class Ours:
 
 
 class Freia:
-  """The same from FrEIA's parts, with PyTorch's optimizer."""
+  """The same network in FrEIA, trained with PyTorch's optimizer."""
 
   def __init__(self, config, seed):
     torch.manual_seed(seed)
@@ -194,7 +200,7 @@ def plot(results, path):
     axes.fill_between(
       results["steps"], low, high, color=line.get_color(), alpha=0.25
     )
-  # The first losses are far above all others.
+  # The first losses are far above the others.
   later = np.array(list(results["curves"].values()))[:, :, 1:]
   margin = 0.05 * max(np.ptp(later), 1e-3)
   axes.set_ylim(later.min() - margin, later.max() + margin)

@@ -1,23 +1,26 @@
-"""How long a training step takes, ours and FrEIA's.
+"""Measures the time of a training step, ours and FrEIA's.
 
   launch/local.sh python tests/benchmarks/train_step.py \\
     --config=configs/mnist.py --peer=freia [--json=FILE]
   launch/local.sh python tests/benchmarks/train_step.py \\
     --config=configs/colorize.py:lsun --peer=freia
 
-Takes steps on one batch of random pictures, which stays where it is: no reading
-of files is measured. Ours is the step that `training.train` runs, from uint8
-pictures to the new state. With --peer=freia the same network of FrEIA's blocks
-takes steps in turns with ours, in a process of its own: it gets x and cond
-ready-made, and does the same from there (noise, loss, gradient, clipping,
-Adam). --peer=freia-compiled gives that network to torch.compile. Goals: 1.3
-times FrEIA's images a second for MNIST, 0.75 times for LSUN, both on two cores.
+All steps use one batch of random pictures that stays on the device, so reading
+files is not measured. Ours is the step that `training.train` runs, from uint8
+pictures to the new state. With --peer=freia the same network in FrEIA takes
+turns with ours, in a process of its own. It gets x and cond, and does the same
+from there: noise, loss, gradient, clipping and Adam. --peer=freia-compiled
+passes that network to torch.compile.
 
-`seconds` are those of the clock, per step, as median and quartiles of the
-rounds; `processor` those of all cores together, which other work on the machine
-disturbs less. A ratio is FrEIA's time over ours. PyTorch's threads spin while
-they wait for each other: on a busy machine they tell nothing but that, unless
-each side has one core (`taskset -c 0`, of Linux, before the command).
+Goals on two cores, in images per second: 1.3 times FrEIA's for MNIST, 0.75
+times for LSUN.
+
+`seconds` is the time of a step by the clock, `processor` the time of all cores
+together, which other work on the machine changes less. Both are medians of the
+rounds, with quartiles. A ratio is FrEIA's time over ours. PyTorch's threads
+spin while they wait for each other, which hides everything else on a busy
+machine; then give each side one core (on Linux, `taskset -c 0` before the
+command).
 """
 
 import inspect
@@ -40,35 +43,38 @@ from cinn_jax.training import setup as runs
 from cinn_jax.training.optimizer import make_optimizer
 
 _PEER = flags.DEFINE_enum(
-  "peer", None, ["freia", "freia-compiled"], "Runs in turns with ours."
+  "peer", None, ["freia", "freia-compiled"], "Also time this peer."
 )
 _PEER_PYTHON = flags.DEFINE_string(
-  "peer_python", None, "An interpreter that has torch and FrEIA."
+  "peer_python", None, "An interpreter with torch and FrEIA."
 )
 _BATCH_SIZE = flags.DEFINE_integer(
   "batch_size",
   None,
-  "Pictures per step (default: the config's; on a CPU 16 of the larger ones).",
+  "Pictures per step (default: the config's; on a CPU at most 16 if they are"
+  " larger than 32x32).",
   lower_bound=1,
 )
-_ROUNDS = flags.DEFINE_integer("rounds", 7, "Turns of each side.", 2)
-_STEPS = flags.DEFINE_integer("steps", 3, "Steps of a turn, after one more.", 1)
-_JSON = flags.DEFINE_string("json", None, "Also write the results there.")
+_ROUNDS = flags.DEFINE_integer("rounds", 7, "Number of rounds.", 2)
+_STEPS = flags.DEFINE_integer("steps", 3, "Timed steps per turn.", 1)
+_JSON = flags.DEFINE_string(
+  "json", None, "Also write the results to this file."
+)
 
 CLOCKS = ("seconds", "processor")
 
 
 def _run():
-  host_memory.keep_freed_memory()  # As `main` does.
+  host_memory.keep_freed_memory()  # As in `cinn_jax.main`.
   config = cli.CONFIG.value
   config.train.batch_size = _BATCH_SIZE.value or _batch_size(config)
   ours = Ours(config)
-  found = machine.facts("jax", "jaxlib", "flax", device=ours.device)
+  facts = machine.facts("jax", "jaxlib", "flax", device=ours.device)
   if _PEER.value:
     python = side_by_side.freia_python(_PEER_PYTHON.value)
     with side_by_side.Peer(python, "freia_trainer.py") as peer:
-      found["peer"] = peer.facts
-      found["versions"] = peer.facts["versions"] | found["versions"]
+      facts["peer"] = peer.facts
+      facts["versions"] = peer.facts["versions"] | facts["versions"]
       _set_up(peer, config, ours)
       results = _measure(ours, peer)
   else:
@@ -81,11 +87,11 @@ def _run():
     "compile_seconds": ours.compile_seconds,
   }
   print(_table(results))
-  machine.finish(results, found, _JSON.value)
+  machine.finish(results, facts, _JSON.value)
 
 
 def _batch_size(config):
-  """The config's, or what makes a step of a few seconds on a CPU."""
+  """Returns the config's batch size, or less to keep steps short on a CPU."""
   large = config.task.image_size > 32 and jax.default_backend() == "cpu"
   return min(config.train.batch_size, 16) if large else config.train.batch_size
 
@@ -113,15 +119,17 @@ class Ours:
     self._batch = sharding.put_batch(self.pictures, mesh)
     self._state = runs.new_state(run, self.pictures)
     begin = time.perf_counter()
-    traced = runs.compile_step(run).trace(self._state, self._batch)
+    step = runs.jit_train_step(config, mesh, abstract=abstract, **parts)
+    traced = step.trace(self._state, self._batch)
     self._step = traced.lower().compile()
     self.compile_seconds = time.perf_counter() - begin
     self.flops = jaxpr_flops(traced.jaxpr.jaxpr)
-    self.parameters = sum(p.size for p in jax.tree.leaves(self._state.params))
+    params = jax.tree.leaves(self._state.fit.params)
+    self.parameters = sum(leaf.size for leaf in params)
     self.device = jax.devices()[0].device_kind
 
   def __call__(self, steps):
-    self._take(1)  # The other side had the caches until now.
+    self._take(1)  # Warms the caches, which the other side has used until now.
     begin, worked = time.perf_counter(), time.process_time()
     bits = self._take(steps)["bits_per_dim"]
     times = {
@@ -148,7 +156,7 @@ def _random_pictures(config, size):
 
 
 def _set_up(peer, config, ours):
-  """Gives the peer the network's settings and our batch, channels first."""
+  """Sends the settings and our batch, channels first, to the peer."""
   model = config.model.to_dict()
   builder = inspect.signature(models.BUILDERS[model["name"]]).parameters
   model = {name: p.default for name, p in builder.items()} | model
@@ -177,7 +185,7 @@ def _set_up(peer, config, ours):
 
 
 def _measure(ours, peer=None):
-  """By side, the spread of each clock; and their ratio."""
+  """Returns medians and quartiles by side and clock, and ratios."""
   calls = {"ours": lambda: ours(_STEPS.value)}
   if peer:
     calls["freia"] = lambda: peer(steps=_STEPS.value)

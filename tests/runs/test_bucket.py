@@ -17,6 +17,7 @@ from cinn_jax.evaluation.compare import compare
 from cinn_jax.evaluation.evaluate import evaluate
 from cinn_jax.images import writing
 from cinn_jax.runtime import storage
+from cinn_jax.sampling.draw import Sampling
 from cinn_jax.training import diagnosis, monitor, profiling
 from cinn_jax.training.stopping import Stopped
 from cinn_jax.training.train import train
@@ -49,7 +50,7 @@ def run(bucket):
   with pytest.MonkeyPatch.context() as patch:
     signal_once(
       patch,
-      *(monitor.Monitor, "dispatched", signal.SIGTERM),
+      *(monitor.Monitor, "add", signal.SIGTERM),
       lambda step, metrics: step == 3,
     )
     with pytest.raises(Stopped, match=f"Saved step 3 of 5 in {RUN}"):
@@ -117,7 +118,7 @@ def test_evaluation(run, folder, bucket, monkeypatch):
   monkeypatch.setattr(classifier, "STEPS", 2)
   found = []
   for workdir in (run, folder):
-    evaluate(workdir, num_samples=1)
+    evaluate(workdir, sampling=Sampling(num_samples=1))
     text = (storage.path(workdir) / "evaluation.json").read_text()
     found.append(json.loads(text.replace(str(workdir), "WORKDIR")))
   assert found[0] == found[1]
@@ -190,27 +191,27 @@ class TestLease:
     return storage.path("gs://bucket/held")
 
   def test_a_live_run_is_not_joined(self, workdir):
-    with lease.leased(workdir):
+    with lease.hold_lease(workdir):
       assert lease.is_alive(workdir)
       with pytest.raises(OSError, match="in use by another run"):
         train(_config(), workdir)
     assert not lease.is_alive(workdir)
     begin = time.monotonic()
-    with lease.leased(workdir):
+    with lease.hold_lease(workdir):
       assert time.monotonic() - begin < lease.SILENT_SECONDS
 
   def test_a_killed_one_is_waited_for_and_succeeded(self, workdir, capsys):
     told = {"process": 1, "host": "there", "signs": 7}
     storage.write_whole(workdir / "lock", json.dumps(told).encode())
     begin = time.monotonic()
-    with lease.leased(workdir):
+    with lease.hold_lease(workdir):
       assert time.monotonic() - begin > lease.SILENT_SECONDS
     assert "held by process 1 on there: waiting" in capsys.readouterr().out
 
   def test_a_sign_that_does_not_get_through_is_passed_over(
     self, workdir, bucket, monkeypatch
   ):
-    with lease.leased(workdir):
+    with lease.hold_lease(workdir):
       with monkeypatch.context() as patch:
         patch.setattr(storage, "write_whole", _fail)
         time.sleep(0.5)

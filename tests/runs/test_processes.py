@@ -81,7 +81,7 @@ def test_the_first_ends_where_the_other_is_gone(tmp_path):
 
 
 _CHECKPOINTS = """
-import os, pathlib, sys, time, types
+import os, pathlib, sys, time
 from cinn_jax.runtime import processes
 workdir, address, number = sys.argv[1:]
 processes.initialize(address, 2, int(number))
@@ -126,15 +126,11 @@ def misread(self, path, *arguments, **options):
 
 if number == "1":
   ocp.Checkpointer.restore = misread
-state = setup._restored_state(
-  types.SimpleNamespace(
-    workdir=workdir, checkpoints=checkpoints, abstract=abstract
-  )
-)
+state = setup.restore_state(workdir, checkpoints, abstract)
 print(f"process {number} has step {int(state.step)}", file=sys.stderr)
 if number == "1":
   os._exit(9)
-with stopping.leaving_without_peers():
+with stopping.exit_without_peers():
   checkpoints.save(states[1], t.CONFIG, {"bits_per_dim": 1.0})
 """
 

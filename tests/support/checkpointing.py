@@ -7,7 +7,7 @@ import pytest
 
 from cinn_jax.workdir.checkpoint import Checkpoints
 from cinn_jax.workdir.saved import newest_intact
-from cinn_jax.workdir.state import State
+from cinn_jax.workdir.state import Fit, State
 
 CONFIG = {"model": {"hidden": (4, 8), "init_std": None}}
 
@@ -18,10 +18,12 @@ def state_at(step):
 
   return State(
     step=jnp.asarray(step, jnp.int32),
-    params=leaf(1),
+    fit=Fit(
+      params=leaf(1),
+      constants={"constants": leaf(3), "batch_stats": leaf(4)},
+      optimizer=({"mu": leaf(5)}, jnp.asarray(step, jnp.int32)),
+    ),
     ema=leaf(2),
-    constants={"constants": leaf(3), "batch_stats": leaf(4)},
-    optimizer=({"mu": leaf(5)}, jnp.asarray(step, jnp.int32)),
     diverged=jnp.asarray(False),
   )
 

@@ -39,7 +39,7 @@ compiled = jax.jit(
 print(json.dumps({
   "text": compiled.as_text(),
   "couplings": config.model.depth,
-  "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+  "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.fit.params)),
 }))
 """
 _KINDS = "all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"

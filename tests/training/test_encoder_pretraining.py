@@ -68,12 +68,19 @@ def start():
 
 def _pretrained(start, config, alive=lambda: None):
   flow, state = start
-  pictures = [
+  train_source, validation_source = (
     sources.open_source("photos", split) for split in ("train", "validation")
-  ]
+  )
   places = sharding.of_state(state, sharding.make_mesh(), fully_sharded=False)
-  return pretraining.pretrained(
-    state, config, flow, TASK, *pictures, places, alive
+  return pretraining.pretrain(
+    state,
+    config=config,
+    flow=flow,
+    task=TASK,
+    train_source=train_source,
+    validation_source=validation_source,
+    shardings=places,
+    alive=alive,
   )
 
 
@@ -101,13 +108,15 @@ def test_it_learns_to_guess_and_nothing_else_moves(start, capsys):
   assert len(beats) == 120
   assert "mean absolute error" in capsys.readouterr().out
   net = "condition_net"
-  error, blind = _error(flow, after.params[net])
+  error, blind = _error(flow, after.fit.params[net])
   assert error < 0.8 * blind
-  jax.tree.map(np.testing.assert_array_equal, after.ema[net], after.params[net])
+  jax.tree.map(
+    np.testing.assert_array_equal, after.ema[net], after.fit.params[net]
+  )
   unchanged = jax.tree.map(np.array_equal, before, jax.device_get(after))
-  assert all(jax.tree.leaves(unchanged.params["bijection"]))
+  assert all(jax.tree.leaves(unchanged.fit.params["bijection"]))
   assert all(jax.tree.leaves(unchanged.ema["bijection"]))
-  assert all(jax.tree.leaves(unchanged.optimizer)) and after.step == 0
+  assert all(jax.tree.leaves(unchanged.fit.optimizer)) and after.step == 0
 
 
 def test_without_steps_or_a_section_it_stays_as_it_starts(start):

@@ -335,7 +335,7 @@ def test_the_bar_shows_the_validation(data, capsys):
 
 
 def test_the_function_stays_when_its_module_is_imported():
-  import cinn_jax.fitting
+  import cinn_jax.training.fitting
 
-  assert cinn_jax.fit is cinn_jax.fitting.fit
+  assert cinn_jax.fit is cinn_jax.training.fitting.fit
   assert "fit" in dir(cinn_jax)

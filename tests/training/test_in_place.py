@@ -1,4 +1,4 @@
-"""The compiled step writes a new state where the old one was."""
+"""The compiled step overwrites the old state with the new one."""
 
 import re
 
@@ -6,23 +6,23 @@ import jax
 import numpy as np
 import pytest
 
-from cinn_jax.training import setup as runs
+from cinn_jax.training import setup
 from tests.support import tiny
 
 
 @pytest.mark.parametrize("ema_decay", [0.9, 0.0])
 def test_no_parameter_or_moment_is_copied(ema_decay):
-  run = runs.set_up(tiny.digits(ema_decay=ema_decay), *[None] * 4)
+  run = setup.set_up(tiny.digits(ema_decay=ema_decay), *[None] * 4)
   batch = {
     "image": jax.ShapeDtypeStruct((64, 8, 8, 3), np.uint8),
     "label": jax.ShapeDtypeStruct((64,), np.int32),
   }
-  compiled = runs.compile_step(run).lower(run.abstract, batch).compile()
+  compiled = run.train_step.lower(run.abstract, batch).compile()
   _, entry = compiled.as_text().split("\nENTRY")
-  kernels = [x for x in jax.tree.leaves(run.abstract.params) if x.ndim > 2]
+  leaves = jax.tree.leaves(run.abstract.fit.params)
+  kernels = [leaf for leaf in leaves if leaf.ndim > 2]
   assert len(kernels) == 6
-  # Of a type, what is copied. A loop's results start as copies of zeros.
-  copied = re.findall(r"= (f32\[[\d,]+\])\S* copy\(%(?!\w*broadcast)", entry)
-  types = {f"f32[{','.join(map(str, x.shape))}]" for x in kernels}
-  found = [name for name in copied if name in types]
-  assert not found
+  # Copies of broadcasts are the initial zeros of a loop's results.
+  copies = re.findall(r"= (f32\[[\d,]+\])\S* copy\(%(?!\w*broadcast)", entry)
+  types = {f"f32[{','.join(map(str, leaf.shape))}]" for leaf in kernels}
+  assert not types & set(copies)

@@ -6,11 +6,12 @@ import pytest
 
 from cinn_jax.experiment.build import build, open_source
 from cinn_jax.runtime import sharding
-from cinn_jax.training import monitor, pretraining
+from cinn_jax.training import pretraining
 from cinn_jax.training.train import train
 from cinn_jax.workdir.state import init_state
 from cinn_jax.workdir.trained import restore
 from tests.support import tiny
+from tests.support.interruption import interrupt_after
 
 
 def _config(**train):
@@ -31,14 +32,22 @@ def _pretrained(config):
     init = staticmethod(lambda params: ())
 
   state = jax.jit(lambda: init_state(key, flow, task, Optimizer))()
-  sources = (
+  train_source, validation_source = (
     open_source(config, task, split) for split in ("train", "validation")
   )
   shardings = sharding.of_state(
     state, sharding.make_mesh(), fully_sharded=False
   )
   return (
-    pretraining.pretrained(state, config, flow, task, *sources, shardings),
+    pretraining.pretrain(
+      state,
+      config=config,
+      flow=flow,
+      task=task,
+      train_source=train_source,
+      validation_source=validation_source,
+      shardings=shardings,
+    ),
     (flow, task),
   )
 
@@ -56,23 +65,16 @@ def _differ(ours, theirs):
 def test_training_and_resuming_leave_the_classifier_as_it_is(
   tmp_path, monkeypatch
 ):
-  made, trained = [], pretraining._trained
+  results, fit_logits = [], pretraining.fit_logits
 
   def remember(*arguments, **options):
-    params = trained(*arguments, **options)
-    made.append([np.array(leaf) for leaf in jax.tree.leaves(params)])
+    params = fit_logits(*arguments, **options)
+    results.append([np.array(leaf) for leaf in jax.tree.leaves(params)])
     return params
 
-  read = monitor.Monitor._read
-
-  def interrupt(self, step, metrics):
-    read(self, step, metrics)
-    if step == 3:
-      raise KeyboardInterrupt
-
-  monkeypatch.setattr(pretraining, "_trained", remember)
+  monkeypatch.setattr(pretraining, "fit_logits", remember)
   with monkeypatch.context() as patch:
-    patch.setattr(monitor.Monitor, "_read", interrupt)
+    interrupt_after(patch, 3)
     with pytest.raises(KeyboardInterrupt):
       train(_config(), tmp_path)
   before = restore(tmp_path)
@@ -80,7 +82,7 @@ def test_training_and_resuming_leave_the_classifier_as_it_is(
   after = restore(tmp_path)
   assert (before.step, after.step) == (2, 5)
   # It ran once, and neither steps, decay nor the average moved what it made.
-  [pretrained] = made
+  [pretrained] = results
   for run in (before, after):
     assert not any(_differ(_classifier(run.variables), pretrained))
   # All that is trained is the flow, and it moved.
@@ -95,7 +97,7 @@ def test_training_and_resuming_leave_the_classifier_as_it_is(
 
 def test_it_depends_on_the_seed_alone():
   first, again, other = (
-    _classifier(_pretrained(_config(seed=seed))[0].constants)
+    _classifier(_pretrained(_config(seed=seed))[0].fit.constants)
     for seed in (0, 0, 1)
   )
   assert not any(_differ(first, again))
@@ -107,9 +109,9 @@ def test_it_learns_to_classify_what_it_has_not_seen(capsys):
   config.pretrain.epochs = 8
   state, (flow, task) = _pretrained(config)
   source = open_source(config, task, "test")
-  cond, labels = pretraining._read(source, task)
+  cond, labels = pretraining.read_conditions(source, task)
   net = flow.module.condition_net.classifier()
-  params = state.constants["constants"]["condition_net"]["classifier"]
+  params = state.fit.constants["constants"]["condition_net"]["classifier"]
   _, logits = net.apply({"params": params}, cond)
   assert len(labels) == 360
   assert np.mean(np.argmax(logits, axis=1) == labels) > 0.9
@@ -117,16 +119,18 @@ def test_it_learns_to_classify_what_it_has_not_seen(capsys):
   assert "trained to classify: 9" in out and "180 held-out pictures" in out
   # Nothing else of the state is other than it was.
   assert state.step == 0
-  assert set(state.constants) == {"constants"}
-  assert set(state.constants["constants"]) == {"bijection", "condition_net"}
+  assert set(state.fit.constants) == {"constants"}
+  assert set(state.fit.constants["constants"]) == {"bijection", "condition_net"}
 
 
 def test_without_epochs_it_stays_as_it_starts(monkeypatch):
-  monkeypatch.setattr(pretraining, "_trained", None)
+  monkeypatch.setattr(pretraining, "fit_logits", None)
   config = _config()
   config.pretrain.epochs = 0
   state, _ = _pretrained(config)
-  assert all(np.isfinite(leaf).all() for leaf in _classifier(state.constants))
+  assert all(
+    np.isfinite(leaf).all() for leaf in _classifier(state.fit.constants)
+  )
 
 
 def test_configs_that_do_not_fit_are_refused():
@@ -136,7 +140,7 @@ def test_configs_that_do_not_fit_are_refused():
     _pretrained(config)
   config = tiny.digits()
   config.pretrain = _config().pretrain
-  with pytest.raises(ValueError, match="classifier; dense_cinn is no such"):
+  with pytest.raises(ValueError, match="classifier; dense_cinn has none"):
     _pretrained(config)
 
 
@@ -153,4 +157,4 @@ def test_pictures_without_labels_are_refused():
 
   _, task = build(_config())
   with pytest.raises(ValueError, match="unlabelled has no labels"):
-    pretraining._read(Unlabelled(), task)
+    pretraining.read_conditions(Unlabelled(), task)

@@ -63,7 +63,7 @@ def _step(made, seed=0, ema_decay=0.5):
 
 
 def _variables(state):
-  return {"params": state.params, **state.constants}
+  return {"params": state.fit.params, **state.fit.constants}
 
 
 def _noisy(made, seed, step):
@@ -83,8 +83,8 @@ def _assert_close(actual, expected):
 def test_a_new_state_is_its_own_average(made):
   state = made[2]
   assert state.step == 0 and state.step.dtype == jnp.int32
-  _assert_close(state.ema, state.params)
-  assert set(state.constants) == {"batch_stats"}
+  _assert_close(state.ema, state.fit.params)
+  assert set(state.fit.constants) == {"batch_stats"}
   assert set(state.ema_variables) == {"params", "batch_stats"}
 
 
@@ -94,14 +94,14 @@ def test_the_step_descends_the_mean_of_nats_per_dimension(made):
   x, cond = _noisy(made, seed=3, step=0)
 
   def loss(params):
-    parts = flow.log_prob({"params": params, **state.constants}, x, cond)
+    parts = flow.log_prob({"params": params, **state.fit.constants}, x, cond)
     return -jnp.mean(parts.total) / DIMS, parts
 
   differentiate = jax.jit(jax.value_and_grad(loss, has_aux=True))
-  (value, parts), gradient = differentiate(state.params)
+  (value, parts), gradient = differentiate(state.fit.params)
   after, metrics = step(state, batch)
-  expected = jax.tree.map(lambda p, g: p - RATE * g, state.params, gradient)
-  _assert_close(after.params, expected)
+  expected = jax.tree.map(lambda p, g: p - RATE * g, state.fit.params, gradient)
+  _assert_close(after.fit.params, expected)
   norm = np.sqrt(sum(np.sum(g**2) for g in jax.tree.leaves(gradient)))
   _assert_close(metrics["grad_norm"], norm)
   bits = {
@@ -130,7 +130,7 @@ def test_the_average_follows_quickly_at_first(made):
   for decay in (0.1, 0.15, 0.15):  # 1/10; then 2/11 is above the decay
     state, _ = step(state, batch)
     expected = jax.tree.map(
-      lambda e, p, d=decay: d * e + (1 - d) * p, expected, state.params
+      lambda e, p, d=decay: d * e + (1 - d) * p, expected, state.fit.params
     )
     _assert_close(state.ema, expected)
 
@@ -145,8 +145,10 @@ def test_without_an_average_the_parameters_stand_for_it(made):
   after, _ = donating(jax.tree.map(jnp.copy, state), batch)
   after, _ = donating(after, batch)
   assert after.ema is None
-  assert after.ema_variables["params"] is after.params
-  moved = jax.tree.map(lambda a, b: jnp.any(a != b), after.params, state.params)
+  assert after.ema_variables["params"] is after.fit.params
+  moved = jax.tree.map(
+    lambda a, b: jnp.any(a != b), after.fit.params, state.fit.params
+  )
   assert all(jax.tree.leaves(moved))
 
 
@@ -158,7 +160,8 @@ def test_without_an_average_the_parameters_stand_for_it(made):
 def test_from_the_first_step_that_is_not_finite_nothing_moves(made, optimizer):
   flow, task, before, batch = made
   step = jax.jit(make_train_step(flow, task, optimizer, seed=0, ema_decay=0.5))
-  before = before._replace(optimizer=optimizer.init(before.params))
+  fit = before.fit._replace(optimizer=optimizer.init(before.fit.params))
+  before = before._replace(fit=fit)
   before, _ = step(before, batch)
   assert not before.diverged
   broken = {"image": batch["image"].at[0, 0].set(jnp.nan)}
@@ -177,7 +180,7 @@ def test_running_statistics_move_and_are_kept(made):
   step, state, batch = _step(made)
   after, _ = step(state, batch)
   cond = batch["image"][:, DIMS:]
-  statistics = after.constants["batch_stats"]["condition_net"]
+  statistics = after.fit.constants["batch_stats"]["condition_net"]
   _assert_close(statistics["mean"], 0.1 * cond.mean(0))
   _assert_close(statistics["var"], 0.9 + 0.1 * cond.var(0))
   assert jax.tree.structure(after) == jax.tree.structure(state)

@@ -19,7 +19,7 @@ from cinn_jax.training.stopping import (
   RESTART,
   Stop,
   Stopped,
-  of_several_processes,
+  lost_peer,
 )
 from cinn_jax.training.train import train
 from tests.support import tiny
@@ -56,7 +56,7 @@ def test_a_signal_saves_the_step_and_no_work_is_lost(
 ):
   signal_once(
     monkeypatch,
-    *(monitor.Monitor, "dispatched", number),
+    *(monitor.Monitor, "add", number),
     lambda at, metrics: at == step,
   )
   with pytest.raises(Stopped, match=f"Saved step {step} of 5 in"):
@@ -151,7 +151,7 @@ def test_the_command_ends_with_75_on_sigterm(tmp_path):
     run.terminate()
     out, _ = run.communicate()
   assert run.returncode == 75
-  assert "the same command goes on from there" in out.splitlines()[-1]
+  assert "the same command resumes from there" in out.splitlines()[-1]
 
 
 def _raised(error, cause=None):
@@ -178,4 +178,4 @@ _LOST = "UNKNOWN: Gloo AllGather failed: Connection closed by peer"
 )
 def test_lost_processes_are_told_from_errors(error, count, lost, monkeypatch):
   monkeypatch.setattr(stopping.jax, "process_count", lambda: count)
-  assert (of_several_processes(error) is not None) == lost
+  assert (lost_peer(error) is not None) == lost

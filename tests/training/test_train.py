@@ -12,6 +12,7 @@ from cinn_jax.training.train import train
 from cinn_jax.workdir.checkpoint import Checkpoints
 from cinn_jax.workdir.trained import restore
 from tests.support import tiny
+from tests.support.interruption import change_metrics, interrupt_after
 
 
 def _rows(workdir, split):
@@ -52,15 +53,8 @@ def test_leaves_metrics_checkpoints_and_sheets(uninterrupted):
 
 
 def test_resumed_run_is_bit_identical(uninterrupted, tmp_path, monkeypatch):
-  read = monitor.Monitor._read
-
-  def interrupt(self, step, metrics):
-    read(self, step, metrics)
-    if step == 3:
-      raise KeyboardInterrupt
-
   with monkeypatch.context() as patch:
-    patch.setattr(monitor.Monitor, "_read", interrupt)
+    interrupt_after(patch, 3)
     with pytest.raises(KeyboardInterrupt):
       train(tiny.config(num_steps=5), tmp_path / "run")
   train(tiny.config(num_steps=5), tmp_path / "run")
@@ -90,14 +84,7 @@ def test_another_config_in_the_same_workdir_is_refused(uninterrupted):
 def test_divergence_names_the_step_and_keeps_the_checkpoint(
   tmp_path, monkeypatch
 ):
-  read = monitor.Monitor._read
-
-  def poison(self, step, metrics):
-    if step == 3:
-      metrics = {**metrics, "grad_norm": np.nan}
-    read(self, step, metrics)
-
-  monkeypatch.setattr(monitor.Monitor, "_read", poison)
+  change_metrics(monkeypatch, 3, grad_norm=np.nan)
   with pytest.raises(monitor.Diverged, match=r"Step 3: grad_norm .*learning"):
     train(
       tiny.digits(num_steps=5, eval_every=2, sheet_every=9), tmp_path / "run"

@@ -153,7 +153,7 @@ def test_a_run_goes_through_its_phases():
     state, measured = step(states[-1], BATCH)
     states.append(state)
     metrics.append(measured)
-  params = [state.params for state in states]
+  params = [state.fit.params for state in states]
   moved = [
     [
       name

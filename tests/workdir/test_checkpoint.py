@@ -39,7 +39,8 @@ def test_a_state_comes_back_whole(tmp_path):
 
 
 def test_a_state_of_a_model_without_constants_comes_back(tmp_path):
-  state = state_at(7)._replace(constants={})
+  state = state_at(7)
+  state = state._replace(fit=state.fit._replace(constants={}))
   checkpoints = Checkpoints(tmp_path)
   checkpoints.save(state, CONFIG, {"bits_per_dim": 1.5})
   checkpoints.wait()
@@ -61,7 +62,7 @@ def test_without_an_average_the_parameters_stand_for_it(tmp_path):
   assert_identical(variables, state.ema_variables)
   # A run that goes on with one starts it there.
   restored = checkpoints.restore(7, abstract(with_average))
-  assert_identical(restored, state._replace(ema=state.params))
+  assert_identical(restored, state._replace(ema=state.fit.params))
   # And one that goes on without leaves it.
   checkpoints.save(state_at(8), CONFIG, None)
   checkpoints.wait()

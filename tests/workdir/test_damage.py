@@ -184,7 +184,7 @@ def test_what_decodes_but_differs_is_damaged(tmp_path, monkeypatch):
     return restored
 
   monkeypatch.setattr(ocp.Checkpointer, "restore", flip)
-  with pytest.raises(Damaged, match="saved: its optimizer have other"):
+  with pytest.raises(Damaged, match="checksums of its optimizer differ"):
     read_newest(tmp_path)
 
 

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from cinn_jax.workdir.lock import holder, is_held, locked
+from cinn_jax.workdir.lock import hold_lock, holder, is_held
 
 _HOLD = """
 import sys
-from cinn_jax.workdir.lock import locked
-with locked(sys.argv[1]):
+from cinn_jax.workdir.lock import hold_lock
+with hold_lock(sys.argv[1]):
   print("held", flush=True)
   sys.stdin.read()
 """
@@ -29,12 +29,12 @@ def test_a_second_run_is_refused_until_the_first_ends(tmp_path):
     assert is_held(workdir)
     with (
       pytest.raises(OSError, match=f"in use by another.*process {other.pid} "),
-      locked(workdir),
+      hold_lock(workdir),
     ):
       pass
     other.kill()  # It cannot let go of anything itself.
   assert not is_held(workdir)
-  with locked(workdir):
+  with hold_lock(workdir):
     assert holder(workdir).startswith(f"process {os.getpid()} on ")
 
 
@@ -42,6 +42,6 @@ def test_a_workdir_that_cannot_be_written_is_one_line(tmp_path):
   (tmp_path / "file").write_text("")
   with (
     pytest.raises(OSError, match=r"Cannot write in .*file/run \(Not a direc"),
-    locked(tmp_path / "file" / "run"),
+    hold_lock(tmp_path / "file" / "run"),
   ):
     pass

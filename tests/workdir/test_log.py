@@ -93,14 +93,14 @@ def test_the_log_gets_means_of_the_steps_since_the_last(capsys):
   rows = _Rows()
   with _monitor(rows) as monitor:
     batches = iter("abc")
-    assert [monitor.waiting(batches) for _ in range(3)] == ["a", "b", "c"]
+    assert [monitor.next_batch(batches) for _ in range(3)] == ["a", "b", "c"]
     for step, bits, scale in ((5, 8, 1), (6, 2, 3), (7, 6, 2), (8, 4, 1)):
-      monitor.dispatched(step, _metrics(bits, scale))
+      monitor.add(step, _metrics(bits, scale))
       # Only now is the step before known to be done.
       assert len(rows) == (step > 6)
-    with monitor.paused():
+    with monitor.pause():
       assert len(rows) == 2
-    monitor.say("a line above the bar")
+    monitor.write("a line above the bar")
   (first, split, means), (second, _, others) = rows
   assert (first, split, second) == (6, "train", 8)
   assert means["bits_per_dim"] == others["bits_per_dim"] == 5.0
@@ -115,17 +115,17 @@ def test_the_log_gets_means_of_the_steps_since_the_last(capsys):
 def test_what_is_not_finite_stops_before_it_is_logged(wrong):
   rows = _Rows()
   with _monitor(rows, log_every=1) as monitor:
-    monitor.dispatched(1_005, _metrics(1.0))
-    monitor.dispatched(1_006, _metrics(wrong))
+    monitor.add(1_005, _metrics(1.0))
+    monitor.add(1_006, _metrics(wrong))
     with pytest.raises(Diverged, match=r"1,006: bits_per_dim is not finite"):
-      monitor.dispatched(1_007, _metrics(1.0))
+      monitor.add(1_007, _metrics(1.0))
   assert [step for step, _, _ in rows] == [1_005]
 
 
 def test_what_is_not_finite_stops_before_it_is_saved():
   with _monitor(_Rows()) as monitor:
-    monitor.dispatched(5, _metrics(np.nan))
-    with pytest.raises(Diverged, match="Step 5"), monitor.paused():
+    monitor.add(5, _metrics(np.nan))
+    with pytest.raises(Diverged, match="Step 5"), monitor.pause():
       pytest.fail("the step would be validated and saved")
 
 
@@ -136,12 +136,12 @@ def test_a_pause_is_not_the_steps_time(monkeypatch):
     patch.setattr("time.perf_counter", lambda: now[0])
     with _monitor(rows) as monitor:
       now[0] += 5
-      monitor.dispatched(5, _metrics(1.0))
-      with monitor.paused():
+      monitor.add(5, _metrics(1.0))
+      with monitor.pause():
         now[0] += 1000
       now[0] += 2
-      monitor.dispatched(6, _metrics(1.0))
-      with monitor.paused():
+      monitor.add(6, _metrics(1.0))
+      with monitor.pause():
         pass
   assert [values["images_per_second"] for _, _, values in rows] == [2.0, 5.0]
 
@@ -159,11 +159,11 @@ def test_waiting_for_data_is_a_share_of_the_steps(monkeypatch):
     with _monitor(rows) as monitor:
       batches = slow_batches()
       for step in (5, 6, 7):
-        monitor.waiting(batches)
+        monitor.next_batch(batches)
         now[0] += 4
-        monitor.dispatched(step, _metrics(1.0))
+        monitor.add(step, _metrics(1.0))
       now[0] += 1
-      with monitor.paused():
+      with monitor.pause():
         pass
   # Steps 5 and 6 are reported when 7 is under way: 3 of 15 seconds.
   assert [values["data_wait"] for _, _, values in rows] == [0.2, 0.0]

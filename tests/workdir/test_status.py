@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from cinn_jax.training.train import train
-from cinn_jax.workdir.lock import locked
+from cinn_jax.workdir.lock import hold_lock
 from cinn_jax.workdir.status import status
 from tests.support import tiny
 
@@ -46,12 +46,12 @@ def test_a_finished_run(workdir):
 
 
 def test_a_run_at_work(workdir):
-  with locked(workdir):
+  with hold_lock(workdir):
     assert _lines(workdir)["run"].startswith("alive, process ")
 
 
 def test_a_run_that_has_just_begun(tmp_path):
-  with locked(tmp_path):
+  with hold_lock(tmp_path):
     lines = _lines(tmp_path)
   assert lines["run"].startswith("alive, process ")
   assert lines["step"] == "nothing logged yet"
