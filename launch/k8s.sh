@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains on Kubernetes by launch/jobset.yaml, one pod per node:
+# Trains on Kubernetes with launch/jobset.yaml, one pod per node:
 #
 #   docker build -f launch/Dockerfile --build-arg PLATFORM=cuda13 -t IMAGE .
 #   docker push IMAGE
@@ -7,21 +7,21 @@
 #   launch/k8s.sh apply python -m cinn_jax.main --config=configs/colorize.py
 #
 #   launch/k8s.sh apply COMMAND  starts COMMAND with --workdir=$WORKDIR in every
-#                                pod; more than one GPU node: also with
+#                                pod; on several GPU nodes also with
 #                                --coordinator, --num_processes, --process_id
 #   launch/k8s.sh logs [N]       follows the log of pod N (default 0)
-#   launch/k8s.sh delete         stops: training saves, then the pods are gone
-# Options, before the word: --dry-run prints what would be run, and the manifest
-# as comments; --help prints this.
+#   launch/k8s.sh delete         stops: training saves, then the pods go away
+# Options, before the subcommand: --dry-run prints what would run, with the
+# manifest as comments; --help prints this.
 #
-# TPUs: DEVICE=tpu with the numbers of the slice, for example a v6e 4x4:
+# For TPUs, set DEVICE=tpu and describe the slice, for example a v6e 4x4:
 #   DEVICE=tpu NODES=4 DEVICES=4 TPU_TYPE=tpu-v6e-slice TPU_TOPOLOGY=4x4
 set -euo pipefail
 shopt -s inherit_errexit 2>/dev/null || true
 
-NAME="${NAME:-cinn-jax}"                    # Of the JobSet.
+NAME="${NAME:-cinn-jax}"                    # Name of the JobSet.
 NAMESPACE="${NAMESPACE:-}"                  # Default: kubectl's own.
-IMAGE="${IMAGE:-}"                          # Made of launch/Dockerfile.
+IMAGE="${IMAGE:-}"                          # Built from launch/Dockerfile.
 WORKDIR="${WORKDIR:-}"                      # gs://..., shared by all pods.
 DEVICE="${DEVICE:-gpu}"                     # gpu or tpu.
 NODES="${NODES:-1}"                         # Pods, one per node.
@@ -29,11 +29,11 @@ DEVICES="${DEVICES:-8}"                     # GPUs or TPU chips per node.
 GPU_TYPE="${GPU_TYPE:-}"                    # nvidia-h100-80gb; default: any.
 TPU_TYPE="${TPU_TYPE:-tpu-v6e-slice}"       # GKE's name of the accelerator.
 TPU_TOPOLOGY="${TPU_TOPOLOGY:-}"            # 4x4, 2x2x2, ...
-NODE_SELECTOR="${NODE_SELECTOR:-}"          # JSON; default: of the types above.
-SERVICE_ACCOUNT="${SERVICE_ACCOUNT:-default}" # One that may write to WORKDIR.
-GRACE_SECONDS="${GRACE_SECONDS:-300}"       # To save in, after SIGTERM.
-MAX_RESTARTS="${MAX_RESTARTS:-1000}"
-PORT="${PORT:-8476}"                        # Of JAX's coordinator.
+NODE_SELECTOR="${NODE_SELECTOR:-}"          # JSON; default: the types above.
+SERVICE_ACCOUNT="${SERVICE_ACCOUNT:-default}" # Must be able to write WORKDIR.
+GRACE_SECONDS="${GRACE_SECONDS:-300}"       # Time to save after SIGTERM.
+MAX_RESTARTS="${MAX_RESTARTS:-1000}"        # Then the JobSet fails.
+PORT="${PORT:-8476}"                        # Port of JAX's coordinator.
 
 root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 script=launch/k8s.sh
@@ -45,16 +45,17 @@ cluster() {
 }
 
 check_variables() {
-  [ -n "$IMAGE" ] || die "IMAGE is not set; set it to the image made of" \
+  [ -n "$IMAGE" ] || die "IMAGE is not set; set it to the image built from" \
     "launch/Dockerfile."
   case "$WORKDIR" in
     gs://?*) ;;
-    *) die "WORKDIR is '$WORKDIR'; set it to a folder of a bucket that every" \
-      "pod may write, such as gs://BUCKET/colorize." ;;
+    *) die "WORKDIR is '$WORKDIR'; set it to a bucket's folder that every pod" \
+      "can write, such as gs://BUCKET/colorize." ;;
   esac
   case "$DEVICE:$TPU_TOPOLOGY$NODE_SELECTOR" in
     gpu:* | tpu:?*) ;;
-    tpu:) die "TPU_TOPOLOGY is not set; set it to the slice's, such as 4x4." ;;
+    tpu:) die "TPU_TOPOLOGY is not set; set it to the slice's topology, such" \
+      "as 4x4." ;;
     *) die "DEVICE is '$DEVICE'; expected gpu or tpu." ;;
   esac
 }
@@ -73,11 +74,12 @@ set_device() {
   NODE_SELECTOR="${NODE_SELECTOR:-$selector}"
 }
 
-# GKE tells JAX of the TPU slice; GPU pods are told by flags, since asking
-# Kubernetes takes a package and rights. The kubelet fills in $(PROCESS_ID).
+# GKE describes the TPU slice to JAX. GPU pods find each other by flags, since
+# asking Kubernetes needs a package and permissions. The kubelet fills in
+# $(PROCESS_ID).
 set_command() {
   local flags=(--workdir="$WORKDIR")
-  # What the user wrote is not for the kubelet to fill in.
+  # The kubelet must not fill in anything that the user wrote.
   # shellcheck disable=SC2016
   COMMAND="$(json_array "$@" "${flags[@]}" | sed 's/\$(/$$(/g')"
   if [ "$DEVICE" = gpu ] && [ "$NODES" -gt 1 ]; then
@@ -91,7 +93,7 @@ json_array() {
   local word list=''
   for word in "$@"; do
     [[ "$word" != *[[:cntrl:]]* ]] ||
-      die "a word of COMMAND has a line break or another control character."
+      die "COMMAND contains a line break or another control character."
     # shellcheck disable=SC2001
     word="$(sed 's/[\\"]/\\&/g' <<<"$word")"
     list+="${list:+, }\"$word\""
@@ -99,7 +101,7 @@ json_array() {
   echo "[$list]"
 }
 
-# launch/jobset.yaml with the variables above in it.
+# Prints launch/jobset.yaml with the variables above filled in.
 manifest() {
   export NAME MAX_RESTARTS NODES GRACE_SECONDS SERVICE_ACCOUNT NODE_SELECTOR
   export IMAGE COMMAND RESOURCE DEVICES
@@ -131,21 +133,21 @@ apply() {
 
 take_options "${BASH_SOURCE[0]}" "$@"
 set -- ${arguments[@]+"${arguments[@]}"}
-word="${1:-}"
+subcommand="${1:-}"
 [ "$#" -eq 0 ] || shift
 prefix=jobset.sigs.k8s.io/jobset-name
-case "$word" in
+case "$subcommand" in
   apply | logs | delete)
     command -v kubectl >/dev/null || [ -n "$dry_run" ] ||
       die "found no kubectl; install it and point it at your cluster."
     ;;
 esac
-case "$word" in
+case "$subcommand" in
   apply) apply "$@" ;;
   logs)
     cluster logs --follow --tail=-1 --selector="$prefix=$NAME,$(
     )batch.kubernetes.io/job-completion-index=${1:-0}"
     ;;
   delete) cluster delete jobset "$NAME" --ignore-not-found ;;
-  *) die "usage: launch/k8s.sh apply|logs|delete (--help tells more)." ;;
+  *) die "usage: launch/k8s.sh apply|logs|delete (see --help)." ;;
 esac

@@ -1,26 +1,27 @@
 #!/usr/bin/env bash
-# Runs COMMAND in the project's own environment, making it once:
+# Runs COMMAND in the project's own environment, which the first call makes:
 #
 #   launch/local.sh python -m cinn_jax.main --config=configs/colorize.py
 #
-# Works from any folder: COMMAND runs where you stand, and the environment is
-# .venv/3.13 next to setup.cfg; each version of Python has its own, which no
-# call for another one touches. An environment is made again when setup.cfg, the
-# platform, the extras or the Python's patch version change. COMMAND's exit code
-# is passed on. Options, before COMMAND:
-#   --restart  start COMMAND again whenever it ends with 75 (saved, start me
-#              again), until it ends otherwise or this script gets a signal;
-#              SIGTERM, SIGUSR1 and SIGUSR2 are passed on to COMMAND
-#   --dry-run  print what would be run, run nothing
-#   --help     print this
+# It works from any folder: COMMAND runs in the current one. The environment is
+# .venv/3.13 next to setup.cfg. Each version of Python has its own, and a call
+# with one version leaves the others alone. An environment is made again when
+# setup.cfg, the platform, the extras or Python's patch version change. The exit
+# code is COMMAND's. Options, before COMMAND:
+#   --restart  starts COMMAND again whenever it exits with 75 (saved, start me
+#              again), until it exits with another code or this script gets a
+#              signal; passes SIGTERM, SIGUSR1 and SIGUSR2 on to COMMAND
+#   --dry-run  prints what would run, and runs nothing
+#   --help     prints this
 # Environment variables:
-#   PYTHON             the interpreter to use: a path, or a name that is looked
-#                      up on PATH, then among the versions of pyenv and uv
+#   PYTHON             the interpreter to use: a path, or a name to look up on
+#                      PATH and then among the versions of pyenv and uv
 #                      (default: the first of python3.13, python3.12, python3.11
 #                      and python3 that is 3.11 or later)
-#   CINN_JAX_PLATFORM  cpu, cuda12, cuda13 or tpu (default: what is found here)
-#   CINN_JAX_EXTRAS    further extras of setup.cfg, with commas between them:
-#                      gcs for workdirs in buckets, metrics, freia, tensorflow
+#   CINN_JAX_PLATFORM  cpu, cuda12, cuda13 or tpu (default: what this machine
+#                      has)
+#   CINN_JAX_EXTRAS    more extras of setup.cfg, separated by commas: gcs (for
+#                      workdirs in buckets), metrics, freia, tensorflow
 #                      (default: those the environment has; empty: none)
 set -euo pipefail
 shopt -s inherit_errexit 2>/dev/null || true
@@ -38,7 +39,8 @@ find_python() {
   [ -z "${PYTHON:-}" ] || names=("$PYTHON")
   for name in "${names[@]}"; do
     while IFS= read -r path; do
-      # An environment may be active, and is removed before it is made again.
+      # The environment of an active shell is removed before it is made again,
+      # so it cannot be made from its own Python.
       [[ "$path" != "$venvs"/* ]] || continue
       if "$path" -c 'import ensurepip, sys, venv
 sys.exit(sys.version_info < (3, 11))' </dev/null 2>/dev/null; then
@@ -51,10 +53,11 @@ sys.exit(sys.version_info < (3, 11))' </dev/null 2>/dev/null; then
     "one or set PYTHON to it."
 }
 
-# pyenv's shims fail for versions that are not the chosen one, and uv's versions
-# need not be on PATH.
+# Lists all interpreters named $1, best first. pyenv's shims fail for versions
+# that are not selected, and uv's versions need not be on PATH.
 list_installed() {
-  local uv="${UV_PYTHON_INSTALL_DIR:-${XDG_DATA_HOME:-${HOME:-}/.local/share}/uv/python}"
+  local uv="${XDG_DATA_HOME:-${HOME:-}/.local/share}/uv/python"
+  uv="${UV_PYTHON_INSTALL_DIR:-$uv}"
   type -aP -- "$1" || true
   [[ "$1" == python3.* ]] || return 0
   find "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions" "$uv" -maxdepth 3 \
@@ -71,7 +74,7 @@ find_platform() {
     esac
   elif driver="$(nvidia-smi --query-gpu=driver_version \
     --format=csv,noheader 2>/dev/null)" && [ -n "$driver" ]; then
-    # CUDA 13 needs driver 580 or later. There is a line for every GPU.
+    # CUDA 13 needs driver 580 or later. There is one line per GPU.
     if [ "${driver%%.*}" -ge 580 ]; then echo cuda13; else echo cuda12; fi
   elif [ -e /dev/accel0 ] || [ -n "${TPU_NAME:-}" ]; then
     echo tpu
@@ -80,17 +83,17 @@ find_platform() {
   fi
 }
 
-# The lock is a symbolic link that names its holder: making one is atomic on
-# every file system, and a holder that died here can be told from one at work.
+# The lock is a symbolic link to its holder's name. Making a link is atomic on
+# every file system, and the name shows whether a holder on this machine died.
 acquire_lock() {
   local host me holder waited=0 attempts=0
   host="$(uname -n)"
   me="$host:$$"
   [ -L "$venvs.lock" ] || [ ! -e "$venvs.lock" ] ||
-    die "$venvs.lock is no lock of mine; remove it."
+    die "$venvs.lock is not a lock of this script; remove it."
   until ln -s "$me" "$venvs.lock" 2>/dev/null; do
     if ! holder="$(readlink "$venvs.lock")"; then
-      # Released just now, or the file system refuses the link.
+      # The lock was just released, or the file system refuses links.
       attempts=$((attempts + 1))
       [ "$attempts" -lt 20 ] || die "cannot make $venvs.lock."
       continue
@@ -109,12 +112,12 @@ acquire_lock() {
 }
 
 is_alive() {
-  # kill may not signal the process of another user; ps sees it.
+  # kill may not signal another user's process; ps still sees it.
   kill -0 "$1" 2>/dev/null || ps -p "$1" >/dev/null 2>&1
 }
 
-# One process at a time removes a dead holder's lock, and only while it is still
-# that holder's: another would remove the lock of who came next.
+# Removes the dead holder $1's lock. One process at a time does so, and only
+# while the lock is still that holder's, so that no newer lock is removed.
 remove_dead_lock() {
   local claim="$venvs.lock.$1"
   ln -s "$2" "$claim" 2>/dev/null || return
@@ -122,8 +125,9 @@ remove_dead_lock() {
   rm -f "$claim"
 }
 
+# Prints everything that the environment depends on.
 stamp() {
-  # cksum, not a git hash: the tree may be an unpacked archive.
+  # cksum rather than a git hash: the tree may be an unpacked archive.
   echo "$(extras) $root $version $(cksum <"$root/setup.cfg")"
 }
 
@@ -133,14 +137,14 @@ is_current() {
 }
 
 extras() {
-  local list=test further
+  local list=test more
   [ "$platform" = cpu ] || list+=",$platform"
-  further="$(further_extras)"
-  echo "$list${further:+,$further}"
+  more="$(more_extras)"
+  echo "$list${more:+,$more}"
 }
 
-# Those that the environment was made with, until others are named.
-further_extras() {
+# Prints the extras that the caller names, or else those of the environment.
+more_extras() {
   if [ -n "${CINN_JAX_EXTRAS+named}" ]; then
     echo "$CINN_JAX_EXTRAS"
   else
@@ -149,22 +153,22 @@ further_extras() {
 }
 
 make_environment() {
-  local made_for all further
+  local made_for all more
   echo "Making $venv for $platform with $python (about a minute) ..." >&2
-  # Taken before, as setup.cfg may change meanwhile; and removed first, lest an
-  # interruption leave half an environment with a whole one's stamp.
+  # Computed first, because setup.cfg may change meanwhile.
   made_for="$(stamp)"
   all="$(extras)"
-  further="$(further_extras)"
+  more="$(more_extras)"
+  # The stamp goes first: if this is interrupted, the rest must not look whole.
   rm -rf "$venv/stamp" "$venv"
-  # First of all: an interruption must not lose them.
+  # Written before anything that may fail, so that the extras are not lost.
   mkdir -p "$venv"
-  echo "$further" >"$venv/extras"
+  echo "$more" >"$venv/extras"
   "$python" -m venv "$venv" >&2 || die "$python could not make $venv."
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     --editable "${root}[$all]" >&2 ||
-    die "pip could not install the project (see above).${further:+ \
-CINN_JAX_EXTRAS= leaves the extras $further out.}"
+    die "pip could not install the project (see above).${more:+ \
+To install it without the extras $more, set CINN_JAX_EXTRAS= (empty).}"
   echo "$made_for" >"$venv/stamp"
 }
 
@@ -196,15 +200,15 @@ while [ "$#" -gt 0 ]; do
       show_help
       exit
       ;;
-    -*) die "unknown option $1 (--help lists them)." ;;
+    -*) die "unknown option $1 (--help lists the options)." ;;
     *) break ;;
   esac
   shift
 done
 [ "$#" -gt 0 ] ||
-  die "usage: launch/local.sh COMMAND [ARG ...] (--help tells more)."
+  die "usage: launch/local.sh COMMAND [ARG ...] (see --help)."
 python="$(find_python)"
-version="$("$python" -V)"                    # Such as "Python 3.13.0".
+version="$("$python" -V)" # For example "Python 3.13.0".
 venv="$venvs/$(cut -d. -f1,2 <<<"${version#Python }")"
 platform="$(find_platform)"
 if [ -n "$dry_run" ]; then

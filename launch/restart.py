@@ -1,11 +1,11 @@
-"""Starts a command again whenever it ends with 75 (saved, start me again).
+"""Starts a command again whenever it exits with 75 (saved, start me again).
 
   python launch/restart.py COMMAND [ARG ...]
 
-Ends with the command's own code, 128 + N where signal N killed it. SIGTERM,
-SIGUSR1 and SIGUSR2 are passed on, and after one of them, or after Ctrl-C, the
-command is not started again. It is Python and no shell, because a shell that is
-about to wait misses a signal now and then, until what it waits for has ended.
+Exits with the command's own code, or 128 + N if signal N killed it. Passes
+SIGTERM, SIGUSR1 and SIGUSR2 on to the command. After one of these, or after
+Ctrl-C, the command is not started again. This is not a shell script because a
+shell that is about to wait sometimes misses a signal until the wait is over.
 """
 
 import os
@@ -21,20 +21,20 @@ PAUSE = 1.0  # Seconds between two starts.
 
 
 def main(command):
-  """The exit code of `command` after its last start."""
-  # Blocked, signals wait to be asked for: none can come at a wrong moment.
+  """Runs `command` to its last end and returns its exit code."""
+  # Blocked signals stay pending until sigwait, so none comes at a bad moment.
   before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING | {signal.SIGCHLD})
   signal.signal(signal.SIGCHLD, lambda *_: None)
   while True:
     try:
-      # SIGCHLD's handler is not inherited: a new program has none.
+      # The new program does not inherit the handler of SIGCHLD.
       child = os.posix_spawnp(
         command[0], command, os.environ, setsigmask=before
       )
     except OSError as error:
       say(f"{command[0]}: {error.strerror}")
       return 127 if isinstance(error, FileNotFoundError) else 126
-    code, stopped = attend(child)
+    code, stopped = wait(child)
     if code != SAVED or stopped:
       return code
     say("saved (75), starting again ...")
@@ -43,8 +43,8 @@ def main(command):
       return code
 
 
-def attend(child):
-  """The child's exit code, and whether a signal asked to stop meanwhile."""
+def wait(child):
+  """Returns the child's exit code and whether a signal asked it to stop."""
   stopped = False
   while True:
     received = signal.sigwait(STOPPING | {signal.SIGCHLD})

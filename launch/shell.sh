@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# What the launch scripts share; they set `script` to their own name first.
+# Functions that the launch scripts share. They set `script`, their name, first.
 
-readonly SAVED=75 # The training's exit code for: saved, start me again.
+readonly SAVED=75 # Training's exit code for "saved, start me again".
 dry_run=''
 
 die() {
@@ -13,13 +13,13 @@ say() {
   echo "${script:?}: $*" >&2
 }
 
-# The comment at the head of the file $1.
+# Prints the comment at the head of the file $1.
 show_help() {
   awk 'NR > 1 && !/^#/ { exit } NR > 1 && !/^#SBATCH/ {
     sub(/^# ?/, ""); print }' "$1"
 }
 
-# Takes the options off the arguments of the script $1; leaves `arguments`.
+# Handles the options of the script $1, and puts the rest in `arguments`.
 take_options() {
   local file="$1"
   shift
@@ -30,16 +30,16 @@ take_options() {
         show_help "$file"
         exit
         ;;
-      -*) die "unknown option $1 (--help lists them)." ;;
+      -*) die "unknown option $1 (--help lists the options)." ;;
       *) break ;;
     esac
     shift
   done
-  # shellcheck disable=SC2034  # Its caller uses it.
+  # shellcheck disable=SC2034  # The caller uses it.
   arguments=("$@")
 }
 
-# Runs a command, or prints it as one may type it.
+# Runs a command; with --dry-run, prints it in a form that can be pasted.
 run() {
   if [ -n "$dry_run" ]; then
     quoted "$@"
@@ -60,8 +60,8 @@ quoted() {
   echo "$line"
 }
 
-# Of the exit codes of a run's processes, the run's own. An error counts before
-# "saved". What a signal killed counts least: where one process leaves, JAX's
+# Prints a run's exit code, given those of its processes. An error wins over
+# "saved". A death by signal counts least: when one process leaves, JAX's
 # coordination service aborts the others (134).
 verdict() {
   local code saved='' killed=0

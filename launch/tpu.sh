@@ -4,37 +4,37 @@
 #   export ZONE=us-east5-b ACCELERATOR=v6e-16 WORKDIR=gs://BUCKET/colorize
 #   launch/tpu.sh run python -m cinn_jax.main --config=configs/colorize.py
 #
-#   launch/tpu.sh create       asks for the slice and waits until it is there
+#   launch/tpu.sh create       requests the slice and waits until it is ready
 #   launch/tpu.sh setup        sends this tree to every worker and makes .venv
-#   launch/tpu.sh run COMMAND  all of it: creates, sets up, starts COMMAND with
+#   launch/tpu.sh run COMMAND  creates, sets up, starts COMMAND with
 #                              --workdir=$WORKDIR on every worker, and waits
 #   launch/tpu.sh logs [N]     follows the log of worker N (default 0)
-#   launch/tpu.sh stop         training saves and leaves; the slice stays
+#   launch/tpu.sh stop         makes training save and exit; the slice stays
 #   launch/tpu.sh delete       gives the slice back
-# Options, before the word: --dry-run prints what would be run and runs nothing
-# (it takes the slice for not yet there); --help prints this.
+# Options, before the subcommand: --dry-run prints what would run and runs
+# nothing (it assumes that the slice does not exist yet); --help prints this.
 #
-# `run` starts again when training ends with 75 (saved, start me again) and when
-# the slice was preempted or has vanished. It ends with training's code, and
-# with 75 after `stop`. Training does not hang on it: after Ctrl-C or a broken
-# connection the same `run` joins what is running. Each word may be repeated.
-# Every worker logs to ~/cinn_jax_run/log, copied to $WORKDIR/logs.
-# Needs gcloud, logged in, and ssh keys in ssh-agent for more than one worker.
+# `run` starts again when training exits with 75 (saved, start me again) and if
+# the slice is preempted or lost. Its exit code is training's, and 75 after
+# `stop`. Training does not depend on it: after Ctrl-C or a lost connection the
+# same `run` joins what is running. Every subcommand may be repeated.
+# Every worker logs to ~/cinn_jax_run/log, which is copied to $WORKDIR/logs.
+# Needs gcloud, logged in, and for several workers the ssh keys in ssh-agent.
 set -euo pipefail
 shopt -s inherit_errexit 2>/dev/null || true
 
 SLICE="${SLICE:-cinn-jax}"             # Name of the slice and of its request.
 ZONE="${ZONE:-}"                       # us-east5-b, for example.
 PROJECT="${PROJECT:-}"                 # Default: gcloud's own.
-ACCELERATOR="${ACCELERATOR:-}"         # v6e-16, v4-32: type and size.
-RUNTIME="${RUNTIME:-}"                 # Default: by the accelerator.
+ACCELERATOR="${ACCELERATOR:-}"         # Type and size: v6e-16, v4-32.
+RUNTIME="${RUNTIME:-}"                 # Default: the accelerator's.
 SPOT="${SPOT:-1}"                      # 1: cheaper, may be preempted; 0: not.
 WORKDIR="${WORKDIR:-}"                 # gs://..., shared by all workers.
 CREATE_FLAGS="${CREATE_FLAGS:-}"       # --network=... --service-account=...
 MAX_RESTARTS="${MAX_RESTARTS:-1000}"   # Then `run` gives up, with 75.
-POLL_SECONDS="${POLL_SECONDS:-60}"     # Between two looks.
-MAX_FAILURES="${MAX_FAILURES:-10}"     # Looks in a row that may fail.
-RUN_ID="${RUN_ID:-$(date +%s)}"        # Tells one `run` from another.
+POLL_SECONDS="${POLL_SECONDS:-60}"     # Time between two polls.
+MAX_FAILURES="${MAX_FAILURES:-10}"     # Polls in a row that may fail.
+RUN_ID="${RUN_ID:-$(date +%s)}"        # Identifies this `run`.
 
 root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 script=launch/tpu.sh
@@ -64,14 +64,14 @@ tpus() {
   run gcloud compute tpus "$@" "${where[@]}"
 }
 
-# The state of what is listed under the name. A listing, since it tells "there
-# is none" from "cannot say".
+# Prints field $2 of the slice in the list of $1. A list is empty if there is no
+# slice and fails if gcloud cannot tell.
 listed() {
   gcloud compute tpus "$1" list "${where[@]}" --filter="name~/$SLICE\$" \
     --format="value($2)"
 }
 
-# Of the request and of the machines: ACTIVE:READY, NONE:NONE, ...
+# Prints the states of the request and of the machines, such as ACTIVE:READY.
 slice_state() {
   local queued node
   queued="$(listed queued-resources state.state)" || return
@@ -105,11 +105,11 @@ create() {
     case "$state" in
       ACTIVE:READY) return ;;
       NONE:*) ask_for_slice || die "gcloud refused the request (see above)." ;;
-      FAILED:*) die "the request for $SLICE failed: delete it and see whether" \
-        "$ACCELERATOR is to be had in $ZONE." ;;
+      FAILED:*) die "the request for $SLICE failed; delete it and check that" \
+        "$ACCELERATOR is available in $ZONE." ;;
       SUSPENDED:* | ACTIVE:PREEMPTED | ACTIVE:TERMINATED | ACTIVE:STOPPED | \
         ACTIVE:NONE)
-        say "$SLICE is gone ($state); asking for it again."
+        say "$SLICE is gone ($state); requesting it again."
         delete || die "gcloud could not delete $SLICE (see above)."
         ;;
       unknown)
@@ -137,14 +137,14 @@ delete() {
   tpus queued-resources delete "$SLICE" --force
 }
 
-# Runs a line of shell on worker $1, or all. Without the keep-alive a worker
-# that is gone would be waited for.
+# Runs the shell command $2 on worker $1, or on all. Without the keep-alive, ssh
+# would wait for a worker that is gone.
 on_workers() {
   tpus tpu-vm ssh "$SLICE" --worker="$1" --command="$2" \
     --ssh-flag=-oConnectTimeout=20 --ssh-flag=-oServerAliveInterval=30
 }
 
-# Only what is needed to run; a tree in use is left as it is.
+# Sends only what a run needs. A worker that is training keeps its tree.
 setup() {
   local archive="${TMPDIR:-/tmp}/$SLICE.tar.gz"
   run tar -czf "$archive" --exclude=__pycache__ -C "$root" cinn_jax configs \
@@ -162,8 +162,8 @@ start() {
 $worker start $id $(quoted "$@")"
 }
 
-# What the workers' answers say of the whole: running, stopped, or a code. A
-# worker that lost its training has been rebooted; others' errors follow.
+# Sums up the workers' answers: running, stopped, or an exit code. A worker that
+# lost its training was rebooted, and the errors of the others follow from that.
 outcome() {
   local codes
   case "$1" in
@@ -177,24 +177,24 @@ outcome() {
   esac
 }
 
-# One start, to its end: returns training's code, or 75 where only the machines
-# failed.
+# Starts training once and waits for its end. Returns its exit code, or 75 if
+# only the machines failed.
 attempt() {
   local id="$1" code=0
   shift
   create
   { setup && start "$id" "$@"; } || code="$?"
   if [ "$code" -ne 0 ]; then
-    # 255 is of ssh: a new machine may take a while to let it in.
+    # 255 is ssh's own: a new machine may refuse connections for a while.
     [ "$code" = 255 ] || ! is_ready ||
-      die "set-up failed on a TPU that is ready (see above)."
+      die "set-up failed although the TPU is ready (see above)."
     sleep "$POLL_SECONDS"
     return "$SAVED"
   fi
   await_end "$id"
 }
 
-# Looks until training has ended; returns as `attempt` does.
+# Polls until training has ended. Returns the same codes as `attempt`.
 await_end() {
   local answers result failures=0
   if [ -n "$dry_run" ]; then
@@ -211,19 +211,19 @@ await_end() {
     failures=0
     result="$(outcome "$(sed -n 's/^cinn_jax [^ ]*: //p' <<<"$answers")")"
     if [ "$result" = stopped ]; then
-      say "stopped; the same \`run\` goes on."
+      say "stopped; the same \`run\` command continues it."
       exit "$SAVED"
     fi
     [ "$result" = running ] || return "$result"
   done
 }
 
-# Where workers did not answer: whether that may be the network's fault.
+# Tells whether the network may be why the workers did not answer.
 may_be_back() {
   local state
   state="$(slice_state 2>/dev/null)" || return 0
   [ "$state" != ACTIVE:READY ] || return 0
-  say "$SLICE is not ready any more ($state)."
+  say "$SLICE is no longer ready ($state)."
   return 1
 }
 
@@ -232,8 +232,8 @@ run_training() {
   [ "$#" -gt 0 ] || die "usage: launch/tpu.sh run COMMAND [ARG ...]"
   case "$WORKDIR" in
     gs://?*) ;;
-    *) die "WORKDIR is '$WORKDIR'; set it to a folder of a bucket that every" \
-      "worker may write, such as gs://BUCKET/colorize." ;;
+    *) die "WORKDIR is '$WORKDIR'; set it to a bucket's folder that every" \
+      "worker can write, such as gs://BUCKET/colorize." ;;
   esac
   while :; do
     code=0
@@ -250,16 +250,16 @@ run_training() {
 
 take_options "${BASH_SOURCE[0]}" "$@"
 set -- ${arguments[@]+"${arguments[@]}"}
-word="${1:-}"
+subcommand="${1:-}"
 [ "$#" -eq 0 ] || shift
-case "$word" in
+case "$subcommand" in
   create | setup | run | logs | stop | delete) check_variables ;;
   *) die "usage: launch/tpu.sh create|setup|run|logs|stop|delete" \
-    "(--help tells more)." ;;
+    "(see --help)." ;;
 esac
-case "$word" in
+case "$subcommand" in
   run) run_training "$@" ;;
   logs) on_workers "${1:-0}" "$worker log" ;;
   stop) on_workers all "$worker stop" ;;
-  *) "$word" ;;
+  *) "$subcommand" ;;
 esac

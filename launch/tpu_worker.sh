@@ -1,24 +1,25 @@
 #!/usr/bin/env bash
 # One worker's part of launch/tpu.sh, which calls this over ssh on every worker.
 #
-#   launch/tpu_worker.sh setup             a Python of 3.11 or later, and .venv
-#   launch/tpu_worker.sh start ID COMMAND  in the background, once for an ID,
-#                                          which is of a `run`: RUN.RESTARTS
-#   launch/tpu_worker.sh poll ID           says running, stopped, lost or exit N
-#   launch/tpu_worker.sh stop              SIGTERM, then waits for the end
+#   launch/tpu_worker.sh setup             installs Python and makes .venv
+#   launch/tpu_worker.sh start ID COMMAND  starts COMMAND in the background,
+#                                          once per ID, which is RUN.RESTARTS
+#   launch/tpu_worker.sh poll ID           prints its state: running, stopped,
+#                                          lost or exit N
+#   launch/tpu_worker.sh stop              sends SIGTERM and waits for the end
 #   launch/tpu_worker.sh running           exits with 0 while training runs
 #   launch/tpu_worker.sh log [LINES]       follows the log
 #
 # An ssh connection may break at any time, and gcloud then runs the command
-# again: each of these may be repeated.
+# again, so each of these may be repeated.
 set -euo pipefail
 shopt -s inherit_errexit 2>/dev/null || true
 
-RUN_DIR="${RUN_DIR:-$HOME/cinn_jax_run}"          # What is kept of a run.
-PYTHON_VERSION="${PYTHON_VERSION:-3.12}"          # Of the environment.
-LOG_BUCKET="${LOG_BUCKET:-}"                      # gs://..., for log copies.
-LOG_SECONDS="${LOG_SECONDS:-300}"                 # Between two copies.
-STOP_SECONDS="${STOP_SECONDS:-900}"               # Granted to save.
+RUN_DIR="${RUN_DIR:-$HOME/cinn_jax_run}"          # A run's state and log.
+PYTHON_VERSION="${PYTHON_VERSION:-3.12}"          # The environment's Python.
+LOG_BUCKET="${LOG_BUCKET:-}"                      # gs://... for log copies.
+LOG_SECONDS="${LOG_SECONDS:-300}"                 # Time between two copies.
+STOP_SECONDS="${STOP_SECONDS:-900}"               # Time to save after SIGTERM.
 UV_INSTALLER="${UV_INSTALLER:-https://astral.sh/uv/install.sh}"
 
 root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -28,8 +29,8 @@ script=launch/tpu_worker.sh
 log="$RUN_DIR/log"
 export PATH="$HOME/.local/bin:$PATH" CINN_JAX_PLATFORM=tpu CINN_JAX_EXTRAS=gcs
 
-# Ubuntu 22.04 has Python 3.10. uv brings a newer one without root, so without
-# waiting for the package manager, which updates itself on a new machine.
+# Ubuntu 22.04 has Python 3.10. uv installs a newer one without root, and thus
+# without waiting for the package manager, which is busy on a new machine.
 set_up() {
   command -v uv >/dev/null || curl -LsSf "$UV_INSTALLER" | sh >&2
   uv python install "$PYTHON_VERSION" >&2
@@ -37,7 +38,7 @@ set_up() {
 }
 
 in_environment() {
-  # Asked at home: in the project uv would answer with .venv's own.
+  # In the project's folder uv would find .venv's own Python.
   PYTHON="$(cd "$HOME" && uv python find --managed-python "$PYTHON_VERSION")"
   export PYTHON
   exec "$root/launch/local.sh" "$@"
@@ -46,7 +47,7 @@ in_environment() {
 is_running() {
   local pid
   pid="$(cat "$RUN_DIR/pid" 2>/dev/null)" || return 1
-  # After a reboot the number may be another process's.
+  # After a reboot the number may belong to another process.
   tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null |
     grep -q 'tpu_worker.sh supervise'
 }
@@ -57,7 +58,7 @@ start() {
   mkdir -p "$RUN_DIR"
   [ "$(cat "$RUN_DIR/id" 2>/dev/null)" != "$id" ] || return 0
   if is_running; then
-    say "training runs already; it is left to run."
+    say "training is already running; it continues."
     echo "$id" >"$RUN_DIR/id"
     return
   fi
@@ -66,19 +67,19 @@ start() {
   rm -f "$RUN_DIR/code" "$RUN_DIR/training"
   echo "$id" >"$RUN_DIR/id"
   [ ! -e "$RUN_DIR/stopped" ] || return 0
-  # All descriptors are let go, or ssh would wait for the end.
+  # No descriptor stays open, or ssh would wait for the end.
   setsid nohup "$root/launch/tpu_worker.sh" supervise "$@" \
     >>"$log" 2>&1 </dev/null &
   echo "$!" >"$RUN_DIR/pid"
-  # A look at once would take it for lost.
+  # A poll that came too early would call it lost.
   for _ in $(seq 100); do
     ! is_running && [ ! -e "$RUN_DIR/code" ] || break
     sleep 0.1
   done
 }
 
-# Where the supervisor was killed, training may be left, and hold the TPU. The
-# group has a process of this name still, or its number is another's by now.
+# If the supervisor was killed, training may still run and hold the TPU. Unless
+# its group has a process of this name, the number is another group's by now.
 end_what_is_left() {
   local group
   group="$(cat "$RUN_DIR/pid" 2>/dev/null)" || return 0
@@ -86,29 +87,29 @@ end_what_is_left() {
     kill -KILL -- "-$group"
 }
 
-# Runs as the leader of a session of its own. Training gets its signals itself:
-# a shell that is about to wait misses one now and then.
+# Runs COMMAND as the leader of its own session. `stop` signals training itself,
+# since a shell that is about to wait sometimes misses a signal.
 supervise() {
   local child code signalled
   echo "== $(date -u '+%F %T') $(quoted "$@")"
   (while sleep "$LOG_SECONDS"; do copy_log; done) &
-  # A machine that goes down sends this to all.
+  # A machine that shuts down sends SIGTERM to every process.
   trap 'signalled=1' TERM
   cd "$root"
   in_environment "$@" &
   child="$!"
   echo "$child" >"$RUN_DIR/training"
-  # `stop` may have come before there was anything to stop.
+  # `stop` may have come before training had started.
   [ ! -e "$RUN_DIR/stopped" ] || stop_training
   while :; do
     signalled='' code=0
     wait "$child" || code="$?"
-    # A signal ends the waiting too; then the code is not the training's.
+    # A signal also ends the wait; the code is then not training's.
     [ -n "$signalled" ] || break
   done
   rm "$RUN_DIR/training"
   echo "== $(date -u '+%F %T') exit $code"
-  # Ends the copying above, and whatever training left behind.
+  # Ends the log copies above and everything that training left running.
   trap '' TERM
   kill -TERM 0
   copy_log
@@ -131,7 +132,7 @@ copy_log() {
 poll() {
   local answer=lost
   if [ "$(cat "$RUN_DIR/id" 2>/dev/null)" = "$1" ]; then
-    # In this order: it may end between the two questions.
+    # In this order, because training may end between the two checks.
     if is_running; then
       answer=running
     elif [ -e "$RUN_DIR/stopped" ]; then
@@ -143,7 +144,8 @@ poll() {
   echo "cinn_jax $(uname -n): $answer"
 }
 
-# The mark stays: a `run` that is just starting again must not.
+# The file `stopped` stays: a `run` that is about to start training again must
+# not do so.
 stop() {
   local deadline="$((SECONDS + STOP_SECONDS))"
   mkdir -p "$RUN_DIR"
@@ -165,5 +167,5 @@ case "$command" in
   running) is_running ;;
   log) exec tail -n "${1:-100}" -F "$log" ;;
   --help) show_help "${BASH_SOURCE[0]}" ;;
-  *) die "unknown command '$command' (--help lists them)." ;;
+  *) die "unknown command '$command' (--help lists the commands)." ;;
 esac

@@ -1,181 +1,181 @@
-"""The environment of launch/local.sh: when it is made again, and by whom."""
+"""When launch/local.sh makes an environment, and its lock."""
 
 import os
 import pathlib
 import signal
+import subprocess
 import time
 
 import pytest
 
-from tests.support.launcher import refusal
+
+def change_config(project):
+  with open(project.root / "setup.cfg", "a") as config:
+    config.write("# changed\n")
 
 
-class TestMadeAgain:
-  def test_when_setup_cfg_changes(self, launcher):
-    launcher.run("true")
-    with open(launcher.root / "setup.cfg", "a") as config:
-      config.write("# changed\n")
-    left = launcher.venv / "left over"
-    left.touch()
-    launcher.run("true")
-    assert launcher.made().count("venv") == 2 and not left.exists()
+def remove_python(project):
+  (project.venv / "bin" / "python").unlink()
 
-  def test_when_the_patch_version_or_the_platform_changes(self, launcher):
-    launcher.run("true")
-    launcher.run("true", FAKE_VERSION="3.12.2")
-    launcher.run("true", FAKE_VERSION="3.12.2", CINN_JAX_PLATFORM="tpu")
-    assert launcher.made().count("venv") == 3
 
-  def test_when_the_project_moved(self, launcher):
-    launcher.run("true")
-    launcher.root = launcher.root.rename(launcher.root.with_name("moved"))
-    launcher.run("true")
-    assert launcher.made()[-1] == f"pip {launcher.root}[test]"
+def move(project):
+  project.root = project.root.rename(project.root.with_name("moved"))
+  project.script = project.root / "launch" / "local.sh"
 
-  def test_when_its_python_is_gone(self, launcher):
-    launcher.run("true")
-    (launcher.venv / "bin" / "python").unlink()
-    assert launcher.run("python", "x")[:2] == (0, "<x>")
 
-  def test_when_setup_cfg_changed_while_it_was_made(self, launcher):
-    launcher.run("true", PIP_EDITS=str(launcher.root / "setup.cfg"))
-    launcher.run("true")
-    assert launcher.made().count("venv") == 2
+class TestMakingAgain:
+  @pytest.mark.parametrize("change", [change_config, remove_python, move])
+  def test_after_a_change_of_the_project(self, project, change):
+    project.run("true")
+    (project.venv / "left over").touch()
+    change(project)
+    assert project.run("python", "x")[:2] == (0, "<x>")
+    assert project.made()[2:] == ["venv", f"pip {project.root}[test]"]
+    assert not (project.venv / "left over").exists()
 
   @pytest.mark.parametrize(
-    ("fails", "says"),
+    ("name", "value"),
+    [
+      ("FAKE_VERSION", "3.12.2"),
+      ("CINN_JAX_PLATFORM", "tpu"),
+      ("CINN_JAX_EXTRAS", "gcs"),
+    ],
+  )
+  def test_after_a_change_of_settings(self, project, name, value):
+    project.run("true")
+    project.run("true", **{name: value})
+    assert project.made().count("venv") == 2
+
+  def test_if_setup_cfg_changed_meanwhile(self, project):
+    project.run("true", PIP_EDITS=str(project.root / "setup.cfg"))
+    project.run("true")
+    assert project.made().count("venv") == 2
+
+  @pytest.mark.parametrize(
+    ("fails", "message"),
     [
       ("PIP_FAILS", "pip could not install the project (see above)."),
       ("VENV_FAILS", "{python} could not make {venv}."),
     ],
   )
-  def test_after_it_failed(self, launcher, fails, says):
-    says = says.format(python=launcher.env["PYTHON"], venv=launcher.venv)
-    code, out, err = launcher.run("true", **{fails: "3"})
+  def test_after_a_failure(self, project, fails, message):
+    message = message.format(python=project.env["PYTHON"], venv=project.venv)
+    code, out, err = project.run("true", **{fails: "3"})
     assert (code, out) == (1, "")
-    assert err.splitlines()[1:] == [f"launch/local.sh: {says}"]
-    assert not launcher.lock.is_symlink()
-    assert launcher.run("python", "x")[:2] == (0, "<x>")
-    assert launcher.made()[-2:] == ["venv", f"pip {launcher.root}[test]"]
+    assert err.splitlines()[1:] == [f"launch/local.sh: {message}"]
+    assert not project.lock.is_symlink()
+    assert project.run("python", "x")[:2] == (0, "<x>")
 
-  def test_after_it_was_killed_at_work(self, launcher):
-    process = launcher.start("true", PIP_SECONDS="60")
-    launcher.wait_for("pip")
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert launcher.lock.is_symlink()
-    assert launcher.run("python", "x")[:2] == (0, "<x>")
-    assert launcher.made().count("venv") == 2
-    assert not launcher.lock.is_symlink()
+  @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+  def test_after_an_interruption(self, project, number):
+    call = project.start("true", PIP_SECONDS="60")
+    project.wait_for("pip")
+    os.killpg(call.pid, number)
+    call.communicate()
+    assert call.returncode != 0
+    assert project.lock.is_symlink() == (number == signal.SIGKILL)
+    assert project.run("python", "x")[:2] == (0, "<x>")
+    assert project.made().count("venv") == 2
 
-  def test_after_it_was_interrupted(self, launcher):
-    process = launcher.start("true", PIP_SECONDS="60")
-    launcher.wait_for("pip")
-    os.killpg(process.pid, signal.SIGINT)
-    process.communicate()
-    assert process.returncode != 0 and not launcher.lock.is_symlink()
-
-  def test_after_its_removal_was_interrupted(self, launcher):
-    config = launcher.root / "setup.cfg"
-    launcher.run("true")
-    old = config.read_text()
-    config.write_text(old + "# changed\n")
-    # Removes files whole, and of a folder only a part.
-    launcher.add_tool(
+  def test_after_an_interrupted_removal(self, project):
+    project.run("true")
+    old = (project.root / "setup.cfg").read_text()
+    change_config(project)
+    # This rm removes files, but no folder.
+    project.add_tool(
       "rm",
       '#!/bin/sh\nfor path; do [ -d "$path" ] || /bin/rm -f -- "$path"; done\n'
       'for path; do [ ! -d "$path" ] || exit 1; done\n',
     )
-    assert launcher.run("true")[0] != 0
-    (launcher.tools / "rm").unlink()
-    config.write_text(old)
-    launcher.run("true")
-    assert launcher.made().count("venv") == 2
+    assert project.run("true")[0] != 0
+    (project.tools / "rm").unlink()
+    (project.root / "setup.cfg").write_text(old)
+    project.run("true")
+    assert project.made().count("venv") == 2
 
 
-class TestEachPythonHasItsOwn:
-  def test_a_call_for_another_touches_no_other(self, launcher):
-    launcher.run("true", FAKE_VERSION="3.11.9")
-    kept = launcher.root / ".venv" / "3.11" / "kept"
-    kept.touch()
-    launcher.run("true", CINN_JAX_EXTRAS="gcs")
-    launcher.run("true", FAKE_VERSION="3.11.9")
-    assert kept.exists() and launcher.made().count("venv") == 2
-    # Extras too are one environment's.
-    assert [line[-10:] for line in launcher.made()[1::2]] == [
-      "ject[test]",
-      "[test,gcs]",
+class TestOneEnvironmentPerPython:
+  def test_a_call_leaves_the_others_alone(self, project):
+    project.run("true", FAKE_VERSION="3.11.9")
+    mark = project.root / ".venv" / "3.11" / "mark"
+    mark.touch()
+    project.run("true", CINN_JAX_EXTRAS="gcs")
+    project.run("true", FAKE_VERSION="3.11.9")
+    assert mark.exists()
+    # Each environment has its own extras, too.
+    assert project.made() == [
+      "venv",
+      f"pip {project.root}[test]",
+      "venv",
+      f"pip {project.root}[test,gcs]",
     ]
 
   @pytest.mark.parametrize("version", ["3.13.0", "3.13.1rc2", "3.13.0+"])
-  def test_its_folder_is_named_after_its_version(self, launcher, version):
-    _, out, _ = launcher.run(*("printenv", "VIRTUAL_ENV"), FAKE_VERSION=version)
-    assert out == f"{launcher.root}/.venv/3.13\n"
+  def test_its_folder_has_the_minor_version(self, project, version):
+    _, out, _ = project.run("printenv", "VIRTUAL_ENV", FAKE_VERSION=version)
+    assert out == f"{project.root}/.venv/3.13\n"
 
 
 class TestLock:
-  def test_concurrent_calls_make_it_once(self, launcher):
-    calls = [launcher.start("python", "x", PIP_SECONDS="2")]
-    launcher.wait_for("pip")
-    calls += [launcher.start("python", "x") for _ in range(2)]
+  @pytest.fixture
+  def dead(self):
+    """The id of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+  def test_concurrent_calls_make_one_environment(self, project):
+    calls = [project.start("python", "x", PIP_SECONDS="1.5")]
+    project.wait_for("pip")
+    calls += [project.start("python", "x") for _ in range(2)]
     results = [call.communicate(timeout=20) for call in calls]
-    assert [call.returncode for call in calls] == [0] * 3
     assert [out for out, _ in results] == ["<x>"] * 3
-    assert launcher.made().count("venv") == 1
+    assert project.made().count("venv") == 1
     assert sum("Waiting for" in err for _, err in results) == 2
-    assert not launcher.lock.is_symlink()
+    assert not project.lock.is_symlink()
 
-  def test_a_dead_holder_here_is_succeeded(self, launcher, dead):
-    launcher.lock.symlink_to(f"{os.uname().nodename}:{dead}")
-    code, out, err = launcher.run("python", "x")
-    assert (code, out) == (0, "<x>") and "Waiting" not in err
-    assert [p.name for p in launcher.root.glob(".venv*")] == [".venv"]
-
-  # One that is slow to remove what it saw must not remove what came after.
+  # A call that is slow to remove the dead lock must not remove the next one.
   @pytest.mark.parametrize(
     ("tool", "slow"), [("rm", "*.venv.lock"), ("ln", "*.venv.lock.*")]
   )
-  def test_a_dead_holder_has_one_successor(self, launcher, dead, tool, slow):
-    launcher.lock.symlink_to(f"{os.uname().nodename}:{dead}")
-    launcher.add_tool(
+  def test_a_dead_holder_has_one_successor(self, project, dead, tool, slow):
+    project.lock.symlink_to(f"{os.uname().nodename}:{dead}")
+    project.add_tool(
       tool,
       f'#!/usr/bin/env bash\n[[ "${{*: -1}}" != {slow} ]] || sleep "$SLOW"\n'
       f'exec /bin/{tool} "$@"\n',
     )
-    first = launcher.start("python", "x", SLOW="0.5", PIP_SECONDS="0.5")
+    first = project.start("python", "x", SLOW="0.5", PIP_SECONDS="0.5")
     time.sleep(0.2)
-    second = launcher.start("python", "x", SLOW="0", PIP_SECONDS="0.8")
+    second = project.start("python", "x", SLOW="0", PIP_SECONDS="0.8")
     for call in (first, second):
       assert call.communicate(timeout=20)[0] == "<x>"
-    assert launcher.made().count("venv") == 1
+    assert project.made().count("venv") == 1
+    assert [x.name for x in project.root.glob(".venv*")] == [".venv"]
 
-  def test_a_holder_elsewhere_is_waited_for(self, launcher, dead):
-    launcher.lock.symlink_to(f"another-machine:{dead}")
-    call = launcher.start("python", "x")
+  def test_a_holder_on_another_machine_is_awaited(self, project, dead):
+    project.lock.symlink_to(f"another-machine:{dead}")
+    call = project.start("python", "x")
     assert f"Waiting for another-machine:{dead}" in call.stderr.readline()
-    assert not launcher.made() and call.poll() is None
-    launcher.lock.unlink()
+    assert not project.made() and call.poll() is None
+    project.lock.unlink()
     assert call.communicate(timeout=20)[0] == "<x>"
 
   @pytest.mark.parametrize("make", [pathlib.Path.touch, pathlib.Path.mkdir])
-  def test_what_is_no_lock_is_refused(self, launcher, make):
-    make(launcher.lock)
-    said = refusal(launcher.run("true"))
-    assert f"{launcher.lock} is no lock" in said
-    assert not launcher.made()
+  def test_other_files_are_refused(self, project, make):
+    make(project.lock)
+    assert f"{project.lock} is not a lock" in project.refusal("true")
 
-  def test_a_lock_that_cannot_be_made_is_an_error(self, launcher):
-    launcher.add_tool("ln", "#!/bin/sh\nexit 1\n")
-    assert f"cannot make {launcher.lock}" in refusal(launcher.run("true"))
+  def test_a_lock_that_cannot_be_made_is_an_error(self, project):
+    project.add_tool("ln", "#!/bin/sh\nexit 1\n")
+    assert f"cannot make {project.lock}" in project.refusal("true")
 
   @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-  def test_a_folder_that_cannot_be_written(self, launcher):
-    launcher.root.chmod(0o555)
-    assert "cannot write to" in refusal(launcher.run("true"))
-    launcher.root.chmod(0o755)
-    launcher.run("true")
-    launcher.root.chmod(0o555)
-    assert launcher.run("python", "x") == (0, "<x>", "")
-    said = refusal(launcher.run("x", FAKE_VERSION="3.13.0"))
-    assert "cannot write to" in said
-    launcher.root.chmod(0o755)
+  def test_a_read_only_folder(self, project):
+    project.root.chmod(0o555)
+    assert "cannot write to" in project.refusal("true")
+    project.root.chmod(0o755)
+    project.run("true")
+    project.root.chmod(0o555)
+    assert project.run("python", "x") == (0, "<x>", "")
+    project.root.chmod(0o755)

@@ -1,167 +1,138 @@
-"""launch/local.sh: what it runs, on which Python and for which devices."""
+"""What launch/local.sh runs, with which Python and for which devices."""
 
 import os
-import shutil
 
 import pytest
 
-from tests.support.launcher import PYTHON, refusal
+from tests.support.launcher import ARGUMENTS, PYTHON, parse
 
 
 class TestCommand:
-  def test_the_environment_is_made_once(self, launcher):
-    code, out, err = launcher.run("python", "hello")
-    assert (code, out) == (0, "<hello>")
-    assert "Making" in err
-    assert launcher.made() == ["venv", f"pip {launcher.root}[test]"]
-    assert launcher.run("python", "hello") == (0, "<hello>", "")
-    assert len(launcher.made()) == 2
-    assert not launcher.lock.is_symlink()
-
-  def test_arguments_survive(self, launcher):
-    arguments = ["a b", "", "*", "$HOME", "--x='y z'", 'a"b', "back\\slash"]
-    _, out, _ = launcher.run("python", *arguments)
-    assert out == "".join(f"<{argument}>" for argument in arguments)
-
-  def test_the_commands_exit_code_is_passed_on(self, launcher):
-    assert launcher.run("bash", "-c", "exit 7")[0] == 7
-    assert launcher.run("no-such-command")[0] == 127
-
-  def test_the_command_runs_where_you_stand_in_the_environment(self, launcher):
+  def test_runs_here_in_an_environment_made_once(self, project):
     show = 'pwd; echo "$VIRTUAL_ENV"; command -v python'
-    _, out, _ = launcher.run("bash", "-c", show)
-    assert out.splitlines() == [
-      str(launcher.elsewhere),
-      str(launcher.venv),
-      str(launcher.venv / "bin" / "python"),
-    ]
+    for _ in range(2):
+      code, out, err = project.run("bash", "-c", show)
+      assert (code, out.splitlines()) == (
+        0,
+        [
+          str(project.elsewhere),
+          str(project.venv),
+          str(project.venv / "bin" / "python"),
+        ],
+      )
+    assert project.made() == ["venv", f"pip {project.root}[test]"]
+    assert not err and not project.lock.is_symlink()
 
-  def test_a_relative_call_under_cdpath(self, launcher):
-    code, out, _ = launcher.run(
-      "python", "x", script="launch/local.sh", cwd=launcher.root, CDPATH="."
+  def test_passes_arguments_and_exit_code_on(self, project):
+    _, out, _ = project.run("python", "--restart", "--help", *ARGUMENTS)
+    assert out == "<--restart><--help>" + "".join(f"<{x}>" for x in ARGUMENTS)
+    assert project.run("bash", "-c", "exit 75")[0] == 75
+    assert project.run("no-such-command")[0] == 127
+
+  def test_works_from_a_relative_path_with_cdpath(self, project):
+    code, out, _ = project.run(
+      "python", "x", script="launch/local.sh", cwd=project.root, CDPATH="."
     )
     assert (code, out) == (0, "<x>")
 
-  def test_no_command(self, launcher):
-    assert "usage: launch/local.sh COMMAND" in refusal(launcher.run())
-    assert not launcher.made()
+  def test_dry_run_prints_what_would_run(self, project):
+    project.fake("train")
+    _, dry, _ = project.run("--dry-run", "train", *ARGUMENTS)
+    assert not project.made() and not project.calls()
+    project.run("train", *ARGUMENTS)
+    venv, pip, command = parse(dry)
+    assert venv[1:] == ["-m", "venv", str(project.venv)]
+    assert project.made() == ["venv", f"pip {pip[-1]}"]
+    assert project.calls() == [command]
+    # An environment that is up to date is not made again.
+    assert parse(project.run("--dry-run", "train")[1]) == [["train"]]
+
+  @pytest.mark.parametrize(
+    ("words", "env", "message"),
+    [
+      ([], {}, "usage: launch/local.sh COMMAND"),
+      (["--restrat", "x"], {}, "unknown option --restrat"),
+      (["x"], {"PYTHON": "no-such"}, "no Python 3.11 or later with venv"),
+      (["x"], {"FAKE_UNFIT": "1"}, "no Python 3.11 or later with venv"),
+      (["x"], {"CINN_JAX_PLATFORM": "npu"}, "'npu'; expected cpu, cuda12,"),
+    ],
+  )
+  def test_bad_calls_are_refused(self, project, words, env, message):
+    assert message in project.refusal(*words, **env)
 
 
 class TestPython:
-  def test_without_one(self, launcher):
-    said = refusal(launcher.run("true", PYTHON="no-such-python"))
-    assert "no Python 3.11 or later" in said and "no-such-python" in said
-
-  def test_one_that_is_too_old_or_lacks_venv(self, launcher):
-    said = refusal(launcher.run("true", FAKE_UNFIT="1"))
-    assert "no Python 3.11 or later" in said
-
-  def test_the_newest_is_found(self, launcher):
-    launcher.add_tool("python3.13", PYTHON)
-    assert launcher.run("python", "x", PYTHON=None)[:2] == (0, "<x>")
-
   @pytest.mark.parametrize(
-    "place",
+    ("folder", "versions"),
     [
-      ".pyenv/versions/3.13.0/bin",
-      ".local/share/uv/python/cpython-3.13.1-linux-x86_64-gnu/bin",
+      ("{}/some tools", ["3.13.1"]),
+      ("{}/.pyenv/versions/{}/bin", ["3.13.9", "3.13.10", "3.13.2"]),
+      ("{}/.local/share/uv/python/cpython-{}-linux/bin", ["3.13.1"]),
     ],
   )
-  def test_one_that_is_not_on_path_is_found(self, launcher, place):
-    home = launcher.tools.with_name("home")
-    folder = home / place
-    folder.mkdir(parents=True)
-    # pyenv's shim, which fails while another version is chosen.
-    launcher.add_tool("python3.13", "#!/bin/sh\nexit 127\n")
-    launcher.add_tool("fake python", PYTHON.replace("'<%s>'", "'[%s]'"))
-    shutil.copy(launcher.tools / "fake python", folder / "python3.13")
+  def test_the_newest_one_is_found(self, project, folder, versions):
+    home = project.tools.parent
+    # pyenv's shim fails while another version is selected.
+    project.add_tool("python3.13", "#!/bin/sh\nexit 127\n")
+    for version in versions:
+      file = home / folder.format(home, version) / "python3.13"
+      file.parent.mkdir(parents=True, exist_ok=True)
+      file.write_text(PYTHON.replace("<%s>", f"{version} %s"))
+      file.chmod(0o755)
+    newest = max(versions, key=len)
     for name in (None, "python3.13"):
-      code, out, _ = launcher.run("python", "x", PYTHON=name, HOME=str(home))
-      assert (code, out) == (0, "[x]")
+      assert project.run("python", "x", PYTHON=name)[1] == f"{newest} x"
 
-  def test_the_newest_of_several_is_found(self, launcher):
-    for version in ("3.13.9", "3.13.10", "3.13.2"):
-      folder = launcher.root / "versions" / version / "bin"
-      folder.mkdir(parents=True)
-      (folder / "python3.13").write_text(
-        PYTHON.replace("'<%s>'", f"'{version}'")
-      )
-      (folder / "python3.13").chmod(0o755)
-    _, out, _ = launcher.run(
-      *("python", "x"), PYTHON="python3.13", PYENV_ROOT=str(launcher.root)
-    )
-    assert out == "3.13.10"
-
-  def test_an_active_environment_is_not_what_it_is_made_from(self, launcher):
-    launcher.add_tool("python3.13", PYTHON)
-    launcher.run("true", PYTHON=None)
-    with open(launcher.root / "setup.cfg", "a") as config:
+  def test_an_active_environment_is_not_used(self, project):
+    project.add_tool("python3.13", PYTHON)
+    project.run("true", PYTHON=None)
+    with open(project.root / "setup.cfg", "a") as config:
       config.write("# changed\n")
-    path = f"{launcher.venv}/bin:{launcher.env['PATH']}"
-    code, out, _ = launcher.run("python", "x", PYTHON=None, PATH=path)
-    assert (code, out) == (0, "<x>")
-    assert launcher.made().count("venv") == 2
+    path = f"{project.venv}/bin:{project.env['PATH']}"
+    result = project.run("python", "x", PYTHON=None, PATH=path)
+    assert result[:2] == (0, "<x>")
+    assert project.made().count("venv") == 2
 
 
-class TestPlatform:
-  @pytest.mark.parametrize("platform", ["cuda12", "cuda13", "tpu"])
-  def test_given(self, launcher, platform):
-    launcher.run("true", CINN_JAX_PLATFORM=platform)
-    assert launcher.made()[-1].endswith(f"the project[test,{platform}]")
-
-  def test_further_extras(self, launcher):
-    launcher.run("true")
-    launcher.run("true", CINN_JAX_EXTRAS="gcs")
-    assert [x.split("[")[1] for x in launcher.made()[1::2]] == [
-      "test]",
-      "test,gcs]",
-    ]
-
-  def test_further_extras_stay_until_others_are_named(self, launcher):
-    launcher.run("true", CINN_JAX_EXTRAS="gcs,metrics")
-    launcher.run("true")
-    assert launcher.made().count("venv") == 1
-    with open(launcher.root / "setup.cfg", "a") as config:
-      config.write("# changed\n")
-    launcher.run("true")
-    assert launcher.made()[-1].endswith("[test,gcs,metrics]")
-    launcher.run("true", CINN_JAX_EXTRAS="")
-    launcher.run("true")
-    assert launcher.made()[-1].endswith("[test]")
-    assert launcher.made().count("venv") == 3
-
-  def test_further_extras_outlast_a_failure(self, launcher):
-    says = "above). CINN_JAX_EXTRAS= leaves the extras freia out.\n"
-    for extras in ({"CINN_JAX_EXTRAS": "freia"}, {}):
-      code, _, err = launcher.run("true", PIP_FAILS="3", **extras)
-      assert code == 1 and err.endswith(says)
-    assert launcher.run("true")[0] == 0
-    assert launcher.made()[-1].endswith("[test,freia]")
-
+class TestExtras:
   @pytest.mark.parametrize(
-    ("drivers", "extras"),
+    ("platform", "driver", "extras"),
     [
-      ("580.65.06", "test,cuda13"),
-      ("570.86.15", "test,cuda12"),
-      ("1000.1\\n570.1", "test,cuda13"),
+      ("cuda12", "echo 580.65.06", "test,cuda12"),
+      ("tpu", "", "test,tpu"),
+      (None, "echo 580.65.06", "test,cuda13"),
+      (None, "echo 570.86.15", "test,cuda12"),
+      (None, "echo 1000.1; echo 570.1", "test,cuda13"),
+      pytest.param(
+        None,
+        "echo NVIDIA has failed; exit 9",
+        "test",
+        marks=pytest.mark.skipif(
+          os.path.exists("/dev/accel0"), reason="this machine has TPUs"
+        ),
+      ),
     ],
   )
-  def test_from_the_driver(self, launcher, drivers, extras):
-    launcher.add_tool("nvidia-smi", f"#!/bin/sh\nprintf '{drivers}\\n'\n")
-    launcher.run("true", CINN_JAX_PLATFORM=None)
-    assert launcher.made()[-1].endswith(f"[{extras}]")
+  def test_the_platform_is_one(self, project, platform, driver, extras):
+    project.add_tool("nvidia-smi", f"#!/bin/sh\n{driver}\n")
+    project.run("true", CINN_JAX_PLATFORM=platform)
+    assert project.made()[-1].endswith(f"[{extras}]")
 
-  @pytest.mark.skipif(
-    os.path.exists("/dev/accel0"), reason="this is a TPU host"
-  )
-  def test_a_driver_that_fails_is_none(self, launcher):
-    launcher.add_tool(
-      "nvidia-smi", "#!/bin/sh\necho NVIDIA has failed\nexit 9\n"
-    )
-    launcher.run("true", CINN_JAX_PLATFORM=None)
-    assert launcher.made()[-1].endswith("[test]")
+  def test_they_stay_until_others_are_named(self, project):
+    project.run("true", CINN_JAX_EXTRAS="gcs,metrics")
+    project.run("true")
+    assert project.made().count("venv") == 1
+    project.run("true", FAKE_VERSION="3.12.2")
+    assert project.made()[-1].endswith("[test,gcs,metrics]")
+    for extras in ("", None):
+      project.run("true", FAKE_VERSION="3.12.2", CINN_JAX_EXTRAS=extras)
+    assert project.made()[-1].endswith("[test]")
+    assert project.made().count("venv") == 3
 
-  def test_an_unknown_one_is_refused(self, launcher):
-    said = refusal(launcher.run("true", CINN_JAX_PLATFORM="bogus"))
-    assert "'bogus'; expected cpu, cuda12, cuda13 or tpu" in said
-    assert not launcher.made()
+  def test_they_outlast_a_failure(self, project):
+    for extras in ("freia", None):
+      code, _, err = project.run("true", PIP_FAILS="3", CINN_JAX_EXTRAS=extras)
+      assert code == 1
+      assert "without the extras freia, set CINN_JAX_EXTRAS= (empty)" in err
+    assert project.run("true")[0] == 0
+    assert project.made()[-1].endswith("[test,freia]")

@@ -1,4 +1,4 @@
-"""launch/slurm.sbatch under a Slurm that only pretends."""
+"""launch/slurm.sbatch under a fake Slurm."""
 
 import os
 import shutil
@@ -8,15 +8,17 @@ import sys
 
 import pytest
 
-from tests.support.fakes import ARGUMENTS, Project, parse
+from tests.support.launcher import ARGUMENTS, Project, parse
 
-# Says what srun says of its tasks, and ends with the highest of their codes.
+# Prints srun's messages about its tasks, and exits with the highest code.
 SRUN = """
-for message in $TASKS_SAY; do echo "srun: error: ${message//_/ }" >&2; done
+echo ready
+for message in $MESSAGES; do echo "srun: error: ${message//_/ }" >&2; done
+sleep "${SECONDS_TO_END:-0}"
 exit "${SRUN_CODE:-0}"
 """
 
-# Two tasks on this machine, as Slurm starts them.
+# Starts two tasks on this machine, as Slurm does.
 TWO_TASKS = """
 while [[ "$1" == --* ]]; do shift; done
 export SLURM_STEP_NODELIST=localhost SLURM_NTASKS=2 SLURM_STEP_NUM_NODES=1
@@ -25,7 +27,7 @@ SLURM_PROCID=1 SLURM_LOCALID=1 "$@" & second=$!
 wait "$first" && wait "$second"
 """
 
-# Says it in a file: what the transport prints may cut into any line.
+# Writes to a file, since the transport's messages may break up a printed line.
 PROGRAM = """
 import pathlib
 import sys
@@ -37,8 +39,8 @@ from jax.experimental import multihost_utils
 jax.distributed.initialize()
 mine = jnp.full(1, 10.0 + jax.process_index())
 ours = multihost_utils.process_allgather(mine, tiled=True)
-said = pathlib.Path(sys.argv[1], str(jax.process_index()))
-said.write_text(f"{jax.process_count()} {jax.device_count()} {ours.tolist()}")
+file = pathlib.Path(sys.argv[1], str(jax.process_index()))
+file.write_text(f"{jax.process_count()} {jax.device_count()} {ours.tolist()}")
 """
 
 
@@ -47,7 +49,7 @@ def slurm(tmp_path):
   project = Project(tmp_path, "slurm.sbatch")
   project.fake("srun", SRUN)
   project.fake("scontrol")
-  # Slurm runs a copy, from its own folder.
+  # Slurm runs a copy in its own folder.
   copy = tmp_path / "spool" / "slurm_script"
   copy.parent.mkdir()
   shutil.copy(project.script, copy)
@@ -57,111 +59,90 @@ def slurm(tmp_path):
     "SLURM_JOB_ID": "1234",
     "SLURM_SUBMIT_DIR": str(project.root),
     "SLURM_CPUS_PER_TASK": "6",
-    "TASKS_SAY": "",
+    "MESSAGES": "",
   }
   return project
 
 
-def names(project):
-  return [name for name, *_ in project.calls()]
+def exited(tasks, code):
+  return f"n1:_{tasks}:_Exited_with_exit_code_{code} "
 
 
-class TestJob:
-  def test_it_ends_with_the_training(self, slurm):
-    assert slurm.run("train")[0] == 0
-    assert names(slurm) == ["srun"]
-
-  def test_75_is_requeued(self, slurm):
-    code, _, err = slurm.run("train", SRUN_CODE="75")
-    assert code == 75 and "requeueing" in err
-    assert slurm.calls()[1:] == [["scontrol", "requeue", "1234"]]
-
-  @pytest.mark.parametrize("end", ["1", "2", "134"])
-  def test_errors_are_not(self, slurm, end):
-    assert slurm.run("train", SRUN_CODE=end)[0] == int(end)
-    assert names(slurm) == ["srun"]
-
-  def test_what_is_aborted_since_another_left_does_not_count(self, slurm):
-    say = "n1:_task_0:_Exited_with_exit_code_75 n1:_task_1:_Aborted"
-    code, _, err = slurm.run("train", SRUN_CODE="134", TASKS_SAY=say)
-    assert code == 75 and names(slurm) == ["srun", "scontrol"]
-    assert "task 1: Aborted" in err
-
-  def test_an_error_beside_75_is_an_error(self, slurm):
-    say = "n1:_task_0:_Exited_with_exit_code_1 n1:_tasks_1-3:_Exited_with_"
-    say += "exit_code_75"
-    assert slurm.run("train", SRUN_CODE="75", TASKS_SAY=say)[0] == 1
-    assert names(slurm) == ["srun"]
-
-  def test_restarts_end(self, slurm):
-    how = {"SRUN_CODE": "75", "MAX_RESTARTS": "3", "SLURM_RESTART_COUNT": "3"}
-    code, _, err = slurm.run("train", **how)
-    assert code == 75 and "gave up after 3 restarts" in err
-    assert names(slurm) == ["srun"]
-
-  def test_one_that_is_told_to_end_is_not_requeued(self, slurm):
-    slurm.fake("srun", "echo ready\nsleep 0.5\nexit 75")
-    call = slurm.start("train")
-    assert call.stdout.readline() == "ready\n"
-    os.kill(call.pid, signal.SIGTERM)
-    call.communicate(timeout=20)
-    assert call.returncode == 75 and names(slurm) == ["srun"]
-
-  def test_arguments_survive(self, slurm):
-    slurm.run("train", *ARGUMENTS)
-    assert slurm.calls()[0][-len(ARGUMENTS) - 1 :] == ["train", *ARGUMENTS]
+@pytest.mark.parametrize(
+  ("srun_code", "messages", "code"),
+  [
+    (0, "", 0),
+    (75, "", 75),
+    (1, "", 1),
+    (134, "", 134),
+    # Processes that JAX aborts because another left do not count.
+    (134, exited("task_0", 75) + "n1:_task_1:_Aborted", 75),
+    # An error next to 75 is an error.
+    (75, exited("task_0", 1) + exited("tasks_1-3", 75), 1),
+  ],
+)
+def test_only_75_is_requeued(slurm, srun_code, messages, code):
+  result = slurm.run("train", SRUN_CODE=str(srun_code), MESSAGES=messages)
+  assert result[0] == code
+  assert all(x.replace("_", " ") in result[2] for x in messages.split())
+  srun, *requeue = slurm.calls()
+  assert srun[0] == "srun"
+  assert requeue == [["scontrol", "requeue", "1234"]] * (code == 75)
 
 
-class TestEnvironment:
-  def test_it_is_made_before_the_tasks_and_theirs(self, slurm):
-    slurm.fake("srun", 'echo "$VIRTUAL_ENV"; command -v python')
-    _, out, err = slurm.run("train")
-    expected = [str(slurm.venv), str(slurm.venv / "bin" / "python")]
-    assert out.splitlines() == expected
-    assert "Making" in err and slurm.made()[0] == "venv"
-
-  def test_once_made_the_network_is_not_asked(self, slurm):
-    slurm.run("train")
-    made = slurm.made()
-    slurm.run("train", PIP_FAILS="1", VENV_FAILS="1")
-    assert slurm.made() == made and names(slurm) == ["srun", "srun"]
-
-  def test_nothing_starts_without_it(self, slurm):
-    assert slurm.run("train", PIP_FAILS="1")[0] == 1
-    assert not slurm.calls()
+def test_gives_up_after_max_restarts(slurm):
+  env = {"SRUN_CODE": "75", "MAX_RESTARTS": "3", "SLURM_RESTART_COUNT": "3"}
+  code, _, err = slurm.run("train", **env)
+  assert code == 75 and "gave up after 3 restarts" in err
+  assert len(slurm.calls()) == 1
 
 
-class TestOptions:
-  def test_dry_run_says_what_is_run(self, slurm):
-    _, dry, _ = slurm.run("--dry-run", "train", *ARGUMENTS)
-    assert not slurm.calls() and not slurm.made()
-    slurm.run("train", *ARGUMENTS, SRUN_CODE="75")
-    local, srun, requeue = parse(dry)
-    assert local == [str(slurm.root / "launch" / "local.sh"), "true"]
-    requeue = [word.replace("$SLURM_JOB_ID", "1234") for word in requeue]
-    assert slurm.calls() == [srun, requeue]
+def test_a_signal_prevents_the_requeue(slurm):
+  call = slurm.start("train", SRUN_CODE="75", SECONDS_TO_END="0.5")
+  assert call.stdout.readline() == "ready\n"
+  os.kill(call.pid, signal.SIGTERM)
+  call.communicate(timeout=20)
+  assert call.returncode == 75 and len(slurm.calls()) == 1
 
-  def test_each_task_logs_to_its_own_file(self, slurm):
-    slurm.run("train", LOGS="/logs of mine")
-    assert "--output=/logs of mine/slurm-%j-%t.log" in slurm.calls()[0]
-    assert "--cpus-per-task=6" in slurm.calls()[0]
 
-  def test_help_leaves_the_directives_out(self, slurm):
-    code, out, _ = slurm.run("--help", SLURM_JOB_ID=None)
-    assert code == 0 and "one process per GPU" in out and "#SBATCH" not in out
+def test_the_environment_is_made_before_the_tasks(slurm):
+  assert slurm.run("train", PIP_FAILS="1")[0] == 1 and not slurm.calls()
+  slurm.fake("srun", 'echo "$VIRTUAL_ENV"; command -v python')
+  _, out, _ = slurm.run("train")
+  assert out.splitlines() == [
+    str(slurm.venv),
+    str(slurm.venv / "bin" / "python"),
+  ]
+  # Once made, it needs no network.
+  made = slurm.made()
+  assert slurm.run("train", PIP_FAILS="1", VENV_FAILS="1")[0] == 0
+  assert slurm.made() == made
 
-  @pytest.mark.parametrize(
-    ("words", "env", "says"),
-    [
-      ([], {}, "usage: sbatch launch/slurm.sbatch COMMAND"),
-      (["--dri-run", "x"], {}, "unknown option --dri-run"),
-      (["x"], {"SLURM_JOB_ID": None}, "not in a Slurm job; submit it"),
-      (["x"], {"SLURM_SUBMIT_DIR": "/"}, "/ is not the project's folder"),
-    ],
-  )
-  def test_what_is_missing_is_said_in_a_line(self, slurm, words, env, says):
-    assert says in slurm.refusal(*words, **env)
-    assert not slurm.calls()
+
+def test_dry_run_prints_what_would_run(slurm):
+  _, dry, _ = slurm.run("--dry-run", "train", *ARGUMENTS)
+  assert not slurm.calls() and not slurm.made()
+  slurm.run("train", *ARGUMENTS, SRUN_CODE="75")
+  local, srun, requeue = parse(dry)
+  assert local == [str(slurm.root / "launch" / "local.sh"), "true"]
+  requeue = [word.replace("$SLURM_JOB_ID", "1234") for word in requeue]
+  assert slurm.calls() == [srun, requeue]
+  assert srun[-len(ARGUMENTS) - 1 :] == ["train", *ARGUMENTS]
+  assert f"--output={slurm.root}/slurm-%j-%t.log" in srun
+  assert {"--cpus-per-task=6", "--wait=300", "--kill-on-bad-exit=0"} < set(srun)
+
+
+@pytest.mark.parametrize(
+  ("words", "env", "message"),
+  [
+    ([], {}, "usage: sbatch launch/slurm.sbatch COMMAND"),
+    (["--dri-run", "x"], {}, "unknown option --dri-run"),
+    (["x"], {"SLURM_JOB_ID": None}, "not a Slurm job; submit it"),
+    (["x"], {"SLURM_SUBMIT_DIR": "/"}, "/ is not the project's folder"),
+  ],
+)
+def test_bad_calls_are_refused(slurm, words, env, message):
+  assert message in slurm.refusal(*words, **env)
 
 
 def test_two_processes_find_each_other(slurm):
@@ -169,12 +150,11 @@ def test_two_processes_find_each_other(slurm):
   slurm.fake("srun", TWO_TASKS)
   program = slurm.root / "program.py"
   program.write_text(PROGRAM)
-  # JAX makes its port of the job's number.
   call = slurm.start(
     sys.executable,
     str(program),
     str(slurm.root),
-    SLURM_JOB_ID=str(port - 61440),
+    SLURM_JOB_ID=str(port - 61440),  # JAX computes its port from this.
     JAX_PLATFORMS="cpu",
     JAX_CPU_COLLECTIVES_IMPLEMENTATION="gloo",
   )
@@ -185,7 +165,7 @@ def test_two_processes_find_each_other(slurm):
 
 
 def free_port():
-  """One of the 4096 that JAX takes on Slurm."""
+  """Returns a free port among the 4096 that JAX uses under Slurm."""
   for port in range(61440 + os.getpid() % 2048, 65536):
     with socket.socket() as listener:
       if listener.connect_ex(("localhost", port)) != 0:

@@ -1,28 +1,30 @@
-"""launch/tpu.sh with a gcloud that pretends: all its words but `run`."""
+"""launch/tpu.sh with a fake gcloud: every subcommand except `run`."""
 
 import os
 import signal
 
 import pytest
 
-from tests.support.fakes import ARGUMENTS, parse
+from tests.support.launcher import ARGUMENTS, parse
 
 
 class TestCreate:
-  def test_once(self, tpu):
-    assert tpu.run("create")[0] == 0
-    assert tpu.run("create")[0] == 0
-    assert tpu.count("create") == 1 and tpu.count("create", "--spot") == 1
+  def test_requests_the_slice_once(self, tpu):
+    for _ in range(2):
+      assert tpu.run("create")[0] == 0
+    [call] = tpu.changes()
+    assert {"--spot", "--zone=here", "--accelerator-type=v6e-16"} <= set(call)
+    assert "--runtime-version=v2-alpha-tpuv6e" in call
 
   def test_flags(self, tpu):
-    how = {"SPOT": "0", "CREATE_FLAGS": "--network=n --reserved"}
-    tpu.run("create", **how, PROJECT="p", ACCELERATOR="v4-32")
+    env = {"SPOT": "0", "CREATE_FLAGS": "--network=n --reserved"}
+    tpu.run("create", **env, PROJECT="p", ACCELERATOR="v4-32")
     [call] = tpu.changes()
-    assert "--spot" not in call and "--project=p" in call
-    assert {"--network=n", "--reserved", "--zone=here"} <= set(call)
+    assert {"--network=n", "--reserved", "--project=p"} <= set(call)
     assert "--runtime-version=tpu-ubuntu2204-base" in call
+    assert "--spot" not in call
 
-  def test_it_waits(self, tpu):
+  def test_waits_until_it_is_ready(self, tpu):
     call = tpu.start("create", CREATED="WAITING_FOR_RESOURCES")
     assert "waiting for cinn-jax (WAITING" in call.stderr.readline()
     (tpu.cloud / "queued").write_text("ACTIVE\n")
@@ -30,32 +32,27 @@ class TestCreate:
     assert call.returncode == 0 and tpu.count("create") == 1
 
   @pytest.mark.parametrize(
-    ("file", "text", "says"),
+    ("file", "text", "message"),
     [
       ("queued", "FAILED\n", "the request for cinn-jax failed"),
       ("refused", "", "gcloud refused the request"),
+      ("down", "", "gcloud cannot tell the state of cinn-jax (see above).\n"),
     ],
   )
-  def test_what_cannot_be_had_is_said(self, tpu, file, text, says):
+  def test_a_failure_is_an_error(self, tpu, file, text, message):
     (tpu.cloud / file).write_text(text)
-    assert says in tpu.refusal("create")
-
-  def test_without_network(self, tpu):
-    (tpu.cloud / "down").touch()
     code, _, err = tpu.run("create")
-    assert code == 1 and err.endswith("the state of cinn-jax (see above).\n")
-    assert not tpu.changes()
+    assert code == 1 and message in err.splitlines(keepends=True)[-1]
 
 
-class TestOtherWords:
-  def test_delete_of_nothing_is_nothing(self, tpu):
-    assert tpu.run("delete")[0] == 0
-    assert not tpu.changes()
+class TestOtherSubcommands:
+  def test_delete_may_be_repeated(self, tpu):
     tpu.run("create")
-    assert tpu.run("delete")[0] == 0
+    for _ in range(2):
+      assert tpu.run("delete")[0] == 0
     assert tpu.count("delete") == 1 and not (tpu.cloud / "queued").exists()
 
-  def test_logs_are_one_workers(self, tpu):
+  def test_logs_follows_one_worker(self, tpu):
     tpu.plan("0")
     tpu.run("run", "train")
     call = tpu.start("logs", "1")
@@ -64,7 +61,7 @@ class TestOtherWords:
     call.communicate()
     assert tpu.count("--worker=1") == 1
 
-  def test_set_up_leaves_a_tree_in_use_alone(self, tpu):
+  def test_setup_leaves_a_tree_in_use_alone(self, tpu):
     tpu.plan("waits")
     call = tpu.start("run", "train")
     tpu.wait_for_starts(2)
@@ -77,30 +74,19 @@ class TestOtherWords:
 
 
 class TestOptions:
-  def test_dry_run_says_what_is_run(self, tpu):
+  def test_dry_run_prints_what_would_run(self, tpu):
+    for words in (["create"], ["setup"], ["logs", "3"], ["stop"], ["delete"]):
+      code, out, _ = tpu.run("--dry-run", *words)
+      assert code == 0 and "gcloud compute tpus" in out
     tpu.plan("0")
     _, dry, _ = tpu.run("--dry-run", "run", "train", *ARGUMENTS)
     assert not tpu.calls()
     tpu.run("run", "train", *ARGUMENTS)
-    said = [words[1:] for words in parse(dry) if words[0] == "gcloud"]
-    assert len(said) == 5 and tpu.changes() == said
-
-  def test_dry_run_asks_nothing(self, tpu):
-    for words in (["create"], ["setup"], ["logs", "3"], ["stop"], ["delete"]):
-      code, out, _ = tpu.run("--dry-run", *words)
-      assert code == 0 and "gcloud compute tpus" in out
-    assert not tpu.calls()
-
-  def test_without_gcloud(self, tpu):
-    path = tpu.path_without("gcloud")
-    assert "found no gcloud" in tpu.refusal("delete", PATH=path)
-
-  def test_help(self, tpu):
-    code, out, _ = tpu.run("--help", ZONE=None)
-    assert code == 0 and "logs [N]" in out
+    printed = [words[1:] for words in parse(dry) if words[0] == "gcloud"]
+    assert len(printed) == 5 and tpu.changes() == printed
 
   @pytest.mark.parametrize(
-    ("words", "env", "says"),
+    ("words", "env", "message"),
     [
       ([], {}, "usage: launch/tpu.sh create|setup"),
       (["go"], {}, "usage: launch/tpu.sh create|setup"),
@@ -109,9 +95,10 @@ class TestOptions:
       (["stop"], {"ZONE": None}, "ZONE is not set"),
       (["create"], {"ACCELERATOR": None}, "ACCELERATOR is not set"),
       (["run", "x"], {"WORKDIR": "/tmp/x"}, "WORKDIR is '/tmp/x'; set it to"),
-      (["run", "x"], {"WORKDIR": None}, "WORKDIR is ''; set it to"),
+      (["delete"], {"PATH": None}, "found no gcloud"),
     ],
   )
-  def test_what_is_missing_is_said_in_a_line(self, tpu, words, env, says):
-    assert says in tpu.refusal(*words, **env)
-    assert not tpu.calls()
+  def test_bad_calls_are_refused(self, tpu, words, env, message):
+    if "PATH" in env:
+      env = {"PATH": tpu.path_without("gcloud")}
+    assert message in tpu.refusal(*words, **env)

@@ -1,11 +1,11 @@
-"""A cloud that pretends: gcloud, and TPU workers that are folders."""
+"""A fake gcloud whose TPU workers are folders."""
 
 import time
 
-from tests.support.fakes import Project
+from tests.support.launcher import Project
 
-# Keeps the request's and the slice's state in $CLOUD/queued and $CLOUD/node; a
-# worker is a home folder in $CLOUD, where the command of ssh is run.
+# Keeps the states of the request and of the slice in $CLOUD/queued and
+# $CLOUD/node. A worker is a home folder in $CLOUD, in which ssh runs commands.
 GCLOUD = r"""
 cd "$CLOUD"
 [ ! -e down ] || { echo "gcloud: no network" >&2; exit 1; }
@@ -33,7 +33,7 @@ case "$*" in
     command="$(option command)"
     for home in worker-${worker/all/*}; do
       in_home "$home" || code="$?"
-      # Where the connection breaks, gcloud runs the command again.
+      # When the connection breaks, gcloud runs the command again.
       [ -e breaks ] || continue
       [[ "$command" != *" start "* ]] ||
         until [ -e "$home/cinn_jax_run/code" ]; do sleep 0.02; done
@@ -45,7 +45,7 @@ case "$*" in
 esac
 """
 
-# Training: does what the next word of $CLOUD/plan-<worker> says.
+# Training: does what the next line of $CLOUD/plan-<worker> says.
 TRAIN = r"""
 word="$(head -n 1 "$CLOUD/plan-$WORKER")"
 sed -i 1d "$CLOUD/plan-$WORKER"
@@ -94,26 +94,25 @@ class Tpu(Project):
       "POLL_SECONDS": "0.05",
       "MAX_FAILURES": "3",
       "RUN_ID": "7",
-      # Seconds, by which a test knows its own processes.
+      # A number of seconds by which a test recognises its own processes.
       "LEFT": f"31.{time.time_ns()}",
       "TMPDIR": str(folder),
     }
 
   def plan(self, *words, worker_1=None):
-    """What training does at each start, on worker 0 and on worker 1."""
+    """Sets what training does at each start on workers 0 and 1."""
     for worker, plan in enumerate([words, worker_1 or words]):
       file = self.cloud / f"plan-worker-{worker}"
       file.write_text("".join(f"{word}\n" for word in plan))
 
   def worker(self, *words):
-    """What launch/tpu_worker.sh says on worker 0."""
+    """Returns the output of launch/tpu_worker.sh on worker 0."""
     home = self.cloud / "worker-0"
     script = home / "cinn_jax" / "launch" / "tpu_worker.sh"
-    how = {"HOME": str(home), "WORKER": "worker-0", "script": script}
-    return self.run(*words, **how)[1]
+    return self.run(*words, script=script, HOME=str(home), WORKER="worker-0")[1]
 
   def changes(self):
-    """The calls of gcloud that are no questions, and each question in a row."""
+    """Returns the calls of gcloud, each once, without those that list."""
     calls = [words[1:] for words in self.calls() if words[0] == "gcloud"]
     calls = [c for c in calls if c[3] != "list" and c[0] != "storage"]
     return [c for i, c in enumerate(calls) if c not in calls[:i]]

@@ -1,7 +1,8 @@
-"""launch/local.sh with a Python that only pretends, so nothing is installed."""
+"""A copy of the launch scripts, with stand-ins for the tools that they call."""
 
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import subprocess
@@ -9,9 +10,8 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).parents[2]
-BASH = shutil.which("bash")
 
-# An interpreter, and pip in the environment that it makes, in one.
+# An interpreter, which is also the pip of the environments that it makes.
 PYTHON = """#!/usr/bin/env bash
 case "$1 $2" in
   "-V "*) echo "Python ${FAKE_VERSION:-3.12.1}" ;;
@@ -34,43 +34,77 @@ case "$1 $2" in
 esac
 """
 
+# Any other tool: adds its name and arguments to $CALLS, then runs BODY.
+TOOL = """#!/usr/bin/env bash
+{{ printf '%q ' "${{0##*/}}" "$@"; echo; }} >>"$CALLS"
+{body}
+"""
 
-class Launcher:
-  """A copy of the project's launcher beside a folder to call it from."""
+# Arguments that a careless script would change.
+ARGUMENTS = [
+  "a b",
+  "",
+  "*",
+  "$HOME",
+  "$(id)",
+  "--x='y z'",
+  'a"b',
+  "back\\slash",
+]
 
-  def __init__(self, folder):
+
+class Project:
+  """A copy of the project, one launch script of which is under test."""
+
+  def __init__(self, folder, script="local.sh"):
     self.root = folder / "the project"
-    (self.root / "launch").mkdir(parents=True)
-    shutil.copy(ROOT / "launch" / "local.sh", self.root / "launch")
-    shutil.copy(ROOT / "setup.cfg", self.root)
+    shutil.copytree(ROOT / "launch", self.root / "launch")
+    for name in ("setup.cfg", "pyproject.toml", "README.md"):
+      shutil.copy(ROOT / name, self.root)
+    for name in ("cinn_jax", "configs"):
+      (self.root / name).mkdir()
+    self.script = self.root / "launch" / script
+    self.name = f"launch/{script}"
     self.elsewhere = folder / "else where"
     self.elsewhere.mkdir()
     self.tools = folder / "some tools"
     self.tools.mkdir()
     self.add_tool("fake python", PYTHON)
-    self.log = folder / "log"
-    self.log.touch()
-    self.lock = self.root / ".venv.lock"
-    self.venv = self.root / ".venv" / "3.12"  # Of the Python above.
+    self._log, self._calls = folder / "log", folder / "calls"
+    self._log.touch()
+    self._calls.touch()
     self.env = {
       "PATH": f"{self.tools}:/usr/bin:/bin",
       "PYTHON": str(self.tools / "fake python"),
       "CINN_JAX_PLATFORM": "cpu",
-      "LOG": str(self.log),
+      "LOG": str(self._log),
+      "CALLS": str(self._calls),
+      "HOME": str(folder),
       "REAL_PYTHON": sys.executable,
     }
+
+  @property
+  def lock(self):
+    return self.root / ".venv.lock"
+
+  @property
+  def venv(self):
+    return self.root / ".venv" / "3.12"  # The version of PYTHON above.
 
   def add_tool(self, name, text):
     (self.tools / name).write_text(text)
     (self.tools / name).chmod(0o755)
 
+  def fake(self, name, body=""):
+    self.add_tool(name, TOOL.format(body=body))
+
   def start(self, *command, cwd=None, script=None, **env):
     env = {k: v for k, v in {**self.env, **env}.items() if v is not None}
-    # A shell cannot take back what it was started to ignore, as by nohup.
+    # A shell cannot reset what it was started to ignore, as under nohup.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
       return subprocess.Popen(
-        [script or self.root / "launch" / "local.sh", *command],
+        [script or self.script, *command],
         cwd=cwd or self.elsewhere,
         env=env,
         text=True,
@@ -82,8 +116,8 @@ class Launcher:
     finally:
       signal.signal(signal.SIGINT, handler)
 
-  def run(self, *command, **how):
-    process = self.start(*command, **how)
+  def run(self, *command, **options):
+    process = self.start(*command, **options)
     try:
       out, err = process.communicate(timeout=20)
     except subprocess.TimeoutExpired:
@@ -91,21 +125,40 @@ class Launcher:
       raise
     return process.returncode, out, err
 
-  def made(self):
-    """What was called so far: a venv or pip per line."""
-    return self.log.read_text().splitlines()
+  def refusal(self, *command, **options):
+    """Returns the one-line error of a call that must fail before it starts."""
+    code, out, err = self.run(*command, **options)
+    assert code == 1 and not out, (code, out, err)
+    assert err.startswith(f"{self.name}: ") and err.count("\n") == 1, err
+    assert not self.calls() and not self.made()
+    return err
 
-  def wait_for(self, word):
+  def made(self):
+    """Returns what made environments so far: "venv" and "pip PROJECT"."""
+    return self._log.read_text().splitlines()
+
+  def calls(self):
+    """Returns every call of a fake tool so far, as lists of words."""
+    return parse(self._calls.read_text())
+
+  def wait_for(self, step):
     for _ in range(500):
-      if any(line.startswith(word) for line in self.made()):
+      if any(line.startswith(step) for line in self.made()):
         return
       time.sleep(0.01)
-    raise AssertionError(f"no {word} in {self.made()}")
+    raise AssertionError(f"no {step} in {self.made()}")
+
+  def path_without(self, tool):
+    """Returns a PATH with the tools that scripts need, except this one."""
+    folder = self.tools.with_name("bare tools")
+    folder.mkdir()
+    for name in ("awk", "bash", "cat", "date", "dirname", "sed", "tr"):
+      (folder / name).symlink_to(shutil.which(name))
+    assert not shutil.which(tool, path=folder)
+    return str(folder)
 
 
-def refusal(result):
-  """The one line of a call that was refused."""
-  code, out, err = result
-  assert code == 1 and not out
-  assert err.startswith("launch/local.sh: ") and err.count("\n") == 1
-  return err
+def parse(text):
+  """Splits lines of shell into lists of words, without comments."""
+  lines = (shlex.split(line, comments=True) for line in text.splitlines())
+  return [words for words in lines if words]
