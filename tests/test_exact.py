@@ -1,4 +1,4 @@
-"""Runs tests/exact in a process of its own, in float64."""
+"""Runs tests/exact in a separate process, in float64."""
 
 import os
 import pathlib
@@ -12,10 +12,10 @@ FOLDER = pathlib.Path(__file__).parent / "exact"
 
 
 @pytest.mark.parametrize(
-  "which, at_least",
+  "marker, min_passed",
   [("not slow", 400), pytest.param("slow", 11, marks=pytest.mark.slow)],
 )
-def test_exact_checks_pass_in_float64(which, at_least):
+def test_exact_checks_pass_in_float64(marker, min_passed):
   environment = {
     name: value
     for name, value in os.environ.items()
@@ -23,11 +23,11 @@ def test_exact_checks_pass_in_float64(which, at_least):
   }
   result = subprocess.run(
     [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"]
-    + ["-m", which, str(FOLDER)],
+    + ["-m", marker, str(FOLDER)],
     env={**environment, "JAX_ENABLE_X64": "1"},
     capture_output=True,
     text=True,
   )
   assert result.returncode == 0, result.stdout + result.stderr
   passed = re.search(r"(\d+) passed", result.stdout)
-  assert passed and int(passed.group(1)) >= at_least, result.stdout
+  assert passed and int(passed.group(1)) >= min_passed, result.stdout

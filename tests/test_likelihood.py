@@ -1,4 +1,4 @@
-"""Nats and bits: against SciPy, and by hand."""
+"""Likelihoods in nats and bits, compared with SciPy and with examples."""
 
 import math
 
@@ -17,7 +17,7 @@ def _latents(seed=0):
   return tuple(random.normal(size=s).astype(np.float32) for s in shapes)
 
 
-def test_standard_normal_is_scipys_summed_over_all_but_the_batch():
+def test_standard_normal_is_scipys_per_example():
   z = _latents()
   expected = [scipy.stats.norm.logpdf(leaf).reshape(3, -1).sum(1) for leaf in z]
   np.testing.assert_allclose(
@@ -52,8 +52,8 @@ def test_total_is_the_sum_of_the_parts():
   np.testing.assert_allclose(parts.total, parts.prior + log_det)
 
 
-def test_bits_by_hand():
-  # Two numbers, each of density 1/4: two bits apiece.
+def test_bits_of_small_examples():
+  # Two numbers with density 1/4: two bits each.
   assert likelihood.bits_per_dim(2 * math.log(0.25), 2) == pytest.approx(2.0)
   bits = likelihood.bits_by_part(-6 * math.log(2), 2 * math.log(2), 4)
   assert bits == pytest.approx(
@@ -72,7 +72,7 @@ def test_bits_of_parts_add_up_per_example():
   )
 
 
-def test_rescaled_bits_are_the_rescaled_densitys():
+def test_rescaled_bits_match_the_rescaled_density():
   # x ~ N(0, 1) in two channels, v = scale * x + offset.
   scales, offsets = np.array([11.2, 0.25]), np.array([3.0, -7.0])
   x = np.random.default_rng(1).normal(size=(4, 4, 2))
@@ -86,7 +86,7 @@ def test_rescaled_bits_are_the_rescaled_densitys():
   )
 
 
-def test_nats_without_the_constant_are_the_published_loss():
+def test_nats_without_constant_are_the_published_loss():
   z, log_det = _latents()[1], jnp.array([1.0, -2.0, 30.0])
   parts = likelihood.log_prob(z, log_det)
   loss = float(np.mean(z**2) / 2 - np.mean(log_det) / 5)
@@ -97,7 +97,7 @@ def test_nats_without_the_constant_are_the_published_loss():
   assert back == pytest.approx(bits, rel=1e-6)
 
 
-def test_published_loss_to_bits_of_grey_levels():
+def test_bits_of_grey_levels_from_the_published_loss():
   # (loss + ln(2 pi)/2 + ln(0.305 * 255)) / ln 2, for x = (v/255 - m) / 0.305.
   loss = -1.7
   nats = loss + 0.5 * math.log(2 * math.pi) + math.log(0.305 * 255)

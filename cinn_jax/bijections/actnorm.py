@@ -4,7 +4,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from cinn_jax.bijections.base import (
+  Array,
   Bijection,
+  Condition,
   at_least_float32,
   channels_log_det,
   per_channel,
@@ -14,23 +16,22 @@ from cinn_jax.bijections.base import (
 class ActNorm(Bijection):
   """z = (x + bias) * exp(log_scale), per channel; both are learned.
 
-  They start so that the batch given to `init` comes out with mean 0 and
-  variance 1 per channel, over examples and positions (Kingma and Dhariwal
-  2018, section 3.1); within a flow that is the batch as it arrives here. Under
-  `jit` the statistics are of the whole batch, however it is spread over
-  devices. Afterwards they are plain parameters: nothing is set again after a
-  restore.
+  `init` sets them so that its batch comes out with mean 0 and variance 1 per
+  channel, over examples and positions (Kingma and Dhariwal 2018, section 3.1).
+  Within a flow, that is the batch as it arrives at this layer. Under `jit` the
+  statistics cover the whole batch, however it is sharded over devices. After
+  that they are plain parameters: a restored model keeps its own.
 
-  A scale needs two examples that differ: from a single one, or from equal ones
-  such as zeros that stand in for data, only the bias is set, and a channel
-  that is everywhere 0 starts as the identity. Initialised by `inverse`, all of
-  it does: latents say nothing of the data.
+  Setting the scale takes at least two examples that differ. A single example,
+  or equal ones such as placeholder zeros, set only the bias, and a channel that
+  is 0 everywhere starts as the identity. If `inverse` initialises the layer,
+  all of it starts as the identity, because latents say nothing about the data.
 
   log_det is H * W * sum(log_scale).
   """
 
   @nn.compact
-  def _bias_and_log_scale(self, sample):
+  def _bias_and_log_scale(self, sample: Array) -> tuple[Array, Array]:
     def bias(_):
       return -jnp.mean(_flat(sample), axis=0)
 
@@ -39,27 +40,27 @@ class ActNorm(Bijection):
 
     return self.param("bias", bias), self.param("log_scale", log_scale)
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:
     bias, log_scale = self._bias_and_log_scale(x)
     z = (x + per_channel(bias, x)) * per_channel(jnp.exp(log_scale), x)
     return z, channels_log_det(log_scale, x)
 
-  def inverse(self, z, cond=None):
+  def inverse(self, z: Array, cond: Condition = None) -> tuple[Array, Array]:
     bias, log_scale = self._bias_and_log_scale(jnp.zeros_like(z))
     x = z * per_channel(jnp.exp(-log_scale), z) - per_channel(bias, z)
     return x, -channels_log_det(log_scale, z)
 
 
-def _flat(x):
-  """[B, ..., C] to [B * ..., C] in at least float32."""
+def _flat(x: Array) -> Array:
+  """Reshapes [B, ..., C] to [B * ..., C], in at least float32."""
   return x.reshape(-1, x.shape[-1]).astype(at_least_float32(x.dtype))
 
 
-def _log_std(x):
-  """ln of the standard deviation per channel, 0 where examples do not differ.
+def _log_std(x: Array) -> Array:
+  """Returns ln(std) per channel [C], or 0 if the examples do not differ.
 
-  Padding makes even zeros vary over positions, so variance alone does not show
-  that there are data.
+  A network's padding makes even zeros vary over positions, so variance alone
+  does not show that there are data.
   """
   flat = _flat(x)
   spread = jnp.max(jnp.abs(_flat(x - x[:1])), axis=0)

@@ -1,8 +1,10 @@
-"""A coupling of the two colours of a chessboard (Dinh et al. 2017)."""
+"""Couplings of the two colours of a checkerboard (Dinh et al. 2017)."""
 
 import numpy as np
 
 from cinn_jax.bijections.base import (
+  Array,
+  Condition,
   at_least_float32,
   check_image,
   sum_per_example,
@@ -15,20 +17,22 @@ from cinn_jax.bijections.coupling import (
 
 
 class CheckerboardCoupling(AffineCoupling):
-  """One-sided affine coupling of pixels, split as a chessboard is coloured.
+  """One-sided affine coupling of pixels, split like a checkerboard.
 
-  Pixels with y + x of the parity steer the others: the network sees the image
-  with the others at 0. All channels of a pixel go together, so an image of one
-  channel will do, at its full resolution. (Dinh et al. 2017, section 3.4.)
+  Pixels with (y + x) % 2 == parity steer the others: the network sees the image
+  with the others set to 0. All channels of a pixel stay together, so an image
+  with one channel works too, at its full resolution. (Dinh et al. 2017, section
+  3.4.)
 
   Attributes:
-    parity: 0 or 1, of the pixels that stay as they are.
+    sides: Must be 1.
+    parity: 0 or 1, the colour of the pixels that do not change.
   """
 
   sides: int = 1
   parity: int = 0
 
-  def setup(self):
+  def setup(self) -> None:
     super().setup()
     if self.sides != 1 or self.parity not in (0, 1):
       raise ValueError(
@@ -36,7 +40,9 @@ class CheckerboardCoupling(AffineCoupling):
         f" {self.sides}, {self.parity}."
       )
 
-  def _run(self, value, cond, *, inverse):
+  def _run(
+    self, value: Array, cond: Condition, *, inverse: bool
+  ) -> tuple[Array, Array]:
     check_image(value, "CheckerboardCoupling")
     check_condition(value, cond)
     value = value.astype(at_least_float32(value.dtype))
@@ -51,8 +57,8 @@ class CheckerboardCoupling(AffineCoupling):
     result = value * ~active + changed * active
     return result, -log_det if inverse else log_det
 
-  def _active(self, value):
-    """bool [1, H, W, 1], the pixels that change."""
+  def _active(self, value: Array) -> np.ndarray:
+    """Returns bool [1, H, W, 1], True for the pixels that change."""
     _, height, width, _ = value.shape
     rows, columns = np.indices((height, width))
     return ((rows + columns) % 2 != self.parity)[None, :, :, None]

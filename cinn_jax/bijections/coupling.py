@@ -7,16 +7,19 @@ import jax
 import jax.numpy as jnp
 
 from cinn_jax.bijections.base import (
+  Array,
   Bijection,
+  Condition,
+  PyTree,
   at_least_float32,
   sum_per_example,
   zero_log_det,
 )
 
-# Soft clamps of the log-scale, g(s); |g| stays below alpha (for 0.636 in place
-# of 2/pi, a thousandth less). Four forms are in published use:
-CLAMPS: dict[str, Callable] = {
-  # The paper (Ardizzone et al. 2019): slope 2/pi at 0, whatever alpha.
+# Soft clamps g(s) of the log-scale; |g| stays below alpha (0.1 % below for
+# 0.636 instead of 2/pi). Four of these forms are in published use:
+CLAMPS: dict[str, Callable[[Array, float], Array]] = {
+  # The paper (Ardizzone et al. 2019): slope 2/pi at 0 for every alpha.
   "cinn_paper": lambda s, alpha: alpha * (2 / jnp.pi) * jnp.arctan(s / alpha),
   # The code published with it, which rounds 2/pi.
   "cinn_code": lambda s, alpha: alpha * 0.636 * jnp.arctan(s / alpha),
@@ -26,31 +29,33 @@ CLAMPS: dict[str, Callable] = {
   # without a floor (alpha infinite), SRFlow with 1e-4 (alpha 9.21).
   "sigmoid": lambda s, alpha: jnp.logaddexp(jax.nn.log_sigmoid(s + 2), -alpha),
   # Not published: scales between exp(-alpha) and 1, halfway between the two at
-  # 0. No coupling stretches going forward, and going back none by more than
-  # exp(alpha).
+  # 0. Couplings never stretch going forward, and going back they stretch by at
+  # most exp(alpha).
   "contracting": lambda s, alpha: jnp.log1p(jnp.expm1(-alpha) * nn.sigmoid(-s)),
 }
 
 
-def clamped(name, raw, alpha):
-  """What is exponentiated, of what a network made: `CLAMPS[name]` of it.
+def soft_clamp(name: str, raw: Array, alpha: float) -> Array:
+  """Bounds what a network returned by `CLAMPS[name]`, giving a log-scale.
 
   Raises:
-    ValueError: for an unknown clamp.
+    ValueError: If `name` is not in `CLAMPS`.
   """
   if name not in CLAMPS:
     raise ValueError(f"Unknown clamp {name!r}; there are {', '.join(CLAMPS)}.")
   return CLAMPS[name](raw, alpha)
 
 
-def affine(value, log_scale, shift, *, inverse):
-  """value * exp(log_scale) + shift, or its inverse."""
+def affine(
+  value: Array, log_scale: Array, shift: Array, *, inverse: bool
+) -> Array:
+  """Returns value * exp(log_scale) + shift, or its inverse."""
   if inverse:
     return (value - shift) * jnp.exp(-log_scale)
   return value * jnp.exp(log_scale) + shift
 
 
-def report_log_scale(module, log_scale):
+def report_log_scale(module: nn.Module, log_scale: Array) -> None:
   """Sows the largest absolute log-scale into the collection "diagnostics"."""
   module.sow(
     "diagnostics",
@@ -61,8 +66,22 @@ def report_log_scale(module, log_scale):
   )
 
 
+def max_log_scale(diagnostics: PyTree) -> Array:
+  """Returns the largest absolute log-scale of a flow, or 0 if it reports none.
+
+  Args:
+    diagnostics: The collection "diagnostics" that `forward` or `inverse`
+      filled, as `report_log_scale` does; {} for a flow without couplings.
+
+  Returns:
+    A scalar.
+  """
+  largest = [jnp.max(leaf) for leaf in jax.tree.leaves(diagnostics)]
+  return jnp.max(jnp.stack([jnp.zeros(()), *largest]))
+
+
 class Coupling(Bijection):
-  """What all couplings share; a subclass says how a half is transformed.
+  """The base class of couplings; subclasses define how a half is transformed.
 
   With halves (x1, x2) of the channels (floor(C/2) first) and condition c:
 
@@ -73,7 +92,7 @@ class Coupling(Bijection):
   `features` and `transform`.
 
   Attributes:
-    subnet: makes a network `net(u, cond, features) -> [B, ..., features]`; see
+    subnet: Makes a network `net(u, cond, features) -> [B, ..., features]`; see
       `cinn_jax.models.networks.subnets`. Called once per network.
     sides: 2 or 1.
   """
@@ -81,39 +100,50 @@ class Coupling(Bijection):
   subnet: Callable[[], nn.Module]
   sides: int = 2
 
-  # Where log_det is 0 whatever the network says, rounding shall not blur it.
+  # If log_det is always 0, leave it at exactly 0 instead of summing rounding
+  # errors.
   preserves_volume = False
 
-  def features(self, channels):
-    """How many numbers the network makes for `channels` active ones."""
+  def features(self, channels: int) -> int:
+    """Returns the number of features for `channels` active channels."""
     raise NotImplementedError(f"{type(self).__name__}.features")
 
-  def transform(self, active, head, *, inverse):
-    """The active half [B, ..., C] after f, or its inverse.
+  def transform(
+    self, active: Array, head: Array, *, inverse: bool
+  ) -> tuple[Array, Array]:
+    """Applies f or its inverse to the active half [B, ..., C].
 
-    `head` is what the network made, in at least float32. Returns the half and
-    the logarithms [B, ..., C] of *f's* slopes, whichever direction runs.
+    Args:
+      active: The half that changes.
+      head: The network's output [B, ..., features], in at least float32.
+      inverse: Whether to apply the inverse of f.
+
+    Returns:
+      The new half and the logarithms [B, ..., C] of *f's* slopes, whichever
+      direction runs.
     """
     raise NotImplementedError(f"{type(self).__name__}.transform")
 
-  def network(self):
-    """A new network for one side."""
+  def network(self) -> nn.Module:
+    """Makes a new network for one side."""
     return self.subnet()
 
-  def setup(self):
+  def setup(self) -> None:
     if self.sides not in (1, 2):
-      raise ValueError(f"sides is 1 or 2, got {self.sides}.")
+      raise ValueError(f"sides must be 1 or 2, got {self.sides}.")
     self.net_1 = self.network()
     if self.sides == 2:
       self.net_2 = self.network()
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:
     return self._run(x, cond, inverse=False)
 
-  def inverse(self, z, cond=None):
+  def inverse(self, z: Array, cond: Condition = None) -> tuple[Array, Array]:
     return self._run(z, cond, inverse=True)
 
-  def _run(self, value, cond, *, inverse):
+  def _run(
+    self, value: Array, cond: Condition, *, inverse: bool
+  ) -> tuple[Array, Array]:
     halves = _halves(value)
     check_condition(value, cond)
     total = zero_log_det(value)
@@ -134,52 +164,54 @@ class Coupling(Bijection):
 class AffineCoupling(Coupling):
   """Affine coupling: f(x; s, t) = x * exp(g(s)) + t.
 
-  One network per side makes both s and t. g is a soft clamp that bounds the
+  One network per side returns both s and t. g is a soft clamp that bounds the
   log-scale by alpha; log_det is the sum of the clamped log-scales. (Two-sided:
   Ardizzone et al. 2019. One-sided: Kingma and Dhariwal 2018, Glow.)
 
   Attributes:
-    alpha: the bound of the log-scale, per side.
-    clamp: a name in `CLAMPS`.
+    alpha: Bound of the log-scale, per side.
+    clamp: A name in `CLAMPS`.
   """
 
   alpha: float = 1.9
   clamp: str = "cinn_paper"
 
-  def features(self, channels):
+  def features(self, channels: int) -> int:
     return 2 * channels
 
-  def transform(self, active, head, *, inverse):
+  def transform(
+    self, active: Array, head: Array, *, inverse: bool
+  ) -> tuple[Array, Array]:
     raw, shift = jnp.split(head, 2, axis=-1)
     log_scale = self.log_scale(raw)
     return affine(active, log_scale, shift, inverse=inverse), log_scale
 
-  def log_scale(self, raw):
-    """What is exponentiated, of what the network made."""
-    return clamped(self.clamp, raw, self.alpha)
+  def log_scale(self, raw: Array) -> Array:
+    """Returns the log-scales [B, ..., C] for the network's raw output s."""
+    return soft_clamp(self.clamp, raw, self.alpha)
 
 
 class RealNVPCoupling(AffineCoupling):
-  """Affine coupling whose scales and shifts have a network each.
+  """Affine coupling with separate networks for scales and shifts.
 
   (Dinh et al. 2017, equations 7 and 8, one-sided there.) The networks of a
-  side are "scale" and "shift" below "net_1" and "net_2".
+  side are called "scale" and "shift" below "net_1" and "net_2".
   """
 
-  def network(self):
+  def network(self) -> nn.Module:
     return ScaleAndShift(self.subnet)
 
 
 class ScaleAndShift(nn.Module):
-  """Two networks in the place of one: half of the features each."""
+  """Two networks in place of one, each with half of the features."""
 
   subnet: Callable[[], nn.Module]
 
-  def setup(self):
+  def setup(self) -> None:
     self.scale = self.subnet()
     self.shift = self.subnet()
 
-  def __call__(self, u, cond, features):
+  def __call__(self, u: Array, cond: Condition, features: int) -> Array:
     each = features // 2
     scale, shift = self.scale(u, cond, each), self.shift(u, cond, each)
     return jnp.concatenate([scale, shift], -1)
@@ -189,17 +221,17 @@ class GINCoupling(AffineCoupling):
   """Affine coupling that preserves volume: log_det is 0.
 
   The mean over the active channels is subtracted from the clamped log-scales,
-  so that they sum to 0 at every position and stay below 2 * alpha; a single
-  active channel is only shifted. (Sorrenson et al. 2020, who make the last
-  log-scale minus the sum of the others; the mean treats all alike, as FrEIA's
+  so they sum to 0 at every position and stay below 2 * alpha. A single active
+  channel is only shifted. (Sorrenson et al. 2020, who set the last log-scale to
+  minus the sum of the others; subtracting the mean treats all alike, as FrEIA's
   block does.)
   """
 
   preserves_volume = True
 
-  def log_scale(self, raw):
-    clamped = super().log_scale(raw)
-    return clamped - jnp.mean(clamped, axis=-1, keepdims=True)
+  def log_scale(self, raw: Array) -> Array:
+    log_scale = super().log_scale(raw)
+    return log_scale - jnp.mean(log_scale, axis=-1, keepdims=True)
 
 
 class AdditiveCoupling(Coupling):
@@ -208,15 +240,17 @@ class AdditiveCoupling(Coupling):
   (Dinh et al. 2014, NICE, equations 5 and 6, one-sided there.)
   """
 
-  def features(self, channels):
+  def features(self, channels: int) -> int:
     return channels
 
-  def transform(self, active, head, *, inverse):
+  def transform(
+    self, active: Array, head: Array, *, inverse: bool
+  ) -> tuple[Array, Array]:
     shift = -head if inverse else head
     return active + shift, jnp.zeros_like(head)
 
 
-def _halves(x):
+def _halves(x: Array) -> list[Array]:
   channels = x.shape[-1]
   if channels < 2:
     raise ValueError(
@@ -226,17 +260,17 @@ def _halves(x):
   return jnp.split(x, [channels // 2], axis=-1)
 
 
-def check_condition(x, cond):
-  """Raises ValueError where a leaf of `cond` cannot meet the data `x`.
+def check_condition(x: Array, cond: Condition) -> None:
+  """Raises ValueError if a leaf of `cond` does not fit the data `x`.
 
-  A leaf is a vector [B, C], which meets an image by broadcasting, or has the
-  data's own batch and spatial shape.
+  A leaf is a vector [B, C], which is broadcast over an image, or has the batch
+  and spatial shape of the data.
   """
   for leaf in jax.tree.leaves(cond):
     if leaf.ndim < 2:
       raise ValueError(
-        f"A condition is [B, C] or [B, H, W, C], got shape {leaf.shape};"
-        " class labels are passed one-hot."
+        f"A condition is [B, C] or [B, H, W, C], got shape {leaf.shape}; pass"
+        " class labels one-hot."
       )
     if leaf.shape[0] != x.shape[0]:
       raise ValueError(
@@ -245,13 +279,7 @@ def check_condition(x, cond):
       )
     if leaf.ndim > 2 and leaf.shape[1:-1] != x.shape[1:-1]:
       raise ValueError(
-        f"The condition of shape {leaf.shape} does not meet data of shape"
+        f"The condition of shape {leaf.shape} does not fit data of shape"
         f" {x.shape}: pass features at this level's resolution"
         f" {list(x.shape[1:-1])}, or a vector [B, C]."
       )
-
-
-def max_log_scale(diagnostics):
-  """The largest absolute log-scale that any coupling reported; 0 of none."""
-  largest = [jnp.max(leaf) for leaf in jax.tree.leaves(diagnostics)]
-  return jnp.max(jnp.stack([jnp.zeros(()), *largest]))

@@ -1,31 +1,37 @@
-"""Maps of each number alone: to a standard scale, and from bounded data."""
+"""Elementwise maps: to a standard scale, and from bounded data."""
 
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from cinn_jax.bijections.base import (
+  Array,
   Bijection,
+  Condition,
   at_least_float32,
   channels_log_det,
   per_channel,
   sum_per_example,
 )
 
+# One number for all channels or one per channel, or None for no bound.
+Bound = float | Sequence[float | None] | None
+
 
 class Standardize(Bijection):
   """z = (x - mean) / std with fixed numbers; log_det is -H*W*sum(ln std).
 
   Attributes:
-    mean, std: one number, or one per channel, in the data's units.
+    mean, std: One number, or one per channel, in the data's units.
   """
 
   mean: float | Sequence[float]
   std: float | Sequence[float]
 
-  def _mean_and_std(self, x):
+  def _mean_and_std(self, x: Array) -> tuple[Array, Array]:
     dtype = at_least_float32(x.dtype)
     mean = _by_channel("Standardize's mean", self.mean, x)
     std = _by_channel("Standardize's std", self.std, x)
@@ -35,65 +41,65 @@ class Standardize(Bijection):
         f" {self.std}."
       )
     if not (std > 0).all():
-      raise ValueError(f"Standardize's std is above 0, got {self.std}.")
+      raise ValueError(f"Standardize's std must be above 0, got {self.std}.")
     return jnp.asarray(mean, dtype), jnp.asarray(std, dtype)
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:
     mean, std = self._mean_and_std(x)
     z = (x - per_channel(mean, x)) / per_channel(std, x)
     return z, -channels_log_det(jnp.log(std), x)
 
-  def inverse(self, z, cond=None):
+  def inverse(self, z: Array, cond: Condition = None) -> tuple[Array, Array]:
     mean, std = self._mean_and_std(z)
     x = z * per_channel(std, z) + per_channel(mean, z)
     return x, channels_log_det(jnp.log(std), z)
 
 
 class Bounded(Bijection):
-  """From bounded data to the real line, so that densities are of the data.
+  """Maps bounded data to the real line, with densities in the data's units.
 
     low and high  z = logit((x - low) / (high - low))
     low alone     z = ln(exp(x - low) - 1), the inverse of softplus
     high alone    z = -ln(exp(high - x) - 1)
     neither       z = x
 
-  Softplus, not exp, carries a one-sided bound: its slope is at most 1, so a far
-  latent is a large number and never overflows. It counts in units of 1: for
-  data of another scale, put `Standardize` before it.
+  A one-sided bound uses softplus, not exp: its slope is at most 1, so a far
+  latent is a large number and never overflows. Softplus bends at a scale of 1:
+  put `Standardize` before it for data of another scale.
 
-  `inverse` stays strictly inside the bounds, by rounding if need be. Data on or
-  outside a bound have no density: `forward` raises ValueError where it can see
-  the values; under `jit` it returns an infinite or NaN log_det. While variables
-  are initialised, where zeros may stand in for data, such values are taken to
-  the latent 0.
+  `inverse` stays strictly inside the bounds, rounded if necessary. Data on or
+  outside a bound have no density: `forward` raises ValueError when it runs
+  eagerly; while JAX traces it (`jit`, `vmap`, `grad`) it returns an infinite or
+  NaN log_det. During initialisation, when zeros may stand in for data, it maps
+  such values to the latent 0.
 
   Attributes:
-    low, high: one number or None for all channels, or one of them per channel,
+    low, high: One number or None for all channels, or one of these per channel,
       in the data's units; None leaves that side open.
   """
 
-  low: float | Sequence[float | None] | None = None
-  high: float | Sequence[float | None] | None = None
+  low: Bound = None
+  high: Bound = None
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:
     low, high = self._bounds(x)
     x = x.astype(low.dtype)
     inside = (x > low) & (x < high)
     if self.is_initializing():
       middle = _from_line(jnp.zeros_like(x), low, high)[0]
       x = jnp.where(inside, x, middle)
-    elif not isinstance(inside, jax.core.Tracer):
+    else:
       _check_inside(x, inside, self.low, self.high)
     z, log_slope = _to_line(x, low, high)
     return z, sum_per_example(log_slope)
 
-  def inverse(self, z, cond=None):
+  def inverse(self, z: Array, cond: Condition = None) -> tuple[Array, Array]:
     low, high = self._bounds(z)
     x, log_slope = _from_line(z.astype(low.dtype), low, high)
     return x, sum_per_example(log_slope)
 
-  def _bounds(self, x):
-    """Both as numpy [1, ..., C]; infinite where there is none."""
+  def _bounds(self, x: Array) -> list[np.ndarray]:
+    """Returns low and high [1, ..., C], infinite for channels without one."""
     low = _by_channel("Bounded's low", self.low, x, absent=-np.inf)
     high = _by_channel("Bounded's high", self.high, x, absent=np.inf)
     if not (low < high).all():
@@ -105,8 +111,10 @@ class Bounded(Bijection):
     return [per_channel(bound.astype(dtype), x) for bound in (low, high)]
 
 
-def _to_line(x, low, high):
-  """z and ln dz/dx."""
+def _to_line(
+  x: Array, low: np.ndarray, high: np.ndarray
+) -> tuple[Array, Array]:
+  """Returns z and ln dz/dx."""
   has_low, has_high = np.isfinite(low), np.isfinite(high)
   above = jnp.where(has_low, x - low, 1)
   below = jnp.where(has_high, high - x, 1)
@@ -122,12 +130,14 @@ def _to_line(x, low, high):
   )
 
 
-def _from_line(z, low, high):
-  """x and ln dx/dz."""
+def _from_line(
+  z: Array, low: np.ndarray, high: np.ndarray
+) -> tuple[Array, Array]:
+  """Returns x and ln dx/dz."""
   has_low, has_high = np.isfinite(low), np.isfinite(high)
   start, end = np.where(has_low, low, 0), np.where(has_high, high, 0)
   width = _width(low, high)
-  # Each half is exact towards its own bound.
+  # Each half is exact close to its own bound.
   part = width * jax.nn.sigmoid(-jnp.abs(z))
   two_sided = jnp.where(z < 0, start + part, end - part)
   both_slopes = jax.nn.log_sigmoid(z) + jax.nn.log_sigmoid(-z)
@@ -143,47 +153,71 @@ def _from_line(z, low, high):
   )
 
 
-def _choose(has_low, has_high, two_sided, one_sided, unbounded):
+def _choose(
+  has_low: np.ndarray,
+  has_high: np.ndarray,
+  two_sided: ArrayLike,
+  one_sided: ArrayLike,
+  unbounded: ArrayLike,
+) -> Array:
+  """Picks per channel, by how many bounds it has."""
   one = jnp.where(has_low | has_high, one_sided, unbounded)
   return jnp.where(has_low & has_high, two_sided, one)
 
 
-def _direction(has_low):
-  """1 where z rises with the distance from the one bound, else -1."""
+def _direction(has_low: np.ndarray) -> np.ndarray:
+  """Returns 1 if z rises with the distance from the only bound, else -1."""
   return np.where(has_low, 1, -1).astype(np.int8)
 
 
-def _width(low, high):
+def _width(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+  """Returns high - low, or 1 for channels without two bounds."""
   width = high - low
   return np.where(np.isfinite(width), width, 1).astype(low.dtype)
 
 
-def _next(bound, towards):
-  """The normal number after `bound`; subnormal ones may count as zero."""
+def _next(bound: np.ndarray, towards: float) -> np.ndarray:
+  """Returns the next normal number; subnormal ones may be flushed to zero."""
   tiny = np.finfo(bound.dtype).tiny
   step = np.copysign(tiny, towards).astype(bound.dtype)
   after = np.nextafter(bound, bound.dtype.type(towards))
   return np.where(np.abs(bound) < tiny, bound + step, after)
 
 
-def _check_inside(x, inside, low, high):
-  # In numpy: a constant has values while a function is traced, JAX's sums not.
-  if not np.all(inside):
+def _check_inside(
+  x: Array,
+  inside: Array,
+  low: Bound,
+  high: Bound,
+) -> None:
+  """Raises ValueError unless all of x is `inside`; does nothing in a trace."""
+  try:
+    values, outside = np.asarray(x), ~np.asarray(inside)
+  except jax.errors.TracerArrayConversionError:
+    return
+  if outside.any():
     raise ValueError(
-      f"Bounded(low={low}, high={high}) got {np.sum(~inside)} of {x.size}"
-      f" values on or outside its bounds, or NaN; the data reach from"
-      f" {np.min(x):g} to {np.max(x):g}: pass data strictly"
-      " inside, or wider bounds."
+      f"Bounded(low={low}, high={high}) got {outside.sum()} of {values.size}"
+      f" values on or outside its bounds, or NaN; the data range from"
+      f" {values.min():g} to {values.max():g}: pass data strictly inside, or"
+      " wider bounds."
     )
 
 
-def _by_channel(name, given, x, absent=None):
-  """What was given as float64 [C]; `absent` stands for None."""
+def _by_channel(
+  name: str,
+  value: Bound,
+  x: Array,
+  absent: float | None = None,
+) -> np.ndarray:
+  """Returns `value` as float64 [C], with `absent` in place of None."""
   channels = x.shape[-1]
-  many = given if np.ndim(np.asarray(given, object)) else [given] * channels
-  if len(many) != channels:
+  numbers = np.asarray(value, object)
+  if not numbers.ndim:
+    numbers = np.full(channels, value, object)
+  if len(numbers) != channels:
     raise ValueError(
-      f"{name} has {len(many)} numbers, the data {channels} channels: pass one"
-      " number, or one per channel."
+      f"{name} has {len(numbers)} numbers, the data {channels} channels: pass"
+      " one number, or one per channel."
     )
-  return np.array([absent if n is None else n for n in many], np.float64)
+  return np.array([absent if n is None else n for n in numbers], np.float64)

@@ -1,7 +1,7 @@
-"""Mixing of channels between couplings, fixed or learned.
+"""Mixings of the channels between couplings, fixed or learned.
 
-What is fixed lives in the collection "constants": saved with the model, never
-trained, never counted.
+Fixed values live in the collection "constants": they are saved with the model,
+never trained and not counted as parameters.
 """
 
 import math
@@ -13,7 +13,9 @@ import numpy as np
 from jax.lax.linalg import triangular_solve
 
 from cinn_jax.bijections.base import (
+  Array,
   Bijection,
+  Condition,
   at_least_float32,
   channels_log_det,
   zero_log_det,
@@ -24,14 +26,14 @@ class Permutation(Bijection):
   """A fixed random permutation of the channels; log_det is 0.
 
   Attributes:
-    seed: None draws from the initialisation's random stream; an integer takes
-      numpy's legacy generator at that seed, as the published cINNs do.
+    seed: Seed for numpy's legacy generator, as in the published cINNs. None
+      draws from the random stream of the initialisation.
   """
 
   seed: int | None = None
 
   @nn.compact
-  def _order(self, channels):
+  def _order(self, channels: int) -> Array:
     def draw():
       if self.seed is None:
         return jax.random.permutation(self.make_rng("params"), channels)
@@ -41,15 +43,15 @@ class Permutation(Bijection):
     order = self.variable("constants", "order", draw).value
     if len(order) != channels:
       raise ValueError(
-        f"This Permutation is of {len(order)} channels, got {channels}."
+        f"This Permutation has {len(order)} channels, got {channels}."
       )
     return order
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:
     order = self._order(x.shape[-1])
     return jnp.take(x, order, axis=-1), zero_log_det(x)
 
-  def inverse(self, z, cond=None):
+  def inverse(self, z: Array, cond: Condition = None) -> tuple[Array, Array]:
     order = jnp.argsort(self._order(z.shape[-1]))
     return jnp.take(z, order, axis=-1), zero_log_det(z)
 
@@ -62,55 +64,55 @@ class Orthogonal(Bijection):
   """
 
   @nn.compact
-  def _matrix(self, x):
+  def _matrix(self, x: Array) -> Array:
     def draw():
       return jax.random.orthogonal(self.make_rng("params"), x.shape[-1])
 
     matrix = self.variable("constants", "matrix", draw).value
     return matrix.astype(at_least_float32(x.dtype))
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:
     matrix = self._matrix(x)
     return jnp.matmul(x, matrix, precision="highest"), zero_log_det(x)
 
-  def inverse(self, z, cond=None):
+  def inverse(self, z: Array, cond: Condition = None) -> tuple[Array, Array]:
     matrix = self._matrix(z)
     return jnp.matmul(z, matrix.T, precision="highest"), zero_log_det(z)
 
 
 class FullConv1x1(Bijection):
-  """A learned mixing of the channels, z = x W with W a matrix as it is.
+  """A learned mixing of the channels, z = x W with an unconstrained matrix W.
 
-  log_det is H * W * ln|det W|, and going back takes W's inverse; both are
-  computed anew each time, which grows as C^3 but not with the image. W starts
-  as a random orthogonal matrix. (Kingma and Dhariwal 2018, Glow, section 3.2,
-  before its LU form; what CAFLOW uses.)
+  log_det is H * W * ln|det W|, and going back takes W's inverse. Both are
+  computed in every call, at a cost that grows as C^3 but not with the image. W
+  starts as a random orthogonal matrix. (Kingma and Dhariwal 2018, Glow, section
+  3.2, before its LU form; CAFLOW uses it.)
 
-  `InvertibleConv1x1` cannot become singular; this one can come near it.
+  `InvertibleConv1x1` cannot become singular; this one can come close to it.
   """
 
   @nn.compact
-  def _matrix(self, x):
+  def _matrix(self, x: Array) -> Array:
     channels = x.shape[-1]
     matrix = self.param("matrix", nn.initializers.orthogonal(), (channels,) * 2)
     return matrix.astype(at_least_float32(x.dtype))
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:
     matrix = self._matrix(x)
     z = jnp.matmul(x, matrix, precision="highest")
     return z, _matrix_log_det(matrix, x)
 
-  def inverse(self, z, cond=None):
+  def inverse(self, z: Array, cond: Condition = None) -> tuple[Array, Array]:
     matrix = self._matrix(z)
     inverse = jnp.linalg.inv(matrix)
     x = jnp.matmul(z, inverse, precision="highest")
-    # What rounding left over, taken back once.
+    # One step of refinement removes most of the rounding error.
     rest = z - jnp.matmul(x, matrix, precision="highest")
     x += jnp.matmul(rest, inverse, precision="highest")
     return x, -_matrix_log_det(matrix, z)
 
 
-def _matrix_log_det(matrix, x):
+def _matrix_log_det(matrix: Array, x: Array) -> Array:
   positions = math.prod(x.shape[1:-1])
   return zero_log_det(x) + positions * jnp.linalg.slogdet(matrix)[1]
 
@@ -123,15 +125,15 @@ class InvertibleConv1x1(Bijection):
   H * W * sum(d), and going back is two triangular solves. W starts as a random
   orthogonal matrix. (Kingma and Dhariwal 2018, Glow, section 3.2.)
 
-  The one parameter, "lu" [C, C], holds what is free: L below the diagonal, U
-  above it, d on it.
+  The only parameter, "lu" [C, C], holds the free numbers: L below the diagonal,
+  U above it, d on it.
   """
 
   @nn.compact
-  def _factors(self, x):
-    """(order, L, U, d); row order[j] of W is row j of L U."""
+  def _factors(self, x: Array) -> tuple[Array, Array, Array, Array]:
+    """Returns (order, L, U, d); row order[j] of W is row j of L U."""
     channels = x.shape[-1]
-    # Every factor is of the same draw; restored ones need none.
+    # All factors come from one draw; restored ones need no draw.
     initializing = self.is_initializing()
     key = self.make_rng("params") if initializing else jax.random.key(0)
 
@@ -148,14 +150,14 @@ class InvertibleConv1x1(Bijection):
     upper = jnp.triu(lu, 1) + jnp.diag(scale)
     return order, lower, upper, log_scale
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:
     order, lower, upper, log_scale = self._factors(x)
     product = jnp.matmul(lower, upper, precision="highest")
     ordered = jnp.take(x, order, axis=-1)
     z = jnp.matmul(ordered, product, precision="highest")
     return z, channels_log_det(log_scale, x)
 
-  def inverse(self, z, cond=None):
+  def inverse(self, z: Array, cond: Condition = None) -> tuple[Array, Array]:
     order, lower, upper, log_scale = self._factors(z)
     rows = z.reshape(-1, z.shape[-1]).astype(upper.dtype)
     rows = triangular_solve(upper, rows)
@@ -164,8 +166,10 @@ class InvertibleConv1x1(Bijection):
     return x, -channels_log_det(log_scale, z)
 
 
-def _factors_of_orthogonal(key, channels):
-  """(order, sign, lu) of a matrix drawn uniformly over the orthogonal group."""
+def _factors_of_orthogonal(
+  key: Array, channels: int
+) -> tuple[Array, Array, Array]:
+  """Draws an orthogonal matrix uniformly and returns its (order, sign, lu)."""
   matrix = jax.random.orthogonal(key, channels)
   lu, _, order = jax.lax.linalg.lu(matrix)
   scale = jnp.diagonal(lu)
@@ -183,18 +187,18 @@ class Householder(Bijection):
   and half of it on the diagonal (Joffrain et al. 2006, the UT transform).
 
   Attributes:
-    reflections: k. With as many as channels every orthogonal matrix whose
-      determinant is (-1)^k can be learned.
+    reflections: The number k. With as many reflections as channels, every
+      orthogonal matrix with determinant (-1)^k can be learned.
   """
 
   reflections: int
 
   @nn.compact
-  def _factors(self, x):
-    """(V, S^-1 V), [k, C] each."""
+  def _factors(self, x: Array) -> tuple[Array, Array]:
+    """Returns (V, S^-1 V), [k, C] each."""
     if self.reflections < 1:
       raise ValueError(
-        f"Householder takes 1 reflection or more, got {self.reflections}."
+        f"Householder needs 1 reflection or more, got {self.reflections}."
       )
     shape = (self.reflections, x.shape[-1])
     vectors = self.param("vectors", nn.initializers.normal(1.0), shape)
@@ -208,11 +212,11 @@ class Householder(Bijection):
     triangle = jnp.triu(products, 1) + jnp.diag(ones / 2)
     return units, triangular_solve(triangle, units, left_side=True)
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:
     units, solved = self._factors(x)
     return _minus_product(x, units.T, solved), zero_log_det(x)
 
-  def inverse(self, z, cond=None):
+  def inverse(self, z: Array, cond: Condition = None) -> tuple[Array, Array]:
     units, solved = self._factors(z)
     return _minus_product(z, solved.T, units), zero_log_det(z)
 
@@ -220,14 +224,14 @@ class Householder(Bijection):
 class Cayley(Bijection):
   """A learned orthogonal mixing of the channels, z = x Q; log_det is 0.
 
-  Q = (I - A)(I + A)^-1 with A antisymmetric, which reaches every rotation that
+  Q = (I - A)(I + A)^-1 with A antisymmetric, which covers every rotation that
   turns no direction by half a turn (Cayley 1846; in invertible networks:
   Etmann et al. 2020, iUNets). The parameters are the C (C - 1) / 2 numbers of A
-  below its diagonal, drawn so that Q starts far from the identity.
+  below its diagonal, initialised so that Q starts far from the identity.
   """
 
   @nn.compact
-  def _matrix(self, x):
+  def _matrix(self, x: Array) -> Array:
     channels = x.shape[-1]
     count = channels * (channels - 1) // 2
     start = nn.initializers.normal(channels**-0.5)
@@ -236,25 +240,26 @@ class Cayley(Bijection):
     lower = jnp.zeros((channels,) * 2, below.dtype)
     lower = lower.at[np.tril_indices(channels, -1)].set(below)
     skew, identity = lower - lower.T, jnp.eye(channels, dtype=below.dtype)
-    # The two factors commute.
+    # The two factors commute, so this is Q.
     return jnp.linalg.solve(identity + skew, identity - skew)
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:
     matrix = self._matrix(x)
     return jnp.matmul(x, matrix, precision="highest"), zero_log_det(x)
 
-  def inverse(self, z, cond=None):
+  def inverse(self, z: Array, cond: Condition = None) -> tuple[Array, Array]:
     matrix = self._matrix(z)
     return jnp.matmul(z, matrix.T, precision="highest"), zero_log_det(z)
 
 
-def _minus_product(x, tall, wide):
-  """x (I - tall wide) without the square matrix."""
+def _minus_product(x: Array, tall: Array, wide: Array) -> Array:
+  """Returns x (I - tall wide) without forming the square matrix."""
   inner = jnp.matmul(x, tall, precision="highest")
   return x - jnp.matmul(inner, wide, precision="highest")
 
 
-MIXINGS = {
+# Mixings that a config can name in `mixing`: fixed ones first, then learned.
+MIXINGS: dict[str, type[Bijection]] = {
   "permutation": Permutation,
   "orthogonal": Orthogonal,
   "full": FullConv1x1,
@@ -263,11 +268,13 @@ MIXINGS = {
 }
 
 
-def mixing_named(name: str):
-  """The bijection that a config's `mixing` names.
+def mixing_named(name: str) -> type[Bijection]:
+  """Returns the class of the mixing called `name`, as in a config's `mixing`.
+
+  Its instances need no arguments and keep the shape [B, ..., C] of their input.
 
   Raises:
-    ValueError: for no name in `MIXINGS`.
+    ValueError: If `name` is not in `MIXINGS`.
   """
   if name not in MIXINGS:
     raise ValueError(

@@ -1,8 +1,8 @@
-"""Learned Gaussian priors, as bijections that standardize what they score.
+"""Learned Gaussian priors, as bijections that standardize latents.
 
-A prior N(mean, std^2) of some latents is the standard normal of
-z = (latents - mean) / std with the log-det -sum(ln std). So the base of every
-flow stays N(0, I), and temperatures and densities need no case of their own.
+A prior N(mean, std^2) of some latents is the standard normal density of
+z = (latents - mean) / std plus the log-det -sum(ln std). So the base of every
+flow stays N(0, I), and temperatures and densities need no special case.
 """
 
 from collections.abc import Callable
@@ -12,32 +12,34 @@ import jax
 import jax.numpy as jnp
 
 from cinn_jax.bijections.base import (
+  Array,
   Bijection,
+  Condition,
   at_least_float32,
   per_channel,
   sum_per_example,
 )
-from cinn_jax.bijections.coupling import affine, check_condition, clamped
+from cinn_jax.bijections.coupling import affine, check_condition, soft_clamp
 from cinn_jax.bijections.multiscale import Split
 
 
 class LearnedPrior(Bijection):
-  """Standardizes by a Gaussian per channel, which the condition may shift.
+  """Standardizes by a Gaussian per channel, which may depend on the condition.
 
-  The mean and the log-std of a channel are learned numbers, plus linear maps of
-  the condition's leaves at that position; a vector counts everywhere. All start
-  at 0, so that the prior starts at N(0, I). (Glow's top prior and its embedding
-  of the class: Kingma and Dhariwal 2018, published code.)
+  The mean and the log-std of a channel are learned numbers plus linear maps of
+  the condition's leaves at that position; a vector applies to all positions.
+  All parameters start at 0, so the prior starts at N(0, I). (Glow's top prior
+  and its embedding of the class: Kingma and Dhariwal 2018, published code.)
 
   Attributes:
-    alpha: the bound of the log-std, by the clamp "cinn_paper"; Glow has none.
+    alpha: Bound of the log-std, by the clamp "cinn_paper"; Glow has no bound.
   """
 
   alpha: float = 2.0
 
   @nn.compact
-  def _head(self, x, cond):
-    """[1 or B, ..., 2C]."""
+  def _head(self, x: Array, cond: Condition) -> Array:
+    """Returns means and raw log-stds, [1 or B, ..., 2C]."""
     check_condition(x, cond)
     features = 2 * x.shape[-1]
     head = self.param("bias", nn.initializers.zeros, (features,))
@@ -55,68 +57,76 @@ class LearnedPrior(Bijection):
       )
     return head
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:
     return _standardize(x, self._head(x, cond), self.alpha)
 
-  def inverse(self, z, cond=None):
+  def inverse(self, z: Array, cond: Condition = None) -> tuple[Array, Array]:
     return _restore(z, self._head(z, cond), self.alpha)
 
 
 class PriorSplit(Bijection):
-  """A split whose emitted half is standardized by what the rest says of it.
+  """A split that standardizes the emitted half, given the rest.
 
-  x to (emitted, rest) by `split`, then emitted to (emitted - mean) / std, with
-  mean and log-std of a network of the rest and the condition. (Kingma and
-  Dhariwal 2018, published code; SRFlow, Lugmayr et al. 2020.)
+  `split` takes x to (emitted, rest). Then emitted becomes (emitted - mean) /
+  std, where a network of the rest and the condition predicts the mean and the
+  log-std. (Kingma and Dhariwal 2018, published code; SRFlow, Lugmayr et al.
+  2020.)
 
   Attributes:
-    split: which channels leave.
-    net: makes a network `net(rest, cond, features)`, as of a `Coupling`; both
-      papers' is one 3x3 convolution that starts at 0.
-    alpha: the bound of the log-std, by the clamp "cinn_paper"; theirs has none.
+    split: The split, which says which channels leave.
+    net: Makes a network `net(rest, cond, features)`, like the `subnet` of a
+      `Coupling`. In both papers it is a 3x3 convolution that starts at 0.
+    alpha: Bound of the log-std, by the clamp "cinn_paper"; the papers have no
+      bound.
   """
 
   split: Split
   net: Callable[[], nn.Module]
   alpha: float = 2.0
 
-  def setup(self):
+  def setup(self) -> None:
     self.network = self.net()
 
-  def forward(self, x, cond=None):
+  def forward(
+    self, x: Array, cond: Condition = None
+  ) -> tuple[tuple[Array, Array], Array]:
     (emitted, rest), _ = self.split.forward(x)
     z, log_det = _standardize(
       emitted, self._head(rest, cond, emitted), self.alpha
     )
     return (z, rest), log_det
 
-  def inverse(self, z, cond=None):
+  def inverse(
+    self, z: tuple[Array, Array], cond: Condition = None
+  ) -> tuple[Array, Array]:
     latent, rest = z
     emitted, log_det = _restore(
       latent, self._head(rest, cond, latent), self.alpha
     )
     return self.split.inverse((emitted, rest))[0], log_det
 
-  def _head(self, rest, cond, emitted):
+  def _head(self, rest: Array, cond: Condition, emitted: Array) -> Array:
     check_condition(rest, cond)
     return self.network(rest, cond, 2 * emitted.shape[-1])
 
 
-def _standardize(x, head, alpha):
+def _standardize(x: Array, head: Array, alpha: float) -> tuple[Array, Array]:
   mean, log_std = _mean_and_log_std(x, head, alpha)
   z = affine(x, log_std, mean, inverse=True)
   return z, -sum_per_example(log_std)
 
 
-def _restore(z, head, alpha):
+def _restore(z: Array, head: Array, alpha: float) -> tuple[Array, Array]:
   mean, log_std = _mean_and_log_std(z, head, alpha)
   x = affine(z, log_std, mean, inverse=False)
   return x, sum_per_example(log_std)
 
 
-def _mean_and_log_std(x, head, alpha):
-  """Both of x's own shape, in at least float32."""
+def _mean_and_log_std(
+  x: Array, head: Array, alpha: float
+) -> tuple[Array, Array]:
+  """Returns both with the shape of x, in at least float32."""
   head = head.astype(at_least_float32(x.dtype))
   mean, raw = jnp.split(head, 2, axis=-1)
-  log_std = clamped("cinn_paper", raw, alpha)
+  log_std = soft_clamp("cinn_paper", raw, alpha)
   return jnp.broadcast_to(mean, x.shape), jnp.broadcast_to(log_std, x.shape)

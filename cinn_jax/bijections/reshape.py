@@ -6,13 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinn_jax.bijections.base import (
+  Array,
   Bijection,
+  Condition,
   at_least_float32,
   check_image,
   zero_log_det,
 )
 
-# Rows: average, horizontal, vertical and diagonal difference; columns: the
+# Rows: average, horizontal, vertical and diagonal difference. Columns: the
 # pixels (0,0), (0,1), (1,0), (1,1) of a 2x2 block. Orthogonal.
 _HAAR = 0.5 * np.array(
   [[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]
@@ -23,9 +25,10 @@ class Squeeze(Bijection):
   """Space to depth: [B, H, W, C] to [B, H/2, W/2, 4C]; log_det is 0.
 
   Attributes:
-    order: "position" numbers the output (2*dy + dx) * C + c, as i-RevNet does
-      and the cINNs published with FrEIA of 2019; "channel" numbers it
-      4*c + 2*dy + dx, as Glow does and FrEIA unless told `legacy_backend`.
+    order: Numbering of the output channels. "position" is (2*dy + dx) * C + c,
+      as in i-RevNet and in the cINNs published with the FrEIA of 2019.
+      "channel" is 4*c + 2*dy + dx, as in Glow and in FrEIA without its option
+      `legacy_backend`.
   """
 
   order: str = "position"
@@ -33,11 +36,11 @@ class Squeeze(Bijection):
   def setup(self):
     _check_order(self.order, ("position", "channel"))
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:
     check_image(x, "Squeeze", even=True)
     return _merge(_blocks(x), self.order == "position"), zero_log_det(x)
 
-  def inverse(self, z, cond=None):
+  def inverse(self, z: Array, cond: Condition = None) -> tuple[Array, Array]:
     _check_multiple_of_4(z, "Squeeze")
     blocks = _unmerge(z, self.order == "position")
     return _unblocks(blocks), zero_log_det(z)
@@ -51,10 +54,11 @@ class Haar(Bijection):
   (Ardizzone et al. 2019.)
 
   Attributes:
-    rebalance: 1 keeps the transform orthogonal; 0.5, as published, keeps the
-      average in the range of the pixels.
-    order: "wavelet" groups the output by wavelet (all averages first), as the
-      published cINN for ImageNet; "channel" by input channel, as that for LSUN.
+    rebalance: Factor on the orthogonal transform. 1 keeps it orthogonal; 0.5,
+      the published value, keeps the average in the range of the pixels.
+    order: "wavelet" groups the output by wavelet (all averages first), as in
+      the published cINN for ImageNet; "channel" groups it by input channel, as
+      in the one for LSUN.
   """
 
   rebalance: float = 0.5
@@ -63,7 +67,7 @@ class Haar(Bijection):
   def setup(self):
     _check_order(self.order, ("wavelet", "channel"))
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:
     check_image(x, "Haar", even=True)
     dtype = at_least_float32(x.dtype)
     matrix = jnp.asarray(_HAAR * self.rebalance, dtype)
@@ -71,7 +75,7 @@ class Haar(Bijection):
     z = _merge(blocks, self.order == "wavelet")
     return z, zero_log_det(x) + self._log_det(x)
 
-  def inverse(self, z, cond=None):
+  def inverse(self, z: Array, cond: Condition = None) -> tuple[Array, Array]:
     _check_multiple_of_4(z, "Haar")
     dtype = at_least_float32(z.dtype)
     matrix = jnp.asarray(_HAAR / self.rebalance, dtype)
@@ -79,17 +83,17 @@ class Haar(Bijection):
     x = _unblocks(jnp.einsum("bhwkc,kp->bhwpc", blocks, matrix))
     return x, zero_log_det(z) - self._log_det(z)
 
-  def _log_det(self, x):
+  def _log_det(self, x: Array) -> float:
     return math.prod(x.shape[1:]) * math.log(self.rebalance)
 
 
 class Flatten(Bijection):
-  """[B, *shape] to [B, prod(shape)]; log_det is 0.
+  """Flattens [B, *shape] to [B, prod(shape)]; log_det is 0.
 
   Attributes:
-    shape: of one example, needed to go back.
-    order: "position" keeps the channels of a position together, "channel" the
-      positions of a channel, as PyTorch's layout [B, C, H, W] does.
+    shape: Shape of one example, needed to go back.
+    order: "position" keeps the channels of a position together; "channel" keeps
+      the positions of a channel together, as in PyTorch's layout [B, C, H, W].
   """
 
   shape: tuple[int, ...]
@@ -98,17 +102,17 @@ class Flatten(Bijection):
   def setup(self):
     _check_order(self.order, ("position", "channel"))
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:
     if x.shape[1:] != tuple(self.shape):
       raise ValueError(
-        f"Flatten is set for examples of shape {tuple(self.shape)}, got"
+        f"Flatten expects examples of shape {tuple(self.shape)}, got"
         f" {x.shape[1:]}: a flow with a dense part takes one image size."
       )
     if self.order == "channel":
       x = jnp.moveaxis(x, -1, 1)
     return x.reshape(x.shape[0], -1), zero_log_det(x)
 
-  def inverse(self, z, cond=None):
+  def inverse(self, z: Array, cond: Condition = None) -> tuple[Array, Array]:
     if self.order == "position":
       return z.reshape(z.shape[0], *self.shape), zero_log_det(z)
     *spatial, channels = self.shape
@@ -116,38 +120,38 @@ class Flatten(Bijection):
     return jnp.moveaxis(x, 1, -1), zero_log_det(z)
 
 
-def _blocks(x):
-  """[B, H, W, C] to [B, H/2, W/2, 4, C], positions numbered 2*dy + dx."""
+def _blocks(x: Array) -> Array:
+  """Maps [B, H, W, C] to [B, H/2, W/2, 4, C], positions numbered 2*dy + dx."""
   b, h, w, c = x.shape
   x = x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
   return x.reshape(b, h // 2, w // 2, 4, c)
 
 
-def _unblocks(blocks):
+def _unblocks(blocks: Array) -> Array:
   b, h, w, _, c = blocks.shape
   x = blocks.reshape(b, h, w, 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
   return x.reshape(b, 2 * h, 2 * w, c)
 
 
-def _merge(blocks, position_major):
+def _merge(blocks: Array, position_major: bool) -> Array:
   if not position_major:
     blocks = blocks.swapaxes(3, 4)
   return blocks.reshape(*blocks.shape[:3], -1)
 
 
-def _unmerge(z, position_major):
+def _unmerge(z: Array, position_major: bool) -> Array:
   b, h, w, c = z.shape
   if position_major:
     return z.reshape(b, h, w, 4, c // 4)
   return z.reshape(b, h, w, c // 4, 4).swapaxes(3, 4)
 
 
-def _check_order(order, known):
+def _check_order(order: str, known: tuple[str, ...]) -> None:
   if order not in known:
     raise ValueError(f"Unknown order {order!r}; there are {', '.join(known)}.")
 
 
-def _check_multiple_of_4(z, owner):
+def _check_multiple_of_4(z: Array, owner: str) -> None:
   check_image(z, f"{owner}.inverse")
   if z.shape[-1] % 4:
     raise ValueError(

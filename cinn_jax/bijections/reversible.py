@@ -1,41 +1,51 @@
 """Gradients of stacked blocks that keep no activations.
 
-A block of a flow can be run backwards. So instead of keeping the input of
-every block for the gradient, the backward pass starts from the last output,
-rebuilds each block's input by its inverse, and differentiates that block alone
-(Gomez et al. 2017, RevNet; Jacobsen et al. 2018, i-RevNet). Memory does not
-grow with the number of blocks; a step costs about one more forward pass.
+A block of a flow can be run backwards. So the backward pass does not need the
+stored input of every block: it starts from the last output, rebuilds each
+block's input by its inverse, and differentiates that block alone (Gomez et al.
+2017, RevNet; Jacobsen et al. 2018, i-RevNet). Memory does not grow with the
+number of blocks; a step costs about one more forward pass.
 """
 
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cinn_jax.bijections.base import Array, Condition, PyTree
+
 _UNDO = {"forward": "inverse", "inverse": "forward"}
 
 
-def run_reversibly(run, block: nn.Module, depth: int, direction: str, x, cond):
-  """`run(block, x, cond)`, with a gradient that rebuilds what is not kept.
+def run_reversibly(
+  run: Callable[[nn.Module, Array, Condition], tuple[Array, Array]],
+  block: nn.Module,
+  depth: int,
+  direction: str,
+  x: Array,
+  cond: Condition,
+) -> tuple[Array, Array]:
+  """Returns `run(block, x, cond)`, with a gradient that rebuilds inputs.
 
-  Values and what the block reports are those of `run` itself; only its
-  derivative is cut off and another put in its place. Forward-mode derivatives
-  are refused by JAX.
+  Values and the block's reports are those of `run` itself; only its derivative
+  is replaced. JAX raises TypeError for forward-mode derivatives.
 
   Args:
-    run: `run(block, x, cond) -> (out, log_det)` applies copies of `block` one
-      after the other, whose variables are stacked on a leading axis: from the
-      first to the last if `direction` is "forward", else from the last.
-    block: bound to those variables, with methods "forward" and "inverse". They
-      must be inverses of each other for one `cond`, and use running statistics
-      as they are before this step.
-    depth: how many copies.
-    direction: the method that `run` calls.
+    run: `run(block, x, cond) -> (out, log_det)`, which applies copies of
+      `block` one after the other. Their variables are stacked on a leading
+      axis; they run from the first to the last if `direction` is "forward",
+      else from the last to the first.
+    block: Bound to those variables, with methods "forward" and "inverse". These
+      must be inverses of each other for a given `cond`, and must use running
+      statistics as they are before this step.
+    depth: Number of copies.
+    direction: The method that `run` calls.
   """
   unbound, variables = block.unbind()
   variables = {k: v for k, v in variables.items() if k != "diagnostics"}
-  # A copy of the tree, in whose place `run` puts moved running statistics.
+  # Copy the tree, because `run` replaces running statistics in the original.
   variables = jax.tree.map(lambda leaf: leaf, variables)
   cut = jax.lax.stop_gradient
   constant = nn.map_variables(run, ("params", "constants"), cut)
@@ -43,7 +53,7 @@ def run_reversibly(run, block: nn.Module, depth: int, direction: str, x, cond):
   rejoin = jax.custom_vjp(lambda variables, x, cond, out: out)
 
   def keep(variables, x, cond, out):
-    # What is kept has the same gradient, for derivatives of higher order.
+    # Residuals pass through it too, so that higher derivatives are right.
     out = rejoin(variables, x, cond, out)
     return out, (variables, cond, out[0])
 
@@ -51,9 +61,15 @@ def run_reversibly(run, block: nn.Module, depth: int, direction: str, x, cond):
   return rejoin(variables, x, cond, (out, log_det))
 
 
-def _gradients(block, depth, direction, kept, cotangents):
-  """Those of the stacked variables, the stack's input and the condition."""
-  variables, cond, out = kept
+def _gradients(
+  block: nn.Module,
+  depth: int,
+  direction: str,
+  residuals: tuple[PyTree, Condition, Array],
+  cotangents: tuple[Array, Array],
+) -> tuple[PyTree, Array, Condition, None]:
+  """Returns those of the stacked variables, the stack's input and `cond`."""
+  variables, cond, out = residuals
   out_bar, log_det_bar = cotangents
   run = functools.partial(block.apply, method=direction)
 
@@ -75,14 +91,14 @@ def _gradients(block, depth, direction, kept, cotangents):
   return variables_bar, x_bar, cond_bar, None
 
 
-def _inexact(cotangents):
-  """None, which means zero, in place of the cotangents of integers."""
+def _inexact(cotangents: PyTree) -> PyTree:
+  """Replaces the cotangents of integers by None, which means zero."""
   return jax.tree.map(
     lambda leaf: None if leaf.dtype == jax.dtypes.float0 else leaf, cotangents
   )
 
 
-def _zeros(tree):
+def _zeros(tree: PyTree) -> PyTree:
   return jax.tree.map(
     lambda leaf: (
       jnp.zeros_like(leaf) if jnp.issubdtype(leaf.dtype, jnp.inexact) else None

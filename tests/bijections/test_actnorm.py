@@ -1,4 +1,4 @@
-"""ActNorm's first values: from data where there are data, else harmless."""
+"""ActNorm's initial values: from data if there are data, else the identity."""
 
 import functools
 import os
@@ -29,17 +29,17 @@ def _init(bijection, *inputs, **options):
   return init(jax.random.key(0, impl="rbg"), *inputs)
 
 
-def _is_standard(z, atol=1e-2):
+def _assert_standard(z, atol=1e-2):
   flat = np.asarray(z, np.float64).reshape(-1, z.shape[-1])
   np.testing.assert_allclose(flat.mean(0), 0, atol=atol)
   np.testing.assert_allclose(flat.std(0), 1, atol=atol)
 
 
 @pytest.mark.parametrize("shape", [(16, 3, 5, 4), (64, 4), (2, 8, 8, 4)])
-def test_the_first_batch_comes_out_standard(shape):
+def test_first_batch_comes_out_standard(shape):
   x = _data(0, *shape)
   (z, log_det), variables = _init(bj.ActNorm(), x)
-  _is_standard(z)
+  _assert_standard(z)
   params = variables["params"]
   axes = tuple(range(x.ndim - 1))
   np.testing.assert_allclose(params["bias"], -x.mean(axes), atol=1e-4)
@@ -49,10 +49,10 @@ def test_the_first_batch_comes_out_standard(shape):
   np.testing.assert_allclose(log_det, -positions * log_std.sum(), rtol=1e-3)
 
 
-def test_statistics_are_exact_in_float32_far_from_zero():
+def test_statistics_far_from_zero_are_exact():
   x = (normal(1, (64, 8, 8, 1)) + 1000).astype(np.float32)
   (z, _), _ = _init(bj.ActNorm(), x)
-  _is_standard(z, atol=1e-4)
+  _assert_standard(z, atol=1e-4)
 
 
 def test_half_precision_data_get_float32_statistics():
@@ -62,7 +62,7 @@ def test_half_precision_data_get_float32_statistics():
   assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {
     jnp.dtype("float32")
   }
-  _is_standard(z, atol=1e-4)
+  _assert_standard(z, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_half_precision_data_get_float32_statistics():
   ],
   ids=["one_image", "images", "vectors", "one_vector"],
 )
-def test_constant_batches_set_the_bias_alone(x):
+def test_constant_batch_sets_only_the_bias(x):
   (z, log_det), variables = _init(bj.ActNorm(), x)
   np.testing.assert_array_equal(variables["params"]["log_scale"], 0)
   mean = x.reshape(-1, 3).mean(0)
@@ -84,23 +84,23 @@ def test_constant_batches_set_the_bias_alone(x):
   np.testing.assert_array_equal(log_det, 0)
 
 
-def test_zeros_start_it_as_the_identity():
+def test_zeros_give_the_identity():
   (_, _), variables = _init(bj.ActNorm(), jnp.zeros((1, 4, 4, 3)))
   for leaf in jax.tree.leaves(variables):
     np.testing.assert_array_equal(leaf, 0)
 
 
-def test_a_dead_channel_does_not_spoil_the_others():
+def test_constant_channel_does_not_affect_others():
   x = normal(4, (16, 4, 4, 3), np.float32) * 7
   x[..., 1] = -2.5
   (z, _), variables = _init(bj.ActNorm(), x)
   assert variables["params"]["log_scale"][1] == 0
   np.testing.assert_allclose(z[..., 1], 0, atol=1e-6)
-  _is_standard(z[..., ::2], atol=1e-4)
+  _assert_standard(z[..., ::2], atol=1e-4)
 
 
-def test_padding_of_stand_in_zeros_is_no_data():
-  """A network's padding makes equal examples vary over positions."""
+def test_padding_of_zeros_does_not_count_as_data():
+  """Checks equal examples that padding makes vary over positions."""
   x = jnp.zeros((3, 8, 8, 4))
   chain = bj.Chain((bj.AffineCoupling(CONV), bj.ActNorm()))
   (z, _), variables = _init(chain, x)
@@ -108,7 +108,7 @@ def test_padding_of_stand_in_zeros_is_no_data():
   np.testing.assert_array_equal(variables["params"]["parts_1"]["log_scale"], 0)
 
 
-def test_latents_do_not_initialise_it():
+def test_inverse_initialises_the_identity():
   z = _data(5, 8, 2, 2, 4)
   (x, _), variables = _init(bj.ActNorm(), z, method="inverse")
   np.testing.assert_array_equal(x, z)
@@ -116,8 +116,8 @@ def test_latents_do_not_initialise_it():
     np.testing.assert_array_equal(leaf, 0)
 
 
-def test_values_are_set_once():
-  """Those of a checkpoint stay, whatever batch comes first after it."""
+def test_restored_values_are_kept():
+  """Checks that the first batch after a restore changes no parameter."""
   actnorm = bj.ActNorm()
   params = {"bias": jnp.full(4, 2.0), "log_scale": jnp.full(4, np.log(3.0))}
   x = _data(6, 8, 2, 2, 4)
@@ -127,23 +127,23 @@ def test_values_are_set_once():
   jax.tree.map(np.testing.assert_array_equal, variables["params"], params)
 
 
-def test_in_a_stack_each_sees_the_data_at_its_depth():
+def test_in_a_stack_each_sees_data_at_its_depth():
   depth = 3
   block = bj.Chain((bj.ActNorm(), bj.AffineCoupling(CONV), bj.Orthogonal()))
   x = _data(7, 32, 4, 4, 4)
   (z, _), variables = _init(bj.Stack(block, depth), x)
-  value, spreads = x, []
+  value, log_scales = x, []
   for k in range(depth):
     own = {
       name: jax.tree.map(lambda leaf, k=k: leaf[k], tree["block"])
       for name, tree in variables.items()
     }
     actnorm = {"params": own["params"]["parts_0"]}
-    _is_standard(jax.jit(bj.ActNorm().apply)(actnorm, value)[0])
-    spreads.append(own["params"]["parts_0"]["log_scale"])
+    _assert_standard(jax.jit(bj.ActNorm().apply)(actnorm, value)[0])
+    log_scales.append(own["params"]["parts_0"]["log_scale"])
     value, _ = jax.jit(block.apply)(own, value)
   np.testing.assert_allclose(value, z, rtol=1e-4, atol=1e-4)
-  assert np.abs(spreads[1] - spreads[2]).max() > 0.01
+  assert np.abs(log_scales[1] - log_scales[2]).max() > 0.01
 
 
 ON_TWO_DEVICES = """
@@ -162,15 +162,15 @@ params = init(jax.random.key(0), batch)["params"]
 flat = x.reshape(-1, 3).astype(np.float64)
 np.testing.assert_allclose(params["bias"], -flat.mean(0), rtol=1e-5)
 np.testing.assert_allclose(params["log_scale"], -np.log(flat.std(0)), rtol=1e-5)
-print("same as on one")
+print("same as on one device")
 """
 
 
-def test_statistics_are_of_all_devices_examples():
-  done = subprocess.run(
+def test_statistics_cover_all_devices():
+  process = subprocess.run(
     [sys.executable, "-c", ON_TWO_DEVICES],
     env={**os.environ, "JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu"},
     capture_output=True,
     text=True,
   )
-  assert done.stdout == "same as on one\n", done.stderr
+  assert process.stdout == "same as on one device\n", process.stderr

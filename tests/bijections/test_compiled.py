@@ -1,4 +1,4 @@
-"""What is compiled: precisions, compile time, and the cost of many samples."""
+"""Compiled bijections: precision, compile time and the cost of samples."""
 
 import functools
 
@@ -35,7 +35,7 @@ def test_log_det_is_float32(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_the_affine_head_is_float32_whatever_the_subnet_computes_in(dtype):
+def test_affine_head_is_float32_for_any_subnet(dtype):
   coupling = bj.AffineCoupling(functools.partial(CONV, dtype=jnp.bfloat16))
   x = abstract_batch((4, 4, 4), BATCH, dtype)
   (z, log_det), variables = jax.eval_shape(
@@ -63,12 +63,12 @@ def test_compile_time_does_not_grow_with_depth(method):
     return len(jax.jit(apply).lower(variables, x, cond).as_text())
 
   shallow, deep = lowered_length(4), lowered_length(32)
-  # The depth itself is written a digit longer in every stacked shape.
+  # The depth takes one more digit in every stacked shape.
   assert abs(deep - shallow) < 0.02 * shallow
 
 
 @pytest.mark.parametrize("memory", ["store", "reversible"])
-def test_many_samples_of_one_image_share_the_conditions_products(memory):
+def test_many_samples_share_work_on_the_condition(memory):
   block = bj.Chain((bj.AffineCoupling(CONV), bj.Orthogonal()))
   stack = bj.Stack(block, 2, memory)
   z, cond = abstract_batch(((8, 8, 4), (8, 8, 64)), BATCH, jnp.float32)
@@ -82,11 +82,11 @@ def test_many_samples_of_one_image_share_the_conditions_products(memory):
       return jax.ShapeDtypeStruct((samples, *leaf.shape), leaf.dtype)
 
     many = jax.vmap(sample, (None, 0, cond_axis))
-    seen = cond if cond_axis is None else repeated(cond)
-    lowered = jax.jit(many).lower(variables, repeated(z), seen)
+    conds = cond if cond_axis is None else repeated(cond)
+    lowered = jax.jit(many).lower(variables, repeated(z), conds)
     return lowered.compile().cost_analysis()["flops"]
 
   one = flops(1)
   assert flops(8) < 3 * one
-  # What it would cost to give every sample a condition of its own.
+  # The cost if every sample had its own condition.
   assert flops(8, cond_axis=0) > 7 * one

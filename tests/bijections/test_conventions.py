@@ -1,6 +1,6 @@
-"""The conventions that no round trip shows: orders, halves, sides, formulas.
+"""Conventions that no round trip checks: orders, halves, sides, formulas.
 
-Checkpoints and published networks depend on each of them.
+Checkpoints and published networks depend on all of them.
 """
 
 import functools
@@ -32,14 +32,14 @@ def _assert_close(actual, expected):
   np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
-def _drawn(bijection, x, cond=None, method="forward", seed=0):
-  """Variables, (output, log_det) and diagnostics of a random bijection."""
+def _run_random(bijection, x, cond=None, method="forward", seed=0):
+  """Returns random variables, their (output, log_det) and diagnostics."""
   variables = draw_variables(bijection, seed, x, cond, scale=0.5)
   apply = functools.partial(
     bijection.apply, method=method, mutable="diagnostics"
   )
-  out, sown = jax.jit(apply)(variables, x, cond)
-  return variables, out, sown.get("diagnostics", {})
+  out, updated = jax.jit(apply)(variables, x, cond)
+  return variables, out, updated.get("diagnostics", {})
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def _drawn(bijection, x, cond=None, method="forward", seed=0):
     ("channel", [0, 1, 10, 11, 100, 101, 110, 111]),
   ],
 )
-def test_squeeze_numbers_its_channels(order, expected):
+def test_squeeze_channel_order(order, expected):
   z, _ = bj.Squeeze(order).apply({}, PIXELS)
   assert z.shape == (1, 2, 2, 8)
   np.testing.assert_array_equal(z[0, 0, 0], expected)
@@ -65,7 +65,7 @@ def test_squeeze_numbers_its_channels(order, expected):
     ("channel", [5.5, -0.5, -5, 0, 105.5, -0.5, -5, 0]),
   ],
 )
-def test_haar_averages_and_differences(order, expected):
+def test_haar_formula_and_channel_order(order, expected):
   z, log_det = bj.Haar(rebalance=0.5, order=order).apply({}, PIXELS)
   np.testing.assert_allclose(z[0, 0, 0], expected, atol=1e-5)
   np.testing.assert_allclose(log_det, 32 * math.log(0.5), rtol=1e-6)
@@ -73,7 +73,7 @@ def test_haar_averages_and_differences(order, expected):
   np.testing.assert_allclose(unscaled, 2 * z, rtol=1e-6)
 
 
-def test_haars_diagonal_difference_is_positive_on_the_main_diagonal():
+def test_haar_diagonal_difference_sign():
   z, _ = bj.Haar(rebalance=1.0).apply({}, jnp.eye(2)[None, :, :, None])
   np.testing.assert_allclose(z[0, 0, 0], [1, 0, 0, 1], atol=1e-6)
 
@@ -96,7 +96,7 @@ def test_haars_diagonal_difference_is_positive_on_the_main_diagonal():
     ),
   ],
 )
-def test_clamps_are_their_formulas(name, formula):
+def test_clamp_formulas(name, formula):
   points = [-50.0, -1.0, 0.0, 0.3, 7.0]
   for alpha in (0.6, 1.9):
     expected = [formula(s, alpha) for s in points]
@@ -107,7 +107,7 @@ def test_clamps_are_their_formulas(name, formula):
     )
 
 
-def test_couplings_default_to_the_paper():
+def test_coupling_defaults_are_the_papers():
   coupling = bj.AffineCoupling(DENSE)
   assert coupling.clamp == "cinn_paper"
   assert coupling.alpha == 1.9
@@ -116,11 +116,11 @@ def test_couplings_default_to_the_paper():
 
 @pytest.mark.parametrize("sides", [1, 2])
 @pytest.mark.parametrize("clamp", bj.CLAMPS)
-def test_coupling_is_its_formula(sides, clamp):
-  """floor(C/2) channels first; net_2 reads the second half and runs first."""
+def test_affine_coupling_formula(sides, clamp):
+  """Checks halves (floor(C/2) first), and that net_2 reads the second half."""
   coupling = bj.AffineCoupling(DENSE, sides=sides, alpha=0.8, clamp=clamp)
   x, cond = _normal(0, 2, 5), _normal(1, 2, 3)
-  variables, (z, log_det), diagnostics = _drawn(coupling, x, cond)
+  variables, (z, log_det), diagnostics = _run_random(coupling, x, cond)
 
   def affine(net, passive, active):
     params = {"params": variables["params"][net]}
@@ -142,10 +142,10 @@ def test_coupling_is_its_formula(sides, clamp):
 
 
 @pytest.mark.parametrize("method", ["forward", "inverse"])
-def test_a_stack_reports_every_blocks_largest_log_scale(method):
+def test_stack_reports_log_scales_of_every_block(method):
   stack = bj.Stack(bj.AffineCoupling(DENSE, alpha=0.8), 3)
   x, cond = _normal(2, 2, 4), _normal(3, 2, 3)
-  _, _, diagnostics = _drawn(stack, x, cond, method)
+  _, _, diagnostics = _run_random(stack, x, cond, method)
   largest = diagnostics["block"]["max_log_scale"]
   assert largest.shape == (3,)
   assert len(set(largest.tolist())) == 3
@@ -155,7 +155,7 @@ def test_a_stack_reports_every_blocks_largest_log_scale(method):
 @pytest.mark.parametrize(
   "side, expected", [("first", [0, 1, 2]), ("last", [2, 3, 4])]
 )
-def test_split_emits_the_side_it_names(side, expected):
+def test_split_emits_the_named_side(side, expected):
   (emitted, rest), _ = bj.Split(3, side).apply({}, jnp.arange(5.0)[None])
   np.testing.assert_array_equal(emitted[0], expected)
   np.testing.assert_array_equal(
@@ -171,7 +171,7 @@ def test_multi_scale_latents_come_finest_first():
   np.testing.assert_array_equal(coarse[0, 0, 0, :6], [0, 100, 1, 101, 10, 110])
 
 
-def test_chain_runs_its_first_part_first():
+def test_chain_runs_first_part_first():
   chain = bj.Chain((bj.Squeeze("channel"), bj.Flatten((2, 2, 8))))
   z, _ = chain.apply({}, PIXELS)
   np.testing.assert_array_equal(z[0, :4], [0, 1, 10, 11])
@@ -191,33 +191,33 @@ def test_flatten_is_row_major(order, expected):
   np.testing.assert_array_equal(back, PIXELS)
 
 
-def test_a_seeded_permutation_is_numpys():
+def test_seeded_permutation_is_numpys():
   permutation = bj.Permutation(seed=3)
-  variables, (z, _), _ = _drawn(permutation, jnp.arange(9.0)[None])
+  variables, (z, _), _ = _run_random(permutation, jnp.arange(9.0)[None])
   expected = np.random.RandomState(3).permutation(9)
   np.testing.assert_array_equal(z[0], expected)
   np.testing.assert_array_equal(variables["constants"]["order"], expected)
   assert list(variables) == ["constants"]
 
 
-def test_an_unseeded_permutation_depends_on_the_key():
+def test_unseeded_permutation_depends_on_the_key():
   x = jnp.arange(64.0)[None]
-  _, (one, _), _ = _drawn(bj.Permutation(), x, seed=0)
-  _, (other, _), _ = _drawn(bj.Permutation(), x, seed=1)
+  _, (one, _), _ = _run_random(bj.Permutation(), x, seed=0)
+  _, (other, _), _ = _run_random(bj.Permutation(), x, seed=1)
   assert sorted(one[0]) == sorted(other[0]) == list(range(64))
   assert (one != other).any()
 
 
-def test_orthogonal_multiplies_from_the_right_and_is_no_parameter():
+def test_orthogonal_multiplies_from_the_right():
   x = _normal(4, 3, 6)
-  variables, (z, _), _ = _drawn(bj.Orthogonal(), x)
+  variables, (z, _), _ = _run_random(bj.Orthogonal(), x)
   assert list(variables) == ["constants"]
   matrix = np.asarray(variables["constants"]["matrix"])
   np.testing.assert_allclose(matrix @ matrix.T, np.eye(6), atol=1e-5)
   np.testing.assert_allclose(z, np.asarray(x) @ matrix, atol=1e-5)
 
 
-def test_every_copy_in_a_stack_has_values_of_its_own():
+def test_copies_in_a_stack_have_their_own_values():
   block = bj.Chain((bj.AffineCoupling(DENSE), bj.Orthogonal()))
   x, cond = _normal(5, 2, 4), _normal(6, 2, 3)
   init = jax.jit(bj.Stack(block, 2).init)
@@ -233,7 +233,7 @@ def test_every_copy_in_a_stack_has_values_of_its_own():
   assert len(kernels) == 2
 
 
-def test_a_head_sees_its_entry_alone_and_stands_before_the_bijection():
+def test_head_sees_only_its_entry():
   class Double(nn.Module):
     @nn.compact
     def __call__(self, entry):
@@ -242,13 +242,15 @@ def test_a_head_sees_its_entry_alone_and_stands_before_the_bijection():
   coupling = bj.AffineCoupling(DENSE)
   conditioned = bj.Conditioned(coupling, "b", head=Double())
   x, b = _normal(7, 2, 4), _normal(8, 2, 3)
-  variables, (z, _), _ = _drawn(conditioned, x, {"a": None, "b": b})
+  variables, (z, _), _ = _run_random(conditioned, x, {"a": None, "b": b})
   own = {"params": variables["params"]["bijection"]}
   _assert_close(z, coupling.apply(own, x, 2 * b)[0])
 
 
-def test_the_key_none_hides_the_condition():
+def test_key_none_hides_the_condition():
   conditioned = bj.Conditioned(bj.AffineCoupling(DENSE), None)
-  variables, _, _ = _drawn(conditioned, _normal(9, 2, 4), _normal(10, 7, 3))
+  variables, _, _ = _run_random(
+    conditioned, _normal(9, 2, 4), _normal(10, 7, 3)
+  )
   layers = variables["params"]["bijection"]["net_1"]
   assert sorted(layers) == ["layer_0", "layer_1"]

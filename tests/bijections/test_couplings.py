@@ -1,4 +1,4 @@
-"""What each kind of coupling computes, and which preserve volume."""
+"""Formulas of each kind of coupling, and which kinds preserve volume."""
 
 import functools
 
@@ -17,7 +17,7 @@ POINTWISE = functools.partial(Subnet, widths=(4,), kernels=(1, 1))
 ALPHA = 0.8
 
 
-def _drawn(coupling, shape, cond_shape, scale=0.5):
+def _draw(coupling, shape, cond_shape, scale=0.5):
   x = normal(0, shape, np.float32)
   cond = normal(1, cond_shape, np.float32)
   return draw_variables(coupling, 2, x, cond, scale), x, cond
@@ -51,11 +51,11 @@ KINDS = {
 
 @pytest.mark.parametrize("sides", [1, 2])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_coupling_is_its_formula(kind, sides):
-  """As the affine one: net_2 reads the second half and runs first."""
+def test_coupling_formula(kind, sides):
+  """Checks that net_2 reads the second half and runs first."""
   make, options, formula = KINDS[kind]
   coupling = make(DENSE, sides=sides, **options)
-  variables, x, cond = _drawn(coupling, (2, 5), (2, 3))
+  variables, x, cond = _draw(coupling, (2, 5), (2, 3))
 
   def network(name):
     def run(path, passive, features):
@@ -82,22 +82,22 @@ def test_a_coupling_is_its_formula(kind, sides):
 
 @pytest.mark.parametrize("method", ["forward", "inverse"])
 @pytest.mark.parametrize("make", [bj.AdditiveCoupling, bj.GINCoupling])
-def test_volume_is_preserved_without_rounding(make, method):
+def test_volume_is_preserved_exactly(make, method):
   coupling = make(CONV)
-  variables, x, cond = _drawn(coupling, (2, 4, 4, 6), (2, 4, 4, 3), scale=3.0)
+  variables, x, cond = _draw(coupling, (2, 4, 4, 6), (2, 4, 4, 3), scale=3.0)
   run = jax.jit(functools.partial(coupling.apply, method=method))
   out, log_det = run(variables, x, cond)
   np.testing.assert_array_equal(log_det, 0)
   assert np.abs(out - x).max() > 0.5
 
 
-def test_gins_slopes_cancel_at_every_position():
-  """So a single active channel is only shifted."""
+def test_gin_log_scales_sum_to_0_at_every_position():
+  """Checks also that a single active channel is only shifted."""
 
   def log_slopes(channels):
     coupling = bj.GINCoupling(POINTWISE, sides=1, alpha=ALPHA)
     shape = (1, 1, 3, channels)
-    variables, x, cond = _drawn(coupling, shape, (1, 3), scale=2.0)
+    variables, x, cond = _draw(coupling, shape, (1, 3), scale=2.0)
     run = jax.jacfwd(lambda x: coupling.apply(variables, x, cond)[0])
     jacobian = np.asarray(jax.jit(run)(x)).reshape(3 * channels, 3 * channels)
     slopes = np.diagonal(jacobian).reshape(3, channels)
@@ -118,13 +118,13 @@ def test_gins_slopes_cancel_at_every_position():
     (bj.SplineCoupling, 10.0),
   ],
 )
-def test_every_coupling_reports_its_largest_log_scale(make, bound):
-  """Training prints it, so a flow of any of them has to have it."""
+def test_coupling_reports_its_largest_log_scale(make, bound):
+  """Checks the number that training prints, for every kind of coupling."""
   coupling = make(DENSE, sides=1)
-  variables, x, cond = _drawn(coupling, (2, 6), (2, 3), scale=3.0)
+  variables, x, cond = _draw(coupling, (2, 6), (2, 3), scale=3.0)
   run = jax.jit(functools.partial(coupling.apply, mutable="diagnostics"))
-  _, sown = run(variables, x, cond)
-  largest = sown["diagnostics"]["max_log_scale"]
+  _, updated = run(variables, x, cond)
+  largest = updated["diagnostics"]["max_log_scale"]
   assert largest.shape == ()
   assert largest <= bound
   assert (largest > 0.5) == (bound > 0)
@@ -140,14 +140,32 @@ def test_every_coupling_reports_its_largest_log_scale(make, bound):
     (bj.SplineCoupling, 46),
   ],
 )
-def test_the_numbers_that_networks_make(make, count):
-  """For 4 channels, two sides of two active ones each, per active number."""
+def test_network_features_per_active_channel(make, count):
+  """Counts the outputs for 4 channels: two sides with two active ones."""
   shapes = jax.eval_shape(
     make(DENSE).init, jax.random.key(0), jnp.zeros((2, 4))
   )
-  made = sum(
+  features = sum(
     leaf.shape[0]
     for path, leaf in jax.tree.leaves_with_path(shapes["params"])
     if "layer_1" in str(path) and "bias" in str(path)
   )
-  assert made == 2 * count
+  assert features == 2 * count
+
+
+def test_max_log_scale_of_a_flow():
+  coupling = bj.AffineCoupling(DENSE, alpha=ALPHA)
+  stack = bj.Stack(bj.AffineCoupling(DENSE, alpha=ALPHA), 2)
+  flow = bj.Chain((coupling, bj.Permutation(), stack))
+  variables, x, cond = _draw(flow, (2, 6), (2, 3))
+  run = jax.jit(functools.partial(flow.apply, mutable="diagnostics"))
+  _, updated = run(variables, x, cond)
+  leaves = jax.tree.leaves(updated["diagnostics"])
+  assert sorted(leaf.shape for leaf in leaves) == [(), (2,)]
+  expected = max(np.max(leaf) for leaf in leaves)
+  assert 0 < expected < ALPHA
+  assert bj.max_log_scale(updated["diagnostics"]) == expected
+
+
+def test_max_log_scale_without_couplings_is_0():
+  assert bj.max_log_scale({}) == 0

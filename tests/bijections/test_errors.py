@@ -1,4 +1,4 @@
-"""Wrong input is refused in one sentence that says what to pass."""
+"""Wrong input raises one sentence that says what to pass."""
 
 import functools
 
@@ -25,7 +25,7 @@ def _labels(*shape):
   return _array(*shape, dtype=jnp.int32)
 
 
-# name: (bijection, data, condition, all that the sentence must say)
+# name: (bijection, data, condition, parts of the message)
 FORWARD = {
   "one_channel": (
     COUPLING,
@@ -67,13 +67,13 @@ FORWARD = {
     COUPLING,
     _array(*IMAGE),
     _labels(2),
-    ["[B, C] or [B, H, W, C]", "(2,)", "labels are passed one-hot"],
+    ["[B, C] or [B, H, W, C]", "(2,)", "pass class labels one-hot"],
   ),
   "sides": (
     bj.AffineCoupling(CONV, sides=3),
     _array(*IMAGE),
     None,
-    ["sides is 1 or 2", "got 3"],
+    ["sides must be 1 or 2", "got 3"],
   ),
   "clamp": (
     bj.AffineCoupling(CONV, clamp="tanh"),
@@ -203,26 +203,26 @@ INVERSE = {
 
 
 @pytest.mark.parametrize("name", FORWARD)
-def test_forward_refuses(name):
-  bijection, value, cond, says = FORWARD[name]
-  assert_refused(bijection, "forward", value, cond, says)
+def test_forward_raises(name):
+  bijection, value, cond, parts = FORWARD[name]
+  assert_refused(bijection, "forward", value, cond, parts)
 
 
 @pytest.mark.parametrize("name", INVERSE)
-def test_inverse_refuses(name):
-  bijection, value, says = INVERSE[name]
-  assert_refused(bijection, "inverse", value, None, says)
+def test_inverse_raises(name):
+  bijection, value, parts = INVERSE[name]
+  assert_refused(bijection, "inverse", value, None, parts)
 
 
 @pytest.mark.parametrize(
   "name", ["one_channel", "condition_of_another_batch", "clamp", "class_labels"]
 )
-def test_a_coupling_refuses_going_back_too(name):
-  bijection, value, cond, says = FORWARD[name]
-  assert_refused(bijection, "inverse", value, cond, says)
+def test_coupling_inverse_raises(name):
+  bijection, value, cond, parts = FORWARD[name]
+  assert_refused(bijection, "inverse", value, cond, parts)
 
 
-def test_a_vector_condition_meets_an_image():
+def test_vector_condition_for_an_image():
   z, log_det = jax.eval_shape(
     COUPLING.init_with_output,
     jax.random.key(0),

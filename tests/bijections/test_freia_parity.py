@@ -1,6 +1,6 @@
-"""The same weights give what FrEIA gives, in both directions, to 1e-5.
+"""Parity with FrEIA: equal weights give equal outputs to 1e-5, both ways.
 
-FrEIA is the extra `freia`; without it these tests are skipped.
+FrEIA is in the extra `freia`; without it these tests are skipped.
 """
 
 import functools
@@ -30,7 +30,7 @@ def _channels_first(values):
 
 
 def _run_freia(module, value, conds, rev):
-  """Their (output, log-det [B]) for our layout of the same values."""
+  """Returns FrEIA's (output, log-det [B]), in our layout."""
   options = {"c": [_channels_first(c) for c in conds]} if conds else {}
   with torch.no_grad():
     (out,), log_det = module([_channels_first(value)], rev=rev, **options)
@@ -53,12 +53,12 @@ def _assert_parity(ours, variables, theirs, shape, cond_shapes=()):
 
 
 def _dims(shape):
-  """Our shape of one example as FrEIA's: channels first."""
+  """Converts our shape of one example to FrEIA's: channels first."""
   return (shape[-1], *shape[:-1])
 
 
 def _torch_subnet(kernels, widths):
-  """FrEIA's constructor of the network that `Subnet` is."""
+  """Returns a constructor, as FrEIA takes it, of the network in `Subnet`."""
 
   def build(channels_in, channels_out):
     layers = []
@@ -76,7 +76,7 @@ def _torch_subnet(kernels, widths):
 
 
 def _subnet_params(sequential, channels, cond_channels):
-  """Their weights as ours: the first layer's kernel is cut by its input."""
+  """Converts weights to ours; splits the first kernel by the layer's inputs."""
   layers = [m for m in sequential if not isinstance(m, torch.nn.ReLU)]
   params = {}
   for k, layer in enumerate(layers):
@@ -104,15 +104,16 @@ COUPLINGS = {
 def _torch_coupling(block, shape, cond_shapes, alpha):
   torch.manual_seed(0)
   is_dense = len(shape) == 1
-  subnet = _torch_subnet(
-    *(((None,) * 3, (8, 6)) if is_dense else ((3, 1), (7,)))
-  )
+  if is_dense:
+    subnet = _torch_subnet(kernels=(None,) * 3, widths=(8, 6))
+  else:
+    subnet = _torch_subnet(kernels=(3, 1), widths=(7,))
   theirs = block(
     [_dims(shape)],
     [_dims(cond) for cond in cond_shapes],
     subnet_constructor=subnet,
     clamp=alpha,
-    # By default FrEIA rounds half the channels, sometimes up.
+    # By default FrEIA rounds half of the channels, sometimes up.
     split_len=shape[-1] // 2,
   )
   with torch.no_grad():
@@ -122,7 +123,7 @@ def _torch_coupling(block, shape, cond_shapes, alpha):
 
 
 @pytest.mark.parametrize("name", COUPLINGS)
-def test_two_sided_coupling_is_freias_glow(name):
+def test_two_sided_coupling(name):
   shape, cond_shapes = COUPLINGS[name]
   theirs, subnet = _torch_coupling(
     freia.GLOWCouplingBlock, shape, cond_shapes, alpha=1.9
@@ -138,7 +139,7 @@ def test_two_sided_coupling_is_freias_glow(name):
 
 
 @pytest.mark.parametrize("name", COUPLINGS)
-def test_one_sided_coupling_is_freias(name):
+def test_one_sided_coupling(name):
   shape, cond_shapes = COUPLINGS[name]
   theirs, subnet = _torch_coupling(
     freia.AffineCouplingOneSided, shape, cond_shapes, alpha=0.7
@@ -150,11 +151,11 @@ def test_one_sided_coupling_is_freias(name):
 
 
 def _nice(dims, cond_dims, *, clamp, **options):
-  del clamp  # it has none
+  del clamp  # NICE has none
   return freia.NICECouplingBlock(dims, cond_dims, **options)
 
 
-# Their block, our coupling, their networks for our net_1 and net_2.
+# FrEIA's block, our coupling, and FrEIA's networks for our net_1 and net_2.
 KINDS = {
   "additive": (_nice, bj.AdditiveCoupling, ("G", "F")),
   "gin": (freia.GINCouplingBlock, bj.GINCoupling, ("subnet1", "subnet2")),
@@ -168,7 +169,7 @@ KINDS = {
 
 @pytest.mark.parametrize("name", ["conv_two_conditions", "dense"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_other_couplings_are_freias(kind, name):
+def test_other_couplings(kind, name):
   block, ours, networks = KINDS[kind]
   shape, cond_shapes = COUPLINGS[name]
   theirs, subnet = _torch_coupling(block, shape, cond_shapes, alpha=1.1)
@@ -192,7 +193,7 @@ def test_other_couplings_are_freias(kind, name):
 
 @pytest.mark.parametrize("rebalance", [0.5, 1.0])
 @pytest.mark.parametrize("order", ["wavelet", "channel"])
-def test_haar_is_freias(order, rebalance):
+def test_haar(order, rebalance):
   shape = (4, 6, 3)
   theirs = freia.HaarDownsampling(
     [_dims(shape)], order_by_wavelet=order == "wavelet", rebalance=rebalance
@@ -201,7 +202,7 @@ def test_haar_is_freias(order, rebalance):
 
 
 @pytest.mark.parametrize("order", ["position", "channel"])
-def test_squeeze_is_freias_irevnet_downsampling(order):
+def test_squeeze(order):
   shape = (4, 6, 3)
   theirs = freia.IRevNetDownsampling(
     [_dims(shape)], legacy_backend=order == "position"
@@ -210,7 +211,7 @@ def test_squeeze_is_freias_irevnet_downsampling(order):
 
 
 @pytest.mark.parametrize("shape", [(11,), (2, 3, 8)])
-def test_seeded_permutation_is_freias(shape):
+def test_seeded_permutation(shape):
   state = np.random.get_state()
   theirs = freia.PermuteRandom([_dims(shape)], seed=5)
   np.random.set_state(state)  # FrEIA seeds the global generator
@@ -219,7 +220,7 @@ def test_seeded_permutation_is_freias(shape):
   _assert_parity(ours, variables, theirs, shape)
 
 
-def test_orthogonal_is_freias_fixed_convolution():
+def test_orthogonal():
   shape = (3, 2, 6)
   draws = np.random.default_rng(3).normal(size=(6, 6))
   matrix = np.linalg.qr(draws)[0].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Injectors: their formula, how they start, and what many samples share."""
+"""Injectors: formulas, initial values and the cost of many samples."""
 
 import functools
 
@@ -23,7 +23,7 @@ CONDITIONS = {
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
-def test_an_affine_injector_is_its_formula(name):
+def test_affine_injector_formula(name):
   cond, u, others = CONDITIONS[name]
   injector = bj.AffineInjector(CONV, alpha=0.8, clamp="freia_2021")
   variables = draw_variables(injector, 3, X, cond, 0.5)
@@ -33,12 +33,12 @@ def test_an_affine_injector_is_its_formula(name):
   expected = X * np.exp(log_scale) + head[..., 3:]
   np.testing.assert_allclose(z, expected, atol=1e-5)
   np.testing.assert_allclose(log_det, log_scale.sum((1, 2, 3)), rtol=1e-4)
-  _, reported = injector.apply(variables, X, cond, mutable=["diagnostics"])
-  largest = reported["diagnostics"]["max_log_scale"]
+  _, updated = injector.apply(variables, X, cond, mutable=["diagnostics"])
+  largest = updated["diagnostics"]["max_log_scale"]
   np.testing.assert_allclose(largest, np.abs(log_scale).max(), rtol=1e-5)
 
 
-def test_an_additive_injector_shifts():
+def test_additive_injector_formula():
   injector = bj.AdditiveInjector(CONV)
   variables = draw_variables(injector, 3, X, MAP, 0.5)
   shift = CONV().apply({"params": variables["params"]["net"]}, MAP, None, 3)
@@ -48,7 +48,7 @@ def test_an_additive_injector_shifts():
 
 
 @pytest.mark.parametrize("kind", [bj.AffineInjector, bj.AdditiveInjector])
-def test_an_injector_starts_as_the_identity(kind):
+def test_injector_starts_as_the_identity(kind):
   injector = kind(CONV)
   variables = injector.init(jax.random.key(0, impl="rbg"), X, MAP)
   z, log_det = injector.apply(variables, X, MAP)
@@ -56,7 +56,7 @@ def test_an_injector_starts_as_the_identity(kind):
   np.testing.assert_array_equal(log_det, 0)
 
 
-def test_many_samples_cost_an_injector_no_network_more():
+def test_many_samples_share_the_network():
   injector = bj.AffineInjector(CONV)
   variables = draw_variables(injector, 3, X, MAP)
 

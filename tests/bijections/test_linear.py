@@ -1,4 +1,4 @@
-"""Learned mixings: what their parameters stand for, and how they start."""
+"""Mixings of channels: formulas, initial values and names."""
 
 import functools
 
@@ -21,13 +21,13 @@ def _run(bijection, variables, value, method="forward"):
 
 
 def _matrix(bijection, variables, channels, method="forward"):
-  """W of z = x W, as the rows that unit vectors become."""
+  """Returns W of z = x W: its rows are the images of unit vectors."""
   return np.asarray(_run(bijection, variables, np.eye(channels), method)[0])
 
 
 @pytest.mark.parametrize("conv", [bj.InvertibleConv1x1(), bj.FullConv1x1()])
 @pytest.mark.parametrize("channels", [1, 24])
-def test_a_1x1_convolution_starts_orthogonal(channels, conv):
+def test_conv_1x1_starts_orthogonal(channels, conv):
   variables = _init(conv, jnp.zeros((2, channels)))
   matrix = _matrix(conv, variables, channels)
   np.testing.assert_allclose(matrix @ matrix.T, np.eye(channels), atol=1e-5)
@@ -37,7 +37,7 @@ def test_a_1x1_convolution_starts_orthogonal(channels, conv):
     assert np.abs(matrix - np.eye(channels)).max() > 0.5
 
 
-def test_a_1x1_convolution_is_what_its_factors_say():
+def test_conv_1x1_formula():
   conv = bj.InvertibleConv1x1()
   x = normal(0, (2, 3, 3, 5), np.float32)
   variables = draw_variables(conv, 1, x)
@@ -62,7 +62,7 @@ def test_a_1x1_convolution_is_what_its_factors_say():
   np.testing.assert_allclose(back @ expected, np.eye(5), atol=1e-4)
 
 
-def test_a_1x1_convolutions_parameters_are_as_many_as_are_free():
+def test_conv_1x1_has_one_square_parameter():
   variables = _init(bj.InvertibleConv1x1(), jnp.zeros((2, 4, 4, 6)))
   assert {k: v.shape for k, v in variables["params"].items()} == {"lu": (6, 6)}
   assert {k: v.shape for k, v in variables["constants"].items()} == {
@@ -70,7 +70,7 @@ def test_a_1x1_convolutions_parameters_are_as_many_as_are_free():
   }  # fmt: skip
 
 
-def test_1x1_convolutions_in_a_stack_start_orthogonal_and_apart():
+def test_conv_1x1_copies_start_orthogonal_and_differ():
   stack = bj.Stack(bj.InvertibleConv1x1(), 2)
   variables = _init(stack, jnp.zeros((2, 6)))
   matrices = []
@@ -84,7 +84,7 @@ def test_1x1_convolutions_in_a_stack_start_orthogonal_and_apart():
   assert np.abs(matrices[0] - matrices[1]).max() > 0.1
 
 
-def test_a_1x1_convolution_goes_back_in_float32():
+def test_conv_1x1_round_trip_in_float32():
   conv = bj.InvertibleConv1x1()
   x = normal(2, (4, 8, 8, 48), np.float32)
   variables = _init(conv, x)
@@ -93,7 +93,7 @@ def test_a_1x1_convolution_goes_back_in_float32():
   np.testing.assert_allclose(back, x, atol=2e-5)
 
 
-def test_a_full_1x1_convolution_is_its_matrix():
+def test_full_conv_1x1_formula():
   conv = bj.FullConv1x1()
   x = normal(0, (2, 3, 3, 5), np.float32)
   variables = draw_variables(conv, 1, x)
@@ -104,12 +104,12 @@ def test_a_full_1x1_convolution_is_its_matrix():
   np.testing.assert_allclose(log_det, 9 * volume, rtol=1e-4)
 
 
-def test_a_full_1x1_convolution_far_from_orthogonal_goes_back_in_float32():
+def test_full_conv_1x1_round_trip_far_from_orthogonal():
   conv, channels = bj.FullConv1x1(), 48
   left, right = (
     np.linalg.qr(normal(seed, (channels, channels)))[0] for seed in (5, 6)
   )
-  # Stretched and shrunk, a thousandfold apart.
+  # Scales that differ by a factor of 1000.
   matrix = left @ np.diag(np.geomspace(30, 0.03, channels)) @ right
   variables = {"params": {"matrix": jnp.asarray(matrix, jnp.float32)}}
   x = normal(7, (2, 8, 8, channels), np.float32)
@@ -118,7 +118,7 @@ def test_a_full_1x1_convolution_far_from_orthogonal_goes_back_in_float32():
   np.testing.assert_allclose(again, z, atol=2e-5)
 
 
-def test_cayleys_matrix_is_that_of_its_antisymmetric_one():
+def test_cayley_formula():
   cayley = bj.Cayley()
   below = jnp.asarray(normal(8, (10,)), jnp.float32)
   variables = {"params": {"below_diagonal": below}}
@@ -131,7 +131,7 @@ def test_cayleys_matrix_is_that_of_its_antisymmetric_one():
 
 
 @pytest.mark.parametrize("scale", [1.0, 30.0])
-def test_cayley_is_a_rotation_whatever_its_parameters(scale):
+def test_cayley_is_a_rotation_for_all_parameters(scale):
   variables = jax.tree.map(
     lambda leaf: scale * leaf, _init(bj.Cayley(), jnp.zeros((2, 24)))
   )
@@ -148,7 +148,7 @@ def test_cayley_is_a_rotation_whatever_its_parameters(scale):
   "channels, k, atol",
   [(3, 1, 1e-6), (5, 4, 1e-6), (16, 16, 1e-6), (3, 8, 3e-6)],
 )
-def test_householder_is_the_product_of_its_reflections(channels, k, atol):
+def test_householder_formula(channels, k, atol):
   householder = bj.Householder(k)
   variables = _init(householder, jnp.zeros((2, channels)))
   vectors = np.asarray(variables["params"]["vectors"], np.float64)
@@ -168,8 +168,8 @@ def test_householder_is_the_product_of_its_reflections(channels, k, atol):
   [np.ones((6, 4)), 1e15 * np.eye(4), 1e-15 * np.eye(4)],
   ids=["equal", "long", "short"],
 )
-def test_householder_is_orthogonal_whatever_its_vectors(vectors):
-  """A determinant of (-1)^k: that many reflections."""
+def test_householder_is_orthogonal_for_all_vectors(vectors):
+  """Checks also that the determinant is (-1)^k for k reflections."""
   variables = {"params": {"vectors": jnp.asarray(vectors, jnp.float32)}}
   matrix = _matrix(bj.Householder(len(vectors)), variables, 4)
   np.testing.assert_allclose(matrix @ matrix.T, np.eye(4), atol=1e-6)
@@ -177,7 +177,7 @@ def test_householder_is_orthogonal_whatever_its_vectors(vectors):
   np.testing.assert_allclose(np.linalg.det(matrix), sign, atol=1e-5)
 
 
-def test_a_vector_of_zeros_reflects_nothing():
+def test_zero_vector_reflects_nothing():
   vectors = jnp.zeros((2, 3)).at[0, 0].set(5.0)
   householder = bj.Householder(2)
   matrix = _matrix(householder, {"params": {"vectors": vectors}}, 3)
@@ -207,3 +207,24 @@ def test_half_precision_data_are_mixed_in_float32(mixing):
   assert z.dtype == jnp.float32
   back, _ = _run(mixing, variables, z, "inverse")
   np.testing.assert_allclose(back, x.astype(jnp.float32), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", bj.MIXINGS)
+def test_named_mixing_is_invertible(name):
+  mixing = bj.mixing_named(name)()
+  x = normal(9, (2, 3, 3, 5), np.float32)
+  variables = _init(mixing, x)
+  z, log_det = _run(mixing, variables, x)
+  assert z.shape == x.shape
+  assert np.abs(z - x).max() > 0.1
+  back, inverse_log_det = _run(mixing, variables, z, "inverse")
+  np.testing.assert_allclose(back, x, atol=1e-5)
+  np.testing.assert_allclose(inverse_log_det, -log_det, atol=1e-5)
+
+
+def test_unknown_mixing_raises():
+  with pytest.raises(ValueError) as error:
+    bj.mixing_named("shuffle")
+  assert "Unknown mixing 'shuffle'" in str(error.value)
+  for name in bj.MIXINGS:
+    assert name in str(error.value)

@@ -1,4 +1,4 @@
-"""What a stack keeps for its gradient: less memory, the same gradients."""
+"""Memory policies of stacks: less memory, the same gradients."""
 
 import functools
 
@@ -25,22 +25,22 @@ DENSE = functools.partial(
 
 
 @pytest.mark.parametrize("name", [*KINDS, "glow", "multi_scale"])
-def test_rebuilt_gradients_are_the_stored_ones(name):
+def test_reversible_gradients_are_the_stored_ones(name):
   assert_as_stored(name, "reversible", "forward", np.float32, 1e-5)
 
 
-def test_gradients_by_a_second_computation_are_the_stored_ones():
+def test_remat_gradients_are_the_stored_ones():
   assert_as_stored("multi_scale", "remat", "forward", np.float32, 1e-5)
 
 
 def _stack_with_heads(memory):
-  """A block that reports, is started by data, and moves running statistics."""
+  """Stacks a block with reports, data-dependent init and running statistics."""
   coupling = bj.AffineCoupling(DENSE)
   parts = (bj.ActNorm(), bj.Conditioned(coupling, "c", Head(0, 4, "batch")))
   return bj.Stack(bj.Chain((*parts, bj.Permutation())), 3, memory)
 
 
-def test_what_blocks_start_from_report_and_move_stays():
+def test_init_reports_and_statistics_are_the_same():
   x, cond = normal(0, (6, 4), np.float32), normal(1, (6, 4, 4, 3), np.float32)
   cond = {"c": cond.mean(axis=(1, 2), keepdims=True)}
   x = x[:, None, None]
@@ -54,7 +54,8 @@ def test_what_blocks_start_from_report_and_move_stays():
     def loss(params):
       (z, log_det), updated = stack.apply(
         {**variables, "params": params},
-        *(x, cond),
+        x,
+        cond,
         mutable=["diagnostics", "batch_stats"],
       )
       return jnp.mean(z**2) - jnp.mean(log_det), updated
@@ -86,7 +87,7 @@ def _loss(memory, variables, params, x):
   return jnp.sum(jnp.sin(z)) + jnp.sum(log_det**2)
 
 
-def test_derivatives_of_second_order():
+def test_second_derivatives():
   x = normal(2, (2, 4), np.float32)
   block = bj.Chain((bj.AffineCoupling(DENSE), bj.Orthogonal()))
   variables = draw_variables(bj.Stack(block, 2), 3, x, scale=0.1)
@@ -108,14 +109,14 @@ def test_derivatives_of_second_order():
     rebuilt,
     stored,
   )
-  # Forward mode would need what was not kept.
+  # Forward mode would need the activations.
   with pytest.raises(TypeError, match="forward-mode"):
     loss = functools.partial(_loss, "reversible", variables)
     jax.jvp(lambda x: loss(variables["params"], x), (x,), (x,))
 
 
 def _memory_growth(memory):
-  """From 16 to 128 couplings, as a fraction."""
+  """Returns the relative growth from 16 to 128 couplings."""
   with full_effort():
     shallow, deep = (
       temporary_bytes(lowered_step(deep_flow(depth, memory)).compile())
@@ -124,16 +125,16 @@ def _memory_growth(memory):
   return deep / shallow - 1
 
 
-def test_a_reversible_steps_memory_does_not_grow_with_depth():
+def test_reversible_memory_does_not_grow_with_depth():
   assert _memory_growth("reversible") < 0.05
-  # It would; what is measured is what grows.
+  # Without the policy it does, so the measurement is meaningful.
   assert _memory_growth("store") > 5
 
 
 @pytest.mark.parametrize("memory", bj.MEMORY_POLICIES)
-def test_a_steps_module_does_not_grow_with_depth(memory):
+def test_size_of_a_steps_module_does_not_grow(memory):
   shallow, deep = (
     len(lowered_step(deep_flow(depth, memory)).as_text()) for depth in (8, 64)
   )
-  # The depth itself is written a digit longer in every stacked shape.
+  # The depth takes one more digit in every stacked shape.
   assert abs(deep - shallow) < 0.02 * shallow

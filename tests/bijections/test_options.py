@@ -1,4 +1,4 @@
-"""Options that make no sense are refused in one sentence."""
+"""Bad options raise one sentence that says what is wrong."""
 
 import functools
 
@@ -13,11 +13,11 @@ from tests.support.refusing import assert_refused
 CONV = functools.partial(Subnet, widths=(4,), kernels=(3, 1))
 IMAGE = jax.ShapeDtypeStruct((2, 4, 4, 4), jnp.float32)
 
-# name: (bijection, all that the sentence must say)
+# name: (bijection, parts of the message)
 WRONG = {
   "additive_sides": (
     bj.AdditiveCoupling(CONV, sides=0),
-    ["sides is 1 or 2", "got 0"],
+    ["sides must be 1 or 2", "got 0"],
   ),
   "gin_clamp": (
     bj.GINCoupling(CONV, clamp="softplus"),
@@ -25,11 +25,11 @@ WRONG = {
   ),
   "injector_without_condition": (
     bj.AffineInjector(CONV),
-    ["AffineInjector is steered by a condition", "got none"],
+    ["AffineInjector needs a condition", "got none"],
   ),
   "spline_sides": (
     bj.SplineCoupling(CONV, sides=3),
-    ["sides is 1 or 2", "got 3"],
+    ["sides must be 1 or 2", "got 3"],
   ),
   "spline_bins": (
     bj.SplineCoupling(CONV, bins=1),
@@ -41,13 +41,13 @@ WRONG = {
   ),
   "spline_bound": (
     bj.SplineCoupling(CONV, bound=-3.0),
-    ["bound is above 0", "got -3.0"],
+    ["bound must be above 0", "got -3.0"],
   ),
   "memory_policy": (
     bj.Stack(bj.AdditiveCoupling(CONV), 2, "forget"),
     ["'forget'", *bj.MEMORY_POLICIES],
   ),
-  "householder_of_nothing": (
+  "householder_without_reflections": (
     bj.Householder(0),
     ["1 reflection or more", "got 0"],
   ),
@@ -57,7 +57,7 @@ WRONG = {
   ),
   "standardize_by_zero": (
     bj.Standardize(0.0, (1.0, 0.0, 1.0, 1.0)),
-    ["std is above 0", "(1.0, 0.0, 1.0, 1.0)"],
+    ["std must be above 0", "(1.0, 0.0, 1.0, 1.0)"],
   ),
   "standardize_by_nan": (
     bj.Standardize(float("nan"), 1.0),
@@ -76,6 +76,6 @@ WRONG = {
 
 @pytest.mark.parametrize("method", ["forward", "inverse"])
 @pytest.mark.parametrize("name", WRONG)
-def test_is_refused(name, method):
-  bijection, says = WRONG[name]
-  assert_refused(bijection, method, IMAGE, None, says)
+def test_bad_option_raises(name, method):
+  bijection, parts = WRONG[name]
+  assert_refused(bijection, method, IMAGE, None, parts)

@@ -1,4 +1,4 @@
-"""Rational-quadratic splines: the published function, safe in float32."""
+"""Rational-quadratic splines: the published function, stable in float32."""
 
 import functools
 
@@ -23,26 +23,26 @@ CONV = functools.partial(Subnet, widths=(8,), kernels=(3, 1))
 
 @functools.cache
 def _knots(scale, splines=64):
-  """Knots of many splines, from numbers of that size; 1e30 saturates all."""
+  """Makes knots of many splines; a scale of 1e30 saturates all of them."""
   head = scale * normal(0, (splines, 1, 3 * BINS - 1), np.float32)
   return make_knots(jnp.asarray(head), BOUND, min_bin=0.1, alpha=2.0)
 
 
 def _grid(edges, points=2001):
-  """A grid from bound to bound, the knots, and what is next to the knots."""
+  """Returns a grid from bound to bound, the knots and their neighbours."""
   grid = np.linspace(-BOUND, BOUND, points, dtype=np.float32)
   edges = np.asarray(edges[:, 0])
   inner = edges[:, 1:-1]
-  beside = [np.nextafter(inner, np.float32(side)) for side in (-9, 9)]
+  neighbours = [np.nextafter(inner, np.float32(side)) for side in (-9, 9)]
   grid = np.broadcast_to(grid, (len(edges), points))
-  return jnp.asarray(np.concatenate([grid, edges, *beside], -1))
+  return jnp.asarray(np.concatenate([grid, edges, *neighbours], -1))
 
 
 FORWARD, INVERSE = jax.jit(spline_forward), jax.jit(spline_inverse)
 
 
 def _published(x, knots):
-  """Durkan et al. 2019, equations 4 and 5, one spline, in float64."""
+  """Computes Durkan et al. 2019, equations 4 and 5, in float64."""
   kx, ky, d = (np.asarray(part, np.float64)[0, 0] for part in knots)
   k = min(np.searchsorted(kx, x, side="right") - 1, BINS - 1)
   s = (ky[k + 1] - ky[k]) / (kx[k + 1] - kx[k])
@@ -54,7 +54,7 @@ def _published(x, knots):
   return y, np.log(s**2 * top / below**2)
 
 
-def test_it_is_the_published_function():
+def test_spline_is_the_published_function():
   knots = jax.tree.map(lambda leaf: leaf[:1], _knots(1.0))
   x = np.linspace(-BOUND, BOUND, 101, dtype=np.float32)
   y, log_slope = FORWARD(x[None], knots)
@@ -63,7 +63,7 @@ def test_it_is_the_published_function():
   np.testing.assert_allclose(log_slope[0], expected[:, 1], atol=1e-4)
 
 
-def test_knots_of_zeros_are_the_identitys():
+def test_zeros_give_the_identitys_knots():
   knots = make_knots(jnp.zeros((1, 3 * BINS - 1)), BOUND, 0.1, 2.0)
   even = np.linspace(-BOUND, BOUND, BINS + 1)[None]
   np.testing.assert_allclose(knots.x, even, atol=1e-6)
@@ -72,7 +72,7 @@ def test_knots_of_zeros_are_the_identitys():
 
 
 @pytest.mark.parametrize("scale", [1.0, 30.0, 1e30])
-def test_knots_keep_their_least_distance_and_their_bounds(scale):
+def test_knots_keep_minimum_distance_and_bounds(scale):
   knots = _knots(scale)
   for edges in (knots.x, knots.y):
     np.testing.assert_array_equal(edges[..., 0], -BOUND)
@@ -92,10 +92,10 @@ def test_knots_keep_their_least_distance_and_their_bounds(scale):
   ],
 )
 def test_round_trips_in_float32(scale, x_error, y_error):
-  """Both ways, over a grid with all the knots, whatever the parameters.
+  """Checks both directions over a grid with all knots, for any parameters.
 
-  The flattest slope that the defaults allow is 5e-5, and float32 resolves 2e-7
-  there: hence 4e-3.
+  The smallest slope that the defaults allow is 5e-5, and float32 resolves 2e-7
+  there, which gives 4e-3.
   """
   knots = _knots(scale)
   x = _grid(knots.x)
@@ -109,7 +109,7 @@ def test_round_trips_in_float32(scale, x_error, y_error):
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e30])
-def test_it_rises_and_meets_its_knots(scale):
+def test_spline_is_monotonic_and_meets_its_knots(scale):
   knots = _knots(scale)
   inner = slice(None, -1)
   np.testing.assert_array_equal(
@@ -135,7 +135,7 @@ def _gradients(run):
 
 @pytest.mark.parametrize("run", [spline_forward, spline_inverse])
 @pytest.mark.parametrize("scale", [1.0, 1e4])
-def test_gradients_are_finite_at_and_beside_the_knots(scale, run):
+def test_gradients_are_finite_close_to_knots(scale, run):
   head = jnp.asarray(scale * normal(3, (8, 1, 3 * BINS - 1), np.float32))
   knots = make_knots(head, BOUND, 0.1, 2.0)
   value = _grid(knots.x if run is spline_forward else knots.y, points=201)
@@ -145,7 +145,7 @@ def test_gradients_are_finite_at_and_beside_the_knots(scale, run):
 
 
 @pytest.mark.parametrize("run", [FORWARD, INVERSE])
-def test_the_slope_is_the_derivative_at_the_knots_too(run):
+def test_slope_is_the_derivative_at_knots(run):
   knots = _knots(1.0)
   edges = (knots.x if run is FORWARD else knots.y)[:, 0]
   out, pullback = jax.vjp(lambda value: run(value, knots)[0], edges)
@@ -160,7 +160,7 @@ FAR = [-1e30, -1e4, -3.0000002, 3.0000002, 7.0, 1e30]
 
 
 def _tails_case(scale):
-  """Variables, and data whose second half is at the bounds, inside and far."""
+  """Returns variables, and data at the bounds, inside them and far outside."""
   active = np.array([-BOUND, BOUND, 0.0, -1.0, *FAR], np.float32)[:, None]
   x = jnp.asarray(np.concatenate([np.ones_like(active), active], -1))
   return draw_variables(TAILS, 0, x, scale=scale), x
@@ -177,7 +177,7 @@ def _tails_gradients(method):
 
 @pytest.mark.parametrize("method", ["forward", "inverse"])
 @pytest.mark.parametrize("scale", [1.0, 1e3])
-def test_a_coupling_is_smooth_at_its_bounds_and_keeps_far_tails(scale, method):
+def test_coupling_at_its_bounds_and_in_the_tails(scale, method):
   variables, x = _tails_case(scale)
   gradients, (out, log_det) = _tails_gradients(method)(variables, x)
   for leaf in (*jax.tree.leaves(gradients), out, log_det):
@@ -189,7 +189,7 @@ def test_a_coupling_is_smooth_at_its_bounds_and_keeps_far_tails(scale, method):
   np.testing.assert_array_equal(log_det[4:], 0)
 
 
-def test_it_starts_as_the_identity():
+def test_coupling_starts_as_the_identity():
   coupling = bj.SplineCoupling(DENSE)
   x = normal(4, (20, 6), np.float32)
   init = jax.jit(coupling.init_with_output)
@@ -198,7 +198,7 @@ def test_it_starts_as_the_identity():
   np.testing.assert_allclose(log_det, 0, atol=1e-5)
 
 
-def test_many_samples_share_the_conditions_products():
+def test_many_samples_share_work_on_the_condition():
   coupling = bj.SplineCoupling(CONV, sides=1, bins=2)
   z, cond = abstract_batch(((8, 8, 4), (8, 8, 256)), 2, np.float32)
   variables = jax.eval_shape(coupling.init, jax.random.key(0), z, cond)
@@ -211,8 +211,8 @@ def test_many_samples_share_the_conditions_products():
       return jax.ShapeDtypeStruct((samples, *leaf.shape), leaf.dtype)
 
     many = jax.jit(jax.vmap(sample, (None, 0, cond_axis)))
-    seen = cond if cond_axis is None else repeated(cond)
-    lowered = many.lower(variables, repeated(z), seen)
+    conds = cond if cond_axis is None else repeated(cond)
+    lowered = many.lower(variables, repeated(z), conds)
     return lowered.compile().cost_analysis()["flops"]
 
   assert flops(8, None) < 3 * flops(1, None)

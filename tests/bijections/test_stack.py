@@ -1,4 +1,4 @@
-"""Blocks that are scanned, and blocks apart: the same flow."""
+"""Scanned and separate blocks give the same flow."""
 
 import functools
 
@@ -14,7 +14,7 @@ from tests.support.drawing import draw_like, normal
 
 DEPTH = 3
 X, COND = normal(0, (6, 5), np.float32), normal(1, (6, 2), np.float32)
-# Starts are as far from the identity as what training makes of them.
+# Initial values are as far from the identity as trained ones.
 NET = functools.partial(
   Subnet, widths=(7,), kernels=(1, 1), init_std=0.3, zero_last=False
 )
@@ -30,7 +30,7 @@ def _init(stack):
 
 
 def _apart(tree):
-  """{"block": stacked} as blocks of their own."""
+  """Unstacks {"block": stacked} into {"block": {"0": ..., "1": ...}}."""
   return {
     "block": {
       f"{k}": jax.tree.map(lambda leaf, k=k: leaf[k], tree["block"])
@@ -41,14 +41,12 @@ def _apart(tree):
 
 def _assert_close(actual, expected):
   assert jax.tree.structure(actual) == jax.tree.structure(expected)
-  jax.tree.map(
-    functools.partial(np.testing.assert_allclose, rtol=2e-5, atol=2e-5),
-    *(actual, expected),
-  )
+  close = functools.partial(np.testing.assert_allclose, rtol=2e-5, atol=2e-5)
+  jax.tree.map(close, actual, expected)
 
 
-def test_both_are_drawn_alike():
-  """Also what starts from the data that reach a block."""
+def test_initial_values_are_the_same():
+  """Checks also the values that depend on the data that reach a block."""
   apart, stacked = _init(_stack(False)), _init(_stack(True))
   for name in ("params", "constants"):
     _assert_close(apart[name], _apart(stacked[name]))
@@ -78,14 +76,14 @@ def test_results_gradients_and_reports_are_the_same(method):
   (_, (*out, largest)), (own, *others) = run(
     False, {name: _apart(tree) for name, tree in variables.items()}
   )
-  (_, (*expected, sown)), (stacked, *others_expected) = run(True, variables)
+  (_, (*expected, reports)), (stacked, *others_expected) = run(True, variables)
   _assert_close((out, others), (expected, others_expected))
   _assert_close(own, _apart(stacked))
   [largest] = jax.tree.leaves(largest)
-  _assert_close(largest, np.max(jax.tree.leaves(sown)[0]))
+  _assert_close(largest, np.max(jax.tree.leaves(reports)[0]))
 
 
-def test_running_statistics_have_to_be_scanned():
+def test_running_statistics_must_be_scanned():
   coupling = bj.Conditioned(bj.AffineCoupling(NET), "c", Head(0, 4, "batch"))
   stack = bj.Stack(coupling, DEPTH, scanned=False)
   x, cond = normal(0, (2, 4, 4, 4), np.float32), np.ones((2, 4, 4, 3))
@@ -93,7 +91,7 @@ def test_running_statistics_have_to_be_scanned():
     stack.init(jax.random.key(0), x, {"c": cond.astype(np.float32)})
 
 
-def test_memory_policies_are_for_scanned_blocks():
+def test_memory_policies_need_scanned_blocks():
   for memory in ("remat", "reversible"):
     with pytest.raises(ValueError, match=f"'{memory}' is for .*scanned=True"):
       _init(_stack(False, memory=memory))

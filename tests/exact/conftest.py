@@ -1,4 +1,4 @@
-"""The checks of this folder hold only in float64."""
+"""Fixtures of the exact tests, which run only in float64."""
 
 import jax
 import pytest

@@ -1,4 +1,4 @@
-"""Every bijection of the registry through one recipe, in float64."""
+"""The contract of a bijection, for all of the registry, in float64."""
 
 import functools
 import zlib
@@ -18,15 +18,15 @@ from tests.support.registry import CASES
 
 BATCH = 2
 NAMES = sorted(CASES)
-NAMING_AN_ENTRY = ("conditioned", "multi_scale")  # of the condition
+WITH_KEYS = ("conditioned", "multi_scale")  # of the condition
 CONDITIONAL = [name for name in NAMES if CASES[name].cond is not None]
-STEERABLE = ("injector", "conditional_mixing")
-STEERED = [name for name in NAMES if name.startswith(STEERABLE)]
+# Prefixes of the names of bijections that need a condition.
+STEERED_BY_CONDITION = ("injector", "conditional_mixing")
 
 
 @functools.cache
 def _case(name):
-  """(bijection, variables with randomized parameters, x, cond)."""
+  """Returns (bijection, variables with random parameters, x, cond)."""
   bijection, shape, cond_shapes = CASES[name]
   seed = zlib.crc32(name.encode()) % 10_000
   x = normal(seed, (BATCH, *shape))
@@ -57,7 +57,7 @@ def _assert_close(actual, expected, atol):
 
 
 def _flat(tree, xp=np):
-  """Examples as vectors: [B, D]; `xp` is the module that computes."""
+  """Flattens examples to vectors [B, D]; `xp` is numpy or jax.numpy."""
   leaves = jax.tree.leaves(tree)
   return xp.concatenate([xp.reshape(leaf, (BATCH, -1)) for leaf in leaves], -1)
 
@@ -80,7 +80,7 @@ def test_round_trip_from_latents(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_log_det_is_the_dense_jacobians(name):
+def test_log_det_is_the_jacobians(name):
   bijection, variables, x, cond = _case(name)
 
   def flat_forward(flat, variables, cond):
@@ -100,7 +100,7 @@ def test_log_det_is_the_dense_jacobians(name):
 
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 @pytest.mark.parametrize("name", NAMES)
-def test_jit_changes_nothing(name, direction):
+def test_jit_equals_eager(name, direction):
   bijection, variables, value, cond = _case(name)
   if direction == "inverse":
     value = _run(name, "forward")[0]
@@ -113,7 +113,7 @@ def test_every_part_of_the_condition_matters(name):
   cond = _case(name)[3]
   z, _ = _run(name, "forward")
   leaves, tree = jax.tree.flatten(cond)
-  hidden = {0} if name == "conditioned" else set()  # key 1 alone is seen
+  hidden = {0} if name == "conditioned" else set()  # it sees only key 1
   for i, leaf in enumerate(leaves):
     changed = [*leaves[:i], leaf + 1.0, *leaves[i + 1 :]]
     cond = jax.tree.unflatten(tree, changed)
@@ -122,7 +122,7 @@ def test_every_part_of_the_condition_matters(name):
 
 
 def _without_condition(params):
-  """The parameters of the same network where there is no condition."""
+  """Returns the parameters of the same network without a condition."""
   return {
     name: _without_condition(entry) if isinstance(entry, dict) else entry
     for name, entry in params.items()
@@ -132,14 +132,18 @@ def _without_condition(params):
 
 @pytest.mark.parametrize(
   "name",
-  [n for n in CONDITIONAL if n not in (*NAMING_AN_ENTRY, *STEERED)],
+  [
+    name
+    for name in CONDITIONAL
+    if name not in WITH_KEYS and not name.startswith(STEERED_BY_CONDITION)
+  ],
 )
-def test_the_condition_may_be_left_out(name):
+def test_condition_can_be_left_out(name):
   bijection, variables, x, _ = _case(name)
   variables = {**variables, "params": _without_condition(variables["params"])}
-  wanted = jax.eval_shape(bijection.init, jax.random.key(0), x)["params"]
+  expected = jax.eval_shape(bijection.init, jax.random.key(0), x)["params"]
   assert jax.tree.map(jnp.shape, variables["params"]) == jax.tree.map(
-    jnp.shape, wanted
+    jnp.shape, expected
   )
   z, log_det = bijection.apply(variables, x)
   back, inverse_log_det = bijection.apply(variables, z, method="inverse")
@@ -149,7 +153,7 @@ def test_the_condition_may_be_left_out(name):
 
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 @pytest.mark.parametrize("name", NAMES)
-def test_gradients_are_finite_and_reach_every_parameter(name, direction):
+def test_gradients_are_finite_and_reach_parameters(name, direction):
   bijection, variables, x, cond = _case(name)
   value = x if direction == "forward" else _run(name, "forward")[0]
   fixed = {k: v for k, v in variables.items() if k != "params"}
@@ -157,8 +161,8 @@ def test_gradients_are_finite_and_reach_every_parameter(name, direction):
   @jax.jit
   @functools.partial(jax.grad, argnums=(0, 1, 2))
   def gradients_of(params, value, cond, fixed):
-    own = {**fixed, "params": params}
-    out, log_det = bijection.apply(own, value, cond, method=direction)
+    variables = {**fixed, "params": params}
+    out, log_det = bijection.apply(variables, value, cond, method=direction)
     return jnp.sum(_flat(out, jnp) ** 2) + jnp.sum(jnp.sin(log_det))
 
   gradients = gradients_of(variables.get("params", {}), value, cond, fixed)

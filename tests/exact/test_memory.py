@@ -1,4 +1,4 @@
-"""Memory policies change no gradient, to the last digits of float64."""
+"""Memory policies change no gradient, to 1e-10 in float64."""
 
 import numpy as np
 import pytest
@@ -8,17 +8,17 @@ from tests.support.gradients import KINDS, assert_as_stored
 from tests.support.registry import CASES
 
 
-def test_every_coupling_is_tried():
+def test_every_coupling_is_in_kinds():
   couplings = {
     part
     for part in vars(bj).values()
     if isinstance(part, type) and issubclass(part, bj.Coupling)
   }
-  tried = {type(CASES[name].bijection) for name in KINDS}
-  assert couplings - {bj.Coupling} <= tried
+  covered = {type(CASES[name].bijection) for name in KINDS}
+  assert couplings - {bj.Coupling} <= covered
 
 
-# tests/bijections/test_memory.py has all of them in float32.
+# tests/bijections/test_memory.py checks all kinds in float32.
 QUICK = ("coupling_spline", "injector", "multi_scale")
 
 
@@ -29,7 +29,7 @@ QUICK = ("coupling_spline", "injector", "multi_scale")
     for name in (*KINDS, "glow", "multi_scale")
   ],
 )
-def test_rebuilt_gradients_are_the_stored_ones(name):
+def test_reversible_gradients_are_the_stored_ones(name):
   assert_as_stored(name, "reversible", "forward", np.float64, 1e-10)
 
 
@@ -41,5 +41,5 @@ def test_rebuilt_gradients_are_the_stored_ones(name):
     pytest.param("glow", marks=pytest.mark.slow),
   ],
 )
-def test_through_the_inverse_too(name):
+def test_reversible_gradients_of_the_inverse(name):
   assert_as_stored(name, "reversible", "inverse", np.float64, 1e-10)

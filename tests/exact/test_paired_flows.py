@@ -1,4 +1,4 @@
-"""CAFLOW and its relatives: exact likelihoods, and what depends on what."""
+"""CAFLOW and its relatives: exact likelihoods and dependencies of scales."""
 
 import functools
 
@@ -11,10 +11,10 @@ from cinn_jax import likelihood
 from tests.support import pairs
 from tests.support.drawing import normal
 
-# One channel, so that the Jacobian is small; the condition's second is a mask.
+# One channel keeps the Jacobian small; the condition's second one is a mask.
 X, COND = pairs.images(0, (2, 8, 16, 1)), pairs.images(1, (2, 8, 16, 2))
-# Of caflow, as is tested below; alone it takes too long for every day.
-PART = "dual_glow_plus"
+# A part of caflow, as tested below, so its own test is a slow one.
+PART_OF_CAFLOW = "dual_glow_plus"
 
 
 def _flat(tree):
@@ -25,7 +25,9 @@ def _flat(tree):
 @pytest.mark.parametrize(
   "kind",
   [
-    pytest.param(kind, marks=[pytest.mark.slow] if kind == PART else [])
+    pytest.param(
+      kind, marks=[pytest.mark.slow] if kind == PART_OF_CAFLOW else []
+    )
     for kind in pairs.KINDS
   ],
 )
@@ -53,7 +55,7 @@ def test_round_trip_and_log_det(kind):
   np.testing.assert_array_equal(dense[:, 1], 0)
 
 
-def test_reconstruction_errors_are_rounding():
+def test_reconstruction_errors_are_rounding_errors():
   model = pairs.make("dual_glow", channels=1, condition_channels=1)
   variables = pairs.drawn(model, 7, X, COND)
   apply = functools.partial(model.apply, method="reconstruction_errors")
@@ -70,40 +72,40 @@ def test_reconstruction_errors_are_rounding():
 
 
 def _latents(levels):
-  """L and the conditions of a 16x32 image's `levels`, (D_k, side_k) each."""
+  """Draws L and the conditions (D_k, side_k) for `levels` of a 16x32 image."""
   last = levels - 1
   shapes = [
     (16 >> (k + 1), 32 >> (k + 1), 2 ** (k + (2 if k == last else 1)))
     for k in range(levels)
   ]
   latents = tuple(normal(k, (2, *shape)) for k, shape in enumerate(shapes))
-  given = tuple(
+  conditions = tuple(
     (normal(10 + k, (2, *shape)), normal(20 + k, (2, *shape[:2], 4)))
     for k, shape in enumerate(shapes)
   )
-  return latents, given
+  return latents, conditions
 
 
 @functools.cache
 def _latent_flows(kind, levels=2, **options):
-  """(the latent flows of a model, their variables)."""
+  """Returns (the latent flows of a model, their variables)."""
   flows = pairs.make(kind, levels=levels, channels=1, **options).latent_flows
   return flows, pairs.drawn(flows, 8, *_latents(levels))
 
 
 @pytest.mark.parametrize("kind", pairs.KINDS)
-def test_a_scale_depends_on_itself_and_on_what_is_coarser(kind):
+def test_a_scale_depends_on_itself_and_coarser_ones(kind):
   flows, variables = _latent_flows(kind)
-  latents, given = _latents(2)
+  latents, conditions = _latents(2)
   run = jax.jit(lambda *arguments: flows.apply(variables, *arguments)[0])
-  z = run(latents, given)
+  z = run(latents, conditions)
   for changed in range(2):
 
-    def moved(tree, changed=changed):
+    def shift(tree, changed=changed):
       entry = jax.tree.map(lambda leaf: leaf + 0.5, tree[changed])
       return (*tree[:changed], entry, *tree[changed + 1 :])
 
-    for arguments in (moved(latents), given), (latents, moved(given)):
+    for arguments in (shift(latents), conditions), (latents, shift(conditions)):
       after = run(*arguments)
       for (k, m), before, now in zip(flows.keys(), z, after, strict=True):
         differs = np.abs(before - now).max()
@@ -115,7 +117,7 @@ def test_a_scale_depends_on_itself_and_on_what_is_coarser(kind):
 
 
 @pytest.mark.slow
-def test_shared_blocks_in_one_call_are_what_they_are_one_by_one():
+def test_shared_blocks_equal_separate_calls():
   options = {"levels": 3, "latent_depths": (1, 1)}
   shared, variables = _latent_flows("caflow_shared", **options)
   plain, _ = _latent_flows("caflow", **options)
@@ -129,7 +131,7 @@ def test_shared_blocks_in_one_call_are_what_they_are_one_by_one():
     results = []
     for flows, params in (shared, variables["params"]), (plain, copied):
       z, log_det = flows.apply({"params": params}, *arguments)
-      # Other latents than those of L.
+      # Latents that are not the image of L.
       z = jax.tree.map(lambda leaf: jnp.flip(leaf, 0), z)
       back = flows.apply({"params": params}, z, arguments[1], method="inverse")
       results.append((z, log_det, back))
@@ -141,22 +143,22 @@ def test_shared_blocks_in_one_call_are_what_they_are_one_by_one():
   )
 
 
-def test_where_coarser_scales_say_nothing_caflow_is_dual_glow_plus():
+def test_caflow_without_coarser_scales_is_dual_glow_plus():
   caflow, variables = _latent_flows("caflow")
   plus, _ = _latent_flows("dual_glow_plus")
   params = variables["params"]
 
-  def turning(path, leaf):
-    """A rotation, which the prior does not see; networks and scales at 0."""
+  def mute(path, leaf):
+    """Returns rotations, which do not change the prior, and zeros otherwise."""
     if path[-1].key != "matrix":
       return jnp.zeros_like(leaf)
     return np.linalg.qr(normal(4, leaf.shape))[0]
 
-  mute = jax.tree.map_with_path(turning, params["others_0"])
+  others = jax.tree.map_with_path(mute, params["others_0"])
   own = {name: params[name] for name in params if name.startswith("own")}
   arguments = _latents(2)
   with_others, without = (
     likelihood.log_prob(*flows.apply({"params": each}, *arguments)).total
-    for flows, each in ((caflow, {**own, "others_0": mute}), (plus, own))
+    for flows, each in ((caflow, {**own, "others_0": others}), (plus, own))
   )
   np.testing.assert_allclose(with_others, without, rtol=1e-10)

@@ -1,4 +1,4 @@
-"""A flow of float64 parameters samples in float64."""
+"""Samples from float64 parameters are float64."""
 
 import functools
 
@@ -18,9 +18,9 @@ def test_samples_have_the_precision_of_the_parameters():
   flow = make_flow(bj.Stack(block, 2), (4,))
   x, cond = normal(0, (3, 4)), normal(1, (3, 2))
   variables = draw_variables(flow.module, 2, x, cond)
-  sampled, log_prob = flow.sample(
+  samples, log_prob = flow.sample(
     variables, jax.random.key(0), cond, num_samples=5
   )
-  assert sampled.dtype == log_prob.dtype == np.float64
-  again = flow.log_prob(variables, sampled[:, 0], cond).total
+  assert samples.dtype == log_prob.dtype == np.float64
+  again = flow.log_prob(variables, samples[:, 0], cond).total
   np.testing.assert_allclose(again, log_prob[:, 0], rtol=1e-12)

@@ -1,4 +1,4 @@
-"""Random data, conditions and variables for tests, drawn without compiling."""
+"""Random data, conditions and variables for tests, without compiling draws."""
 
 import jax
 import jax.numpy as jnp
@@ -6,24 +6,26 @@ import numpy as np
 
 from cinn_jax.bijections import COLLECTIONS
 
-FIXED = [name for name in COLLECTIONS if name != "diagnostics"]
+# Collections that are not learned and that checkpoints keep.
+_FIXED = [name for name in COLLECTIONS if name != "diagnostics"]
 
 
 def normal(seed, shape, dtype=np.float64):
+  """Draws an array from the standard normal distribution."""
   return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
 def draw_like(tree, seed, dtype=np.float64, scale=1.0):
-  """Fresh normal draws in the place of the leaves of `tree`."""
-  leaves, tree = jax.tree.flatten(tree)
-  drawn = [
+  """Returns a tree like `tree`, with leaves drawn from N(0, scale^2)."""
+  leaves, treedef = jax.tree.flatten(tree)
+  draws = [
     scale * normal(seed + i, leaf.shape, dtype) for i, leaf in enumerate(leaves)
   ]
-  return jax.tree.unflatten(tree, drawn)
+  return jax.tree.unflatten(treedef, draws)
 
 
 def abstract_batch(shapes, batch, dtype=np.float64):
-  """A pytree of shapes of one example, as arrays without values."""
+  """Turns a pytree of shapes of one example into arrays without values."""
 
   def is_shape(node):
     return isinstance(node, tuple) and all(isinstance(n, int) for n in node)
@@ -36,17 +38,18 @@ def abstract_batch(shapes, batch, dtype=np.float64):
 
 
 def draw_variables(bijection, seed, x, cond=None, scale=0.3):
-  """Variables for `x` and `cond`: parameters from N(0, scale^2), constants own.
+  """Returns variables for `x` and `cond`: random parameters, its own constants.
 
-  Initial parameters would make couplings the identity, which hides mistakes;
-  and compiling their draws would cost more than most tests.
+  Parameters are drawn from N(0, scale^2). Initial ones would make couplings the
+  identity, which hides mistakes, and compiling their initialisers would take
+  longer than most tests.
   """
 
   dtype = jax.tree.leaves(x)[0].dtype
 
   def init_constants(key, x, cond):
     variables = bijection.init(key, x, cond)
-    return {k: variables[k] for k in FIXED if k in variables}
+    return {k: variables[k] for k in _FIXED if k in variables}
 
   def cast(leaf):
     is_float = jnp.issubdtype(leaf.dtype, jnp.floating)

@@ -1,4 +1,4 @@
-"""Gradients of flows made of stacks, by memory policy."""
+"""Gradients of stacked flows, by memory policy."""
 
 import functools
 import zlib
@@ -30,30 +30,34 @@ KINDS = [
 
 
 def case(name, memory) -> Case:
-  """A registered bijection in a stack; "glow" in one; or "multi_scale"."""
+  """Returns a stack of the registered bijection `name` with a memory policy.
+
+  "glow" stacks a block with all kinds of mixings; "multi_scale" is the
+  registered flow, whose parts are stacks.
+  """
   if name == "multi_scale":
     return CASES[name]._replace(bijection=two_levels(memory))
   like = CASES["coupling_one_sided" if name == "glow" else name]
   block = like.bijection
-  if name == "glow":  # With all that mixes channels: integers and matrices.
-    learned = (bj.ActNorm(), bj.InvertibleConv1x1(), bj.Householder(2))
-    block = bj.Chain((*learned, block, bj.Permutation(), bj.Orthogonal()))
+  if name == "glow":  # Its mixings have integers and matrices as variables.
+    mixings = (bj.ActNorm(), bj.InvertibleConv1x1(), bj.Householder(2))
+    block = bj.Chain((*mixings, block, bj.Permutation(), bj.Orthogonal()))
   return like._replace(bijection=bj.Stack(block, DEPTH, memory))
 
 
 def assert_as_stored(name, memory, direction, dtype, tolerance):
-  """Fails unless a policy's values and gradients are those of "store".
+  """Fails unless a policy's values and gradients equal those of "store".
 
-  Everything is differentiated: the variables, what goes in and the condition,
-  by random cotangents of output and log_det. Differences are relative to the
+  Gradients are with respect to the variables, the input and the condition, for
+  arbitrary cotangents of output and log_det. `tolerance` is relative to the
   largest number of an array.
   """
-  wanted, got = (
+  expected, actual = (
     _gradients(name, each, direction, dtype) for each in ("store", memory)
   )
-  assert jax.tree.structure(wanted) == jax.tree.structure(got)
-  leaves = jax.tree_util.tree_leaves_with_path(wanted)
-  for (path, a), b in zip(leaves, jax.tree.leaves(got), strict=True):
+  assert jax.tree.structure(expected) == jax.tree.structure(actual)
+  leaves = jax.tree_util.tree_leaves_with_path(expected)
+  for (path, a), b in zip(leaves, jax.tree.leaves(actual), strict=True):
     if a.dtype == jax.dtypes.float0:
       continue
     difference, scale = np.abs(a - b).max(), np.abs(a).max()
@@ -64,13 +68,13 @@ def assert_as_stored(name, memory, direction, dtype, tolerance):
 
 
 @functools.cache
-def _drawn(name, dtype):
-  """(variables, what goes in by direction, cond), at random."""
+def _draw(name, dtype):
+  """Draws (variables, inputs by direction, cond)."""
   flow, shape, cond_shapes = case(name, "store")
   seed = zlib.crc32(name.encode()) % 10_000
   x = normal(seed, (BATCH, *shape), dtype)
   cond = draw_like(abstract_batch(cond_shapes, BATCH), seed + 1, dtype)
-  # Small: rounding grows with the slopes of inverses.
+  # A small scale, because rounding errors grow with the inverses' slopes.
   variables = draw_variables(flow, seed + 20, x, cond, scale=0.1)
   z, _ = jax.eval_shape(flow.apply, variables, x, cond)
   values = {"forward": x, "inverse": draw_like(z, seed + 30, dtype)}
@@ -80,7 +84,7 @@ def _drawn(name, dtype):
 @functools.cache
 def _gradients(name, memory, direction, dtype):
   flow = case(name, memory).bijection
-  variables, values, cond = _drawn(name, dtype)
+  variables, values, cond = _draw(name, dtype)
 
   @jax.jit
   def run(variables, value, cond):

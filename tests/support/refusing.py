@@ -1,4 +1,4 @@
-"""How a bijection refuses wrong input: in one sentence."""
+"""A check that a bijection rejects wrong input with a helpful message."""
 
 import functools
 
@@ -6,10 +6,10 @@ import jax
 import pytest
 
 
-def assert_refused(bijection, method, value, cond, says):
-  """Fails unless `method` raises ValueError in one sentence with all it says.
+def assert_refused(bijection, method, value, cond, parts):
+  """Fails unless `method` raises ValueError with one line that has all `parts`.
 
-  Shapes suffice: `value` and `cond` may be `jax.ShapeDtypeStruct`.
+  `value` and `cond` may be `jax.ShapeDtypeStruct`.
   """
   with pytest.raises(ValueError) as error:
     jax.eval_shape(
@@ -19,7 +19,7 @@ def assert_refused(bijection, method, value, cond, says):
       cond,
     )
   message = str(error.value)
-  for part in says:
+  for part in parts:
     assert part in message, message
   assert message.endswith("."), message
   assert "\n" not in message, message

@@ -1,4 +1,4 @@
-"""Every bijection, by name: adding one to the tests is adding one line."""
+"""All bijections by name; a line added here runs all tests of the contract."""
 
 import functools
 from typing import NamedTuple
@@ -24,7 +24,7 @@ def _step(**options):
 
 
 def two_levels(memory="store"):
-  """A multi-scale flow with all its parts."""
+  """Returns a multi-scale flow with all kinds of parts."""
   fine = bj.Chain((bj.Haar(), bj.Stack(_step(), 2, memory)))
   dense = bj.Chain(
     (
@@ -44,7 +44,7 @@ def two_levels(memory="store"):
 
 
 class Head(Subnet):
-  """A condition's own head, as a network of one argument."""
+  """A head for a condition: a network with one argument."""
 
   widths: tuple[int, ...] = (4,)
   kernels: tuple[int, ...] = (1, 1)
@@ -59,7 +59,7 @@ def _fractions():
   return bj.Chain((bj.Squeeze(), steps, bj.Inverse(bj.Squeeze())))
 
 
-# Few distinct shapes: most of the tests' time is compilation.
+# Few distinct shapes, because compilation takes most of the tests' time.
 CASES = {
   "coupling": Case(bj.AffineCoupling(_CONV), (4, 4, 4), _MAP),
   "coupling_dense": Case(bj.AffineCoupling(_DENSE), (7,), _VECTOR),
@@ -106,16 +106,16 @@ CASES = {
   "injector_vector_on_image": Case(
     bj.AffineInjector(_CONV), (4, 4, 4), _VECTOR
   ),
-  # Shifts alone: without scales, log_det has no gradient.
+  # Only shifts, so its log_det has no gradient.
   "injector_additive": Case(bj.AdditiveInjector(_DENSE), (7,), _VECTOR),
-  # A bound that some of the data are beyond.
+  # Some of the data are outside the bound.
   "coupling_spline": Case(
     bj.SplineCoupling(_CONV, sides=1, bins=4, bound=1.5), (4, 4, 4), _MAP
   ),
   "actnorm": Case(bj.ActNorm(), (3, 3, 5)),
   "conv_1x1": Case(bj.InvertibleConv1x1(), (3, 3, 5)),
   "conv_1x1_full": Case(bj.FullConv1x1(), (3, 3, 5)),
-  # Lengths do not change by rotation: without scales, no gradient.
+  # Rotations keep lengths, so without scales there would be no gradient.
   "cayley": Case(
     bj.Chain((bj.Cayley(), bj.Standardize(0.0, (1, 2, 3, 4, 5)))), (3, 3, 5)
   ),
@@ -124,7 +124,7 @@ CASES = {
     (3, 3, 5),
   ),
   "standardize": Case(bj.Standardize(0.5, 0.25), (3, 3, 5)),
-  # Around the recipe's draws; in both directions.
+  # Bounds that contain the draws, in both directions.
   "bounded": Case(bj.Bounded(-9.0, 7.0), (2, 2, 3)),
   "bounded_channels": Case(
     bj.Bounded((-8.0, None, -9.0, None), (None, 8.0, 7.0, None)), (2, 2, 4)
