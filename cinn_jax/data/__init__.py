@@ -1,1 +1,1 @@
-"""Photographs in: sources of pictures, and batches of them in a fixed order."""
+"""Sources of pictures, and batches of them in a fixed order."""

@@ -1,4 +1,4 @@
-"""What every source of pictures is: a sequence of records."""
+"""The protocol of all picture sources, and grey pictures held in memory."""
 
 import dataclasses
 import hashlib
@@ -7,55 +7,62 @@ from typing import Any, Protocol
 
 import numpy as np
 
-# The entries of a record that are pictures, of one shape.
+# The entries of a record that are pictures. All have the same shape.
 PICTURES = ("image", "grey", "condition")
 
 
 class Source(Protocol):
-  """A sequence of records, read in any order and from any thread.
+  """A sequence of records that can be read in any order and from any thread."""
 
-  Attributes:
-    name: a short description, for logs and messages.
-    listing_hash: 16 hexadecimal digits that stand for the records of this
-      split: two people whose hashes are equal measure on the same pictures.
-  """
+  @property
+  def name(self) -> str:
+    """A short description for logs and messages."""
 
-  name: str
-  listing_hash: str
+  @property
+  def listing_hash(self) -> str:
+    """16 hexadecimal digits that identify the records of this split.
+
+    Two people who have the same hash measure on the same pictures.
+    """
 
   def __len__(self) -> int:
-    """The number of records of this split, at least one."""
+    """Returns the number of records in this split, at least one."""
 
   def __getitem__(self, index: int) -> dict[str, Any]:
     """Reads a record.
 
     Returns:
-      "image": uint8 [H, W, 3], sRGB; H and W vary, and the channels of grey
-      are equal. "grey" and "condition", where there are any, are further
-      pictures of that shape, cropped alike. Whatever else there is, such as an
-      integer "label", is of one shape throughout.
+      "image": uint8 [H, W, 3], sRGB. H and W vary. A grey picture has three
+      equal channels. "grey" and "condition" are optional pictures of the same
+      shape, which are cropped together with it. Any other entry, such as an
+      integer "label", has the same shape in every record.
 
     Raises:
-      UnreadableImage: the record is damaged; others may be sound.
+      UnreadableImage: This record is damaged. Others may be sound.
     """
 
 
-def hash_of(parts: Iterable[bytes | str]) -> str:
-  """A `listing_hash` of what tells the records of a split, in any order."""
-  hashed = hashlib.sha256()
+def hash_parts(parts: Iterable[bytes | str]) -> str:
+  """Returns a `listing_hash` of `parts`, whatever their order.
+
+  Args:
+    parts: One or more byte strings or texts that identify a split's records.
+  """
+  sha256 = hashlib.sha256()
   for part in sorted(p.encode() if isinstance(p, str) else p for p in parts):
-    hashed.update(len(part).to_bytes(8, "little") + part)
-  return hashed.hexdigest()[:16]
+    sha256.update(len(part).to_bytes(8, "little") + part)
+  return sha256.hexdigest()[:16]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelledPictures:
-  """`self[i]` is `{"image": uint8 [H, W, 3], "label": int32}`.
+  """Grey pictures with labels, held in memory.
 
-  Grey becomes three equal channels, as everywhere in `cinn_jax.data`.
+  `self[i]` is `{"image": uint8 [H, W, 3], "label": int32}`. The three channels
+  are equal, as for every grey picture in `cinn_jax.data`.
 
   Attributes:
-    name: of the set and the split.
+    name: Name of the data set and the split.
     images: uint8 [N, H, W].
     labels: int32 [N].
   """
@@ -66,7 +73,7 @@ class LabelledPictures:
 
   @property
   def listing_hash(self) -> str:
-    return hash_of(
+    return hash_parts(
       image.tobytes() + int(label).to_bytes(4, "little")
       for image, label in zip(self.images, self.labels, strict=True)
     )

@@ -1,4 +1,4 @@
-"""Batches in a fixed order: the training step is the state of the data."""
+"""Batches in a fixed order: the step number is the only state of the data."""
 
 import functools
 import os
@@ -17,7 +17,7 @@ from cinn_jax.images.crops import height_and_width
 
 Batch = dict[str, np.ndarray]
 
-# So many records, drawn at random, that cannot be read are no accident.
+# If this many random records in a row cannot be read, it is no accident.
 _MAX_DAMAGED = 20
 
 
@@ -35,35 +35,36 @@ def training_batches(
   num_threads: int = 0,
   prefetch: int = 0,
 ) -> Iterator[Batch]:
-  """Endless shuffled epochs of random crops.
+  """Returns batches of random crops, in endless shuffled epochs.
 
-  Batch n depends on the arguments, `seed` and n alone. Each process gets a
-  contiguous block of it, so that the blocks side by side are the batch that one
-  process would get.
+  Batch n depends only on the arguments and on n. Each process gets one
+  contiguous block of it. The blocks of all processes, concatenated, are the
+  batch that a single process would get.
 
-  A record that cannot be read is replaced by another one, at random but
-  reproducibly, and logged once.
+  A record that cannot be read is logged once and replaced by another one, which
+  is random but reproducible.
 
   Args:
-    source: where the pictures come from.
-    image_size: side of the crops, pixels, or their (H, W).
-    batch_size: examples per step, of all processes together.
-    seed: in [0, 2**32).
-    min_scale: smallest area of a crop as a share of its picture, in (0, 1]; 1
-      stands for the largest central part of the crops' shape.
-    flip: mirror every other crop.
-    start_step: the first batch to give; reaching it takes no time.
-    process_index: this process's number, below `process_count`.
-    process_count: how many processes share a batch.
-    num_threads: batches made at a time; 0: two more than there are cores.
-    prefetch: batches made ahead; 0: as many as threads.
+    source: The pictures.
+    image_size: Side of the crops in pixels, or their (H, W).
+    batch_size: Examples per step, in all processes together.
+    seed: Seed for the order and the crops, in [0, 2**32).
+    min_scale: Smallest area of a crop as a fraction of its picture, in (0, 1].
+      With 1 the crop is always the largest central one.
+    flip: Mirror half of the crops, at random.
+    start_step: The first batch to return; earlier ones take no time.
+    process_index: Index of this process, below `process_count`.
+    process_count: Number of processes that share a batch.
+    num_threads: Batches prepared at a time; 0 for two more than there are
+      cores.
+    prefetch: Batches prepared ahead; 0 for `num_threads`.
 
   Returns:
-    An iterator of batches: "image" uint8 [B / process_count, H, W, 3], and
-    whatever else the records hold. Dropping it ends its threads.
+    An iterator over batches: "image" uint8 [B / process_count, H, W, 3], and
+    the other entries of the records. Its threads end when it is deleted.
 
   Raises:
-    ValueError: an argument is wrong, in one line.
+    ValueError: An argument is out of range; the message is one line.
   """
   rows = _rows(batch_size, process_index, process_count)
   aspect = _aspect(image_size)
@@ -75,11 +76,11 @@ def training_batches(
     raise ValueError(f"start_step is {start_step}, expected 0 or more")
   reader = _Reader(source)
   example = _random_example(reader, image_size, aspect, seed, min_scale, flip)
-  # Positions in an endless stream. grain's own shuffle takes milliseconds per
-  # example where there are few.
+  # Positions in an endless stream. We shuffle ourselves, because grain's own
+  # shuffle takes milliseconds per example if there are few.
   examples = grain.MapDataset.range(sys.maxsize).seed(seed).random_map(example)
   first = start_step * process_count + process_index
-  # What is left over of an endless stream would overflow its length.
+  # Without drop_remainder, the length of the endless stream would overflow.
   batches = examples.batch(rows, drop_remainder=True)[first::process_count]
   return _iterate(batches, reader, num_threads, prefetch)
 
@@ -95,36 +96,44 @@ def evaluation_batches(
   num_threads: int = 0,
   prefetch: int = 0,
 ) -> Iterator[Batch]:
-  """A whole split once, in order: the largest central part of each picture.
+  """Returns batches of a whole split, once and in order.
+
+  Each picture is cut to its largest central part of the right shape, and
+  resized.
 
   Args:
-    source: where the pictures come from.
-    image_size: side of the squares that they are resized to, pixels; or (H, W)
-      of what they are cut and resized to.
-    batch_size: examples per batch, of all processes together.
-    process_index: this process's number, below `process_count`.
-    process_count: how many processes share a batch.
-    limit: only so many pictures, the first ones.
-    num_threads: batches made at a time; 0: two more than there are cores.
-    prefetch: batches made ahead; 0: as many as threads.
+    source: The pictures.
+    image_size: Side of the resized pictures in pixels, or their (H, W).
+    batch_size: Examples per batch, in all processes together.
+    process_index: Index of this process, below `process_count`.
+    process_count: Number of processes that share a batch.
+    limit: Number of pictures, from the first one on; None for all.
+    num_threads: Batches prepared at a time; 0 for two more than there are
+      cores.
+    prefetch: Batches prepared ahead; 0 for `num_threads`.
 
   Returns:
-    An iterator of batches: "image" uint8 [B / process_count, H, W, 3], whatever
-    else the records hold, and "mask" bool [B / process_count], false for what
-    only fills the last batch and for records that cannot be read (which are
-    logged). Every process gets equally many batches.
+    An iterator over batches: "image" uint8 [B / process_count, H, W, 3], the
+    other entries of the records, and "mask" bool [B / process_count]. The mask
+    is false for examples that only fill the last batch, and for records that
+    cannot be read (which are logged). All processes get the same number of
+    batches.
+
+  Raises:
+    ValueError: An argument is out of range; the message is one line.
   """
   rows = _rows(batch_size, process_index, process_count)
   aspect = _aspect(image_size)
-  _check(**({} if limit is None else {"limit": limit}))
+  if limit is not None:
+    _check(limit=limit)
   count = min(len(source), limit or len(source))
   reader = _Reader(source)
 
   def example(row):
-    record, sound = reader.read(min(row, count - 1))
+    record, is_sound = reader.read(min(row, count - 1))
     picture = record["image"]
     box = crops.central_box(picture.shape[1], picture.shape[0], aspect)
-    mask = np.bool_(sound and row < count)
+    mask = np.bool_(is_sound and row < count)
     return {**_crop(record, box, image_size), "mask": mask}
 
   whole = -(-count // batch_size) * batch_size
@@ -134,7 +143,7 @@ def evaluation_batches(
 
 
 def _random_example(reader, image_size, aspect, seed, min_scale, flip):
-  """A function of a position in the stream and of a generator for its crop."""
+  """Returns a function (position in the stream, generator) -> example."""
   count = len(reader.source)
 
   @functools.lru_cache(maxsize=4)
@@ -157,14 +166,14 @@ def _random_example(reader, image_size, aspect, seed, min_scale, flip):
 
 
 def _aspect(image_size):
-  """Width to height of the crops."""
+  """Returns the ratio of the crops' width to their height."""
   height, width = height_and_width(image_size)
   _check(image_size=min(height, width))
   return width / height
 
 
 def _crop(record, box, size, *, mirror=False):
-  """A record whose pictures are cropped alike."""
+  """Returns a record with all of its pictures cropped in the same way."""
   cropped = {
     name: crops.resize(record[name], box, size)
     for name in PICTURES
@@ -179,39 +188,41 @@ def _crop(record, box, size, *, mirror=False):
 
 
 class _Reader:
-  """Reads records until it is told to stop, and stands in for damaged ones."""
+  """Reads records until it is stopped, and replaces damaged ones."""
 
   def __init__(self, source: Source):
     self.source = source
-    self._said = set()
+    self._logged: set[str] = set()
     self.stopped = threading.Event()
 
-  def read(self, index: int, generator=None) -> tuple[dict[str, Any], bool]:
-    """A record, and whether it is the wanted one."""
+  def read(
+    self, index: int, generator: np.random.Generator | None = None
+  ) -> tuple[dict[str, Any], bool]:
+    """Returns a record, and false if it replaces a damaged one."""
     if self.stopped.is_set():
-      raise _Stopped
-    other = index
+      raise _Stop
+    other = int(index)
     for _ in range(_MAX_DAMAGED):
       try:
-        return self.source[int(other)], bool(other == index)
+        return self.source[other], bool(other == index)
       except reading.UnreadableImage as error:
         damage = str(error)
-        self._say(damage)
+        self._log(damage)
       generator = generator or np.random.default_rng(index)
-      other = generator.integers(len(self.source))
+      other = int(generator.integers(len(self.source)))
     raise ValueError(
       f"{self.source.name}: {_MAX_DAMAGED} records in a row cannot be read:"
       f" {damage}"
     )
 
-  def _say(self, line):
-    if line not in self._said:
-      self._said.add(line)
+  def _log(self, line):
+    if line not in self._logged:
+      self._logged.add(line)
       logging.warning("Left out of a batch: %s", line)
 
 
-class _Stopped(Exception):
-  """Ends the batches that are under way when nobody wants them any more."""
+class _Stop(Exception):
+  """Ends the preparation of batches that nobody will take any more."""
 
 
 def _iterate(batches, reader, num_threads, prefetch):
@@ -230,7 +241,7 @@ def _iterate(batches, reader, num_threads, prefetch):
 
 
 def _rows(batch_size, process_index, process_count):
-  """Examples per process and batch."""
+  """Returns the number of examples per process and batch."""
   _check(batch_size=batch_size, process_count=process_count)
   if not 0 <= process_index < process_count:
     raise ValueError(

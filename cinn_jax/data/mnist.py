@@ -1,8 +1,8 @@
-"""MNIST, and sets in its format: four idx files, or what TFDS prepared.
+"""MNIST and sets in its format, from four idx files or prepared by TFDS.
 
-An idx file is a header of big-endian 32-bit numbers, the magic (2051 for
-pictures, 2049 for labels) and one size per axis, then one byte per value
-(LeCun et al. 1998, yann.lecun.com/exdb/mnist).
+An idx file is a header of big-endian 32-bit numbers, followed by one byte per
+value. The header has a magic number (2051 for pictures, 2049 for labels) and
+one size per axis (LeCun et al. 1998, yann.lecun.com/exdb/mnist).
 """
 
 import gzip
@@ -14,21 +14,22 @@ import zlib
 
 import numpy as np
 
-from cinn_jax.data.base import LabelledPictures
+from cinn_jax.data.base import LabelledPictures, Source
 
 FILES = {
   "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
   "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-# The first training pictures validate, and train no more (published recipe).
+# The published recipe validates on the first training pictures, and does not
+# train on them.
 VALIDATION = 1024
 TFDS_SPLITS = {
   "train": f"train[{VALIDATION}:]",
   "validation": f"train[:{VALIDATION}]",
   "test": "test",
 }
-# SHA-256 of a file, or of what it is once unpacked: MNIST's of the latter,
-# Fashion-MNIST's of the archives that it is published in.
+# SHA-256 in the order of `_NAMES`: for MNIST of the unpacked files, for
+# Fashion-MNIST of the archives, as they were published.
 CHECKSUMS = {
   "mnist": (
     "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -52,27 +53,29 @@ def open_mnist(
   split: str,
   *,
   tfds_name: str = "mnist",
-  chosen: str = "",
-):
-  """Opens a split: the first 1,024 training pictures are for validation.
+  tfds_split: str = "",
+) -> Source:
+  """Opens a split; the first 1,024 training pictures are for validation.
 
   Args:
-    path: a folder with the four idx files, packed (.gz) or not. Without it the
-      set is read as TFDS prepared it, in TFDS's own order.
+    path: A folder with the four idx files, packed (.gz) or not. If it is empty,
+      the set that TFDS prepared is read, in TFDS's order.
     split: "train", "validation" or "test".
-    tfds_name: which set it is. Files of "mnist" and "fashion_mnist" are checked
-      against the published ones; of another set, or "", only their form is.
-    chosen: a TFDS split that overrides.
+    tfds_name: Name of the data set. Files of "mnist" and "fashion_mnist" are
+      compared with the published ones by their checksums. For any other name,
+      or "", only the format is checked.
+    tfds_split: A TFDS split to open in place of the default one.
 
   Raises:
-    FileNotFoundError: a file is missing, or nothing is prepared.
-    ValueError: a file is damaged, or not what was asked for.
+    FileNotFoundError: A file is missing, or TFDS has prepared nothing.
+    ValueError: A file is damaged or not the published one, or an argument is
+      wrong.
   """
   if path:
-    if chosen:
+    if tfds_split:
       raise ValueError(
-        f"the split {chosen!r} is of a set that TFDS prepared, and {path} has"
-        " the four idx files, whose parts are fixed: leave one of them out"
+        f"{tfds_split!r} is a split of a set that TFDS prepared, but {path} has"
+        " the four idx files, whose splits are fixed: leave one of them out"
       )
     return _open_files(pathlib.Path(path).expanduser(), split, tfds_name)
   if not tfds_name:
@@ -82,28 +85,27 @@ def open_mnist(
     )
   from cinn_jax.data import tfds_images
 
-  chosen = chosen or TFDS_SPLITS[split]
+  tfds_split = tfds_split or TFDS_SPLITS[split]
   try:
-    return tfds_images.open_tfds(tfds_name, split, chosen=chosen)
+    return tfds_images.open_tfds(tfds_name, split, tfds_split=tfds_split)
   except FileNotFoundError as error:
     raise FileNotFoundError(
-      f"{error}. Or give the folder of the four idx files:"
+      f"{error}. Or pass the folder of the four idx files:"
       " --config.data.path=FOLDER"
     ) from error
 
 
-def _open_files(folder, split, known):
-  held = "test" if split == "test" else "train"
-  names = FILES[held]
-  images = _read(folder, names[0], 3, known)
-  labels = _read(folder, names[1], 1, known).astype(np.int32)
+def _open_files(folder, split, data_set):
+  names = FILES["test" if split == "test" else "train"]
+  images = _read(folder, names[0], 3, data_set)
+  labels = _read(folder, names[1], 1, data_set).astype(np.int32)
   if len(images) != len(labels):
     raise ValueError(
       f"{folder} has {len(images)} pictures in {names[0]} but {len(labels)}"
       f" labels in {names[1]}: these files do not belong together"
     )
   part = _part(split, len(images))
-  title = known if known in CHECKSUMS else "unchecked files"
+  title = data_set if data_set in CHECKSUMS else "unchecked files"
   name = f"{title} in {folder} ({split}: {len(images[part])} pictures)"
   return LabelledPictures(name, images[part], labels[part])
 
@@ -114,13 +116,13 @@ def _part(split, count):
   if count <= VALIDATION:
     raise ValueError(
       f"there are {count} training pictures, expected more than the"
-      f" {VALIDATION} that validate"
+      f" {VALIDATION} for validation"
     )
   return slice(VALIDATION) if split == "validation" else slice(VALIDATION, None)
 
 
-def _read(folder, name, rank, known):
-  """An idx file's values, uint8, of `rank` axes."""
+def _read(folder, name, rank, data_set):
+  """Returns the values of an idx file, uint8 with `rank` axes."""
   path = _find(folder, name)
   stored = path.read_bytes()
   data = stored
@@ -132,14 +134,15 @@ def _read(folder, name, rank, known):
         f"{path} is cut off or damaged ({error}): download it again"
       ) from error
   values = _parse(path, data, rank)
-  if known in CHECKSUMS:
-    expected = CHECKSUMS[known][_NAMES.index(name)]
-    found = [hashlib.sha256(part).hexdigest() for part in (data, stored)]
-    if expected not in found:
+  if data_set in CHECKSUMS:
+    expected = CHECKSUMS[data_set][_NAMES.index(name)]
+    actual = [hashlib.sha256(part).hexdigest() for part in (data, stored)]
+    if expected not in actual:
       raise ValueError(
-        f"{path} is not the published file of {known} (SHA-256 {found[0]}):"
-        " download it again, or name the set with --config.data.tfds_name="
-        f"{' or '.join(CHECKSUMS)}, or with nothing to leave it unchecked"
+        f"{path} is not the published file of {data_set} (SHA-256"
+        f" {actual[0]}): download it again, or name the set with"
+        f" --config.data.tfds_name={' or '.join(CHECKSUMS)}, or leave that name"
+        " empty to skip the check"
       )
   return values
 
@@ -149,8 +152,8 @@ def _find(folder, name):
     if path.is_file():
       return path
   raise FileNotFoundError(
-    f"there is no {name} or {name}.gz in {folder}: it takes the four files"
-    f" {', '.join(_NAMES)}"
+    f"there is no {name} or {name}.gz in {folder}: the four files"
+    f" {', '.join(_NAMES)} are needed"
   )
 
 
@@ -160,13 +163,13 @@ def _parse(path, data, rank):
   )
   if magic != _MAGIC[rank]:
     raise ValueError(
-      f"{path} begins with {magic}, expected {_MAGIC[rank]}: it is no idx file"
-      f" of {'pictures' if rank == 3 else 'labels'}"
+      f"{path} begins with {magic}, expected {_MAGIC[rank]}: it is not an idx"
+      f" file of {'pictures' if rank == 3 else 'labels'}"
     )
   count = max(len(data) - 4 * (1 + rank), 0)
   if count != math.prod(shape) or not count:
     raise ValueError(
-      f"{path} says that it has {math.prod(shape)} values"
+      f"{path} should have {math.prod(shape)} values"
       f" ({'x'.join(map(str, shape))}), but has {count}: download it again"
     )
   values = np.frombuffer(data, np.uint8, offset=4 * (1 + rank))

@@ -1,9 +1,9 @@
-"""Patches of photographs that the dependencies ship: nothing to download.
+"""Patches of photographs that the dependencies ship, without any download.
 
-Six photographs, each cut into a training and a held-out region that share no
-pixel. It is enough to see that a model learns and to compare runs; it is no
-measure of how a model does on other scenes, because the held-out regions show
-the other half of the same ones.
+Each of six photographs is cut into training and held-out regions that share no
+pixel. This is enough to see that a model learns, and to compare runs. It does
+not measure how a model does on other scenes, because the held-out regions show
+another part of the same scenes.
 """
 
 import dataclasses
@@ -22,21 +22,27 @@ CREDITS = (
   ("chelsea", "Stefan van der Walt", "CC0", "scikit-image"),
   ("coffee", "Rachel Michetti, Pikolo Espresso Bar", "CC0", "scikit-image"),
   (
-    *("rocket", "SpaceX", "public domain"),
+    "rocket",
+    "SpaceX",
+    "public domain",
     "https://www.flickr.com/photos/spacexphotos/16511594820/",
   ),
   (
-    *("china", "danielbuechele", "CC BY 2.0"),
+    "china",
+    "danielbuechele",
+    "CC BY 2.0",
     "https://www.flickr.com/photos/danielbuechele/6061409035/",
   ),
   (
-    *("flower", "vultilion", "CC BY 2.0"),
+    "flower",
+    "vultilion",
+    "CC BY 2.0",
     "https://www.flickr.com/photos/vultilion/6056698931/",
   ),
 )
 
-# Region: top, left, bottom, right. The cuts go through the subjects, so that
-# each side shows a part of them, and lie on the block grid of the JPEGs.
+# Top, left, bottom, right. The cuts go through the subjects, so that each side
+# shows a part of them. They lie on the block grid of the JPEGs.
 Region = tuple[int, int, int, int]
 REGIONS: dict[str, dict[str, tuple[Region, ...]]] = {
   # Held out: the lower left, with the mission patch on the suit.
@@ -72,9 +78,10 @@ REGIONS: dict[str, dict[str, tuple[Region, ...]]] = {
 }
 
 PATCH = {"train": 160, "validation": 128}
-STRIDE = 24  # Of training patches, pixels, or a little more.
-# Rows and columns of validation patches, in every photograph, so that each
-# weighs the same.
+# Distance of neighbouring training patches in pixels; in fact a little more.
+STRIDE = 24
+# Rows and columns of validation patches. They are the same in every photograph,
+# so that each has the same weight.
 GRID = (4, 3)
 
 
@@ -83,6 +90,10 @@ class PhotoPatches:
   """Square patches, 160 pixels wide for training and 128 for validation.
 
   `self[i]` is `{"image": uint8 [H, W, 3]}`.
+
+  Attributes:
+    split: "train" or "validation".
+    patches: (photograph, top, left) of each patch, in pixels.
   """
 
   split: str
@@ -94,7 +105,7 @@ class PhotoPatches:
 
   @property
   def listing_hash(self) -> str:
-    return base.hash_of(
+    return base.hash_parts(
       f"{photograph} {top} {left} {PATCH[self.split]}"
       for photograph, top, left in self.patches
     )
@@ -122,11 +133,13 @@ def open_photos(split: str) -> PhotoPatches:
 
 @functools.cache
 def load(photograph: str) -> np.ndarray:
-  """A whole photograph, uint8 [H, W, 3]."""
+  """Returns a whole photograph, uint8 [H, W, 3]."""
   if photograph in ("china", "flower"):
-    # As `sklearn.datasets.load_sample_image` does, without the second that
-    # every run would wait for the import.
-    package = importlib.util.find_spec("sklearn").submodule_search_locations[0]
+    # The same as `sklearn.datasets.load_sample_image`, but every run would wait
+    # a second for that import.
+    spec = importlib.util.find_spec("sklearn")
+    assert spec and spec.submodule_search_locations
+    (package,) = spec.submodule_search_locations
     path = pathlib.Path(package, "datasets", "images", f"{photograph}.jpg")
     return np.asarray(Image.open(path))
   return getattr(skimage.data, photograph)()

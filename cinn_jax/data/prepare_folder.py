@@ -1,43 +1,50 @@
-"""Prepares a folder of pictures, and says what its splits are.
+"""Prepares a folder of pictures, and lists its splits.
 
   python -m cinn_jax.data.prepare_folder --path=photos
   python -m cinn_jax.data.prepare_folder --path=edges2shoes --source=paired \\
     --train_split=train --validation_split=val
 
-Training does this by itself; here it can be done beforehand. Per split it
-prints how many pictures there are and their listing hash, which runs and
-evaluations write down too: where it is equal, the pictures are.
+Training does this by itself; with this command it can be done beforehand. It
+prints the number of pictures in each split and their listing hash, which
+training and evaluation report too: if two hashes are equal, the pictures are.
 """
 
-import argparse
-import sys
+from absl import flags
 
+from cinn_jax import cli
 from cinn_jax.data import sources
 
+flags.declare_key_flag("debug")
+_SOURCE = flags.DEFINE_enum(
+  "source", "folder", ["folder", "paired"], "Single pictures, or pairs."
+)
+_OPTIONS = [
+  flags.DEFINE_string("path", None, "The folder of pictures."),
+  flags.DEFINE_string(
+    "cache",
+    "",
+    "The directory for prepared folders (default: $CINN_JAX_CACHE or"
+    " ~/.cache/cinn_jax).",
+  ),
+  flags.DEFINE_float(
+    "validation_fraction", 0.05, "Fraction of the files held out, in (0, 1)."
+  ),
+  flags.DEFINE_integer(
+    "max_short_side", 512, "Larger pictures are scaled down to it, in pixels."
+  ),
+  *(
+    flags.DEFINE_string(f"{split}_split", "", f"Subfolder for {split}.")
+    for split in sources.SPLITS
+  ),
+]
 
-def main(arguments: list[str] | None = None) -> None:
-  parser = argparse.ArgumentParser(
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
-  parser.add_argument("--path", required=True, help="a folder of pictures")
-  parser.add_argument(
-    "--source", default="folder", choices=("folder", "paired")
-  )
-  parser.add_argument("--cache", default="", help="default: ~/.cache/cinn_jax")
-  parser.add_argument("--validation_fraction", type=float, default=0.05)
-  parser.add_argument("--max_short_side", type=int, default=512)
+
+def _run():
+  options = {flag.name: flag.value for flag in _OPTIONS}
   for split in sources.SPLITS:
-    parser.add_argument(f"--{split}_split", default="", help="a subfolder")
-  options = vars(parser.parse_args(arguments))
-  name = options.pop("source")
-  try:
-    for split in sources.SPLITS:
-      source = sources.open_source(name, split, **options)
-      print(f"{split}: {source.name}, listing {source.listing_hash}")
-  except (ValueError, OSError) as error:
-    sys.exit(f"Error: {error}")
+    source = sources.open_source(_SOURCE.value, split, **options)
+    print(f"{split}: {source.name}, listing {source.listing_hash}")
 
 
 if __name__ == "__main__":
-  main()
+  cli.run(_run, required=["path"])

@@ -1,17 +1,25 @@
-"""Opens what pictures come from, by the names that configs have for it."""
+"""Opens any source of pictures by the name that configs use."""
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from cinn_jax.data.base import Source
 
 SOURCES = (
-  *("photos", "digits", "folder", "paired", "mnist", "tfds"),
-  *("color_digits", "color_mnist"),
+  "photos",
+  "digits",
+  "folder",
+  "paired",
+  "mnist",
+  "tfds",
+  "color_digits",
+  "color_mnist",
 )
 SPLITS = ("train", "validation", "test")
-# What train_split and the like are, where a picture could be in two of them.
-_PARTS = {
+# The meaning of train_split etc. in sources whose splits have to be chosen
+# together, because a picture could otherwise be in two of them.
+_SPLIT_KINDS = {
   **dict.fromkeys(("folder", "paired"), "the names of subfolders"),
   **dict.fromkeys(("mnist", "color_mnist"), "TFDS splits"),
 }
@@ -32,35 +40,45 @@ def open_source(
   crop: Sequence[int] = (),
   resize: Sequence[int] = (),
 ) -> Source:
-  """Opens a split of a source, prepared and known to hold at least one picture.
+  """Opens a split of a source, and prepares it if necessary.
 
   Args:
-    name: "photos" (patches of photographs that the dependencies ship), "digits"
-      (scikit-learn's), "folder" (any folder of pictures), "paired" (a folder of
-      files with a condition beside its picture; see `derived.SideBySide`),
-      "mnist" (its four files, or those of a set in its format), "tfds" (a
-      prepared TFDS data set), or "color_digits" and "color_mnist" (these two
-      with colours that depend on the digit; see `color_mnist.ColoredDigits`).
-    split: "train", "validation" or "test". Photos and folders hold out one part
-      only, which is both of the latter.
-    path: the folder of "folder", "paired", "mnist" and "color_mnist"; the data
-      directory of "tfds", by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
-    tfds_name: for "tfds", such as "cifar10" or "imagenet_resized/64x64"; for
-      "mnist", which set it is: see `mnist.open_mnist`.
-    cache: where "folder" keeps what it prepares; see `folder.open_folder`.
-    validation_fraction: share of a folder's files held out, in (0, 1).
-    max_short_side: a folder's pictures are stored no larger, in pixels.
+    name: Name of the source:
+      "photos": patches of photographs that the dependencies ship.
+      "digits": scikit-learn's digits.
+      "folder": any folder of pictures.
+      "paired": a folder of pictures with their conditions in the same files,
+        see `derived.SideBySide`.
+      "mnist": the four files of MNIST, or of a set in its format.
+      "tfds": a prepared TFDS data set.
+      "color_digits", "color_mnist": "digits" and "mnist" in colours that depend
+        on the digit, see `color_mnist.ColoredDigits`.
+    split: "train", "validation" or "test". The photographs and folders have
+      only one held-out part, which is used for both of the latter.
+    path: The folder of "folder", "paired", "mnist" and "color_mnist". For
+      "tfds" the data directory, by default $TFDS_DATA_DIR or
+      ~/tensorflow_datasets.
+    tfds_name: For "tfds" the name of the data set, such as "cifar10" or
+      "imagenet_resized/64x64". For "mnist" see `mnist.open_mnist`.
+    cache: Directory for prepared folders; see `folder.source.open_folder`.
+    validation_fraction: Fraction of a folder's files held out, in (0, 1).
+    max_short_side: Largest short side, in pixels, of a folder's pictures;
+      larger ones are scaled down.
     train_split: TFDS split to train on, such as "train[:95%]"; for "folder" and
-      "paired" the subfolder to train on, all of it. Except for "tfds" it needs
-      a validation_split as well.
+      "paired" a subfolder to train on. Except for "tfds" it needs a
+      `validation_split` as well.
     validation_split: TFDS split, or subfolder, to validate on.
-    test_split: TFDS split, or subfolder, to test on; by default the one to
-      validate on, if that was chosen, or else "test".
-    crop, resize: what is done to every picture before all else; see
-      `derived.Preprocessed`.
+    test_split: TFDS split, or subfolder, to test on. The default is
+      `validation_split` if there is one, otherwise "test".
+    crop: Pixels to cut off from every picture; see `derived.Preprocessed`.
+    resize: (H, W) of every picture afterwards; see `derived.Preprocessed`.
+
+  Returns:
+    The source, which has at least one picture.
 
   Raises:
-    ValueError, FileNotFoundError: one line on what is wrong and what to do.
+    ValueError, FileNotFoundError: One line that says what is wrong and what to
+      do.
   """
   if name not in SOURCES:
     raise ValueError(
@@ -70,14 +88,16 @@ def open_source(
     raise ValueError(
       f"unknown split {split!r}, expected one of {_list(SPLITS)}"
     )
-  chosen = {
+  native_split = {
     "train": train_split,
     "validation": validation_split,
     "test": test_split or validation_split,
   }[split]
   _check_disjoint(name, train_split, validation_split, test_split)
   source = _open(
-    *(name, split, chosen),
+    name,
+    split,
+    native_split,
     path=path,
     tfds_name=tfds_name,
     cache=cache,
@@ -92,32 +112,43 @@ def open_source(
 
 
 def _check_disjoint(name, train, validation, test):
-  """Refuses what is held out where it is part of the default for training."""
-  if name in _PARTS and bool(train) != bool(validation):
+  """Raises ValueError if held-out pictures would be trained on by default."""
+  if name in _SPLIT_KINDS and bool(train) != bool(validation):
     raise ValueError(
-      f"source {name!r} takes {_PARTS[name]} as train_split and"
+      f"source {name!r} takes {_SPLIT_KINDS[name]} as train_split and"
       f" validation_split, both or none; got {train!r} and {validation!r}"
     )
-  # A folder's default is all of it; that of TFDS is its split "train".
+  # By default a folder trains on all of its files, and TFDS on "train".
   in_folder = name in ("folder", "paired")
   for held in (validation, test):
     if held and not train and (in_folder or "train" in held):
       raise ValueError(
-        f"pictures of {held!r} would be trained on too: choose a train_split"
-        " and a validation_split beside it"
+        f"pictures of {held!r} would be trained on too: choose both a"
+        " train_split and a validation_split"
       )
 
 
-def _open(name, split, chosen, *, path, tfds_name, **folder_options):
-  """Imports are here because each needs other libraries, some slow to import.
+def _open(
+  name: str,
+  split: str,
+  native_split: str,
+  *,
+  path: str | os.PathLike,
+  tfds_name: str,
+  **folder_options: Any,
+) -> Source:
+  """Opens a split; `native_split` is its name in the source, or empty.
 
-  `chosen` is the split's own name in the source, or empty.
+  Each source is imported here, when it is opened, because some of them need
+  libraries that are slow to import.
   """
   if name.startswith("color_"):
     from cinn_jax.data import color_mnist
 
     digits = _open(
-      *(name.removeprefix("color_"), split, chosen),
+      name.removeprefix("color_"),
+      split,
+      native_split,
       path=path,
       tfds_name=tfds_name,
       **folder_options,
@@ -130,8 +161,8 @@ def _open(name, split, chosen, *, path, tfds_name, **folder_options):
     from cinn_jax.data.folder import source
 
     pictures = source.open_folder(
-      os.path.join(path, chosen),
-      "all" if chosen else "train" if split == "train" else "validation",
+      os.path.join(path, native_split),
+      "all" if native_split else "train" if split == "train" else "validation",
       pairs=name == "paired",
       **folder_options,
     )
@@ -139,14 +170,18 @@ def _open(name, split, chosen, *, path, tfds_name, **folder_options):
   if name == "mnist":
     from cinn_jax.data import mnist
 
-    return mnist.open_mnist(path, split, tfds_name=tfds_name, chosen=chosen)
+    return mnist.open_mnist(
+      path, split, tfds_name=tfds_name, tfds_split=native_split
+    )
   from cinn_jax.data import tfds_images
 
-  return tfds_images.open_tfds(tfds_name, split, data_dir=path, chosen=chosen)
+  return tfds_images.open_tfds(
+    tfds_name, split, data_dir=path, tfds_split=native_split
+  )
 
 
 def _open_shipped(name, split, path):
-  """What comes with the dependencies and so has no path."""
+  """Opens a source that comes with the dependencies, so that it has no path."""
   if path:
     raise ValueError(
       f"source {name!r} takes no path, got {os.fspath(path)!r}: did you mean"

@@ -1,7 +1,7 @@
-"""Prepared TFDS image data sets, read without TensorFlow and without network.
+"""Prepared TFDS image data sets, read without TensorFlow or a network.
 
-Data sets are found by looking at the disk: constructing their TFDS builder
-would ask a server about those that are not there, for minutes.
+Data sets are looked up on the disk. Constructing the TFDS builder of a data set
+that is not there would keep asking a server for minutes.
 """
 
 import dataclasses
@@ -23,10 +23,18 @@ _RANDOM_ACCESS = (
 
 @dataclasses.dataclass(frozen=True)
 class TfdsSource:
-  """`self[i]` has an "image", uint8 [H, W, 3], and perhaps an int32 "label".
+  """A split of a prepared TFDS data set.
 
-  `listing_hash` is of the data set's version, the split's name, and how many
-  records and bytes each of the data set's splits has.
+  `self[i]` has an "image", uint8 [H, W, 3], and an int32 "label" if the data
+  set has integer labels.
+
+  Attributes:
+    name: Name of the data set and the split.
+    records: TFDS's data source of the split.
+    image_key: Name of the picture feature.
+    label_key: Name of the label feature, if any.
+    listing_hash: A hash of the data set's version, the split's name, and the
+      numbers of records and bytes in each of the data set's splits.
   """
 
   name: str
@@ -58,23 +66,27 @@ def open_tfds(
   split: str,
   *,
   data_dir: str | os.PathLike = "",
-  chosen: str = "",
+  tfds_split: str = "",
 ) -> TfdsSource:
   """Opens a split of a prepared TFDS data set.
 
-  Pictures that are not RGB are converted as `images.decode` says: grey becomes
-  three equal channels.
+  Pictures that are not RGB are converted as in `reading.decode`; a grey one
+  gets three equal channels.
 
   Args:
-    name: "mnist", "imagenet_resized/64x64" or "mnist:3.0.1".
-    split: "train", "validation" or "test"; each of the latter two stands in
-      for the other.
-    data_dir: by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
-    chosen: a TFDS split that overrides, slices such as "train[95%:]" included.
+    name: Such as "mnist", "imagenet_resized/64x64" or "mnist:3.0.1".
+    split: "train", "validation" or "test". If a data set has only one of the
+      latter two, it is used for both.
+    data_dir: TFDS's data directory; by default $TFDS_DATA_DIR or
+      ~/tensorflow_datasets.
+    tfds_split: A TFDS split or slice, such as "train[95%:]", to open in place
+      of the default one.
 
   Raises:
-    FileNotFoundError: not prepared; the message has the command to do it.
-    ValueError: unknown split, no picture, or prepared for TensorFlow only.
+    FileNotFoundError: The set is not prepared. The message has the command that
+      prepares it.
+    ValueError: The split is unknown or has no pictures, or only TensorFlow can
+      read the set.
   """
   if not name:
     raise ValueError("source 'tfds' needs a tfds_name, such as 'cifar10'")
@@ -91,52 +103,57 @@ def open_tfds(
       f" TensorFlow reads. To convert it: {preparing_command(name, data_dir)}"
     )
   builder = tfds.builder_from_directory(directory)
-  chosen = chosen or _default_split(name, split, list(builder.info.splits))
+  tfds_split = tfds_split or _default_split(
+    name, split, list(builder.info.splits)
+  )
   image_key, label_key = _keys(name, builder.info.features)
   try:
-    # Our own decoder sees the encoded bytes: it knows grey, CMYK and depth.
+    # Our own decoder handles grey, CMYK and 16 bits, so it gets the raw bytes.
     records = builder.as_data_source(
-      chosen, decoders={image_key: tfds.decode.SkipDecoding()}
+      tfds_split, decoders={image_key: tfds.decode.SkipDecoding()}
     )
   except ValueError as error:
     splits = ", ".join(builder.info.splits)
     raise ValueError(
-      f"TFDS data set {name!r} has no images in split {chosen!r}: it has"
+      f"TFDS data set {name!r} has no images in split {tfds_split!r}: it has"
       f" {splits}, and slices such as 'train[:95%]'"
     ) from error
-  shown = f"tfds {name} ({chosen}: {len(records)} images)"
   return TfdsSource(
-    shown, records, image_key, label_key, _listing_hash(builder.info, chosen)
+    name=f"tfds {name} ({tfds_split}: {len(records)} images)",
+    records=records,
+    image_key=image_key,
+    label_key=label_key,
+    listing_hash=_listing_hash(builder.info, tfds_split),
   )
 
 
-def _listing_hash(info, chosen):
+def _listing_hash(info, tfds_split):
   splits = (
     f"{split.name} {split.num_examples} {split.num_bytes}"
     for split in info.splits.values()
   )
-  return base.hash_of([info.full_name, f"[{chosen}]", *splits])
+  return base.hash_parts([info.full_name, f"[{tfds_split}]", *splits])
 
 
 def data_directory(data_dir: str | os.PathLike = "") -> pathlib.Path:
-  """The given directory, or $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
-  chosen = data_dir or os.environ.get("TFDS_DATA_DIR")
-  return pathlib.Path(chosen or "~/tensorflow_datasets").expanduser()
+  """Returns `data_dir`, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+  directory = data_dir or os.environ.get("TFDS_DATA_DIR")
+  return pathlib.Path(directory or "~/tensorflow_datasets").expanduser()
 
 
 def find_prepared(name: str, root: pathlib.Path) -> pathlib.Path | None:
-  """The directory of the newest prepared version of a data set, if any.
+  """Returns the directory of a data set's newest prepared version, if any.
 
   Raises:
-    ValueError: the data set has several configurations and none was named.
+    ValueError: Several configurations are prepared, and `name` has none.
   """
-  path, _, wanted = name.partition(":")
-  if versions := _versions(root / path, wanted):
+  path, _, version = name.partition(":")
+  if versions := _versions(root / path, version):
     return versions[-1]
   configured = {
-    f"{path}/{child.name}": found[-1]
+    f"{path}/{child.name}": versions[-1]
     for child in sorted((root / path).glob("*"))
-    if (found := _versions(child, wanted))
+    if (versions := _versions(child, version))
   }
   if len(configured) > 1:
     raise ValueError(
@@ -147,52 +164,52 @@ def find_prepared(name: str, root: pathlib.Path) -> pathlib.Path | None:
 
 
 def is_readable(directory: pathlib.Path) -> bool:
-  """Whether a prepared data set can be read without TensorFlow."""
+  """Returns true if a prepared data set can be read without TensorFlow."""
   formats = tfds.builder_from_directory(directory).info.available_file_formats()
   return any(kind in formats for kind in _RANDOM_ACCESS)
 
 
 def preparing_command(name: str, data_dir: str | os.PathLike = "") -> str:
-  """The one command that prepares a data set for us."""
-  where = f" --data_dir={os.fspath(data_dir)}" if data_dir else ""
+  """Returns the command that prepares a data set, for error messages."""
+  option = f" --data_dir={os.fspath(data_dir)}" if data_dir else ""
   return (
-    f"python -m cinn_jax.data.prepare_tfds --name={name}{where} (once, with the"
-    " extra: pip install -e '.[tensorflow]')"
+    f"python -m cinn_jax.data.prepare_tfds --name={name}{option} (once, with"
+    " the extra: pip install -e '.[tensorflow]')"
   )
 
 
-def _versions(directory, wanted):
-  """Prepared versions below a directory, ascending."""
-  found = [
+def _versions(directory, version):
+  """Returns the prepared versions in a directory, ascending."""
+  versions = [
     child
     for child in directory.glob("*")
     if tfds.core.Version.is_valid(child.name)
     and (child / "dataset_info.json").exists()
-    and wanted in ("", child.name)
+    and version in ("", child.name)
   ]
-  return sorted(found, key=lambda child: tfds.core.Version(child.name))
+  return sorted(versions, key=lambda child: tfds.core.Version(child.name))
 
 
-def _default_split(name, split, existing):
+def _default_split(name, split, splits):
   candidates = {
     "train": ("train",),
     "validation": ("validation", "test"),
     "test": ("test", "validation"),
   }[split]
   for candidate in candidates:
-    if candidate in existing:
+    if candidate in splits:
       return candidate
   raise ValueError(
     f"TFDS data set {name!r} has no split {' or '.join(candidates)}, only"
-    f" {', '.join(existing)}: choose train_split and validation_split, such as"
+    f" {', '.join(splits)}: choose train_split and validation_split, such as"
     " 'train[:95%]' and 'train[95%:]'"
   )
 
 
 def _keys(name, features):
-  """Which of a record's features are the picture and the label."""
-  named = isinstance(features, tfds.features.FeaturesDict)
-  features = dict(features.items()) if named else {}
+  """Returns the names of a record's picture and label; None for no label."""
+  has_names = isinstance(features, tfds.features.FeaturesDict)
+  features = dict(features.items()) if has_names else {}
   pictures = [
     key
     for key, feature in features.items()
@@ -202,10 +219,10 @@ def _keys(name, features):
   if "image" not in pictures and len(pictures) != 1:
     raise ValueError(
       f"TFDS data set {name!r} has no single picture feature: it has"
-      f" {', '.join(features) or 'none by name'}"
+      f" {', '.join(features) or 'no named features'}"
     )
   label = features.get("label")
-  scalar = isinstance(label, tfds.features.Tensor) and label.shape == ()
-  whole = scalar and np.issubdtype(label.np_dtype, np.integer)
+  is_scalar = isinstance(label, tfds.features.Tensor) and label.shape == ()
+  is_integer = is_scalar and np.issubdtype(label.np_dtype, np.integer)
   picture = "image" if "image" in pictures else pictures[0]
-  return picture, "label" if whole else None
+  return picture, "label" if is_integer else None

@@ -1,4 +1,4 @@
-"""Conditions beside pictures, and what is done to both before all else."""
+"""Tests of pairs in one picture, and of crops and sizes set in the config."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from tests.support.folders import fill
 
 
 class _Pairs:
-  """Pairs as edges2shoes has them: black and white left, colours right."""
+  """A source like edges2shoes: black and white left, colours right."""
 
   name, listing_hash = "pairs", "0"
 
@@ -28,7 +28,7 @@ class _Pairs:
     return {"image": both[:, : self.width]}
 
 
-def test_the_left_half_is_the_condition_of_the_right_one():
+def test_left_half_is_the_condition():
   source = derived.SideBySide(_Pairs())
   assert len(source) == 5 and source.listing_hash == "0"
   record = source[2]
@@ -38,26 +38,27 @@ def test_the_left_half_is_the_condition_of_the_right_one():
   )
 
 
-def test_an_odd_width_is_no_pair():
+def test_odd_width_raises():
   class Odd(_Pairs):
     def __getitem__(self, index):
       return {"image": np.zeros((4, 9, 3), np.uint8)}
 
-  with pytest.raises(reading.UnreadableImage, match="a width of 9 pixels"):
+  with pytest.raises(reading.UnreadableImage, match="a width of 9 pixels is"):
     derived.SideBySide(Odd())[0]
 
 
-def test_halves_of_large_pictures_stay_halves(tmp_path):
+def test_halves_keep_equal_widths_when_scaled_down(tmp_path):
   folder = tmp_path / "pairs"
   folder.mkdir()
   for k in range(2):
     left = np.full((60, 80, 3), 40 + k, np.uint8)
     both = np.concatenate([left, 255 - left], 1)
     Image.fromarray(both).save(folder / f"{k}.png")
-  # Of 160x60 at a height of 51 that is 136 pixels; 61.2 rounds to 68 per half.
+  # At a height of 51, 160x60 becomes 136x51: 68 pixels per half.
   for short_side in (51, 52, 53):
     source = sources.open_source(
-      *("paired", "train"),
+      "paired",
+      "train",
       path=folder,
       cache=tmp_path / "cache",
       validation_fraction=0.5,
@@ -70,9 +71,9 @@ def test_halves_of_large_pictures_stay_halves(tmp_path):
     assert record["image"].min() > 200
 
 
-def test_both_halves_are_cropped_and_mirrored_alike():
+def test_both_halves_get_the_same_crop_and_flip():
   class Copies(_Pairs):
-    """Both halves are the same picture."""
+    """A source whose two halves are the same picture."""
 
     def __getitem__(self, index):
       right = np.random.default_rng(index).integers(0, 256, (24, 24, 3))
@@ -89,7 +90,7 @@ def test_both_halves_are_cropped_and_mirrored_alike():
   assert len({picture.tobytes() for picture in batch["image"]}) == 8
 
 
-def test_a_paired_folder_with_named_splits(tmp_path):
+def test_paired_folder_with_named_splits(tmp_path):
   for name, numbers in (("train", range(7)), ("val", range(7, 10))):
     fill(tmp_path / name, numbers)
   options = {
@@ -109,15 +110,15 @@ def test_a_paired_folder_with_named_splits(tmp_path):
     sources.open_source("folder", "train", path=tmp_path, train_split="train")
 
 
-def test_pictures_are_cut_and_stretched_as_pillow_does():
+def test_crop_and_resize_match_pillow():
   source = derived.Preprocessed(
     derived.SideBySide(_Pairs()), (2, 3, 4, 5), (9, 30)
   )
-  raw, done = derived.SideBySide(_Pairs())[1], source[1]
+  raw, result = derived.SideBySide(_Pairs())[1], source[1]
   for name in ("image", "condition"):
     part = Image.fromarray(raw[name][3:19, 2:20].copy())
     np.testing.assert_array_equal(
-      done[name], part.resize((30, 9), Image.Resampling.BICUBIC)
+      result[name], part.resize((30, 9), Image.Resampling.BICUBIC)
     )
   assert "(9, 30)" in source.name and len(source) == 5
 
@@ -125,18 +126,20 @@ def test_pictures_are_cut_and_stretched_as_pillow_does():
 @pytest.mark.parametrize(
   "crop, resize, complaint",
   [
-    ((1, 2), (), "data.crop is pixels to cut off"),
-    ((), (3,), "data.resize is (height, width)"),
-    ((), (0, 3), "data.resize is (height, width)"),
+    ((1, 2), (), "data.crop is (1, 2), expected the pixels to cut off"),
+    ((), (3,), "data.resize is (3,), expected (height, width)"),
+    ((), (0, 3), "data.resize is (0, 3), expected (height, width)"),
   ],
 )
-def test_wrong_settings_are_told(crop, resize, complaint):
+def test_bad_crop_or_resize_raises(crop, resize, complaint):
   with pytest.raises(ValueError) as caught:
     sources.open_source("photos", "train", crop=crop, resize=resize)
   assert complaint in str(caught.value)
 
 
-def test_a_picture_that_is_all_cut_off_is_told():
+def test_crop_that_leaves_nothing_raises():
   source = derived.Preprocessed(derived.SideBySide(_Pairs()), (9, 0, 15, 0), ())
-  with pytest.raises(reading.UnreadableImage, match="leaves none"):
+  with pytest.raises(
+    reading.UnreadableImage, match="leaves nothing of its 24x24"
+  ):
     source[0]

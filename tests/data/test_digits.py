@@ -1,4 +1,4 @@
-"""scikit-learn's digits: disjoint, balanced splits of the real thing."""
+"""Tests of the splits of scikit-learn's digits."""
 
 import numpy as np
 import sklearn.datasets
@@ -12,7 +12,7 @@ def _keys(source):
   return [(s["image"].tobytes(), int(s["label"])) for s in source]
 
 
-def test_the_splits_are_the_whole_set_without_overlap():
+def test_splits_are_disjoint_and_complete():
   digits = sklearn.datasets.load_digits()
   pictures = np.round(digits.images * 255 / 16).astype(np.uint8)
   whole = [
@@ -20,24 +20,24 @@ def test_the_splits_are_the_whole_set_without_overlap():
     for picture, label in zip(pictures, digits.target, strict=True)
   ]
   assert len(set(whole)) == len(whole)
-  found = []
+  keys = []
   for split, size in SIZES.items():
     source = sources.open_source("digits", split)
     assert len(source) == size and f"({split}: {size} " in source.name
-    found += _keys(source)
-  assert sorted(found) == sorted(whole)
+    keys += _keys(source)
+  assert sorted(keys) == sorted(whole)
 
 
-def test_what_is_held_out_is_balanced_and_always_the_same():
+def test_held_out_splits_are_balanced_and_fixed():
   for split, each in (("validation", 18), ("test", 36)):
     source = sources.open_source("digits", split)
     assert np.bincount(source.labels).tolist() == [each] * 10
     assert _keys(source) == _keys(sources.open_source("digits", split))
-    # Ten in a row are all classes.
+    # Ten in a row have all classes.
     assert source.labels.tolist() == list(range(10)) * each
 
 
-def test_batches_are_whole_pictures_with_their_labels():
+def test_batches_have_whole_pictures_and_their_labels():
   source = sources.open_source("digits", "train")
   known = dict(_keys(source))
   batches = loader.training_batches(

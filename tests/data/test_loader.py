@@ -1,4 +1,4 @@
-"""Training batches: their order, their shares, their crops."""
+"""Tests of training batches: order, crops, and shares of the processes."""
 
 import time
 
@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from cinn_jax.data import loader
-from tests.support.made_sources import (
+from tests.support.loader_sources import (
   Gradients,
   Numbers,
+  assert_same,
   evaluate,
   numbers,
-  same,
   train,
 )
 
 
-def test_batches_are_contiguous_bytes():
+def test_batches_are_contiguous_uint8():
   for size in (1, 10):
     for seed in range(3):
       (batch,) = train(Gradients(), 1, batch_size=size, seed=seed)
@@ -28,13 +28,13 @@ def test_batches_are_contiguous_bytes():
     assert batch["image"].shape == (size, 8, 8, 3)
 
 
-def test_a_batch_depends_on_seed_and_step_alone():
+def test_a_batch_depends_only_on_seed_and_step():
   batches = train(Gradients(), 12)
-  same(batches, train(Gradients(), 12, num_threads=1, prefetch=1))
-  same(batches[7:], train(Gradients(), 5, start_step=7, num_threads=8))
+  assert_same(batches, train(Gradients(), 12, num_threads=1, prefetch=1))
+  assert_same(batches[7:], train(Gradients(), 5, start_step=7, num_threads=8))
 
 
-def test_another_seed_crops_otherwise():
+def test_another_seed_gives_other_crops():
   class One(Gradients):
     def __len__(self):
       return 1
@@ -43,22 +43,21 @@ def test_another_seed_crops_otherwise():
   assert len({crop.tobytes() for crop in crops}) == 4
 
 
-def test_every_epoch_has_every_record_once_in_another_order():
-  seen = numbers(train(Numbers(), 37))
-  epochs = seen.reshape(10, 37)
+def test_every_epoch_is_another_permutation():
+  epochs = numbers(train(Numbers(), 37)).reshape(10, 37)
   for epoch in epochs:
     assert sorted(epoch) == list(range(37))
   assert len({tuple(epoch) for epoch in epochs}) == 10
   assert tuple(numbers(train(Numbers(), 4, seed=1))[:37]) != tuple(epochs[0])
 
 
-def test_a_record_is_cropped_anew_in_every_epoch():
+def test_a_record_gets_another_crop_in_every_epoch():
   batches = train(Gradients(), 20, batch_size=5, flip=False)
   first = [b["image"][b["image"][:, 0, 0, 2] == 3][0] for b in batches]
   assert len({picture.tobytes() for picture in first}) == 20
 
 
-def test_seeking_reads_nothing_on_the_way():
+def test_a_late_start_step_reads_no_earlier_records():
   source = Numbers()
   begin = time.perf_counter()
   train(source, 1, start_step=10**9, num_threads=1, prefetch=1)
@@ -67,7 +66,7 @@ def test_seeking_reads_nothing_on_the_way():
 
 
 @pytest.mark.parametrize("count", [2, 5])
-def test_processes_share_the_batch_that_one_would_get(count):
+def test_processes_share_each_batch(count):
   options = {"start_step": 3, "batch_size": 20}
   whole = train(Gradients(), 4, **options)
   shares = [
@@ -80,7 +79,7 @@ def test_processes_share_the_batch_that_one_would_get(count):
     np.testing.assert_array_equal(np.concatenate(parts), batch["image"])
 
 
-def test_flips_are_half_and_only_where_asked():
+def test_half_of_the_crops_are_flipped():
   batches = train(Gradients(), 40, min_scale=0.9)
   images = np.concatenate([b["image"] for b in batches]).astype(int)
   mirrored = (images[:, 4, 0, 0] > images[:, 4, -1, 0]).mean()
@@ -92,7 +91,7 @@ def test_flips_are_half_and_only_where_asked():
   assert (images[:, 0, 4, 0] >= images[:, -1, 4, 0]).all()
 
 
-def test_without_crops_the_central_square_is_trained_on():
+def test_min_scale_1_takes_the_central_square():
   [batch] = train(Gradients(), 1, image_size=40, min_scale=1.0, flip=False)
   truth = Gradients()[0]["image"][:, 10:50, :2]
   for picture in batch["image"]:
@@ -102,12 +101,11 @@ def test_without_crops_the_central_square_is_trained_on():
 def test_small_pictures_are_enlarged():
   batch = train(Numbers(size=(3, 2)), 1, image_size=32)[0]
   assert batch["image"].shape == (10, 32, 32, 3)
-  assert evaluate(Numbers(size=(1, 5)), image_size=32)[0]["image"].shape == (
-    *(10, 32, 32, 3),
-  )
+  batch = evaluate(Numbers(size=(1, 5)), image_size=32)[0]
+  assert batch["image"].shape == (10, 32, 32, 3)
 
 
-def test_other_entries_come_along():
+def test_other_entries_are_batched_too():
   batch = train(Numbers(label=True), 1)[0]
   np.testing.assert_array_equal(batch["label"], batch["image"][:, 0, 0, 0] * 3)
   assert batch["label"].dtype == np.int32
@@ -115,7 +113,7 @@ def test_other_entries_come_along():
   assert last["label"].shape == (10,) and last["label"].dtype == np.int32
 
 
-def test_one_record_is_enough():
+def test_a_single_record_is_enough():
   assert set(numbers(train(Numbers(1), 3))) == {0}
 
 
@@ -134,7 +132,7 @@ def test_one_record_is_enough():
     ({"start_step": -1}, "start_step is -1"),
   ],
 )
-def test_wrong_arguments_are_told_at_once(options, complaint):
+def test_bad_arguments_raise(options, complaint):
   options = {"image_size": 8, "batch_size": 10, "seed": 0} | options
   with pytest.raises(ValueError, match=complaint) as caught:
     loader.training_batches(Numbers(), **options)

@@ -1,4 +1,4 @@
-"""The embedded photographs: no held-out pixel is ever trained on."""
+"""Tests of the photographs: no held-out pixel is ever trained on."""
 
 import subprocess
 import sys
@@ -13,35 +13,35 @@ MAGENTA = (255, 0, 255)
 
 
 def visible(split) -> dict[str, np.ndarray]:
-  """Which pixels of each photograph the patches of a split show."""
-  shown = {}
+  """Returns masks of the pixels that a split shows, by photograph."""
+  masks = {}
   for photograph, top, left in photos.open_photos(split).patches:
     blank = np.zeros(photos.load(photograph).shape[:2], bool)
-    mask = shown.setdefault(photograph, blank)
+    mask = masks.setdefault(photograph, blank)
     size = photos.PATCH[split]
     mask[top : top + size, left : left + size] = True
-  return shown
+  return masks
 
 
-def has_paint(source) -> int:
+def count_magenta(source) -> int:
+  """Counts the patches with at least one magenta pixel."""
   return sum((patch["image"] == MAGENTA).all(-1).any() for patch in source)
 
 
 @pytest.mark.parametrize(
-  "painted, other", [("validation", "train"), ("train", "validation")]
+  "split, other", [("validation", "train"), ("train", "validation")]
 )
-def test_no_patch_shows_a_pixel_of_the_other_split(painted, other, monkeypatch):
-  shown = visible(painted)
+def test_splits_share_no_pixel(split, other, monkeypatch):
   canvas = {name: photos.load(name).copy() for name in photos.REGIONS}
-  for name, mask in shown.items():
+  for name, mask in visible(split).items():
     canvas[name][mask] = MAGENTA
   monkeypatch.setattr(photos, "load", canvas.get)
-  source = photos.open_photos(painted)
-  assert has_paint(source) == len(source)
-  assert has_paint(photos.open_photos(other)) == 0
+  source = photos.open_photos(split)
+  assert count_magenta(source) == len(source)
+  assert count_magenta(photos.open_photos(other)) == 0
 
 
-def test_patches_are_many_whole_and_from_every_photograph():
+def test_number_and_size_of_patches():
   train, validation = map(photos.open_photos, ("train", "validation"))
   assert len(train) >= 300 and len(validation) >= 64
   for source, size in ((train, 160), (validation, 128)):
@@ -55,7 +55,7 @@ def test_patches_are_many_whole_and_from_every_photograph():
   assert {counts.count(name) for name in photos.REGIONS} == {12}
 
 
-def test_training_shows_its_regions_to_the_edge():
+def test_training_patches_cover_their_regions():
   for name, mask in visible("train").items():
     inside = np.zeros_like(mask)
     for top, left, bottom, right in photos.REGIONS[name]["train"]:
@@ -63,7 +63,7 @@ def test_training_shows_its_regions_to_the_edge():
     np.testing.assert_array_equal(mask, inside)
 
 
-def test_patches_are_cut_where_they_say():
+def test_patch_coordinates():
   source = photos.open_photos("train")
   name, top, left = source.patches[-1]
   whole = photos.load(name)
@@ -79,7 +79,7 @@ def test_every_photograph_is_credited():
 
 
 @pytest.mark.parametrize("name", ["china", "flower"])
-def test_scikit_learns_photographs_are_those_that_it_loads(name):
+def test_photographs_match_scikit_learns_loader(name):
   expected = sklearn.datasets.load_sample_image(f"{name}.jpg")
   np.testing.assert_array_equal(photos.load(name), expected)
 

@@ -1,4 +1,4 @@
-"""One way to open every source."""
+"""Tests of `open_source`, which opens every source."""
 
 import subprocess
 import sys
@@ -14,11 +14,15 @@ from tests.support.folders import fill
   "name, split, options, complaint",
   [
     (
-      *("folders", "train", {}),
+      "folders",
+      "train",
+      {},
       "unknown source 'folders', expected one of 'photos', 'digits', 'folder',",
     ),
     (
-      *("photos", "tset", {}),
+      "photos",
+      "tset",
+      {},
       "unknown split 'tset', expected one of 'train', 'validation', 'test'",
     ),
     ("photos", "train", {"path": "/photos"}, "did you mean source 'folder'"),
@@ -27,14 +31,14 @@ from tests.support.folders import fill
     ("tfds", "train", {}, "needs a tfds_name, such as 'cifar10'"),
   ],
 )
-def test_wrong_names_are_told_in_one_line(name, split, options, complaint):
+def test_bad_arguments_raise_one_line(name, split, options, complaint):
   with pytest.raises((ValueError, FileNotFoundError)) as caught:
     sources.open_source(name, split, **options)
   assert complaint in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["photos", "folder"])
-def test_sources_train_and_evaluate(name, tmp_path):
+def test_sources_give_batches(name, tmp_path):
   options = {}
   if name == "folder":
     options = {
@@ -61,23 +65,23 @@ def test_sources_train_and_evaluate(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["photos", "folder"])
-def test_what_holds_out_one_part_tests_on_it(name, tmp_path):
+def test_a_single_held_out_part_is_used_for_tests(name, tmp_path):
   options = {}
   if name == "folder":
     path, cache = fill(tmp_path / "photos", range(9), "JPEG"), tmp_path / "c"
     options = {"path": path, "cache": cache, "validation_fraction": 0.5}
-  held, tested, train = (
+  validation, test, train = (
     sources.open_source(name, split, **options)
     for split in ("validation", "test", "train")
   )
-  # The name does not pretend that it is another part.
-  assert "validation" in tested.name and tested.name == held.name
-  assert len(tested) == len(held) != len(train)
-  np.testing.assert_array_equal(tested[0]["image"], held[0]["image"])
+  # The name does not claim that it is another part.
+  assert "validation" in test.name and test.name == validation.name
+  assert len(test) == len(validation) != len(train)
+  np.testing.assert_array_equal(test[0]["image"], validation[0]["image"])
 
 
 @pytest.mark.parametrize(
-  "name, chosen",
+  "name, splits",
   [
     ("folder", {"test_split": "test"}),
     ("paired", {"test_split": "test"}),
@@ -87,12 +91,12 @@ def test_what_holds_out_one_part_tests_on_it(name, tmp_path):
     ("tfds", {"validation_split": "train[75%:]", "test_split": "test"}),
   ],
 )
-def test_what_is_held_out_is_not_trained_on(name, chosen):
+def test_held_out_pictures_are_not_trained_on(name, splits):
   held = r"'test'" if name in ("folder", "paired") else r"'[^']*train\[.*'"
-  # By whichever split is opened first.
+  # It does not matter which split is opened first.
   for split in sources.SPLITS:
     with pytest.raises(ValueError, match=rf"{held} would be trained on"):
-      sources.open_source(name, split, path="", tfds_name="mnist", **chosen)
+      sources.open_source(name, split, path="", tfds_name="mnist", **splits)
 
 
 def test_sources_import_only_what_they_need():

@@ -1,4 +1,4 @@
-"""TFDS data sets: those prepared for us, and what is said about the others."""
+"""Tests of TFDS data sets, and of messages about those not prepared for us."""
 
 import json
 import subprocess
@@ -11,15 +11,14 @@ import tensorflow_datasets as tfds
 
 from cinn_jax.data import prepare_tfds, sources, tfds_images
 from cinn_jax.images import reading
-from tests.support.made_tfds import ColorPhotos, GreyDigits, Sounds, grey
+from tests.support.tfds_sets import ColorPhotos, GreyDigits, Sounds, grey
 
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
   place = tmp_path_factory.mktemp("tfds")
   for builder in (GreyDigits, ColorPhotos, Sounds):
-    made = builder(data_dir=place, file_format="array_record")
-    made.download_and_prepare(
+    builder(data_dir=place, file_format="array_record").download_and_prepare(
       download_config=tfds.download.DownloadConfig(try_download_gcs=False)
     )
   return place
@@ -31,14 +30,14 @@ def open_tfds(data_dir, name, split="train", **options):
   )
 
 
-def complaint(kind, *args, **options) -> str:
+def error_message(kind, *args, **options) -> str:
   with pytest.raises(kind) as caught:
     open_tfds(*args, **options)
   assert "\n" not in str(caught.value)
   return str(caught.value)
 
 
-def test_grey_becomes_rgb_and_labels_are_kept(data_dir):
+def test_grey_becomes_rgb_and_keeps_its_labels(data_dir):
   train = open_tfds(data_dir, "grey_digits")
   assert len(train) == 20 and "grey_digits" in train.name
   truth = {np.stack([grey(i)] * 3, -1).tobytes(): i % 10 for i in range(20)}
@@ -61,50 +60,50 @@ def test_splits(data_dir):
   cut = {"train_split": "train[:75%]", "validation_split": "train[75%:]"}
   train = open_tfds(data_dir, "grey_digits", **cut)
   validation = open_tfds(data_dir, "grey_digits", "validation", **cut)
-  tested = open_tfds(data_dir, "grey_digits", "test", **cut)
-  assert "train[75%:]" in validation.name and validation.name == tested.name
+  test = open_tfds(data_dir, "grey_digits", "test", **cut)
+  assert "train[75%:]" in validation.name and validation.name == test.name
   assert (len(train), len(validation)) == (15, 5)
-  seen = [r["image"].tobytes() for s in (train, validation) for r in s]
-  assert len(set(seen)) == 20
+  pixels = {r["image"].tobytes() for s in (train, validation) for r in s}
+  assert len(pixels) == 20
   assert len(open_tfds(data_dir, "grey_digits", "test")) == 5
-  chosen = {**cut, "test_split": "train[:3]"}
-  assert len(open_tfds(data_dir, "grey_digits", "test", **chosen)) == 3
-  message = complaint(ValueError, data_dir, "color_photos", "test")
+  cut["test_split"] = "train[:3]"
+  assert len(open_tfds(data_dir, "grey_digits", "test", **cut)) == 3
+  message = error_message(ValueError, data_dir, "color_photos", "test")
   assert "no split test or validation" in message
-  message = complaint(ValueError, data_dir, "color_photos", "validation")
+  message = error_message(ValueError, data_dir, "color_photos", "validation")
   assert "no split validation or test" in message and "train[95%:]" in message
-  message = complaint(ValueError, data_dir, "grey_digits", train_split="trian")
+  message = error_message(
+    ValueError, data_dir, "grey_digits", train_split="trian"
+  )
   assert "no images in split 'trian': it has train, test" in message
   for wrong in ("train[:200%]", "train[20:]", "train[:0]"):
-    complaint(ValueError, data_dir, "grey_digits", train_split=wrong)
+    error_message(ValueError, data_dir, "grey_digits", train_split=wrong)
 
 
-def test_what_is_not_prepared_names_the_command(
-  data_dir, monkeypatch, tmp_path
-):
+def test_missing_set_raises_with_the_command(data_dir, monkeypatch, tmp_path):
   command = "python -m cinn_jax.data.prepare_tfds --name=cifar10"
   begin = time.perf_counter()
-  message = complaint(FileNotFoundError, data_dir, "cifar10")
+  message = error_message(FileNotFoundError, data_dir, "cifar10")
   assert f"{command} --data_dir={data_dir}" in message
   assert "pip install -e '.[tensorflow]'" in message
   monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "env"))
-  message = complaint(FileNotFoundError, "", "cifar10")
+  message = error_message(FileNotFoundError, "", "cifar10")
   assert f"{command} (" in message and str(tmp_path / "env") in message
   assert time.perf_counter() - begin < 5
-  message = complaint(FileNotFoundError, data_dir, "grey_digits:9.9.9")
+  message = error_message(FileNotFoundError, data_dir, "grey_digits:9.9.9")
   assert "--name=grey_digits:9.9.9" in message
-  assert "needs a tfds_name" in complaint(ValueError, data_dir, "")
+  assert "needs a tfds_name" in error_message(ValueError, data_dir, "")
 
 
-def test_half_prepared_data_do_not_count(data_dir, tmp_path):
+def test_incomplete_set_is_not_prepared(data_dir, tmp_path):
   half = tmp_path / "grey_digits" / "incomplete.ABC_1.2.0"
   half.mkdir(parents=True)
   (half / "dataset_info.json").write_text("{}")
   assert tfds_images.find_prepared("grey_digits", tmp_path) is None
 
 
-def copied(data_dir, place, name, config=""):
-  """A prepared data set elsewhere, perhaps below a configuration."""
+def copy(data_dir, place, name, config=""):
+  """Copies a prepared data set, as a configuration if `config` is given."""
   old, new = data_dir / name / "1.2.0", place / name / config / "1.2.0"
   new.mkdir(parents=True)
   for file in old.iterdir():
@@ -112,44 +111,44 @@ def copied(data_dir, place, name, config=""):
   return new
 
 
-def test_tfrecord_names_the_same_command(data_dir, tmp_path):
-  directory = copied(data_dir, tmp_path, "grey_digits")
+def test_tfrecord_raises_with_the_command(data_dir, tmp_path):
+  directory = copy(data_dir, tmp_path, "grey_digits")
   info = directory / "dataset_info.json"
-  listed = json.loads(info.read_text()) | {"fileFormat": "tfrecord"}
-  info.write_text(json.dumps(listed))
-  message = complaint(ValueError, tmp_path, "grey_digits")
+  content = json.loads(info.read_text()) | {"fileFormat": "tfrecord"}
+  info.write_text(json.dumps(content))
+  message = error_message(ValueError, tmp_path, "grey_digits")
   assert "only TensorFlow reads" in message
   assert f"--name=grey_digits --data_dir={tmp_path}" in message
 
 
 def test_configurations(data_dir, tmp_path):
-  copied(data_dir, tmp_path, "grey_digits", "big")
+  copy(data_dir, tmp_path, "grey_digits", "big")
   assert len(open_tfds(tmp_path, "grey_digits/big")) == 20
   assert len(open_tfds(tmp_path, "grey_digits")) == 20
-  copied(data_dir, tmp_path, "grey_digits", "small")
-  message = complaint(ValueError, tmp_path, "grey_digits")
+  copy(data_dir, tmp_path, "grey_digits", "small")
+  message = error_message(ValueError, tmp_path, "grey_digits")
   assert "one of grey_digits/big, grey_digits/small" in message
 
 
 def test_the_newest_version_is_read(data_dir, tmp_path):
-  directory = copied(data_dir, tmp_path, "grey_digits")
+  directory = copy(data_dir, tmp_path, "grey_digits")
   for version in ("1.10.0", "1.9.0"):
     newer = directory.with_name(version)
     newer.mkdir()
     (newer / "dataset_info.json").write_text("{}")
-  found = tfds_images.find_prepared("grey_digits", tmp_path)
-  assert found.name == "1.10.0"
-  found = tfds_images.find_prepared("grey_digits:1.2.0", tmp_path)
-  assert found.name == "1.2.0"
+  newest = tfds_images.find_prepared("grey_digits", tmp_path)
+  assert newest.name == "1.10.0"
+  exact = tfds_images.find_prepared("grey_digits:1.2.0", tmp_path)
+  assert exact.name == "1.2.0"
 
 
-def test_data_without_pictures(data_dir):
-  message = complaint(ValueError, data_dir, "sounds")
+def test_set_without_pictures_raises(data_dir):
+  message = error_message(ValueError, data_dir, "sounds")
   assert "no single picture feature: it has sound" in message
 
 
-def test_damage_is_told_in_one_line(data_dir, tmp_path):
-  directory = copied(data_dir, tmp_path, "color_photos")
+def test_damaged_record_raises_one_line(data_dir, tmp_path):
+  directory = copy(data_dir, tmp_path, "color_photos")
   (file,) = directory.glob("*array_record*")
   damaged = bytearray(file.read_bytes())
   damaged[damaged.index(b"IDAT") + 8] ^= 255
@@ -187,24 +186,24 @@ def test_reading_needs_neither_tensorflow_nor_network(data_dir):
   )
 
 
-def test_preparing_without_tensorflow_says_how_to_get_it(monkeypatch, tmp_path):
+def test_prepare_without_tensorflow_raises(monkeypatch, tmp_path):
   find = prepare_tfds.importlib.util.find_spec
   monkeypatch.setattr(
     prepare_tfds.importlib.util,
     "find_spec",
     lambda name: None if name == "tensorflow" else find(name),
   )
-  with pytest.raises(SystemExit, match=r"pip install -e '\.\[tensorflow\]'"):
-    prepare_tfds.main(["--name=mnist", f"--data_dir={tmp_path}"])
+  with pytest.raises(RuntimeError, match=r"pip install -e '\.\[tensorflow\]'"):
+    prepare_tfds.prepare("mnist", tmp_path)
 
 
-def test_tfrecord_is_converted_where_it_is(tmp_path):
+def test_tfrecord_is_converted_in_its_place(tmp_path):
   pytest.importorskip("tensorflow")
-  made = GreyDigits(data_dir=tmp_path, file_format="tfrecord")
-  made.download_and_prepare(
+  builder = GreyDigits(data_dir=tmp_path, file_format="tfrecord")
+  builder.download_and_prepare(
     download_config=tfds.download.DownloadConfig(try_download_gcs=False)
   )
-  complaint(ValueError, tmp_path, "grey_digits")
-  prepare_tfds.main(["--name=grey_digits", f"--data_dir={tmp_path}"])
+  error_message(ValueError, tmp_path, "grey_digits")
+  prepare_tfds.prepare("grey_digits", tmp_path)
   assert len(open_tfds(tmp_path, "grey_digits")) == 20
   assert len(open_tfds(tmp_path, "grey_digits", "validation")) == 5

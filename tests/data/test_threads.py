@@ -1,4 +1,4 @@
-"""Who reads the pictures, and how that ends."""
+"""Tests of the threads that read pictures, and of their end."""
 
 import subprocess
 import sys
@@ -8,10 +8,10 @@ import time
 import pytest
 
 from cinn_jax.data import loader
-from tests.support.made_sources import Numbers, evaluate, train
+from tests.support.loader_sources import Numbers, evaluate, train
 
 
-def test_pictures_are_read_in_worker_threads():
+def test_worker_threads_read_the_pictures():
   source = Numbers()
   train(source, 10, num_threads=3)
   evaluate(source)
@@ -20,9 +20,9 @@ def test_pictures_are_read_in_worker_threads():
 
 
 def workers(others=()):
-  """grain's threads, but for those of other tests."""
-  found = [t for t in threading.enumerate() if t.name.startswith("grain")]
-  return [t for t in found if t not in others]
+  """Returns grain's threads, except for those of other tests."""
+  threads = [t for t in threading.enumerate() if t.name.startswith("grain")]
+  return [t for t in threads if t not in others]
 
 
 def seconds_until_no_workers(others) -> float:
@@ -33,12 +33,14 @@ def seconds_until_no_workers(others) -> float:
 
 
 class Slow(Numbers):
+  """A source that takes 10 ms per record."""
+
   def __getitem__(self, index):
     time.sleep(0.01)
     return super().__getitem__(index)
 
 
-def test_dropping_the_iterator_ends_its_threads():
+def test_deleting_the_iterator_ends_its_threads():
   others = workers()
   batches = loader.training_batches(
     Slow(), image_size=8, batch_size=200, seed=0, num_threads=4, prefetch=8
@@ -46,13 +48,13 @@ def test_dropping_the_iterator_ends_its_threads():
   next(batches)
   assert workers(others)
   del batches
-  assert seconds_until_no_workers(others) < 1  # A batch alone takes two.
+  assert seconds_until_no_workers(others) < 1  # A batch takes two seconds.
 
 
-LEFT_RUNNING = """
+PROGRAM = """
 import sys, time
 from cinn_jax.data import loader
-from tests.support.made_sources import Numbers
+from tests.support.loader_sources import Numbers
 batches = loader.training_batches(
   Numbers(), image_size=8, batch_size=64, seed=0)
 assert next(batches)["image"].shape == (64, 8, 8, 3)
@@ -62,13 +64,18 @@ print("training", flush=True)
 
 
 @pytest.mark.parametrize("ending", ["pass", "raise SystemExit(3)"])
-def test_a_program_ends_with_batches_under_way(ending):
-  done = subprocess.run(
-    [sys.executable, "-W", "error::ResourceWarning", "-c"]
-    + [LEFT_RUNNING.format(ending=ending)],
+def test_a_program_can_end_with_batches_in_preparation(ending):
+  result = subprocess.run(
+    [
+      sys.executable,
+      "-W",
+      "error::ResourceWarning",
+      "-c",
+      PROGRAM.format(ending=ending),
+    ],
     capture_output=True,
     text=True,
     timeout=30,
   )
-  assert done.stdout == "training\n" and not done.stderr
-  assert done.returncode == (3 if "3" in ending else 0)
+  assert result.stdout == "training\n" and not result.stderr
+  assert result.returncode == (3 if "3" in ending else 0)

@@ -1,1 +1,1 @@
-"""A folder of pictures as a source: listed, prepared once, kept in shards."""
+"""A source for any folder of pictures, which is prepared once, as shards."""

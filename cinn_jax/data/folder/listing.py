@@ -1,7 +1,7 @@
-"""What is in a folder: its picture files and digests of their contents.
+"""The picture files of a folder, and digests of their contents.
 
-Digests are remembered by a file's size and times, so that a restart only has to
-stat the files.
+Digests are stored with the file's size and times, so that a restart only needs
+the file's status and does not read it again.
 """
 
 import hashlib
@@ -20,24 +20,27 @@ from cinn_jax.runtime.threads import in_order
 
 Stamp = tuple[int, int, int]  # Size, mtime and ctime in ns.
 
-# Times have a granularity: a file that changed this recently may change again
-# and keep its stamp, so its digest is not remembered.
-_SETTLED_NS = 2 * 10**9
+# Time stamps are coarse. A file that changed less than this long ago may change
+# again and keep its stamp, so its digest is not stored yet.
+SETTLED_NS = 2 * 10**9
 _APPEND_EVERY = 1000
 
 
 def find_pictures(folder: str) -> dict[str, os.stat_result | None]:
-  """Finds the files with a picture's ending, in a folder and below it.
+  """Finds the files with a picture's extension, in a folder and below it.
 
-  Symbolic links are followed, each folder being entered once. Names that begin
-  with a dot are ignored.
+  Symbolic links are followed, but each folder is entered only once. Names that
+  begin with a dot are ignored.
+
+  Args:
+    folder: Path of the folder.
 
   Returns:
-    Stat results by path relative to the folder, sorted; None for a file that
-    is not there (a dangling link).
+    Stat results by path relative to the folder, sorted. A dangling link has
+    None.
 
   Raises:
-    ValueError: a subfolder cannot be listed.
+    ValueError: A subfolder cannot be listed.
   """
   try:
     return dict(sorted(_walk(folder, "", set())))
@@ -46,24 +49,26 @@ def find_pictures(folder: str) -> dict[str, os.stat_result | None]:
     raise ValueError(f"cannot list {path}: {error.strerror}") from error
 
 
-def _walk(folder, relative, entered) -> Iterator:
+def _walk(
+  folder: str, relative: str, visited: set[tuple[int, int]]
+) -> Iterator[tuple[str, os.stat_result | None]]:
   here = os.path.join(folder, relative)
-  stat = os.stat(here)
-  if (stat.st_dev, stat.st_ino) in entered:
+  status = os.stat(here)
+  if (status.st_dev, status.st_ino) in visited:
     return
-  entered.add((stat.st_dev, stat.st_ino))
-  with os.scandir(here) as entries:
-    entries = sorted(entries, key=lambda entry: entry.name)
+  visited.add((status.st_dev, status.st_ino))
+  with os.scandir(here) as scan:
+    entries = sorted(scan, key=lambda entry: entry.name)
   for entry in entries:
     path = os.path.join(relative, entry.name)
     if entry.name.startswith("."):
       continue
     try:
       stat = entry.stat()
-    except OSError:  # A link to nowhere, or in a circle.
+    except OSError:  # A dangling link, or links in a circle.
       stat = None
     if stat and S_ISDIR(stat.st_mode):
-      yield from _walk(folder, path, entered)
+      yield from _walk(folder, path, visited)
     elif entry.name.lower().endswith(reading.EXTENSIONS):
       yield path, stat
 
@@ -74,19 +79,19 @@ def digests(
   memory: pathlib.Path,
   num_threads: int,
 ) -> dict[str, str]:
-  """Digests every file's contents, or remembers them.
+  """Returns the digests of all files' contents, from `memory` if possible.
 
   Args:
-    folder: absolute path.
-    files: as `find_pictures` returns them.
-    memory: file of remembered digests; several processes may use it at once.
-    num_threads: files read at a time.
+    folder: Absolute path of the folder.
+    files: The result of `find_pictures`.
+    memory: File of stored digests. Several processes may use it at once.
+    num_threads: Number of files read at a time.
 
   Returns:
     Hexadecimal digests by relative path, in the order of `files`. A file that
     cannot be read has the digest "".
   """
-  known, lines = _recall(memory)
+  known, lines = _load(memory)
   stamps = {path: _stamp(stat) for path, stat in files.items() if stat}
   result = {
     path: known[path][1]
@@ -99,8 +104,8 @@ def digests(
   fresh = []
   for path, digest in _read_all(folder, missing, num_threads):
     result[path] = digest
-    settled = time.time_ns() - max(stamps[path][1:]) > _SETTLED_NS
-    if digest and settled:
+    is_settled = time.time_ns() - max(stamps[path][1:]) > SETTLED_NS
+    if digest and is_settled:
       fresh.append((path, stamps[path], digest))
     if len(fresh) == _APPEND_EVERY:
       _append(memory, fresh)
@@ -110,12 +115,12 @@ def digests(
 
 
 def content_digest(data: bytes) -> str:
-  """The digest of a file's contents, 32 hexadecimal digits."""
+  """Returns the digest of a file's contents, 32 hexadecimal digits."""
   return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def printable(path: str) -> str:
-  """A file name as one line of valid text, whatever bytes it is made of."""
+  """Returns a file name as one line of valid text, whatever its bytes are."""
   text = os.fsdecode(path).encode(errors="backslashreplace").decode()
   return text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
 
@@ -124,12 +129,12 @@ def _read_all(folder, paths, num_threads):
   def digest(path):
     try:
       with open(os.path.join(folder, path), "rb") as file:
-        hashed = hashlib.file_digest(
+        blake2b = hashlib.file_digest(
           file, lambda: hashlib.blake2b(digest_size=16)
         )
     except OSError:
       return path, ""
-    return path, hashed.hexdigest()
+    return path, blake2b.hexdigest()
 
   bar = tqdm.tqdm(
     in_order(digest, paths, num_threads, ahead=2 * num_threads),
@@ -147,9 +152,10 @@ def _stamp(stat) -> Stamp:
   return (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
-def _recall(memory) -> tuple[dict[str, tuple[Stamp, str]], int]:
-  """Remembered stamps and digests by path, and how many lines there were."""
-  known, lines = {}, 0
+def _load(memory: pathlib.Path) -> tuple[dict[str, tuple[Stamp, str]], int]:
+  """Returns the stored (stamp, digest) by path, and the number of lines."""
+  known: dict[str, tuple[Stamp, str]] = {}
+  lines = 0
   if not memory.exists():
     return known, lines
   with open(memory, encoding="utf-8") as file:
@@ -158,7 +164,7 @@ def _recall(memory) -> tuple[dict[str, tuple[Stamp, str]], int]:
       try:
         path, stamp, digest = json.loads(line)
       except ValueError:
-        continue  # Torn by a process that was killed: it is read again.
+        continue  # Cut off when a process was killed: its file is read again.
       known[path] = (tuple(stamp), digest)
   return known, lines
 
@@ -168,7 +174,7 @@ def _append(memory, entries):
     return
   memory.parent.mkdir(parents=True, exist_ok=True)
   text = "".join(json.dumps(entry) + "\n" for entry in entries)
-  # A torn last line must not swallow the first of these.
+  # The newline keeps a last line that was cut off apart from the first of ours.
   with open(memory, "ab", buffering=0) as file:
     file.write(("\n" if file.tell() else "").encode() + text.encode())
 

@@ -1,9 +1,9 @@
-"""Turning a folder of pictures into shards of small clean records.
+"""Converts a folder of pictures to shards of small records.
 
-A prepared folder is named after a digest of every file's path and contents and
-of the settings that shape the records, so a folder that changed is prepared
-again and one that did not is only looked at. Older preparations stay in the
-cache directory until someone deletes them.
+A prepared folder is named after a digest of all files' paths and contents and
+of the settings for the records. So a folder that has changed is prepared again,
+and one that has not is only checked. Older preparations stay in the cache
+directory until someone deletes them.
 """
 
 import functools
@@ -11,6 +11,8 @@ import hashlib
 import io
 import os
 import pathlib
+from collections.abc import Sequence
+from typing import TypeVar
 
 import tqdm
 from absl import logging
@@ -20,10 +22,11 @@ from cinn_jax.data.folder import listing, shards
 from cinn_jax.images import reading
 from cinn_jax.runtime.threads import in_order
 
-# Raise it when records for the same settings would come out differently.
+_File = TypeVar("_File")
+# Increase it if the same settings lead to different records than before.
 _FORMAT = 2
-_SHARD_FILES = 256
-_MAX_SHARDS = 128  # Each holds an open file while it is read.
+SHARD_FILES = 256
+MAX_SHARDS = 128  # Each is an open file while it is read.
 
 
 def prepare(
@@ -34,21 +37,21 @@ def prepare(
   *,
   pairs: bool = False,
 ) -> list[shards.Shard]:
-  """Prepares a folder as far as that is not done yet.
+  """Prepares the parts of a folder that are not prepared yet.
 
   Args:
-    folder: absolute path of a folder.
-    cache: where prepared folders and remembered digests live.
-    max_short_side: larger pictures are scaled down to it, in pixels.
-    num_threads: files read and decoded at a time; 0: one per core.
-    pairs: each is two pictures side by side: an even width stays even.
+    folder: Absolute path of a folder.
+    cache: Directory for prepared folders and stored digests.
+    max_short_side: Larger pictures are scaled down to it, in pixels.
+    num_threads: Files read and decoded at a time; 0 for one per core.
+    pairs: Each file has two pictures side by side, so an even width stays even.
 
   Returns:
-    The shards, whose records are in the order of their files' digests.
+    The shards. Their records are in the order of their files' digests.
 
   Raises:
-    ValueError: no usable image; a file changed meanwhile; the cache cannot be
-      written.
+    ValueError: No file can be used, a file changed in the meantime, or the
+      cache cannot be written.
   """
   num_threads = num_threads or os.cpu_count() or 1
   files = listing.find_pictures(folder)
@@ -61,19 +64,26 @@ def prepare(
     place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
     memory = cache / "digests" / f"{place}.jsonl"
     digests = listing.digests(folder, files, memory, num_threads)
-    settings = f"{_FORMAT} {_SHARD_FILES} {_MAX_SHARDS} {max_short_side}"
+    settings = f"{_FORMAT} {SHARD_FILES} {MAX_SHARDS} {max_short_side}"
     settings += " pairs" if pairs else ""
     directory = cache / "folders" / _key(digests, settings)
     order = sorted(digests.items(), key=lambda item: (item[1], item[0]))
-    with shards.locked(directory):
+    with shards.lock(directory):
       convert = functools.partial(_convert, folder, max_short_side, pairs)
-      finished = _all_shards(directory, order, convert, num_threads)
-      return _reported(folder, directory, finished, len(files))
+      result = _all_shards(directory, order, convert, num_threads)
+      _report_skipped(folder, directory, result, len(files))
+      return result
   except OSError as error:
     raise ValueError(
       f"cannot write the cache {cache} ({error.strerror}): choose another with"
       " CINN_JAX_CACHE"
     ) from error
+
+
+def split_into_shards(files: Sequence[_File]) -> list[Sequence[_File]]:
+  """Splits files into parts of `SHARD_FILES`, but into `MAX_SHARDS` at most."""
+  size = max(SHARD_FILES, -(-len(files) // MAX_SHARDS))
+  return [files[i : i + size] for i in range(0, len(files), size)]
 
 
 def _key(digests, settings):
@@ -84,10 +94,9 @@ def _key(digests, settings):
 
 
 def _all_shards(directory, order, convert, num_threads):
-  size = max(_SHARD_FILES, -(-len(order) // _MAX_SHARDS))
-  parts = [order[i : i + size] for i in range(0, len(order), size)]
-  finished = [shards.read_list(directory, i) for i in range(len(parts))]
-  done = sum(len(p) for p, s in zip(parts, finished, strict=True) if s)
+  parts = split_into_shards(order)
+  result = [shards.read_list(directory, i) for i in range(len(parts))]
+  done = sum(len(p) for p, s in zip(parts, result, strict=True) if s)
   with tqdm.tqdm(
     desc="Preparing images",
     total=len(order),
@@ -97,7 +106,7 @@ def _all_shards(directory, order, convert, num_threads):
     disable=done == len(order),
   ) as bar:
 
-    def watched(part):
+    def convert_all(part):
       for picture in in_order(
         convert, part, num_threads, ahead=2 * num_threads
       ):
@@ -105,8 +114,8 @@ def _all_shards(directory, order, convert, num_threads):
         bar.update()
 
     for i, part in enumerate(parts):
-      finished[i] = finished[i] or shards.write(directory, i, watched(part))
-  return finished
+      result[i] = result[i] or shards.write(directory, i, convert_all(part))
+  return result
 
 
 def _convert(folder, max_short_side, pairs, item):
@@ -131,13 +140,21 @@ def _convert(folder, max_short_side, pairs, item):
 def encode_record(
   data: bytes, name: str, max_short_side: int, *, pairs: bool = False
 ) -> bytes:
-  """The picture as it will be read a thousand times: small, upright, plain.
+  """Returns a picture that is quick to read: small, upright and plain.
 
-  With `pairs` an even width stays even.
+  Args:
+    data: Contents of a picture file.
+    name: Name of the file, for error messages.
+    max_short_side: Larger pictures are scaled down to it, in pixels.
+    pairs: Keep an even width even, so that it can be split in two.
 
   Returns:
-    `data` itself if it is a small enough plain picture; otherwise a PNG, or, if
-    it was scaled down, a JPEG of quality 95 with full chroma resolution.
+    `data` itself if it is a plain picture that is small enough. Otherwise a
+    PNG; or, if it was scaled down, a JPEG of quality 95 with full chroma
+    resolution.
+
+  Raises:
+    UnreadableImage: The picture cannot be decoded.
   """
   with reading.reasons(name):
     small = min(reading.open_header(data).size) <= max_short_side
@@ -161,9 +178,9 @@ def encode_record(
   return stream.getvalue()
 
 
-def _reported(folder, directory, finished, count):
-  """The shards again, once what was left out is written down and said."""
-  skipped = sorted(entry for shard in finished for entry in shard.skipped)
+def _report_skipped(folder, directory, all_shards, count):
+  """Lists the skipped files in a report, and warns about them."""
+  skipped = sorted(entry for shard in all_shards for entry in shard.skipped)
   report = directory / "skipped.txt"
   if skipped and not report.exists():
     lines = (f"{listing.printable(path)}\t{why}\n" for path, why in skipped)
@@ -175,12 +192,11 @@ def _reported(folder, directory, finished, count):
     )
   if skipped:
     _warn_once(len(skipped), count, listing.printable(folder), str(report))
-  return finished
 
 
 @functools.cache
 def _warn_once(*details):
   logging.warning(
-    "Skipped %d of %d files in %s that are no readable pictures: see %s",
+    "Skipped %d of %d files in %s, which cannot be read as pictures: see %s",
     *details,
   )

@@ -1,9 +1,9 @@
-"""Prepared pictures on disk: array_record shards that are whole or not there.
+"""Prepared pictures on disk, in array_record shards that are always complete.
 
-A shard is two files: the records, and a JSON list of what they are. Each is
-written under another name, flushed to the disk and renamed, the list last; so a
-shard counts once its list is there and agrees with it in size, and a process
-that is killed loses no more than the shard it was writing.
+A shard consists of two files: the records, and a JSON list that describes them.
+Each is written under another name, flushed to the disk and renamed, the list
+last. A shard is valid if it has a list that agrees with the size of the
+records. So a process that is killed loses only the shard that it was writing.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import fcntl
 import functools
 import json
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from absl import logging
 from array_record.python import array_record_data_source, array_record_module
@@ -24,12 +24,12 @@ from cinn_jax.runtime import storage
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-  """A finished shard.
+  """A complete shard.
 
   Attributes:
-    path: of the records.
-    digests: content digest of each record's file, in order.
-    skipped: (path, reason) of the files that were left out.
+    path: Path of the records.
+    digests: Content digest of each record's file, in order.
+    skipped: (path, reason) of each file that was left out.
   """
 
   path: pathlib.Path
@@ -38,27 +38,34 @@ class Shard:
 
 
 def read_list(directory: pathlib.Path, index: int) -> Shard | None:
-  """The shard of that number, or None if it is not whole."""
+  """Returns the shard with a number, or None if it is missing or broken."""
   path = directory / f"{index:05d}.array_record"
   try:
-    listed = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    if path.stat().st_size != listed["bytes"]:
+    content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    if path.stat().st_size != content["bytes"]:
       return None
   except (FileNotFoundError, ValueError):
     return None
-  skipped = tuple((name, reason) for name, reason in listed["skipped"])
-  return Shard(path, tuple(listed["digests"]), skipped)
+  skipped = tuple((name, reason) for name, reason in content["skipped"])
+  return Shard(path, tuple(content["digests"]), skipped)
 
 
-def write(directory: pathlib.Path, index: int, pictures) -> Shard:
+def write(
+  directory: pathlib.Path,
+  index: int,
+  pictures: Iterable[tuple[str, str, bytes | reading.UnreadableImage]],
+) -> Shard:
   """Writes a shard.
 
   Args:
-    directory: where.
-    index: number of the shard.
-    pictures: yields (path, digest, record) in order, the record being either
-      an encoded picture or the `UnreadableImage` that explains why there is
+    directory: Directory of the prepared folder.
+    index: Number of the shard.
+    pictures: (path, digest, record) of each file, in order. A record is either
+      an encoded picture, or the `UnreadableImage` that explains why there is
       none.
+
+  Raises:
+    OSError: The files cannot be written.
   """
   path = directory / f"{index:05d}.array_record"
   digests, skipped = [], []
@@ -73,13 +80,13 @@ def write(directory: pathlib.Path, index: int, pictures) -> Shard:
 
   write_records(path, records())
   size = path.stat().st_size
-  listed = {"bytes": size, "digests": digests, "skipped": skipped}
-  write_text(path.with_suffix(".json"), json.dumps(listed))
+  content = {"bytes": size, "digests": digests, "skipped": skipped}
+  write_text(path.with_suffix(".json"), json.dumps(content))
   return Shard(path, tuple(digests), tuple(skipped))
 
 
 def write_records(path: pathlib.Path, records: Iterable[bytes]) -> None:
-  """Writes an array_record file that is there as a whole or not at all."""
+  """Writes an array_record file, whole or not at all."""
   with (
     storage.replacing(path, flush=True) as part,
     _writer(part) as append,
@@ -89,13 +96,13 @@ def write_records(path: pathlib.Path, records: Iterable[bytes]) -> None:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes a file that is there as a whole or not at all."""
+  """Writes a text file, whole or not at all."""
   storage.write_whole(path, text.encode(), flush=True)
 
 
 @contextlib.contextmanager
-def locked(directory: pathlib.Path):
-  """Lets one process at a time work in a directory, which is made."""
+def lock(directory: pathlib.Path) -> Iterator[None]:
+  """Creates a directory, and lets one process at a time work in it."""
   directory.mkdir(parents=True, exist_ok=True)
   with open(directory / "lock", "wb") as file:
     try:
@@ -103,16 +110,16 @@ def locked(directory: pathlib.Path):
     except BlockingIOError:
       logging.info("Waiting for the process that prepares %s.", directory)
       fcntl.flock(file, fcntl.LOCK_EX)
-    # Whoever left these here was killed: they would hold the lock.
+    # Left by processes that were killed: a running one would hold the lock.
     for temporary in directory.glob(".*.part"):
       temporary.unlink(missing_ok=True)
     yield
 
 
 class Reader:
-  """Random access to the records of finished shards, from any thread."""
+  """Random access to the records of complete shards, from any thread."""
 
-  def __init__(self, shards: list[Shard]):
+  def __init__(self, shards: list[Shard]) -> None:
     self._shards = [shard for shard in shards if shard.digests]
     self._records = array_record_data_source.ArrayRecordDataSource(
       [f"{shard.path}[0:{len(shard.digests)}]" for shard in self._shards]
@@ -137,8 +144,8 @@ class Reader:
 
 @contextlib.contextmanager
 def _writer(path):
-  """Yields a function that appends a record; a full disk is an OSError."""
-  # Pictures are compressed already. Groups of one are quickest to seek.
+  """Yields a function that appends a record; raises OSError for a full disk."""
+  # The pictures are compressed already. Groups of one make random access fast.
   writer = array_record_module.ArrayRecordWriter(
     str(path), "group_size:1,uncompressed"
   )

@@ -1,4 +1,4 @@
-"""Any folder of pictures as a source: prepared once, then read from shards."""
+"""A source for any folder of pictures; reads the shards of its preparation."""
 
 import bisect
 import dataclasses
@@ -14,9 +14,16 @@ from cinn_jax.images import reading
 
 @dataclasses.dataclass(frozen=True)
 class FolderSource:
-  """A split of a prepared folder. `self[i]` is `{"image": uint8 [H, W, 3]}`.
+  """A split of a prepared folder.
 
-  `listing_hash` is of the contents of its files, whatever their names.
+  `self[i]` is `{"image": uint8 [H, W, 3]}`.
+
+  Attributes:
+    name: Path of the folder, and name of the split.
+    records: Reader of the whole folder's records.
+    start: Index of the first record of the split.
+    length: Number of records in the split.
+    listing_hash: A hash of the contents of the files, whatever their names.
   """
 
   name: str
@@ -45,25 +52,25 @@ def open_folder(
   num_threads: int = 0,
   pairs: bool = False,
 ) -> FolderSource:
-  """Opens a split of a folder of pictures, preparing the folder if need be.
+  """Opens a split of a folder of pictures, and prepares it if necessary.
 
-  A file goes to validation by the digest of its contents: copies of a file are
-  always on the same side, and adding files moves hardly any other. Of two or
-  more different pictures each side gets one at least.
+  The digest of a file's contents decides if it is held out. So copies of a file
+  are always in the same split, and adding files hardly moves any other. If
+  there are two or more different pictures, each split gets at least one.
 
   Args:
-    path: a folder with JPEG, PNG, WebP or TIFF files, at any depth.
-    split: "train", "validation", or "all" of the folder.
-    cache: where prepared folders live; by default $CINN_JAX_CACHE, or else
+    path: A folder with JPEG, PNG, WebP or TIFF files, at any depth.
+    split: "train", "validation", or "all" for the whole folder.
+    cache: Directory for prepared folders; by default $CINN_JAX_CACHE or
       ~/.cache/cinn_jax.
-    validation_fraction: expected share of the files held out, in (0, 1).
-    max_short_side: larger pictures are scaled down to it, in pixels.
-    num_threads: files decoded at a time while preparing; 0: one per core.
-    pairs: each is two pictures side by side, see `derived.SideBySide`.
+    validation_fraction: Expected fraction of the files held out, in (0, 1).
+    max_short_side: Larger pictures are scaled down to it, in pixels.
+    num_threads: Files decoded at a time during preparation; 0 for one per core.
+    pairs: Each file has two pictures side by side, see `derived.SideBySide`.
 
   Raises:
-    FileNotFoundError: there is no such folder.
-    ValueError: it holds no usable image, or another argument is wrong.
+    FileNotFoundError: There is no such folder.
+    ValueError: It has no usable image, or another argument is wrong.
   """
   if not 0 < validation_fraction < 1:
     raise ValueError(
@@ -71,33 +78,37 @@ def open_folder(
     )
   if max_short_side < 1:
     raise ValueError(f"max_short_side is {max_short_side}, expected 1 or more")
-  folder = _existing(path)
-  finished = preparation.prepare(
+  folder = _resolve(path)
+  all_shards = preparation.prepare(
     folder, cache_directory(cache), max_short_side, num_threads, pairs=pairs
   )
-  digests = [digest for shard in finished for digest in shard.digests]
+  digests = [digest for shard in all_shards for digest in shard.digests]
   start, stop = 0, len(digests)
   if split != "all":
-    cut = _first_held_out(digests, validation_fraction)
+    cut = _validation_start(digests, validation_fraction)
     start, stop = (0, cut) if split == "train" else (cut, len(digests))
   if start == stop:
     raise ValueError(
       f"{listing.printable(folder)} has no validation image, because all of its"
       " usable images are the same: add others"
     )
-  name = f"folder {listing.printable(folder)} ({split}: {stop - start} images)"
-  listing_hash = base.hash_of(digests[start:stop])
-  reader = shards.Reader(finished)
-  return FolderSource(name, reader, start, stop - start, listing_hash)
+  length = stop - start
+  return FolderSource(
+    name=f"folder {listing.printable(folder)} ({split}: {length} images)",
+    records=shards.Reader(all_shards),
+    start=start,
+    length=length,
+    listing_hash=base.hash_parts(digests[start:stop]),
+  )
 
 
 def cache_directory(cache: str | os.PathLike = "") -> pathlib.Path:
-  """The given directory, or $CINN_JAX_CACHE, or ~/.cache/cinn_jax."""
-  chosen = cache or os.environ.get("CINN_JAX_CACHE") or "~/.cache/cinn_jax"
-  return pathlib.Path(chosen).expanduser().absolute()
+  """Returns `cache`, else $CINN_JAX_CACHE, else ~/.cache/cinn_jax."""
+  directory = cache or os.environ.get("CINN_JAX_CACHE") or "~/.cache/cinn_jax"
+  return pathlib.Path(directory).expanduser().absolute()
 
 
-def _existing(path):
+def _resolve(path):
   folder = os.path.realpath(os.path.expanduser(path))
   if not path or not os.path.exists(folder):
     raise FileNotFoundError(
@@ -110,8 +121,8 @@ def _existing(path):
   return folder
 
 
-def _first_held_out(digests, fraction):
-  """Where validation begins in digests that are sorted."""
+def _validation_start(digests, fraction):
+  """Returns the index in sorted digests at which validation begins."""
   bits = 4 * 16
   threshold = f"{min(round((1 - fraction) * 2**bits), 2**bits - 1):016x}"
   cut = bisect.bisect_left(digests, threshold)

@@ -1,4 +1,4 @@
-"""Settings for tests of prepared folders."""
+"""Fixtures for tests of prepared folders."""
 
 import pytest
 
@@ -7,10 +7,11 @@ from cinn_jax.data.folder import listing, preparation
 
 @pytest.fixture
 def settled(monkeypatch):
-  """Lets digests of files that were just written be remembered."""
-  monkeypatch.setattr(listing, "_SETTLED_NS", 0)
+  """Stores the digests of files even if they were only just written."""
+  monkeypatch.setattr(listing, "SETTLED_NS", 0)
 
 
 @pytest.fixture
 def small_shards(monkeypatch):
-  monkeypatch.setattr(preparation, "_SHARD_FILES", 4)
+  """Puts only four files in a shard."""
+  monkeypatch.setattr(preparation, "SHARD_FILES", 4)

@@ -1,4 +1,4 @@
-"""Preparing a folder: once, and again when it changes."""
+"""Tests that a folder is prepared once, and again after a change."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cinn_jax.data.folder import listing, preparation, shards, source
+from cinn_jax.data.folder import listing, preparation, source
 from cinn_jax.images import reading
 from tests.support import pictures
 from tests.support.folders import both, contents, fill, prepared, small
@@ -19,7 +19,7 @@ def forbid(monkeypatch, owner, name):
   monkeypatch.setattr(owner, name, refuse)
 
 
-def test_a_second_start_only_looks_at_the_files(tmp_path, settled, monkeypatch):
+def test_a_second_start_reads_no_file(tmp_path, settled, monkeypatch):
   photos = fill(tmp_path / "photos", range(9))
   (photos / "bad.jpg").write_bytes(b"bad")
   first = both(photos, tmp_path / "c")
@@ -31,7 +31,7 @@ def test_a_second_start_only_looks_at_the_files(tmp_path, settled, monkeypatch):
     assert contents(one) == contents(other)
 
 
-def test_files_that_just_changed_are_read_again(tmp_path, monkeypatch):
+def test_files_that_changed_just_now_are_read_again(tmp_path, monkeypatch):
   photos = fill(tmp_path / "photos", range(3))
   both(photos, tmp_path / "c")
   forbid(monkeypatch, listing.hashlib, "file_digest")
@@ -52,7 +52,7 @@ CHANGES = {
   "added": lambda photos: fill(photos, [77]),
   "removed": lambda photos: (photos / "0001.png").unlink(),
   "renamed": lambda photos: (photos / "0001.png").rename(photos / "0001b.png"),
-  "touched up, with size and time as before": same_size_same_time,
+  "edited, with the same size and time": same_size_same_time,
 }
 
 
@@ -68,7 +68,7 @@ def test_a_changed_folder_is_prepared_again(tmp_path, change, settled):
   assert len(train) + len(validation) == len(list(photos.iterdir()))
 
 
-def test_settings_that_shape_the_records_count(tmp_path):
+def test_other_record_settings_prepare_again(tmp_path):
   photos, cache = fill(tmp_path / "photos", range(3)), tmp_path / "c"
   both(photos, cache, max_short_side=4)
   assert both(photos, cache)[0][0]["image"].shape[0] == 6
@@ -78,14 +78,14 @@ def test_settings_that_shape_the_records_count(tmp_path):
   assert len(prepared(cache)) == 2
 
 
-def test_the_same_pictures_elsewhere_are_prepared_already(tmp_path):
+def test_a_copy_of_a_folder_is_not_prepared_again(tmp_path):
   cache = tmp_path / "c"
   both(fill(tmp_path / "one", range(4)), cache)
   both(fill(tmp_path / "two", range(4)), cache)
   assert len(prepared(cache)) == 1
 
 
-def test_there_is_a_progress_bar(tmp_path, settled, capsys):
+def test_preparation_shows_a_progress_bar(tmp_path, settled, capsys):
   photos = fill(tmp_path / "photos", range(5))
   both(photos, tmp_path / "c")
   shown = capsys.readouterr().err
@@ -94,9 +94,7 @@ def test_there_is_a_progress_bar(tmp_path, settled, capsys):
   assert not capsys.readouterr().err
 
 
-def test_a_file_that_changes_meanwhile_stops_the_preparation(
-  tmp_path, monkeypatch
-):
+def test_a_file_that_changes_during_preparation_raises(tmp_path, monkeypatch):
   photos, cache = fill(tmp_path / "photos", range(3)), tmp_path / "c"
   real = listing.digests
 
@@ -112,7 +110,9 @@ def test_a_file_that_changes_meanwhile_stops_the_preparation(
   assert len(both(photos, cache)[0]) == 2
 
 
-def test_torn_and_stale_memories_do_no_harm(tmp_path, settled, monkeypatch):
+def test_broken_and_stale_digest_files_do_no_harm(
+  tmp_path, settled, monkeypatch
+):
   photos, cache = fill(tmp_path / "photos", range(6)), tmp_path / "c"
   both(photos, cache)
   (memory,) = (cache / "digests").iterdir()
@@ -122,7 +122,7 @@ def test_torn_and_stale_memories_do_no_harm(tmp_path, settled, monkeypatch):
   assert len(prepared(cache)) == 1
   forbid(monkeypatch, listing.hashlib, "file_digest")
   assert contents(both(photos, cache)[0]) == expected
-  # What is remembered of files that are gone is dropped when it is most.
+  # Entries of files that are gone are dropped once they are the majority.
   stale = (json.dumps((f"gone{i}", (1, 2, 3), "0")) for i in range(3000))
   with memory.open("a") as file:
     file.write("\n".join(stale) + "\n")
@@ -138,26 +138,21 @@ def test_links_are_followed_once(tmp_path):
   (photos / "again").symlink_to(tmp_path / "elsewhere")
   (photos / "up").symlink_to(photos)
   (photos / "self.png").symlink_to(photos / "self.png")
-  found = listing.find_pictures(str(photos))
-  assert list(found) == [
-    *("0000.png", "0001.png", "again/0002.png", "again/0003.png", "self.png"),
+  files = listing.find_pictures(str(photos))
+  assert list(files) == [
+    "0000.png",
+    "0001.png",
+    "again/0002.png",
+    "again/0003.png",
+    "self.png",
   ]
-  assert found["self.png"] is None
+  assert files["self.png"] is None
 
 
-def test_hundreds_of_thousands_of_files_make_few_shards(monkeypatch, tmp_path):
-  sizes = []
-
-  def write(directory, index, pictures):
-    sizes.append(len(list(pictures)))
-
-  monkeypatch.setattr(shards, "write", write)
-  order = [(str(i), "0") for i in range(100_000)]
-  convert = lambda item: (*item, b"")  # noqa: E731
-  monkeypatch.setattr(
-    preparation,
-    "in_order",
-    lambda function, items, *_, **__: map(function, items),
-  )
-  preparation._all_shards(tmp_path, order, convert, 1)
+def test_many_files_are_split_into_few_shards():
+  sizes = [len(p) for p in preparation.split_into_shards(range(100_000))]
   assert sum(sizes) == 100_000 and len(sizes) <= 128
+  assert [len(p) for p in preparation.split_into_shards(range(300))] == [
+    preparation.SHARD_FILES,
+    300 - preparation.SHARD_FILES,
+  ]

@@ -1,4 +1,4 @@
-"""How a picture is stored: as it is, without loss, or scaled down."""
+"""Tests of stored records: unchanged, lossless, or scaled down."""
 
 import io
 
@@ -11,7 +11,7 @@ from cinn_jax.images import reading
 from tests.support import pictures
 
 
-def test_other_small_pictures_are_kept_without_loss():
+def test_small_pictures_are_stored_without_loss():
   truth = pictures.colors()
   turned = pictures.oriented(truth, 6, "PNG")
   for data in (
@@ -48,14 +48,14 @@ def test_large_pictures_are_scaled_down(kind):
   )
   error = np.abs(np.asarray(image).astype(int) - np.asarray(truth))
   assert error.max() <= 6 and reading.is_plain(record)
-  # The short side counts.
+  # Only the short side matters.
   assert preparation.encode_record(data, "name", 600) != record
   untouched = pictures.encoded(photo, compress_level=1)
   assert preparation.encode_record(untouched, "name", 600) == untouched
   assert preparation.encode_record(untouched, "name", 599) != untouched
 
 
-def test_scaling_down_keeps_what_detail_fits():
+def test_scaling_down_keeps_details():
   blocks = Image.fromarray(pictures.colors()).resize((900, 600), 0)
   truth = np.asarray(blocks.resize((300, 200), Image.Resampling.LANCZOS))
   for kind in ("PNG", "JPEG"):
@@ -64,7 +64,7 @@ def test_scaling_down_keeps_what_detail_fits():
     assert np.abs(record.astype(int) - truth).max() <= 12
 
 
-def test_pictures_of_just_the_right_size_are_kept_without_loss():
+def test_pictures_of_the_largest_size_lose_nothing():
   data = pictures.encoded(pictures.colors(), "WEBP", lossless=True)
   record = preparation.encode_record(data, "name", 24)
   np.testing.assert_array_equal(reading.decode_plain(record), pictures.colors())

@@ -1,4 +1,4 @@
-"""Shards are whole or not there, whatever happens to whoever writes them."""
+"""Tests that shards are complete or missing, even if their writer is killed."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tests.support.folders import both, contents, fill, prepared, small
 PREPARE = """
 import sys
 from cinn_jax.data.folder import preparation, source
-preparation._SHARD_FILES = 4
+preparation.SHARD_FILES = 4
 real = preparation.encode_record
 def slow(*args, **options):
   import time
@@ -45,12 +45,12 @@ def unfinished_shards(cache):
   return list((cache / "folders").glob("*/.*.part"))
 
 
-def test_a_killed_preparation_goes_on_where_it_was(
+def test_a_killed_preparation_continues(
   tmp_path, small_shards, monkeypatch, capsys
 ):
   photos, cache = fill(tmp_path / "photos", range(40)), tmp_path / "c"
   process = start(photos, cache, 0.1)
-  # In the middle of the fourth or a later one.
+  # Wait for the middle of the fourth shard or a later one.
   while len(finished_shards(cache)) < 3 or not unfinished_shards(cache):
     assert process.poll() is None, process.stderr.read()
     time.sleep(0.01)
@@ -59,14 +59,14 @@ def test_a_killed_preparation_goes_on_where_it_was(
   kept = finished_shards(cache)
   assert 3 <= len(kept) < 10 and unfinished_shards(cache)
   stamps = {path: path.stat().st_mtime_ns for path in kept}
-  encoded, real = [], preparation.encode_record
+  calls, real = [], preparation.encode_record
   monkeypatch.setattr(
     preparation,
     "encode_record",
-    lambda *args, **options: encoded.append(args[1]) or real(*args),
+    lambda *args, **options: calls.append(args[1]) or real(*args),
   )
   train, validation = both(photos, cache)
-  assert len(encoded) == 40 - 4 * len(kept)
+  assert len(calls) == 40 - 4 * len(kept)
   assert "Preparing images: 100%" in capsys.readouterr().err
   assert {p: p.stat().st_mtime_ns for p in kept} == stamps
   assert not unfinished_shards(cache)
@@ -74,23 +74,22 @@ def test_a_killed_preparation_goes_on_where_it_was(
   assert contents(train) | contents(validation) == truth
 
 
-def test_processes_that_prepare_at_once_agree(tmp_path, small_shards):
+def test_processes_can_prepare_at_the_same_time(tmp_path, small_shards):
   photos, cache = fill(tmp_path / "photos", range(24)), tmp_path / "c"
   processes = [start(photos, cache, 0.03) for _ in range(3)]
   outputs = [process.communicate(timeout=60) for process in processes]
   assert all(process.returncode == 0 for process in processes), outputs
   lengths = {out for out, _ in outputs}
   assert len(lengths) == 1
-  # The others waited: one of them did the work.
-  shown = [err for _, err in outputs if "Preparing images" in err]
-  assert len(shown) == 1
+  # One of them did the work, while the others waited.
+  assert sum("Preparing images" in err for _, err in outputs) == 1
   train, validation = both(photos, cache)
   assert contents(train) | contents(validation) == {
     small(i).tobytes() for i in range(24)
   }
 
 
-def test_shards_that_are_not_whole_are_made_again(tmp_path, small_shards):
+def test_broken_shards_are_written_again(tmp_path, small_shards):
   photos, cache = fill(tmp_path / "photos", range(16)), tmp_path / "c"
   truth = [contents(source) for source in both(photos, cache)]
   (directory,) = prepared(cache)
@@ -106,7 +105,7 @@ def test_shards_that_are_not_whole_are_made_again(tmp_path, small_shards):
   assert not list(directory.glob(".*.part"))
 
 
-def test_a_failure_leaves_no_half_shard(tmp_path):
+def test_a_failure_leaves_no_files(tmp_path):
   def stop_halfway():
     yield "a", "0", pictures.encoded(small(0))
     raise KeyboardInterrupt
@@ -117,7 +116,7 @@ def test_a_failure_leaves_no_half_shard(tmp_path):
   assert shards.read_list(tmp_path, 0) is None
 
 
-def test_files_are_flushed_before_they_get_their_names(tmp_path, monkeypatch):
+def test_files_are_flushed_before_they_are_renamed(tmp_path, monkeypatch):
   calls = []
   for name in ("fsync", "replace"):
     real = getattr(os, name)
@@ -133,9 +132,10 @@ def test_files_are_flushed_before_they_get_their_names(tmp_path, monkeypatch):
   assert names == {"00000.array_record", "00000.json"}
 
 
-def test_a_damaged_record_is_told_in_one_line(tmp_path):
+def test_damaged_record_raises_one_line(tmp_path):
   photos, cache = fill(tmp_path / "photos", range(4)), tmp_path / "c"
-  (file,) = both(photos, cache) and (cache / "folders").rglob("*.array_record")
+  both(photos, cache)
+  (file,) = (cache / "folders").rglob("*.array_record")
   damaged = bytearray(file.read_bytes())
   place = damaged.index(pictures.encoded(small(0)))
   damaged[place + 20] ^= 255

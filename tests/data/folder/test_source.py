@@ -1,4 +1,4 @@
-"""A folder of pictures: what becomes of each file, and which split gets it."""
+"""Tests of folders of pictures: files of every kind, errors, and splits."""
 
 import os
 
@@ -15,7 +15,7 @@ def records(place, cache, **options) -> list[bytes]:
   return [train.records[i] for i in range(len(train) + len(validation))]
 
 
-def test_every_kind_at_any_depth_becomes_rgb(tmp_path):
+def test_files_of_every_kind_and_depth_become_rgb(tmp_path):
   photos, cache = tmp_path / "photos", tmp_path / "cache"
   deep = photos / "a" / "b c"
   deep.mkdir(parents=True)
@@ -45,7 +45,7 @@ def test_every_kind_at_any_depth_becomes_rgb(tmp_path):
     train[len(train)]
 
 
-def test_plain_files_are_kept_as_they_are(tmp_path):
+def test_plain_files_are_stored_unchanged(tmp_path):
   truth = pictures.colors()
   files = [
     pictures.encoded(truth, "JPEG", quality=60),
@@ -59,21 +59,25 @@ def test_plain_files_are_kept_as_they_are(tmp_path):
   assert sorted(kept) == sorted(files)
 
 
-def test_unreadable_files_are_reported_and_skipped(tmp_path, caplog):
+def test_unreadable_files_are_skipped_and_reported(tmp_path, caplog):
   photos = fill(tmp_path / "photos", range(6))
   (photos / "empty.jpg").write_bytes(b"")
   (photos / "half.png").write_bytes(pictures.encoded(pictures.colors())[:90])
-  (photos / "tab\there.tif").write_bytes(b"nothing of the kind")
+  (photos / "tab\there.tif").write_bytes(b"no TIFF")
   (photos / "huge.png").write_bytes(pictures.huge_png(50_000, 50_000))
   (photos / "gone.jpg").symlink_to(tmp_path / "nowhere")
   with open(os.fsencode(photos) + b"/caf\xe9\n.jpg", "wb") as file:
-    file.write(b"nothing either")
+    file.write(b"no JPEG")
   train, validation = both(photos, tmp_path / "cache")
   assert len(train) + len(validation) == 6
   (report,) = (tmp_path / "cache").rglob("skipped.txt")
   entries = dict(line.split("\t") for line in report.read_text().splitlines())
   assert entries.keys() == {
-    *("empty.jpg", "half.png", "tab\\there.tif", "huge.png", "gone.jpg"),
+    "empty.jpg",
+    "half.png",
+    "tab\\there.tif",
+    "huge.png",
+    "gone.jpg",
     "caf\\udce9\\n.jpg",
   }
   assert entries["empty.jpg"] == "an empty file"
@@ -85,46 +89,48 @@ def test_unreadable_files_are_reported_and_skipped(tmp_path, caplog):
   assert "\n" not in line
 
 
-def complaint(kind, place, cache="unused", split="train", **options) -> str:
+def error_message(kind, place, cache="unused", split="train", **options) -> str:
   with pytest.raises(kind) as caught:
     source.open_folder(place, split, cache=cache, **options)
   assert "\n" not in str(caught.value)
   return str(caught.value)
 
 
-def test_a_folder_without_pictures_is_an_error(tmp_path):
+def test_a_folder_without_pictures_raises(tmp_path):
   cache = tmp_path / "cache"
-  assert "there is no folder" in complaint(FileNotFoundError, tmp_path / "no")
-  assert "there is no folder ''" in complaint(FileNotFoundError, "")
+  assert "there is no folder" in error_message(
+    FileNotFoundError, tmp_path / "no"
+  )
+  assert "there is no folder ''" in error_message(FileNotFoundError, "")
   file = tmp_path / "file.jpg"
   file.write_bytes(pictures.encoded(pictures.colors()))
-  assert "is a file" in complaint(ValueError, file)
+  assert "is a file" in error_message(ValueError, file)
   empty = tmp_path / "empty"
   empty.mkdir()
-  assert "no usable image" in complaint(ValueError, empty, cache)
+  assert "no usable image" in error_message(ValueError, empty, cache)
   (empty / "text.txt").write_text("no picture")
-  assert ".tiff" in complaint(ValueError, empty, cache)
+  assert ".tiff" in error_message(ValueError, empty, cache)
   for _ in range(2):  # The second time from the cache.
     (empty / "bad.jpg").write_bytes(b"bad")
-    message = complaint(ValueError, empty, cache)
+    message = error_message(ValueError, empty, cache)
     assert "no usable image" in message and "none of 1 files" in message
     assert "skipped.txt" in message
   for fraction in (0, 1, -1, 2):
     options = {"validation_fraction": fraction}
-    message = complaint(ValueError, tmp_path, cache, **options)
+    message = error_message(ValueError, tmp_path, cache, **options)
     assert f"validation_fraction is {fraction}" in message
-  message = complaint(ValueError, tmp_path, cache, max_short_side=0)
+  message = error_message(ValueError, tmp_path, cache, max_short_side=0)
   assert "max_short_side is 0, expected 1 or more" in message
 
 
-def test_a_cache_that_cannot_be_written_is_an_error(tmp_path):
+def test_a_cache_that_cannot_be_written_raises(tmp_path):
   photos = fill(tmp_path / "photos", range(3))
   (tmp_path / "file").write_text("in the way")
-  message = complaint(ValueError, photos, tmp_path / "file" / "cache")
+  message = error_message(ValueError, photos, tmp_path / "file" / "cache")
   assert "cannot write the cache" in message and "CINN_JAX_CACHE" in message
 
 
-def test_where_the_cache_is(tmp_path, monkeypatch):
+def test_cache_directory(tmp_path, monkeypatch):
   monkeypatch.setenv("HOME", str(tmp_path / "home"))
   monkeypatch.delenv("CINN_JAX_CACHE", raising=False)
   default = tmp_path / "home" / ".cache" / "cinn_jax"
@@ -136,7 +142,7 @@ def test_where_the_cache_is(tmp_path, monkeypatch):
   assert list((tmp_path / "env" / "folders").iterdir())
 
 
-def test_the_split_is_about_the_fraction_and_disjoint(tmp_path):
+def test_splits_are_disjoint_and_match_the_fraction(tmp_path):
   photos = fill(tmp_path / "photos", range(300))
   train, validation = both(photos, tmp_path / "c", validation_fraction=0.2)
   assert 35 <= len(validation) <= 85
@@ -147,7 +153,7 @@ def test_the_split_is_about_the_fraction_and_disjoint(tmp_path):
   assert contents(fewer) < contents(validation)
 
 
-def test_copies_are_on_one_side(tmp_path):
+def test_copies_are_in_the_same_split(tmp_path):
   photos = fill(tmp_path / "photos", range(20))
   for copy in "abc":
     fill(photos / copy, range(20))
@@ -157,23 +163,23 @@ def test_copies_are_on_one_side(tmp_path):
   assert len(validation) % 4 == 0
 
 
-def test_adding_files_moves_hardly_any_other(tmp_path):
+def test_adding_files_keeps_the_split_of_the_others(tmp_path):
   photos = fill(tmp_path / "photos", range(60))
-  held_out = set()
+  before = set()
   for count in (60, 100, 140, 180):
     fill(photos, range(count))
     validation = source.open_folder(
       photos, "validation", cache=tmp_path / "c", validation_fraction=0.3
     )
-    present = {small(i).tobytes() for i in range(count - 40)}
-    assert count == 60 or contents(validation) & present == held_out
-    held_out = contents(validation)
+    old = {small(i).tobytes() for i in range(count - 40)}
+    assert count == 60 or contents(validation) & old == before
+    before = contents(validation)
 
 
-def test_both_sides_get_an_image(tmp_path):
+def test_each_split_gets_an_image(tmp_path):
   photos = fill(tmp_path / "photos", range(2))
   fill(photos / "copies", range(2))
-  # Unreadable files do not count, wherever their digests fall.
+  # Unreadable files do not count, whatever their digests are.
   for i in range(20):
     (photos / f"bad{i}.png").write_bytes(bytes([i]))
   for fraction in (1e-9, 0.05, 0.5, 0.999999):
@@ -183,10 +189,10 @@ def test_both_sides_get_an_image(tmp_path):
     assert len(contents(train) | contents(validation)) == 2
 
 
-def test_a_single_picture_can_be_trained_on_only(tmp_path):
+def test_a_single_picture_leaves_none_for_validation(tmp_path):
   photos = fill(tmp_path / "photos", [0])
   fill(photos / "copies", [0])
   options = {"cache": tmp_path / "c", "validation_fraction": 0.9}
   assert len(source.open_folder(photos, "train", **options)) == 2
-  message = complaint(ValueError, photos, split="validation", **options)
+  message = error_message(ValueError, photos, split="validation", **options)
   assert "no validation image" in message

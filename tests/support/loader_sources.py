@@ -1,4 +1,4 @@
-"""Sources made for tests of the loader, and short ways to run through them."""
+"""Sources for tests of the loader, and functions that collect batches."""
 
 import contextlib
 import itertools
@@ -11,7 +11,7 @@ from cinn_jax.images import reading
 
 
 class Numbers:
-  """Pictures that are all of one colour: their number. Counts its readings."""
+  """Pictures whose pixels all have the record's number; logs each access."""
 
   name = "numbers"
 
@@ -36,7 +36,7 @@ class Numbers:
 
 
 class Gradients:
-  """Dark on the left, bright on the right, darker towards the bottom."""
+  """Pictures that get brighter to the right, and darker to the bottom."""
 
   name = "gradients"
 
@@ -50,6 +50,7 @@ class Gradients:
 
 
 def train(source, steps, **options):
+  """Returns the first training batches as a list."""
   options = {"image_size": 8, "batch_size": 10, "seed": 0} | options
   with contextlib.closing(
     loader.training_batches(source, **options)
@@ -58,15 +59,18 @@ def train(source, steps, **options):
 
 
 def evaluate(source, **options):
+  """Returns all evaluation batches as a list."""
   options = {"image_size": 8, "batch_size": 10} | options
   return list(loader.evaluation_batches(source, **options))
 
 
 def numbers(batches):
+  """Returns the record number of every example of `Numbers`."""
   return np.concatenate([batch["image"][:, 0, 0, 0] for batch in batches])
 
 
-def same(ours, theirs):
+def assert_same(ours, theirs):
+  """Checks that two lists of batches are equal."""
   assert len(ours) == len(theirs)
   for a, b in zip(ours, theirs, strict=True):
     assert a.keys() == b.keys()

@@ -1,4 +1,4 @@
-"""TFDS data sets made for tests, without TensorFlow."""
+"""Small TFDS data sets for tests, prepared without TensorFlow."""
 
 import io
 
@@ -8,8 +8,8 @@ import tensorflow_datasets as tfds
 from tests.support import pictures
 
 
-class _Made(tfds.core.GeneratorBasedBuilder):
-  """Makes its pictures itself and needs no TensorFlow to be prepared."""
+class _Builder(tfds.core.GeneratorBasedBuilder):
+  """A data set that generates its pictures."""
 
   VERSION = tfds.core.Version("1.2.0")
   SPLITS = ("train", "test")
@@ -28,7 +28,9 @@ class _Made(tfds.core.GeneratorBasedBuilder):
       yield i, self.example(i)
 
 
-class GreyDigits(_Made):
+class GreyDigits(_Builder):
+  """Grey pictures with integer labels."""
+
   FEATURES = (
     ("image", tfds.features.Image(shape=(24, 36, 1))),
     ("label", tfds.features.ClassLabel(num_classes=10)),
@@ -38,7 +40,9 @@ class GreyDigits(_Made):
     return {"image": io.BytesIO(pictures.encoded(grey(i))), "label": i % 10}
 
 
-class ColorPhotos(_Made):
+class ColorPhotos(_Builder):
+  """Colour pictures of several sizes, called "photo", with texts as labels."""
+
   SPLITS = ("train",)
   FEATURES = (
     ("photo", tfds.features.Image(shape=(None, None, 3))),
@@ -50,7 +54,9 @@ class ColorPhotos(_Made):
     return {"photo": io.BytesIO(pictures.encoded(photo)), "label": "no class"}
 
 
-class Sounds(_Made):
+class Sounds(_Builder):
+  """Records without any picture."""
+
   FEATURES = (("sound", tfds.features.Tensor(shape=(3,), dtype=np.int32)),)
 
   def example(self, i):
@@ -58,4 +64,5 @@ class Sounds(_Made):
 
 
 def grey(i):
+  """Returns the picture of the i-th digit, uint8 [H, W]."""
   return np.roll(pictures.colors()[..., 0], i, axis=1)
