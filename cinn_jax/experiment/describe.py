@@ -40,9 +40,9 @@ def describe(config) -> str:
 
   lines += _table(
     [
-      ("forward, data to latent", f"{one / 1e9:,.3f} G"),
-      ("1 sample", f"{sample(1) / 1e9:,.3f} G"),
-      ("8 samples of one condition", f"{sample(8) / 1e9:,.3f} G"),
+      ("forward, data to latent", _giga(one)),
+      ("1 sample", _giga(sample(1))),
+      ("8 samples of one condition", _giga(sample(8))),
     ]
   )
   return "\n".join(lines)
@@ -59,6 +59,10 @@ def _parts(params):
 
 def _count(tree):
   return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def _giga(flops):
+  return "unknown" if flops is None else f"{flops / 1e9:,.3f} G"
 
 
 def _table(rows):

@@ -1,44 +1,45 @@
-"""A 2-D convolution whose gradients are quick inside a loop on a CPU.
+"""A 2-D convolution whose gradients are fast inside a loop on a CPU.
 
-XLA's CPU compiler brings convolutions into the one layout that has a fast
-kernel, NHWC with HWIO weights, but not those inside a loop's body. JAX's
+XLA's CPU compiler has a fast kernel for one layout, NHWC with HWIO weights. It
+brings convolutions into this layout, except those inside a loop's body. JAX's
 gradients of a convolution have other layouts, so in scanned blocks they would
-run on a naive loop, 10 to 60 times slower. `cpu_conv_p` is a convolution that
-always has this layout, and so have its derivatives, of any order and in either
-mode. Other devices get `jax.lax.conv_general_dilated` itself.
+run 10 to 60 times slower, on a naive loop. `cpu_conv_p` is a convolution that
+always has this layout, and so have its derivatives, of any order, in forward
+and reverse mode. Other devices get `jax.lax.conv_general_dilated` itself, as
+does a version of JAX in which the primitive cannot be defined.
 """
 
-import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from absl import logging
 from jax import lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+
+from cinn_jax.runtime import jax_internals
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-_PARAMS = ("strides", "padding", "lhs_dilation", "rhs_dilation")
-# Bytes of weights that stay in a processor's cache while they are used; with
-# 32 MiB of it, 4 MiB were quickest, and all 32 MiB five times slower.
-_CACHED = 4 * 2**20
-# With fewer output channels, a matrix product's registers are not full.
-_FEW = 16
+# Bytes of weights that stay in a processor's cache while they are used. On one
+# with 32 MiB of cache, 4 MiB were fastest and 32 MiB five times slower.
+CACHE_BYTES = 4 * 2**20
+# With fewer output channels, a matrix product does not fill the registers.
+_FULL_CHANNELS = 16
 LAYOUT_NUMBERS = lax.conv_dimension_numbers((1,) * 4, (1,) * 4, _LAYOUT)
 
 
 def conv_general_dilated(
-  lhs,
-  rhs,
+  lhs: jax.Array,
+  rhs: jax.Array,
   window_strides: Sequence[int],
   padding: str | Sequence[tuple[int, int]],
   lhs_dilation: Sequence[int] | None = None,
   rhs_dilation: Sequence[int] | None = None,
-  dimension_numbers=None,
+  dimension_numbers: Any = None,
   feature_group_count: int = 1,
-  precision=None,
-):
-  """As `jax.lax.conv_general_dilated`; what `nn.Conv` takes in its place."""
+  precision: Any = None,
+) -> jax.Array:
+  """Replaces `jax.lax.conv_general_dilated`, for instance in `nn.Conv`."""
   lhs_dilation = tuple(lhs_dilation or (1, 1))
   rhs_dilation = tuple(rhs_dilation or (1, 1))
   is_plain = (
@@ -47,16 +48,20 @@ def conv_general_dilated(
     and precision is None
     and jax.default_backend() == "cpu"
   )
-  if not is_plain:
+  if is_plain and cpu_conv_p is None:
+    logging.log_first_n(
+      logging.WARNING, "Gradients of convolutions are slow: %s.", 1, _PROBLEM
+    )
+  if not is_plain or cpu_conv_p is None:
     return lax.conv_general_dilated(
       lhs,
       rhs,
       window_strides,
       padding,
-      lhs_dilation,
-      rhs_dilation,
-      dimension_numbers,
-      feature_group_count,
+      lhs_dilation=lhs_dilation,
+      rhs_dilation=rhs_dilation,
+      dimension_numbers=dimension_numbers,
+      feature_group_count=feature_group_count,
       precision=precision,
     )
   if isinstance(padding, str):
@@ -78,27 +83,28 @@ def conv_general_dilated(
 
 def _convolve(lhs, rhs, *, strides, padding, lhs_dilation, rhs_dilation):
   return lax.conv_general_dilated(
-    lhs, rhs, strides, padding, lhs_dilation, rhs_dilation, _LAYOUT
+    lhs,
+    rhs,
+    strides,
+    padding,
+    lhs_dilation=lhs_dilation,
+    rhs_dilation=rhs_dilation,
+    dimension_numbers=_LAYOUT,
   )
 
 
-def _abstract(lhs, rhs, **params):
-  out = jax.eval_shape(functools.partial(_convolve, **params), lhs, rhs)
-  return jax.core.ShapedArray(out.shape, out.dtype)
-
-
 def _transpose_lhs(
-  cotangent, lhs, rhs, *, strides, padding, lhs_dilation, rhs_dilation
+  cotangent, lhs_shape, rhs, *, strides, padding, lhs_dilation, rhs_dilation
 ):
   pads = []
   for low, full, kernel, out in _extents(
-    lhs.aval.shape,
-    rhs.shape,
-    cotangent.shape,
-    strides,
-    padding,
-    lhs_dilation,
-    rhs_dilation,
+    lhs=lhs_shape,
+    rhs=rhs.shape,
+    out=cotangent.shape,
+    strides=strides,
+    padding=padding,
+    lhs_dilation=lhs_dilation,
+    rhs_dilation=rhs_dilation,
   ):
     before = kernel - 1 - low
     pads.append((before, full + kernel - 1 - out - before))
@@ -113,47 +119,57 @@ def _transpose_lhs(
 
 
 def _transpose_rhs(
-  cotangent, lhs, rhs, *, strides, padding, lhs_dilation, rhs_dilation
+  cotangent, lhs, rhs_shape, *, strides, padding, lhs_dilation, rhs_dilation
 ):
   extents = list(
     _extents(
-      lhs.shape,
-      rhs.aval.shape,
-      cotangent.shape,
-      strides,
-      padding,
-      lhs_dilation,
-      rhs_dilation,
+      lhs=lhs.shape,
+      rhs=rhs_shape,
+      out=cotangent.shape,
+      strides=strides,
+      padding=padding,
+      lhs_dilation=lhs_dilation,
+      rhs_dilation=rhs_dilation,
     )
   )
-  # Channels take the part of the batch, and the batch that of channels. Either
-  # array can stand in for weights; as one, few channels leave a kernel idle.
-  if cotangent.shape[3] < min(_FEW, lhs.shape[3]):
+  # Channels and batch change places. Either array can serve as the weights; one
+  # with few channels would leave the kernel idle.
+  if cotangent.shape[3] < min(_FULL_CHANNELS, lhs.shape[3]):
     flipped = _correlate(
-      *(cotangent, lhs, strides, lhs_dilation, rhs_dilation),
-      [
+      data=cotangent,
+      weights=lhs,
+      data_dilation=strides,
+      weights_dilation=lhs_dilation,
+      strides=rhs_dilation,
+      pads=[
         (kernel - 1 - low, full + low - out)
         for low, full, kernel, out in extents
       ],
     )
     return jnp.flip(flipped, (1, 2)).transpose(1, 2, 3, 0)
   gradient = _correlate(
-    *(lhs, cotangent, lhs_dilation, strides, rhs_dilation),
-    [
+    data=lhs,
+    weights=cotangent,
+    data_dilation=lhs_dilation,
+    weights_dilation=strides,
+    strides=rhs_dilation,
+    pads=[
       (low, out + kernel - full - 1 - low) for low, full, kernel, out in extents
     ],
   )
   return gradient.transpose(1, 2, 0, 3)
 
 
-def _correlate(data, weights, data_dilation, weights_dilation, strides, pads):
-  """The sum over the batch of two arrays' products: [Cd, h, w, Cw].
+def _correlate(
+  *, data, weights, data_dilation, weights_dilation, strides, pads
+):
+  """Sums the products of two arrays over the batch: `[Cd, h, w, Cw]`.
 
-  `weights` are as large as a batch: in parts that fit a processor's cache they
-  are read from there.
+  `weights` are as large as a batch. They are taken in parts that fit into a
+  processor's cache.
   """
   batch = len(data)
-  fewest = -(-weights.size * weights.dtype.itemsize // _CACHED)
+  fewest = -(-weights.size * weights.dtype.itemsize // CACHE_BYTES)
   parts = next((n for n in range(fewest, batch) if batch % n == 0), batch)
 
   def correlate(data, weights):
@@ -184,8 +200,8 @@ def _correlate(data, weights, data_dilation, weights_dilation, strides, pads):
   return total
 
 
-def _extents(lhs, rhs, out, strides, padding, lhs_dilation, rhs_dilation):
-  """Per spatial axis: low padding, and dilated input, kernel and output."""
+def _extents(*, lhs, rhs, out, strides, padding, lhs_dilation, rhs_dilation):
+  """Yields low padding and dilated input, kernel and output of each axis."""
   for axis in (0, 1):
     yield (
       padding[axis][0],
@@ -198,12 +214,12 @@ def _extents(lhs, rhs, out, strides, padding, lhs_dilation, rhs_dilation):
 def _batch(arguments, axes, **params):
   lhs, rhs = arguments
   lhs_axis, rhs_axis = axes
-  if rhs_axis is None:  # Into the batch.
+  if rhs_axis is None:  # Merged with the batch.
     lhs = jnp.moveaxis(lhs, lhs_axis, 0)
     merged = lhs.reshape(-1, *lhs.shape[2:])
     out = cpu_conv_p.bind(merged, rhs, **params)
     return out.reshape(*lhs.shape[:2], *out.shape[1:]), 0
-  if lhs_axis is None:  # Into the output's channels.
+  if lhs_axis is None:  # Merged with the output channels.
     rhs = jnp.moveaxis(rhs, rhs_axis, 3)
     merged = rhs.reshape(*rhs.shape[:3], -1)
     out = cpu_conv_p.bind(lhs, merged, **params)
@@ -212,11 +228,16 @@ def _batch(arguments, axes, **params):
   return lax.map(lambda pair: cpu_conv_p.bind(*pair, **params), pairs), 0
 
 
-cpu_conv_p = Primitive("cpu_conv")
-cpu_conv_p.def_impl(jax.jit(_convolve, static_argnames=_PARAMS))
-cpu_conv_p.def_abstract_eval(_abstract)
-mlir.register_lowering(
-  cpu_conv_p, mlir.lower_fun(_convolve, multiple_results=False)
-)
-ad.defbilinear(cpu_conv_p, _transpose_lhs, _transpose_rhs)
-batching.primitive_batchers[cpu_conv_p] = _batch
+cpu_conv_p: Any = None
+_PROBLEM = ""
+try:
+  cpu_conv_p = jax_internals.bilinear_primitive(
+    jax_internals.CPU_CONV,
+    _convolve,
+    transpose_lhs=_transpose_lhs,
+    transpose_rhs=_transpose_rhs,
+    batch=_batch,
+    static=("strides", "padding", "lhs_dilation", "rhs_dilation"),
+  )
+except jax_internals.Changed as _error:
+  _PROBLEM = str(_error)

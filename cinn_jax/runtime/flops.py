@@ -1,13 +1,15 @@
-"""What computations cost in FLOPs, and what devices can do in a second."""
+"""FLOPs of computations, and the peak rates of devices."""
 
-import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
+from absl import logging
 
-from cinn_jax.runtime.cpu_convolution import LAYOUT_NUMBERS, cpu_conv_p
+from cinn_jax.runtime import jax_internals
 
-# Dense bfloat16 products with float32 sums, per second and device, as their
-# makers state them.
+# Dense bfloat16 products with float32 sums, per second and device, from the
+# data sheets.
 _PEAKS = {
   "NVIDIA A100": 312e12,
   "NVIDIA H100 PCIe": 756e12,
@@ -23,56 +25,40 @@ _PEAKS = {
 
 
 def peak_flops(device_kind: str) -> float | None:
-  """A device's bfloat16 FLOPs per second, or None where it is not known."""
+  """Returns a device's bfloat16 FLOPs per second, or None if it is unknown."""
   known = [kind for kind in _PEAKS if device_kind.startswith(kind)]
   return _PEAKS[max(known, key=len)] if known else None
 
 
-def flops(function, *arguments) -> int:
-  """FLOPs of a call's matrix products and convolutions, loops unrolled.
+def flops(function: Callable[..., Any], *arguments: Any) -> int | None:
+  """Counts the FLOPs of a call's matrix products and convolutions.
 
-  A multiply-add counts as two, of conditional branches the dearest. Traces
-  only: arguments may be abstract.
+  A multiply-add counts as two, a loop's body once for each iteration, and a
+  conditional as its most expensive branch. The call is only traced, so the
+  arguments may be abstract.
+
+  Returns:
+    The number, or None if the trace cannot be read with this version of JAX.
   """
-  return jaxpr_flops(jax.make_jaxpr(function)(*arguments).jaxpr)
+  return jaxpr_flops(jax.make_jaxpr(function)(*arguments))
 
 
-def jaxpr_flops(jaxpr) -> int:
-  """`flops` of a traced function."""
+def jaxpr_flops(jaxpr: Any) -> int | None:
+  """Counts the FLOPs of a traced function, see `flops`."""
+  try:
+    return _count(jaxpr)
+  except jax_internals.Changed as error:
+    logging.log_first_n(logging.WARNING, "FLOPs are unknown: %s.", 1, error)
+    return None
+
+
+def _count(jaxpr):
   total = 0
-  for equation in jaxpr.eqns:
-    name = equation.primitive.name
-    if name == "dot_general":
-      (contracted, _), _ = equation.params["dimension_numbers"]
-      shape = equation.invars[0].aval.shape
-      total += 2 * _outputs(equation) * math.prod(shape[d] for d in contracted)
-    elif name in ("conv_general_dilated", cpu_conv_p.name):
-      kernel = equation.invars[1].aval.shape
-      total += 2 * _outputs(equation) * math.prod(kernel) // _filters(equation)
-    elif name == "cond":
-      # One branch is run; which one is not known.
-      branches = equation.params["branches"]
-      total += max(jaxpr_flops(branch.jaxpr) for branch in branches)
-      continue
-    repeats = equation.params["length"] if name == "scan" else 1
-    for inner in _inner(equation.params):
-      total += repeats * jaxpr_flops(inner)
+  for operation in jax_internals.operations(jaxpr):
+    bodies = [_count(body) for body in operation.bodies]
+    if operation.is_choice:
+      total += max(bodies)
+    else:
+      total += operation.repeats * sum(bodies)
+    total += 2 * operation.outputs * operation.summands
   return total
-
-
-def _filters(convolution):
-  """The number of output channels, in whichever layout the weights are."""
-  numbers = convolution.params.get("dimension_numbers", LAYOUT_NUMBERS)
-  return convolution.invars[1].aval.shape[numbers.rhs_spec[0]]
-
-
-def _outputs(equation):
-  return math.prod(equation.outvars[0].aval.shape)
-
-
-def _inner(params):
-  for value in params.values():
-    for candidate in value if isinstance(value, (tuple, list)) else (value,):
-      candidate = getattr(candidate, "jaxpr", candidate)
-      if hasattr(candidate, "eqns"):
-        yield candidate

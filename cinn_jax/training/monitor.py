@@ -57,7 +57,7 @@ class Monitor:
     log_every: int,
   ):
     self._log, self._log_every = log, log_every
-    self._flops: int = 0
+    self._flops: int | None = None
     self._peak: float | None = None
     self._batch_size = batch_size
     self._pending: tuple[int, Mapping[str, Array]] | None = None
@@ -77,11 +77,11 @@ class Monitor:
   def __exit__(self, *_: object) -> None:
     self._bar.close()
 
-  def set_step_flops(self, flops: int) -> None:
+  def set_step_flops(self, flops: int | None) -> None:
     """Sets the FLOPs of a step; later lines of the log then have their rate.
 
     They also have the utilisation, the share of the devices' peak in bfloat16,
-    if that peak is known.
+    if that peak is known. Unknown FLOPs (None) leave both out of the log.
     """
     [kind] = {device.device_kind for device in jax.devices()}
     self._flops, self._peak = flops, peak_flops(kind)

@@ -93,7 +93,7 @@ def test_gradients_by_parts_of_the_batch(
   cotangent = jnp.sin(functions[0](x, w))
   # Parts of three examples at most, whichever array stands in for weights.
   fewer = min(x.size, cotangent.size) // 6
-  monkeypatch.setattr(cpu_convolution, "_CACHED", 4 * 3 * fewer)
+  monkeypatch.setattr(cpu_convolution, "CACHE_BYTES", 4 * 3 * fewer)
 
   def gradient(f):
     return jax.vjp(lambda w: f(x, w), w)[1](cotangent)
