@@ -71,7 +71,8 @@ def _down(
 ) -> int:
   """Reads a squeeze and then, twice, a matrix and a coupling.
 
-  A split adds two nodes, a flatten and an output, before the second coupling.
+  A split adds three nodes: a flatten and an output before the second coupling,
+  and the split itself after it.
 
   Returns:
     The next node.

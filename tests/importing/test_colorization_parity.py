@@ -1,6 +1,6 @@
-"""Official colorization files give what the networks in PyTorch give, to 1e-4.
+"""Checks imported colorization networks against PyTorch, to 1e-4.
 
-Without the extra `freia` these tests are skipped.
+These tests need the extra `freia` and are skipped without it.
 """
 
 import jax
@@ -28,7 +28,7 @@ STAGES = (
 
 
 def _lsun_config():
-  """configs/colorize.py:lsun, shrunk."""
+  """Returns configs/colorize.py:lsun, but smaller."""
   config = colorize.get_config("lsun")
   config.model.update(
     {
@@ -46,14 +46,18 @@ def _lsun_config():
 
 
 def _imagenet_config():
-  """configs/colorize.py:imagenet, a sixteenth as wide."""
+  """Returns configs/colorize.py:imagenet, a sixteenth as wide."""
   config = colorize.get_config("imagenet")
   config.model.update({"width": WIDTH, "norm": "batch"})
   return config
 
 
 def _lsun(path):
-  """Saves a random network; returns (config, flow, features of a condition)."""
+  """Saves a random LSUN network as the authors did.
+
+  Returns:
+    (config, flow in PyTorch, condition network in PyTorch).
+  """
   from tests.support import official_peers
 
   config = _lsun_config()
@@ -68,6 +72,7 @@ def _lsun(path):
 
 
 def _imagenet(path):
+  """Saves a random ImageNet network as the authors did; see `_lsun`."""
   from tests.support import imagenet_peer
 
   flow = _seeded(lambda: imagenet_peer.flow(WIDTH))
@@ -75,7 +80,7 @@ def _imagenet(path):
   head = imagenet_peer.global_head(WIDTH).eval()
   modules = [features, head, *(s.head for s in flow.steps if _has_head(s))]
   for module in modules:
-    imagenet_peer.shake(module.eval())
+    imagenet_peer.randomize_norms(module.eval())
   tensors = flow.state("module.inn.module_list")
   for name, net in (("feature_network", features), ("fc_cond_network", head)):
     for key, value in net.state_dict().items():
@@ -91,12 +96,13 @@ def _imagenet(path):
   return _imagenet_config(), flow, condition
 
 
-def _seeded(build):
+def _seeded(make):
+  """Calls `make` with a fixed seed."""
   state = np.random.get_state()
   torch.manual_seed(0)
-  built = build()
-  np.random.set_state(state)  # FrEIA seeds the global generator
-  return built
+  result = make()
+  np.random.set_state(state)  # FrEIA seeds the global generator.
+  return result
 
 
 def _has_head(step):
@@ -135,7 +141,7 @@ def _assert_near(ours, theirs):
 
 
 @torch.no_grad()
-def test_both_directions_are_those_of_the_saved_network(official):
+def test_both_directions_agree_with_the_saved_network(official):
   path, config, peer, condition = official
   variables = load_official(path, config)
   flow, task = build(config)
@@ -146,19 +152,19 @@ def test_both_directions_are_those_of_the_saved_network(official):
   for ours, theirs in zip(z, latents, strict=True):
     _assert_near(_flat(ours), theirs)
   _assert_near(log_det, expected)
-  drawn = [_normal(2 + k, level.shape[1:]) for k, level in enumerate(z)]
-  sample, log_det = jax.jit(flow.inverse)(variables, tuple(drawn), cond)
+  noise = [_normal(2 + k, level.shape[1:]) for k, level in enumerate(z)]
+  sample, log_det = jax.jit(flow.inverse)(variables, tuple(noise), cond)
   theirs, expected = peer.inverse(
-    [torch.tensor(_flat(level)) for level in drawn], features
+    [torch.tensor(_flat(level)) for level in noise], features
   )
   _assert_near(_flat(sample), theirs.flatten(1))
   _assert_near(log_det, expected)
-  # Far from the identity: the condition and every level matter.
+  # Far from the identity, so that the condition and every level matter.
   assert np.abs(log_det).min() > 1 and np.abs(x - sample).max() > 1
 
 
 @torch.no_grad()
-def test_features_are_those_of_the_saved_network(official):
+def test_features_agree_with_the_saved_network(official):
   path, config, _, condition = official
   net = build(config)[0].module.condition_net
   variables = load_official(path, config)
@@ -180,7 +186,7 @@ def test_features_are_those_of_the_saved_network(official):
 
 
 @pytest.mark.parametrize("official", ["imagenet"], indirect=True)
-def test_a_workdir_has_the_running_statistics_too(official, tmp_path):
+def test_workdir_has_the_running_statistics(official, tmp_path):
   path, config, _, _ = official
   import_official(path, config, tmp_path / "run")
   restored = restore(tmp_path / "run")

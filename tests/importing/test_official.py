@@ -1,4 +1,4 @@
-"""What an official state dict becomes, and what is refused; without torch."""
+"""Checks the import of official state dicts; does not need torch."""
 
 import math
 import subprocess
@@ -42,7 +42,7 @@ def test_published_sizes_fit(variant, depth):
 
 
 @pytest.mark.parametrize("variant", COLORIZATION)
-def test_published_sizes_of_colorization_fit(variant):
+def test_published_colorization_sizes_fit(variant):
   layout, trained = COLORIZATION[variant]
   shapes, config = layout(), _colorization_config(variant)
   variables = to_variables(official_colorization.blank(shapes), config)
@@ -53,11 +53,11 @@ def test_published_sizes_of_colorization_fit(variant):
     if official_colorization.is_trained(key)
   ]
   assert sum(sizes) == trained
-  _SEEDS[variant](variables["constants"]["bijection"])
+  CHECK_SEEDS[variant](variables["constants"]["bijection"])
 
 
-def _lsun_seeds(flow):
-  """They restart in every part."""
+def _check_lsun_seeds(flow):
+  """Checks that seeds restart in every part."""
   for stage, part in (("stages_0", "parts_2"), ("stages_1", "parts_1")):
     block = flow[stage][part]["bijection"]["block"]
     _assert_seeded(block["parts_1"]["order"], (0, 2), 8)
@@ -66,12 +66,12 @@ def _lsun_seeds(flow):
   _assert_seeded(block["parts_1"]["order"], range(4), 1024)
 
 
-def _imagenet_seeds(flow):
+def _check_imagenet_seeds(flow):
   block = flow["stages_3"]["parts_1"]["bijection"]["block"]
   _assert_seeded(block["parts_0"]["order"], range(8), 512)
 
 
-_SEEDS = {"lsun": _lsun_seeds, "imagenet": _imagenet_seeds}
+CHECK_SEEDS = {"lsun": _check_lsun_seeds, "imagenet": _check_imagenet_seeds}
 
 
 def _assert_seeded(orders, seeds, channels):
@@ -84,7 +84,7 @@ def _assert_seeded(orders, seeds, channels):
     np.testing.assert_array_equal(order, expected)
 
 
-def test_permutations_are_numpys_at_the_blocks_number():
+def test_permutations_use_the_block_number_as_seed():
   variables = to_variables(
     official_layouts.tensors("minimal"), official_layouts.config("minimal")
   )
@@ -93,11 +93,9 @@ def test_permutations_are_numpys_at_the_blocks_number():
   _assert_seeded(orders, range(3), 25)
 
 
-def test_blocks_are_read_into_a_stack_alike():
-  config, tensors = (
-    official_layouts.config("minimal"),
-    official_layouts.tensors("minimal"),
-  )
+def test_stacked_blocks_have_the_same_values():
+  config = official_layouts.config("minimal")
+  tensors = official_layouts.tensors("minimal")
   one_by_one = to_variables(tensors, config)
   config.model.scanned = True
   stacked = to_variables(tensors, config)
@@ -111,13 +109,11 @@ def test_blocks_are_read_into_a_stack_alike():
 
 
 @pytest.mark.parametrize("variant", official_layouts.LAYERS)
-def test_the_first_key_that_does_not_fit_is_named(variant):
+def test_first_key_that_does_not_fit_is_named(variant):
   modules, layers = official_layouts.LAYERS[variant]
   key = f"{modules}.5.s2.{layers[0]}.weight"
-  config, good = (
-    official_layouts.config(variant),
-    official_layouts.tensors(variant),
-  )
+  config = official_layouts.config(variant)
+  good = official_layouts.tensors(variant)
   missing = {k: v for k, v in good.items() if k != key}
   with pytest.raises(ValueError, match=f"has no '{key}'"):
     to_variables(missing, config)
@@ -136,7 +132,7 @@ def test_another_depth_is_refused():
     to_variables(good, official_layouts.config("minimal", depth=4))
 
 
-def test_the_graphs_leftovers_are_passed_over():
+def test_buffers_of_the_graph_are_ignored():
   good = official_layouts.tensors("minimal")
   leftover = {**good, "cinn.tmp_var_3": np.zeros((2, 25), np.float32)}
   with_it, without = (
@@ -147,7 +143,7 @@ def test_the_graphs_leftovers_are_passed_over():
 
 
 @pytest.mark.parametrize("variant", COLORIZATION)
-def test_colorization_files_that_do_not_fit_are_refused(variant):
+def test_bad_colorization_files_are_refused(variant):
   good = official_colorization.blank(COLORIZATION[variant][0]())
   config = _colorization_config(variant)
   first, *_, last = good
@@ -158,14 +154,14 @@ def test_colorization_files_that_do_not_fit_are_refused(variant):
     to_variables({**good, last: np.zeros((7, 7, 7))}, config)
   prefix = first.rpartition("module_list.")[0]
   extra = f"{prefix}module_list.99.s1.0.weight"
-  # The last batch, and norms of before they had counters, are no mistakes.
+  # Leftover batches are fine, and so are norms from before they had counters.
   allowed = {k: v for k, v in good.items() if "num_batches" not in k}
   allowed[f"{prefix}tmp_var_0"] = good[first]
   with pytest.raises(ValueError, match=f"has '{extra}'"):
     to_variables({**allowed, extra: good[first]}, config)
 
 
-def test_matrices_that_are_not_orthogonal_are_refused():
+def test_matrix_that_is_not_orthogonal_is_refused():
   good = official_colorization.blank(official_colorization.imagenet())
   key = "module.inn.module_list.29.M"
   with pytest.raises(ValueError, match=f"'{key}' is not orthogonal.* by 3"):
@@ -198,11 +194,15 @@ def test_other_networks_are_refused():
     ("configs/mnist.py:nonesuch", "no variant 'nonesuch'; there are minimal"),
   ],
 )
-def test_a_wrong_config_is_one_line(config, reason, tmp_path):
+def test_bad_config_is_a_one_line_error(config, reason, tmp_path):
   result = subprocess.run(
     [
-      *(sys.executable, "-m", "cinn_jax.importing", f"--config={config}"),
-      *("--checkpoint=official.pt", f"--workdir={tmp_path / 'run'}"),
+      sys.executable,
+      "-m",
+      "cinn_jax.importing",
+      f"--config={config}",
+      "--checkpoint=official.pt",
+      f"--workdir={tmp_path / 'run'}",
     ],
     capture_output=True,
     text=True,
@@ -212,7 +212,7 @@ def test_a_wrong_config_is_one_line(config, reason, tmp_path):
   assert line.startswith("Error: ") and reason in line
 
 
-def test_without_torch_one_line_says_so(monkeypatch):
+def test_missing_torch_raises(monkeypatch):
   monkeypatch.setitem(sys.modules, "torch", None)
   with pytest.raises(RuntimeError, match="needs torch"):
     load_official("nonesuch.pt", official_layouts.config("minimal"))

@@ -1,7 +1,8 @@
-"""Official files give what the network in PyTorch gives, to 1e-4.
+"""Checks imported MNIST networks against PyTorch, to 1e-4.
 
-The networks are made of FrEIA's blocks, with the clamp of the time, and saved
-in the official layout. Without the extra `freia` these tests are skipped.
+The networks consist of FrEIA's blocks, with the clamp of 2020, and are saved in
+the official layout. These tests need the extra `freia` and are skipped without
+it.
 """
 
 import collections
@@ -16,7 +17,7 @@ import pytest
 from cinn_jax.experiment.build import build
 from cinn_jax.importing.official import load_official
 from cinn_jax.importing.workdir import import_official
-from cinn_jax.sampling.classes import sample_classes
+from cinn_jax.sampling.sample import sample
 from cinn_jax.training.train import train
 from cinn_jax.workdir.trained import restore
 from tests.support import official_layouts, tiny
@@ -28,7 +29,7 @@ LABELS = np.eye(10, dtype=np.float32)[[0, 3, 3, 7]]
 
 
 def _subnet(layers, width, channels_in, channels_out):
-  """Linear layers of the given names, and ReLU between them."""
+  """Returns linear layers of the given names, with ReLU between them."""
   sizes = [channels_in] + [width] * (len(layers) - 1) + [channels_out]
   parts = collections.OrderedDict()
   for k, name in enumerate(layers):
@@ -39,7 +40,7 @@ def _subnet(layers, width, channels_in, channels_out):
 
 
 def _blocks(variant, config):
-  """Their modules of every block: a permutation and a coupling each."""
+  """Returns FrEIA's modules, a permutation and a coupling per block."""
   model, modules = config.model, []
   alpha, pixels = model.alpha, model.size**2
   layers, width = official_layouts.LAYERS[variant][1], model.hidden[0]
@@ -57,14 +58,14 @@ def _blocks(variant, config):
     )
     with torch.no_grad():
       for parameter in coupling.parameters():
-        parameter *= 3.0  # far enough from the identity
+        parameter *= 3.0  # Far enough from the identity.
     modules.append(coupling)
-  np.random.set_state(state)  # FrEIA seeds the global generator
+  np.random.set_state(state)  # FrEIA seeds the global generator.
   return modules
 
 
 def _save(path, variant, modules):
-  """As the authors' code did, the last batch among the buffers included."""
+  """Saves modules as the authors' code did, with the last batch as a buffer."""
   prefix = official_layouts.LAYERS[variant][0]
   tensors = {
     f"{prefix}.{node}.{key.replace('subnet', 's')}": value
@@ -82,7 +83,7 @@ def _save(path, variant, modules):
 
 
 def _run(modules, value, rev):
-  """Their (output, log-det [B]) of flat values."""
+  """Runs FrEIA's modules on flat values; returns (output, log_det [B])."""
   value, total = torch.tensor(np.asarray(value)), torch.zeros(len(value))
   cond = torch.tensor(LABELS)
   with torch.no_grad():
@@ -94,12 +95,11 @@ def _run(modules, value, rev):
   return value.numpy(), total.numpy()
 
 
-# Halves of 12 and 13 pixels, and of 8 each, where shapes tell them not apart.
+# Halves of 12 and 13 pixels; and of 8 each, so that shapes cannot tell which is
+# which.
 @pytest.mark.parametrize("size", [5, 4])
 @pytest.mark.parametrize("variant", official_layouts.LAYERS)
-def test_both_directions_are_those_of_the_saved_network(
-  variant, size, tmp_path
-):
+def test_both_directions_agree_with_the_saved_network(variant, size, tmp_path):
   config = official_layouts.config(variant, size=size)
   modules = _blocks(variant, config)
   _save(tmp_path / "official.pt", variant, modules)
@@ -128,7 +128,7 @@ def official(tmp_path_factory):
 
 
 def _digits():
-  """A small network of the paper's kind, on data that are always there."""
+  """Returns a config of a small network like the paper's, on digits."""
   config = tiny.digits(
     num_steps=3, log_every=1, eval_every=3, sheet_every=3, batch_size=16
   )
@@ -136,7 +136,7 @@ def _digits():
   return config
 
 
-def test_a_workdir_samples_and_trains_on(official, tmp_path):
+def test_workdir_can_be_sampled_and_trained(official, tmp_path):
   workdir, config = tmp_path / "run", _digits()
   import_official(official, config, workdir)
   with pytest.raises(ValueError, match="holds a run already"):
@@ -145,34 +145,37 @@ def test_a_workdir_samples_and_trains_on(official, tmp_path):
   assert trained.step == 1
   expected = load_official(official, config)
   jax.tree.map(np.testing.assert_array_equal, trained.variables, expected)
-  sample_classes(workdir, None, tmp_path / "out", num_samples=1)
+  sample(workdir, tmp_path / "out", num_samples=1)
   assert (tmp_path / "out" / "sheet.png").is_file()
   train(config, workdir)
   assert restore(workdir).step == 3
 
 
-def test_files_that_are_no_state_dicts_are_refused(official, tmp_path):
+def test_files_without_a_state_dict_are_refused(official, tmp_path):
   config = _digits()
   bad = tmp_path / "bad.pt"
   with pytest.raises(FileNotFoundError, match="No checkpoint"):
     load_official(bad, config)
   for content in (b"", b"no checkpoint"):
     bad.write_bytes(content)
-    with pytest.raises(ValueError, match="no checkpoint of tensors alone"):
+    with pytest.raises(ValueError, match="not a checkpoint of only tensors"):
       load_official(bad, config)
-  torch.save({"net": print}, bad)  # Needs code, which is never run.
-  with pytest.raises(ValueError, match="no checkpoint of tensors alone"):
+  torch.save({"net": print}, bad)  # Needs code, which must not run.
+  with pytest.raises(ValueError, match="not a checkpoint of only tensors"):
     load_official(bad, config)
   torch.save({"opt": {}}, bad)
-  with pytest.raises(ValueError, match="no state dict as its entry 'net'"):
+  with pytest.raises(ValueError, match="no state dict under the key 'net'"):
     load_official(bad, config)
 
 
-def test_the_command_says_what_is_wrong_in_one_line(tmp_path):
+def test_missing_file_is_a_one_line_error(tmp_path):
   result = subprocess.run(
     [
-      *(sys.executable, "-m", "cinn_jax.importing"),
-      *("--config=configs/mnist.py:paper", f"--workdir={tmp_path / 'run'}"),
+      sys.executable,
+      "-m",
+      "cinn_jax.importing",
+      "--config=configs/mnist.py:paper",
+      f"--workdir={tmp_path / 'run'}",
       f"--checkpoint={tmp_path / 'nonesuch.pt'}",
     ],
     capture_output=True,

@@ -1,4 +1,4 @@
-"""The ImageNet colorization cINN of FrEIA's blocks; see `peers`."""
+"""The ImageNet colorization cINN from FrEIA's blocks; see `official_peers`."""
 
 import FrEIA.modules as freia
 import torch
@@ -10,7 +10,7 @@ from tests.support.official_peers import Peer, coupling, layer, random_matrix
 
 
 def flow(width):
-  """For ab [B, 2, 64, 64]."""
+  """Returns the flow for ab [B, 2, 64, 64]."""
   peer, channels, size = Peer(), 2, 64
   for level, depth in enumerate((4, 6, 6, 6)):
     hidden = width // 2 * 2**level
@@ -28,22 +28,37 @@ def flow(width):
     if level > 0:
       keep = (16, 32, 32)[level - 1]
       peer.cut(keep)
-      # The published code inserts two nodes before the last but one.
+      # The split's flatten and output come before the last coupling.
       peer.nodes[-2:-2] = [None, None]
       channels = keep
   peer.add(freia.Flatten([(channels, size, size)]))
   for seed in range(8):
     peer.add(freia.PermuteRandom([(512,)], seed=seed))
-    net = (("fc1", "fc2", "fc2b", "fc3"), (8 * width,) * 3, 0, 0.0)
-    peer.add(coupling((512,), (8 * width,), 1.5, *net), "vector")
+    module = coupling(
+      shape=(512,),
+      cond_shape=(8 * width,),
+      alpha=1.5,
+      names=("fc1", "fc2", "fc2b", "fc3"),
+      widths=(8 * width,) * 3,
+      kernel=0,
+      slope=0.0,
+    )
+    peer.add(module, "vector")
   return peer
 
 
 def _stage(peer, shape, level, depth, hidden, width):
   for _ in range(depth):
-    net = (CONVOLUTIONS, (hidden, hidden), 3, 0.05)
-    block = coupling(shape, (hidden, *shape[1:]), 1.5, *net)
-    peer.add(block, "features", _head(level, hidden, width))
+    module = coupling(
+      shape,
+      cond_shape=(hidden, *shape[1:]),
+      alpha=1.5,
+      names=CONVOLUTIONS,
+      widths=(hidden, hidden),
+      kernel=3,
+      slope=0.05,
+    )
+    peer.add(module, "features", _head(level, hidden, width))
     matrix = random_matrix(shape[0], len(peer.nodes))
     peer.add(freia.Fixed1x1Conv([shape], M=matrix))
 
@@ -52,8 +67,16 @@ def _down(peer, shape, hidden):
   for _ in range(2):
     matrix = random_matrix(shape[0], len(peer.nodes))
     peer.add(freia.Fixed1x1Conv([shape], M=matrix))
-    net = (CONVOLUTIONS, (hidden, hidden), 1, 0.01)
-    peer.add(coupling(shape, None, 1.5, *net))
+    module = coupling(
+      shape,
+      cond_shape=None,
+      alpha=1.5,
+      names=CONVOLUTIONS,
+      widths=(hidden, hidden),
+      kernel=1,
+      slope=0.01,
+    )
+    peer.add(module)
 
 
 def _head(level, channels, width):
@@ -65,6 +88,7 @@ def _head(level, channels, width):
 
 
 def global_head(width):
+  """Returns the network of the condition's vector."""
   sizes, parts = [width * times for times in (4, 2, 4, 4, 8)], []
   for k in range(4):
     parts += [layer(sizes[k], sizes[k + 1], 3, stride=2), nn.LeakyReLU()]
@@ -73,7 +97,7 @@ def global_head(width):
 
 
 class FeatureNet(nn.Module):
-  """Zhang et al.'s network, with the names of the published file."""
+  """The network of Zhang et al. with the names of the published file."""
 
   def __init__(self, width):
     super().__init__()
@@ -84,7 +108,10 @@ class FeatureNet(nn.Module):
         stride = 2 if k <= 3 and i == count else 1
         name = f"conv{k}_{i}" if before > 1 else "bw_conv1_1"
         conv = nn.Conv2d(
-          *(before, times * width, 3, stride),
+          before,
+          times * width,
+          kernel_size=3,
+          stride=stride,
           padding=dilation,
           dilation=dilation,
         )
@@ -99,7 +126,7 @@ class FeatureNet(nn.Module):
 
   @torch.no_grad()
   def forward(self, lightness):
-    """L - 50 to features, one pixel of which is cut on each side."""
+    """Returns the features of L - 50, without one pixel on each side."""
     hidden = lightness
     for name, module in self.named_children():
       if name == "conv8_313":
@@ -119,8 +146,8 @@ class FeatureNet(nn.Module):
 
 
 @torch.no_grad()
-def shake(module):
-  """Random statistics for every norm, and scales and shifts of both signs."""
+def randomize_norms(module):
+  """Randomizes the statistics, scales and shifts of all batch norms."""
   for norm in module.modules():
     if isinstance(norm, nn.BatchNorm2d):
       norm.running_mean.normal_(0.0, 0.3)

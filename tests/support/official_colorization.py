@@ -1,12 +1,12 @@
-"""Keys and shapes of the colorization cINNs' official files.
+"""Keys and shapes in the official files of the colorization cINNs.
 
-Numbers of nodes are written out as the published code's graphs have them.
+The numbers of the nodes are written out as in the published code's graphs.
 """
 
 import numpy as np
 
-# (nodes of the couplings, data channels, hidden, condition channels, kernels),
-# published. A kernel of 0 is a dense layer.
+# Published sizes: (nodes of the couplings, data channels, hidden channels,
+# condition channels, kernels). A kernel of 0 is a dense layer.
 LSUN = (
   ((1, 2), 2, 32, 64, (3,)),
   ((4, 6, 8, 10), 8, 64, 128, (1, 3)),
@@ -17,7 +17,7 @@ LSUN_LEVELS = (((64, 1), (64, 1)), ((128, 1), (128, 2)), ((128, 2),))
 
 
 def lsun(stages=LSUN, levels=LSUN_LEVELS, vector=512, pooled=4):
-  """Every key of the state dict with its shape."""
+  """Returns the shape of each key of the state dict."""
   result, condition = {}, 1
   for nodes, channels, hidden, cond, kernels in stages:
     for i, node in enumerate(nodes):
@@ -26,8 +26,8 @@ def lsun(stages=LSUN, levels=LSUN_LEVELS, vector=512, pooled=4):
       result |= _coupling(key, ("0", "2"), channels, (hidden,), cond, kernel)
   for node in (3, 13):
     result[f"cinn.module_list.{node}.haar_weights"] = (8, 1, 2, 2)
-  places = (("0.0", "0.2"), ("1.1", "1.3"), ("2.1",))
-  for names, layers in zip(places, levels, strict=True):
+  names_by_level = (("0.0", "0.2"), ("1.1", "1.3"), ("2.1",))
+  for names, layers in zip(names_by_level, levels, strict=True):
     for name, (channels, _) in zip(names, layers, strict=True):
       key = f"cond_net.resolution_levels.{name}"
       result |= _layer(key, condition, channels, 3)
@@ -43,7 +43,8 @@ STAGES = (
   (2, range(34, 46, 2), 16),
   (3, range(54, 66, 2), 32),
 )
-# (nodes of the couplings, of the matrices, data channels, hidden / width).
+# (nodes of the couplings, nodes of the matrices, data channels,
+# hidden / width).
 DOWN = (
   ((11, 13), (10, 12), 8, 1),
   ((28, 32), (27, 29), 32, 2),
@@ -56,7 +57,7 @@ CONVOLUTIONS = ("conv1", "conv2", "conv3")
 
 
 def imagenet(width=64):
-  """Every key of the state dict with its shape."""
+  """Returns the shape of each key of the state dict."""
   flow, features = "module.inn.module_list", "module.feature_network"
   result = {f"{flow}.66.haar_weights": (128, 1, 2, 2)}
   for level, nodes, channels in STAGES:
@@ -144,7 +145,7 @@ def _matrix(key, channels):
 
 
 def blank(shapes):
-  """Zeros that cost no memory, and identities where a matrix has to be one."""
+  """Returns zeros that cost no memory; orthogonal matrices are identities."""
   tensors = {
     key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()
   }
@@ -155,7 +156,7 @@ def blank(shapes):
 
 
 def is_trained(key):
-  """Whether a key is of what the authors trained."""
+  """Returns whether the authors trained the parameter with this key."""
   fixed = ("M", "M_inv", "logDetM", "haar_weights", "num_batches_tracked")
   name = key.rpartition(".")[2]
   return name not in fixed and not name.startswith("running_")

@@ -1,10 +1,10 @@
-"""Configs and made-up state dicts, in the official files' layout."""
+"""Small configs and random state dicts in the layout of the MNIST files."""
 
 import numpy as np
 
 from configs import mnist
 
-# Names of a subnet's layers, by config variant.
+# The prefix of the modules and a subnet's layers, by config variant.
 LAYERS = {
   "minimal": ("cinn.module_list", ("0", "2")),
   "paper": ("module_list", ("fc1", "fc2", "fc2b", "fc3")),
@@ -12,7 +12,7 @@ LAYERS = {
 
 
 def config(variant, size=5, depth=3, width=6):
-  """configs/mnist.py, shrunk."""
+  """Returns a variant of configs/mnist.py, but smaller."""
   shrunk = mnist.get_config(variant)
   hidden = (width,) * len(shrunk.model.hidden)
   shrunk.model.update({"size": size, "depth": depth, "hidden": hidden})
@@ -21,7 +21,7 @@ def config(variant, size=5, depth=3, width=6):
 
 
 def shapes(variant, pixels, depth, width):
-  """Every key of the state dict with its shape."""
+  """Returns the shape of each key of the state dict."""
   modules, layers = LAYERS[variant]
   first = pixels // 2
   result = {}
@@ -37,7 +37,7 @@ def shapes(variant, pixels, depth, width):
 
 
 def tensors(variant, pixels=25, depth=3, width=6):
-  """Random values for every key."""
+  """Returns a state dict of random values."""
   random = np.random.default_rng(0)
   return {
     key: random.normal(size=shape).astype(np.float32)

@@ -1,7 +1,7 @@
-"""The colorization cINNs of FrEIA's blocks, listed as the official graphs are.
+"""The LSUN colorization cINN from FrEIA's blocks, and what such flows share.
 
-A `Peer` has the modules in the list of the graph's nodes, whose numbers are in
-the state dict, and the order in which they run. Needs the extra `freia`.
+A `Peer` numbers its modules like the nodes of the official graph, since these
+numbers are in the state dict, and runs them in order. Needs the extra `freia`.
 """
 
 import functools
@@ -14,7 +14,7 @@ from torch import nn
 
 
 class Step(NamedTuple):
-  """A module that runs, and the condition that it sees."""
+  """A module, the name of its condition, and a network for the condition."""
 
   module: Any
   cond: str | None = None
@@ -22,23 +22,23 @@ class Step(NamedTuple):
 
 
 class Cut(NamedTuple):
-  """A split: how many channels, the first, go on."""
+  """A split, after which the first `keep` channels go on."""
 
   keep: int
 
 
 class Peer:
-  """A flow whose modules get their numbers as they are added."""
+  """A flow that numbers its modules in the order of their addition."""
 
   def __init__(self):
-    self.nodes, self.steps = [None], []  # The input is a node.
+    self.nodes, self.steps = [None], []  # The first node is the input.
 
   def add(self, module, cond=None, head=None):
     self.nodes.append((module, head))
     self.steps.append(Step(module, cond, head))
 
   def skip(self):
-    """A node that holds nothing."""
+    """Adds a node without parameters."""
     self.nodes.append(None)
 
   def cut(self, keep):
@@ -46,7 +46,7 @@ class Peer:
     self.steps.append(Cut(keep))
 
   def state(self, prefix):
-    """The state dict, with the names of FrEIA before February 2021."""
+    """Returns the state dict with FrEIA's names before February 2021."""
     tensors = {}
     for number, entry in enumerate(self.nodes):
       module, head = entry or (None, None)
@@ -90,8 +90,8 @@ def _run(step, x, conds, total, rev):
   return x, total + log_det
 
 
-def subnet(names, widths, kernel, slope, channels_in, channels_out):
-  """Layers of the given names, and a leaky ReLU between them."""
+def subnet(channels_in, channels_out, *, names, widths, kernel, slope):
+  """Returns layers of the given names, with leaky ReLUs between them."""
   sizes, parts = [channels_in, *widths, channels_out], nn.Sequential()
   for k, name in enumerate(names):
     parts.add_module(name, layer(sizes[k], sizes[k + 1], kernel))
@@ -106,12 +106,15 @@ def layer(inputs, outputs, kernel, stride=1):
   return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2)
 
 
-def coupling(shape, cond_shape, alpha, *net):
-  """FrEIA's, with the soft clamp of the time."""
+def coupling(shape, cond_shape, *, alpha, **net):
+  """Returns FrEIA's coupling with the soft clamp of 2020.
+
+  `net` has the keyword arguments of `subnet`.
+  """
   return freia.GLOWCouplingBlock(
     [shape],
     [cond_shape] if cond_shape else [],
-    subnet_constructor=functools.partial(subnet, *net),
+    subnet_constructor=functools.partial(subnet, **net),
     clamp=alpha,
     clamp_activation=lambda s: 0.636 * torch.atan(s / alpha),
     split_len=shape[0] // 2,
@@ -119,15 +122,26 @@ def coupling(shape, cond_shape, alpha, *net):
 
 
 def lsun(model, stages, levels):
-  """(flow, condition network); `stages` and `levels` as in `colorization`."""
+  """Returns (flow, condition network).
+
+  `stages` and `levels` are like LSUN and LSUN_LEVELS of
+  `official_colorization`.
+  """
   peer, size = Peer(), model.size
   for k, (nodes, channels, hidden, cond, kernels) in enumerate(stages):
     shape = (size, size) if k < 3 else ()
     name = f"level_{k}" if k < 3 else "vector"
     for i, _ in enumerate(nodes):
-      net = (("0", "2"), (hidden,), kernels[i % len(kernels)], 0.0)
-      dims = (channels, *shape), (cond, *shape)
-      peer.add(coupling(*dims, model.alphas[k], *net), name)
+      module = coupling(
+        shape=(channels, *shape),
+        cond_shape=(cond, *shape),
+        alpha=model.alphas[k],
+        names=("0", "2"),
+        widths=(hidden,),
+        kernel=kernels[i % len(kernels)],
+        slope=0.0,
+      )
+      peer.add(module, name)
       if k > 0:
         peer.add(freia.PermuteRandom([(channels, *shape)], seed=i))
     if k in (1, 2):
@@ -141,7 +155,7 @@ def lsun(model, stages, levels):
 
 
 class LsunCondition(nn.Module):
-  """The condition network of LSUN's."""
+  """The condition network of the LSUN cINN."""
 
   def __init__(self, levels, model):
     super().__init__()
@@ -169,5 +183,6 @@ class LsunCondition(nn.Module):
 
 
 def random_matrix(channels, seed):
-  draws = np.random.default_rng(seed).normal(size=(channels, channels))
-  return torch.tensor(np.linalg.qr(draws)[0], dtype=torch.float32)
+  """Returns a random orthogonal matrix."""
+  normal = np.random.default_rng(seed).normal(size=(channels, channels))
+  return torch.tensor(np.linalg.qr(normal)[0], dtype=torch.float32)
