@@ -1,12 +1,12 @@
-"""What this machine can do at best, for floors under the other benchmarks.
+"""Measures the best that this machine can do.
 
   launch/local.sh python tests/benchmarks/ceilings.py [--json=FILE]
 
-Products and convolutions of the sizes that our networks have, alone in a
-compiled program, and passes over memory: one number read and one written for
-each that is scaled. Best of several turns, in billions of operations or bytes
-a second. A step cannot take less than its FLOPs over the one and its bytes over
-the other.
+Times matrix products and convolutions with the sizes of our networks, each
+alone in a compiled program, and a pass over memory that reads and writes every
+number once. Prints the best of several turns, in GFLOP/s or GB/s. These are
+lower bounds for the other benchmarks: a training step cannot take less time
+than its FLOPs at this rate, nor than its bytes at this rate.
 """
 
 import argparse
@@ -18,15 +18,15 @@ import machine
 
 from cinn_jax.runtime import host_memory
 
-# [m, k] times [k, n]: a layer of MNIST's couplings, and one without an edge.
+# [m, k] times [k, n]: a layer of MNIST's couplings, and a large square one.
 PRODUCTS = {"256x392x512": (256, 392, 512), "2048x2048x2048": (2048,) * 3}
-# batch, side, channels in and out, of 3x3: those of the LSUN network.
+# 3x3 convolutions of the LSUN network: batch, side, channels in, channels out.
 CONVOLUTIONS = {
   "16x64x64, 64 to 128": (16, 64, 64, 128),
   "16x32x32, 128 to 128": (16, 32, 128, 128),
   "16x16x16, 128 to 256": (16, 16, 128, 256),
 }
-PASS_MEGABYTES = 97  # As much as MNIST's parameters.
+PASS_MEGABYTES = 97  # The size of MNIST's parameters.
 
 
 def main():
@@ -34,7 +34,7 @@ def main():
   parser.add_argument("--turns", type=int, default=20)
   parser.add_argument("--json", help="also write the results to this file")
   flags = parser.parse_args()
-  host_memory.keep_freed_memory()  # As `cinn_jax.main` does for training.
+  host_memory.keep_freed_memory()  # As in training by `cinn_jax.main`.
   rows = []
   for name, (m, k, n) in PRODUCTS.items():
     seconds = _best(jnp.matmul, ((m, k), (k, n)), flags.turns)
@@ -42,7 +42,7 @@ def main():
   for name, (b, side, c, d) in CONVOLUTIONS.items():
     shapes = ((b, side, side, c), (3, 3, c, d))
     seconds = _best(_convolve, shapes, flags.turns)
-    # Without the products with the padding.
+    # Products with the padding do not count.
     inside = (side - 2 / 3) ** 2
     work = 2 * 9 * b * inside * c * d
     rows.append((f"convolution {name}", work / seconds / 1e9, "GFLOP/s"))
@@ -62,7 +62,7 @@ def _convolve(x, kernel):
 
 
 def _best(function, shapes, turns):
-  """Seconds of the quickest turn."""
+  """Returns the seconds of the fastest turn."""
   keys = jax.random.split(jax.random.key(0), len(shapes))
   arrays = [jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)]
   run = jax.jit(function)

@@ -1,7 +1,8 @@
-"""Equal couplings, as many as asked for: what depth costs.
+"""A flow of any number of equal couplings, to measure the cost of depth.
 
-One-pixel and 3x3 convolutions on maps of 64x64x4, given maps of 64x64x3, in
-batches of 16: activations weigh far more than parameters, as in real networks.
+Its data are maps of 64x64x4, its conditions maps of 64x64x3, in batches of 16.
+The subnets are a 3x3 and a 1x1 convolution. So activations take far more memory
+than parameters, as in real networks.
 """
 
 import functools
@@ -21,14 +22,14 @@ OPTIMIZER = optax.adam(1e-3)
 
 
 def deep_flow(depth: int, memory: str = "store") -> Flow:
-  """`depth` two-sided affine couplings, with a permutation after each."""
+  """Returns `depth` two-sided affine couplings, each with a permutation."""
   net = functools.partial(Subnet, widths=(16,), kernels=(3, 1))
   block = bj.Chain((bj.AffineCoupling(net), bj.Permutation()))
   return make_flow(bj.Stack(block, depth, memory), (SIZE, SIZE, CHANNELS))
 
 
-def lowered_step(flow: Flow):
-  """A step of training it, ready to be compiled; nothing is allocated."""
+def lowered_step(flow: Flow) -> jax.stages.Lowered:
+  """Lowers a training step for compilation, without allocating arrays."""
   x, cond = (
     jax.ShapeDtypeStruct((BATCH, SIZE, SIZE, channels), jnp.float32)
     for channels in (CHANNELS, CONDITION)
@@ -41,6 +42,6 @@ def lowered_step(flow: Flow):
   return update.lower(fit, x, cond)
 
 
-def temporary_bytes(compiled) -> int:
-  """What a compiled step needs beside its arguments and results."""
+def temporary_bytes(compiled: jax.stages.Compiled) -> int:
+  """Returns a compiled step's memory besides its arguments and results."""
   return compiled.memory_analysis().temp_size_in_bytes

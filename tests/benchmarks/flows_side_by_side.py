@@ -1,15 +1,17 @@
-"""cINN, Dual-Glow+ and CAFLOW on equal budgets: one table.
+"""Compares cINN, Dual-Glow+ and CAFLOW on equal budgets.
 
   python tests/benchmarks/flows_side_by_side.py --data=PHOTOS \\
     [--folder=workdirs/side_by_side] [--sizes=matched,published] \\
     [--tasks=super_resolution,colorize_rgb] [--steps=1200] [--seeds=0,1]
 
 Trains each model on 4x super-resolution and on colorization of RGB, with the
-same pictures, steps, batch and optimizer: with equally many parameters, or at
-the sizes published for 64x64. Evaluates them, prints one comparison per task,
-and parameters and seconds per step. What is done is kept in FOLDER, so the same
-command goes on where it was stopped. LPIPS and FID come where their weights are
-installed, see the README.
+same pictures, steps, batch size and optimizer. `--sizes=matched` gives all
+models the same number of parameters, `published` the sizes published for 64x64.
+Then evaluates the models and prints, for each task, one comparison and a table
+of parameters and seconds per step.
+
+Results are kept in FOLDER: the same command continues where it was stopped.
+LPIPS and FID are included if their weights are installed (see the README).
 """
 
 import argparse
@@ -28,14 +30,14 @@ from cinn_jax.flow import split_variables
 
 ROOT = pathlib.Path(__file__).parents[2]
 TASKS = ("super_resolution", "colorize_rgb")
-# The laptop's CAFLOW is the measure; the others are widened to it.
+# The laptop's CAFLOW sets the size; the others are widened to match it.
 _MATCHED = {
   "cinn": {"hidden": (64, 96, 160)},
   "dual_glow_plus": {"latent_hidden": 88},
   "caflow": {},
 }
 _PAIR = {"levels": 4, "depth": 16, "hidden": 64}
-# The cINN of this size is ours: none is published for whole pictures.
+# The cINN's size is our choice: none is published for whole pictures.
 _PUBLISHED = {
   "cinn": {
     "hidden": (64, 96, 128, 192),
@@ -46,26 +48,26 @@ _PUBLISHED = {
   "caflow": {**_PAIR, "latent_depths": (8, 8)},
 }
 SIZES = {"matched": _MATCHED, "published": _PUBLISHED}
-# The three channels of a luma differ in their noise alone, which the published
-# logit (1e-5) makes hundreds of times as large where pixels are saturated.
-# Flows as deep as the published ones then diverge within ten steps.
+# The condition's three channels are the same luma and differ only in noise. For
+# saturated pixels the published logit (1e-5) makes that noise hundreds of times
+# larger, and flows of the published depth diverge within ten steps.
 _COLORIZATION = {"logit_alpha": 0.05}
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-  parser.add_argument("--data", required=True, help="folder of photographs")
+  parser.add_argument("--data", required=True, help="a folder of photographs")
   parser.add_argument("--folder", default="workdirs/side_by_side")
   parser.add_argument("--steps", type=int, default=1200)
   parser.add_argument("--size", type=int, default=32)
   parser.add_argument("--batch_size", type=int, default=32)
-  parser.add_argument("--seeds", default="0", help="such as 0,1,2")
+  parser.add_argument("--seeds", default="0", help="for example 0,1,2")
   parser.add_argument("--num_samples", type=int, default=8)
   parser.add_argument("--sizes", type=_some_of(SIZES), default=["matched"])
   parser.add_argument("--tasks", type=_some_of(TASKS), default=list(TASKS))
   options = parser.parse_args()
   for task in options.tasks:
-    workdirs, lines = [], []
+    workdirs, rows = [], []
     for size in options.sizes:
       for model, settings in SIZES[size].items():
         for seed in options.seeds.split(","):
@@ -73,14 +75,20 @@ def main():
           workdir = workdir.with_name(f"{workdir.name}-{seed}")
           if (task, size) == ("colorize_rgb", "published") and model != "cinn":
             settings = settings | _COLORIZATION
-          command = _command(task, model, settings, seed, workdir, options)
+          command = _command(
+            config=f"configs/{task}.py:{model},size={options.size}",
+            settings=settings,
+            seed=seed,
+            workdir=workdir,
+            options=options,
+          )
           _train_and_evaluate(command, workdir, options.num_samples)
           workdirs.append(workdir)
-          lines.append(_cost(workdir))
+          rows.append(_cost(workdir))
     outputs = pathlib.Path(options.folder) / task
     _run([f"--workdirs={','.join(map(str, workdirs))}"], "compare", outputs)
     head = ("run", "parameters", "s/step")
-    print(machine.table(head, lines))
+    print(machine.table(head, rows))
   machine.finish({}, machine.facts("jax", "flax"))
 
 
@@ -95,8 +103,8 @@ def _some_of(names):
   return parse
 
 
-def _command(task, model, settings, seed, workdir, options):
-  """Arguments of the command for one run, whatever its mode."""
+def _command(config, settings, seed, workdir, options):
+  """Returns the arguments of one run, without the mode."""
   changes = {
     "data.source": "folder",
     "data.path": str(pathlib.Path(options.data).resolve()),
@@ -108,7 +116,7 @@ def _command(task, model, settings, seed, workdir, options):
     **{f"model.{name}": value for name, value in settings.items()},
   }
   return [
-    f"--config=configs/{task}.py:{model},size={options.size}",
+    f"--config={config}",
     f"--workdir={workdir.resolve()}",
     *(f"--config.{name}={value}" for name, value in changes.items()),
   ]
@@ -116,14 +124,14 @@ def _command(task, model, settings, seed, workdir, options):
 
 def _train_and_evaluate(command, workdir, num_samples):
   if (workdir / "evaluation.json").exists():
-    print(f"{workdir} is done.", flush=True)
+    print(f"{workdir} is already evaluated.", flush=True)
     return
   _run(command, "train")
   _run([*command[:2], f"--num_samples={num_samples}"], "evaluate")
 
 
 def _run(arguments, mode, outputs=None):
-  """Ends the whole with the exit code of a part that fails."""
+  """Runs one command; exits with its exit code if it fails."""
   command = [sys.executable, "-m", "cinn_jax.main", f"--mode={mode}"]
   if outputs:
     command.append(f"--outputs={outputs.resolve()}")
@@ -133,7 +141,7 @@ def _run(arguments, mode, outputs=None):
 
 
 def _cost(workdir):
-  """A line: parameters, time per step, how well the trained flow inverts."""
+  """Returns a table row: the run, its parameters, its seconds per step."""
   config = json.loads((workdir / "evaluation.json").read_text())["config"]
   variables = abstract_variables(*build(config))
   params, _ = split_variables(variables)

@@ -1,9 +1,10 @@
 """FrEIA's conditional flow for vectors, trained as `cinn_jax.fit` trains ours.
 
-Needs the extra `freia`. The same blocks, widths, permutations, clamp, split,
-loss, optimizer, schedule, clipping, batch size, validation and patience; the
-last layer of every subnet starts at zero in both, the others uniform. What
-differs: random numbers, and so the order of the rows.
+It has the same blocks, widths, permutations, clamp, split, loss, optimizer,
+schedule, clipping, batch size, validation and patience as ours. In both, the
+last layer of every subnet starts at zero and the other layers start uniformly
+distributed. Only random numbers differ, and with them the order of the rows.
+Needs the extra `freia`.
 """
 
 import copy
@@ -16,14 +17,21 @@ import torch
 
 
 def fit(theta, x, permutations, settings, seed):
-  """(inn, epochs run) of theta [N, D] given x [N, C], the best by validation.
+  """Fits p(theta | x).
 
   Args:
-    permutations: [blocks, D], after each coupling.
-    settings: `hidden`, `alpha`, and those of `cinn_jax.fit` by their names.
+    theta: Parameters [N, D].
+    x: Observations [N, C].
+    permutations: Permutation after each coupling, [blocks, D].
+    settings: `hidden`, `alpha`, and keyword arguments of `cinn_jax.fit`.
+    seed: Seed of PyTorch's random numbers.
+
+  Returns:
+    (The flow of the epoch with the best validation loss, number of epochs).
   """
   torch.manual_seed(seed)
-  # So small products are slower on several threads, by far on a busy machine.
+  # Products this small are slower on several threads, and far slower if other
+  # work runs on the machine.
   torch.set_num_threads(1)
   inn = _build(theta.shape[1], x.shape[1], permutations, settings)
   theta, x = torch.tensor(theta), torch.tensor(x)
@@ -57,13 +65,13 @@ def fit(theta, x, permutations, settings, seed):
 
 
 def sample(inn, x, num_samples, seed):
-  """Draws [N, num_samples, D] given x [N, C]."""
+  """Draws samples [N, num_samples, D] given x [N, C]."""
   torch.manual_seed(seed)
   dim = inn.shapes[0][0]
   cond = torch.tensor(x).repeat_interleave(num_samples, dim=0)
   with torch.no_grad():
-    drawn, _ = inn(torch.randn(len(cond), dim), c=[cond], rev=True)
-  return drawn.reshape(len(x), num_samples, dim).numpy()
+    samples, _ = inn(torch.randn(len(cond), dim), c=[cond], rev=True)
+  return samples.reshape(len(x), num_samples, dim).numpy()
 
 
 def _build(dim, cond_dim, permutations, settings):
@@ -93,12 +101,12 @@ def _build(dim, cond_dim, permutations, settings):
     with torch.no_grad():
       last.perm[:] = torch.tensor(order.copy())
       last.perm_inv[:] = torch.argsort(last.perm)
-  np.random.set_state(state)  # FrEIA seeds the global generator
+  np.random.set_state(state)  # FrEIA seeds the global generator.
   return inn
 
 
 def log_prob(inn, theta, x):
-  """ln p(theta | x) in nats: numpy [N]."""
+  """Returns ln p(theta | x) in nats, a numpy array [N]."""
   with torch.no_grad():
     return _log_prob(inn, torch.tensor(theta), torch.tensor(x)).numpy()
 

@@ -1,7 +1,7 @@
-"""The peer of `sampling.py`: LSUN's colorization cINN of FrEIA's blocks.
+"""Runs the peer of `sampling.py`: the LSUN colorization cINN in FrEIA.
 
-The condition network runs once per photo, and its features are repeated for the
-samples: the quickest way that FrEIA has. Needs the extra `freia`.
+The condition network runs once per photo and its features are repeated for all
+samples, which is the fastest way in FrEIA. Needs the extra `freia`.
 """
 
 import os
@@ -15,7 +15,7 @@ from side_by_side import serve
 from tests.support import official_peers
 from tests.support.official_colorization import LSUN, LSUN_LEVELS
 
-# As published; beside what LSUN and LSUN_LEVELS say.
+# The published settings that LSUN and LSUN_LEVELS do not have.
 SIZES = {
   "size": 64,
   "alphas": (1.0, 1.0, 0.6, 0.6),

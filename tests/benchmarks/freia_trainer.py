@@ -1,7 +1,7 @@
-"""Published cINNs of FrEIA's blocks, trained with PyTorch; no JAX here.
+"""Trains published cINNs with FrEIA and PyTorch; imports no JAX.
 
-The peer of `train_step.py`, whose first request has the settings and each later
-one a number of steps. Needs the extra `freia`.
+As a script it is the peer of `train_step.py`: the first request has the
+settings, each later one a number of steps. Needs the extra `freia`.
 """
 
 import functools
@@ -19,11 +19,15 @@ from side_by_side import serve
 
 
 class Trainer:
-  """Maximum likelihood with Adam, as an `optimizer` section describes it.
+  """Trains a network by maximum likelihood with Adam.
 
-  `network(x, cond)` gives (latents, log_det [B]); the loss is
-  mean(z^2) / 2 - mean(log_det) / D, the authors'. `parameters` counts what is
-  trained.
+  Args:
+    network: `network(x, cond) -> (latents, log_det [B])`. The loss is the
+      authors': mean(z^2) / 2 - mean(log_det) / D.
+    optimizer: A config's section `optimizer`.
+
+  Attributes:
+    parameters: Number of trained parameters.
   """
 
   def __init__(self, network, optimizer):
@@ -65,7 +69,7 @@ def _schedule(optimizer, settings):
 
 
 class DenseCinn(torch.nn.Module):
-  """The minimal example for MNIST, on flat pixels given a one-hot label."""
+  """The minimal MNIST cINN: flat pixels given a one-hot label."""
 
   def __init__(self, model):
     super().__init__()
@@ -81,7 +85,7 @@ class DenseCinn(torch.nn.Module):
         subnet_constructor=functools.partial(_dense, hidden),
         clamp=model["alpha"],
       )
-    _start(self, model["init_std"])
+    _initialize(self, model["init_std"])
 
   def forward(self, x, cond):
     z, log_det = self._net(x.flatten(1), c=[cond])
@@ -97,7 +101,7 @@ def _dense(hidden, inputs, outputs):
 
 
 class HaarColorization(torch.nn.Module):
-  """The network published for LSUN: ab [B, 2, 64, 64] given L."""
+  """The LSUN colorization cINN: ab [B, 2, 64, 64] given L."""
 
   def __init__(self, model):
     from tests.support import official_colorization, official_peers
@@ -109,14 +113,14 @@ class HaarColorization(torch.nn.Module):
     )
     modules = [module for module, _ in filter(None, self._flow.nodes)]
     self._modules_of_flow = torch.nn.ModuleList(filter(None, modules))
-    _start(self._modules_of_flow, model.init_std)
+    _initialize(self._modules_of_flow, model.init_std)
 
   def forward(self, x, cond):
     return self._flow.forward(x, self._condition(cond))
 
 
 @torch.no_grad()
-def _start(module, std):
+def _initialize(module, std):
   for parameter in module.parameters():
     if parameter.requires_grad:
       parameter.normal_(0, std)
@@ -126,7 +130,7 @@ NETWORKS = {"dense_cinn": DenseCinn, "haar_colorization": HaarColorization}
 
 
 class _Noise:
-  """What the task adds to a batch at every step."""
+  """Adds the noise of the task to a batch, as every step does."""
 
   def __init__(self, task):
     self._scale = task["noise_scale"]
@@ -140,12 +144,13 @@ class _Noise:
 
 
 def main():
-  made = {}
+  step = None
 
   def answer(settings=None, steps=0):
+    nonlocal step
     if settings is None:
-      return _timed(made["step"], steps)
-    made["step"], parameters = _set_up(**settings)
+      return _time(step, steps)
+    step, parameters = _set_up(**settings)
     return {"parameters": parameters}
 
   threads = {
@@ -156,7 +161,7 @@ def main():
 
 
 def _set_up(model, task, optimizer, batch, accelerator, compiled):
-  """(a step without arguments, which gives its loss; number of parameters)."""
+  """Returns a training step `step() -> loss`, and the number of parameters."""
   device = "cuda" if accelerator else "cpu"
   torch.manual_seed(0)
   network = NETWORKS[model["name"]](model).to(device)
@@ -168,12 +173,12 @@ def _set_up(model, task, optimizer, batch, accelerator, compiled):
   return lambda: trainer.step(*noise(x, cond)), trainer.parameters
 
 
-def _timed(step, number):
-  step()  # The other side had the caches until now.
+def _time(step, number):
+  step()  # Warms the caches, which the other side has used until now.
   begin, worked = time.perf_counter(), time.process_time()
   for _ in range(number):
     loss = step()
-  loss = loss.item()  # Waits for an accelerator.
+  loss = loss.item()  # Waits for the accelerator.
   times = {
     "seconds": (time.perf_counter() - begin) / number,
     "processor": (time.process_time() - worked) / number,

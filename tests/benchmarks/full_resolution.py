@@ -1,16 +1,17 @@
-"""How long full-resolution colour takes, in how much memory, and how good.
+"""Measures time, memory and quality of colour at full resolution.
 
-  python tests/benchmarks/full_resolution.py [--json=FILE]
+  launch/local.sh python tests/benchmarks/full_resolution.py [--json=FILE]
 
-colorizes a photograph that scikit-learn ships, enlarged to 20 megapixels, 8
-times (files are not written, and not counted), and reports seconds of the
-clock, those of all cores together, and the peak memory of the whole process.
-Goal: at most 15 seconds and 2 GB on two cores.
+Enlarges a photograph from scikit-learn to 20 megapixels and colorizes it 8
+times. Prints the seconds by the clock, the seconds of all cores together, and
+the peak memory of the process. Writing files is not measured. Goal: at most 15
+seconds and 2 GB on two cores.
 
-  python tests/benchmarks/full_resolution.py --quality
+  launch/local.sh python tests/benchmarks/full_resolution.py --quality
 
-instead compares joint bilateral with bilinear upsampling: the true ab of
-seven photographs, reduced with anti-aliasing and upsampled again.
+Compares joint bilateral with bilinear upsampling instead. The true ab of seven
+photographs is reduced with anti-aliasing, upsampled, and compared with the
+original.
 """
 
 import argparse
@@ -35,10 +36,10 @@ def main():
   parser.add_argument("--json", help="also write the results to this file")
   flags = parser.parse_args()
   if flags.quality:
-    report = {"quality": quality()}
+    results = {"quality": quality()}
   else:
-    report = speed(flags.megapixels, flags.samples, flags.cells)
-  machine.finish(report, machine.facts("jax", "numpy", "pillow"), flags.json)
+    results = speed(flags.megapixels, flags.samples, flags.cells)
+  machine.finish(results, machine.facts("jax", "numpy", "pillow"), flags.json)
 
 
 def speed(megapixels, samples, cells):
@@ -47,20 +48,20 @@ def speed(megapixels, samples, cells):
   size = [round(enlarge * side) for side in (photo.shape[1], photo.shape[0])]
   small = Image.fromarray(photo).resize((cells, cells), Image.Resampling.BOX)
   ab = color.srgb_to_lab(color.from_uint8(np.asarray(small)))[..., 1:]
-  # Stronger and stronger colours, the last ones beyond the gamut.
+  # Colours of increasing strength; the last ones are out of gamut.
   strength = np.linspace(0.5, 3, samples)[:, None, None, None]
   ab = strength * np.asarray(ab)[None]
   photo = np.asarray(Image.fromarray(photo).resize(size))
-  report = {"megapixels": photo.size / 3e6, "samples": samples, "cells": cells}
+  results = {"megapixels": photo.size / 3e6, "samples": samples, "cells": cells}
   for run in ("first", "again"):
     start, worked = time.perf_counter(), time.process_time()
     full_resolution.colorize(photo, ab)
-    report[f"seconds {run}"] = round(time.perf_counter() - start, 2)
-    report[f"processor {run}"] = round(time.process_time() - worked, 2)
-  report["peak RSS in GB"] = round(machine.peak_bytes() / 1e9, 2)
-  for name, value in report.items():
+    results[f"seconds {run}"] = round(time.perf_counter() - start, 2)
+    results[f"processor {run}"] = round(time.process_time() - worked, 2)
+  results["peak RSS in GB"] = round(machine.peak_bytes() / 1e9, 2)
+  for name, value in results.items():
     print(f"{name:18}{value:.4g}")
-  return report
+  return results
 
 
 def quality():
@@ -78,7 +79,11 @@ def quality():
 
 
 def upsampling_errors(lightness, ab, ratio):
-  """RMSE in ab, in Lab units, of (bilinear, joint bilateral) upsampling."""
+  """Returns the RMSE of ab, in Lab units, of both ways of upsampling.
+
+  Returns:
+    [bilinear, joint bilateral].
+  """
   small = (lightness.shape[0] // ratio, lightness.shape[1] // ratio)
   low = jax.image.resize(ab, (*small, 2), "linear")
   guide = jax.image.resize(lightness, small, "linear")
@@ -88,7 +93,7 @@ def upsampling_errors(lightness, ab, ratio):
 
 
 def photographs():
-  """Name to uint8 `[H, W, 3]`, with sides that are multiples of 16."""
+  """Returns photographs by name, uint8 [H, W, 3], sides multiples of 16."""
   names = ("astronaut", "coffee", "chelsea", "rocket")
   photos = {name: getattr(skimage.data, name)() for name in names}
   photos["motorcycle"] = skimage.data.stereo_motorcycle()[0]

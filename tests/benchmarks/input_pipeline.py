@@ -1,9 +1,9 @@
-"""How many images a second reach the model.
+"""Measures how many images per second the input pipeline delivers.
 
-  python tests/benchmarks/input_pipeline.py [--json=FILE]
+  launch/local.sh python tests/benchmarks/input_pipeline.py [--json=FILE]
 
-Makes a folder of 200x200 JPEGs, prepares it and times training batches of
-64x64 crops. The goal is 1,000 images/s on two cores.
+Writes a folder of 200x200 JPEGs, prepares it and times training batches of
+64x64 crops. Goal: 1,000 images/s on two cores.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main():
 
 
 def measure(place, flags) -> dict:
-  """What was measured and on what, by name; its units are in the names."""
+  """Returns the results by name; the names contain the units."""
   folder = place / "photos"
   mean_size = write_photos(folder, flags.images)
   results = {"jpeg_bytes": mean_size}
@@ -59,7 +59,7 @@ def measure(place, flags) -> dict:
 
 
 def rate(source, flags, num_threads) -> float:
-  """Images per second: the median of three rounds, after a warm-up."""
+  """Returns images per second: the median of three rounds after a warm-up."""
   batches = open_batches(source, flags.batch_size, 0, num_threads)
   for _ in range(10):
     next(batches)
@@ -85,7 +85,7 @@ def open_batches(source, batch_size, start_step, num_threads=0):
 
 
 def write_photos(folder, count) -> float:
-  """Cuts 200x200 JPEGs out of real photographs; returns their mean size."""
+  """Writes 200x200 crops of photographs; returns the mean size in bytes."""
   folder.mkdir()
   generator = np.random.default_rng(0)
   names, total = sorted(photos.REGIONS), 0

@@ -1,19 +1,22 @@
-"""How near fitted posteriors come to known ones, ours and FrEIA's.
+"""Compares fitted posteriors with exact ones, for our flow and FrEIA's.
 
-  python tests/benchmarks/inverse_problems.py [--json=FILE] [--peer=freia]
+  launch/local.sh python tests/benchmarks/inverse_problems.py \\
+    [--json=FILE] [--peer=freia]
 
-For each problem of posterior_problems.py and each seed a flow is fitted to the
-same simulations, and drawn from. The columns, mean ± deviation over the seeds:
+Fits a flow to simulations of each problem of posterior_problems.py, once per
+seed, and draws from it. The columns are means ± standard deviations over seeds:
 
-  c2st      accuracy of a classifier between draws of the fitted and of the
-            exact posterior at one observation: 0.5 is perfect
-  cover 50, how often the central interval of that level holds the truth, over
-  cover 90  fresh simulations, mean over parameters
-  log prob  mean ln q(theta | x) of those simulations, in nats, theta in units
-            of its prior's deviation; higher is better
-  seconds   of the fit, compilation included
+  c2st      accuracy of a classifier that tells draws of the fitted posterior
+            from exact ones, at one observation; 0.5 is perfect
+  cover 50, share of new simulations whose central interval of 50 or 90 %
+  cover 90  contains the true parameter, mean over parameters
+  log prob  mean ln q(theta | x) of new simulations, in nats, with theta in
+            units of its prior's standard deviation; higher is better
+  seconds   time of the fit, with compilation
+  epochs    number of epochs
 
-With --peer=freia the same network and budget run in FrEIA (extra `freia`).
+With --peer=freia the same network is fitted in FrEIA, with the same data and
+budget (extra `freia`).
 """
 
 import argparse
@@ -28,7 +31,7 @@ from posterior_problems import PROBLEMS
 
 import cinn_jax
 from cinn_jax.evaluation.metrics import calibration
-from cinn_jax.evaluation.tables import table
+from cinn_jax.evaluation.tables import records
 from cinn_jax.models.vector_flow import vector_flow
 
 SETTINGS = {
@@ -47,7 +50,7 @@ COLUMNS = ("c2st", "cover 50", "cover 90", "log prob", "seconds", "epochs")
 def main():
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
   parser.add_argument("--json", help="also write the results to this file")
-  parser.add_argument("--peer", choices=["freia"], help="run it as well")
+  parser.add_argument("--peer", choices=["freia"], help="also fit this flow")
   parser.add_argument("--problems", default=",".join(PROBLEMS))
   parser.add_argument("--simulations", type=int, default=10_000)
   parser.add_argument("--epochs", type=int, default=100, help="at most")
@@ -67,17 +70,18 @@ def main():
       print(f"{name:18}{flow:7}{''.join(cells)}", flush=True)
   if flags.json:
     facts = {"rows": results, "flags": vars(flags), "settings": SETTINGS}
-    content = {**facts, **table.environment()}
+    content = {**facts, **records.environment()}
     pathlib.Path(flags.json).write_text(json.dumps(content, indent=2) + "\n")
 
 
 def over_seeds(rows, column):
+  """Formats the mean and the standard deviation of a column."""
   values = [row[column] for row in rows]
   return f"{np.mean(values):9.3f} ± {np.std(values):.3f}"
 
 
 def run(problem, seed, flags):
-  """Yields (flow's name, its row) for ours and the peer."""
+  """Yields (name of the flow, its row) for ours and the peer's."""
   keys = jax.random.split(jax.random.key(seed), 4)
   simulate = jax.jit(problem.simulate, static_argnums=1)
   train, test = (
@@ -93,11 +97,11 @@ def run(problem, seed, flags):
   exact = (exact - units[0][0]) / units[0][1]
 
   def measure(sample, log_prob):
-    drawn = sample(observed.astype(np.float32), flags.samples)[0]
+    samples = sample(observed.astype(np.float32), flags.samples)[0]
     ranks = calibration.sbc_ranks(test[0], sample(test[1], 199))
     cover = calibration.central_coverage(ranks, 199, LEVELS).mean(axis=1)
     return {
-      "c2st": calibration.c2st(drawn, exact),
+      "c2st": calibration.c2st(samples, exact),
       "cover 50": cover[0],
       "cover 90": cover[1],
       "log prob": float(np.mean(log_prob(*test))),
@@ -115,15 +119,14 @@ def run(problem, seed, flags):
 
 
 def ours(theta, x, keys, flags):
-  """(sample, log_prob, permutations, epochs run)."""
+  """Fits our flow; returns (sample, log_prob, permutations, epochs)."""
   dim = theta.shape[1]
   module = vector_flow(
     dim,
     blocks=flags.blocks,
     hidden=SETTINGS["hidden"],
     alpha=SETTINGS["alpha"],
-    # FrEIA has no other.
-    clamp="freia_2021",
+    clamp="freia_2021",  # FrEIA has no other.
     mixing="permutation",
   )
   flow = cinn_jax.make_flow(module, (dim,))
@@ -144,7 +147,7 @@ def ours(theta, x, keys, flags):
 
 
 def theirs(theta, x, permutations, seed, flags):
-  """(sample, log_prob, epochs run)."""
+  """Fits FrEIA's flow; returns (sample, log_prob, epochs)."""
   import freia_peer
 
   settings = {**SETTINGS, "num_epochs": flags.epochs}

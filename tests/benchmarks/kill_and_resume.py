@@ -1,11 +1,13 @@
-"""A run killed at random moments ends as one that was left alone.
+"""Checks that killed and resumed runs end with the same bits.
 
-  python tests/benchmarks/kill_and_resume.py [--kills=100] [--json=FILE]
+  launch/local.sh python tests/benchmarks/kill_and_resume.py \\
+    [--kills=100] [--json=FILE]
 
-Trains a tiny network, once uninterrupted, then in rounds: SIGKILL at a random
-moment, of its start or its steps, saves and validations, and the same command
-again, until it is done. Each round must end with the same bits in parameters,
-averages and optimizer, and with the same validation numbers.
+Trains a tiny network once without interruption, then in rounds. In a round the
+run gets SIGKILL at a random moment, while it starts, trains, saves or
+validates, and the same command starts it again, until it is complete. Every
+round must end with the same bits in the parameters, averages and optimizer, and
+with the same validation numbers.
 """
 
 import argparse
@@ -33,40 +35,47 @@ def main():
     outcome = compare(pathlib.Path(folder), flags.kills, flags.seed)
   print(
     f"{outcome['kills']} kills in {outcome['rounds']} rounds,"
-    f" {outcome['while_stepping']} of them after the first step: every round"
-    " ended bit-identical."
+    f" {outcome['while_stepping']} of them after the first step: all rounds"
+    " ended with the same bits."
   )
   if flags.json:
     pathlib.Path(flags.json).write_text(json.dumps(outcome, indent=2) + "\n")
 
 
 def compare(folder, kills, seed):
-  """Counts of kills and rounds; AssertionError where a round ends otherwise."""
+  """Returns counts of kills and rounds.
+
+  Raises:
+    AssertionError: if a round ends differently.
+  """
   first_step, whole = uninterrupted(folder / "uninterrupted", folder)
   expected = outcome_of(folder / "uninterrupted")
-  chance, done = random.Random(seed), {"kills": 0, "while_stepping": 0}
+  chance, counts = random.Random(seed), {"kills": 0, "while_stepping": 0}
   for number in itertools.count():
     workdir = folder / f"round_{number}"
     while True:
-      # One in five while it starts, the others while it steps.
-      starting = chance.random() < 0.2
-      low, high = (0.0, first_step) if starting else (first_step, whole)
-      stop = done["kills"] == kills
-      killed = run(workdir, folder, None if stop else chance.uniform(low, high))
-      if not killed:
+      # One kill in five comes while the run starts, the others after that.
+      is_start = chance.random() < 0.2
+      low, high = (0.0, first_step) if is_start else (first_step, whole)
+      is_last = counts["kills"] == kills
+      seconds = None if is_last else chance.uniform(low, high)
+      if not is_killed(workdir, folder, seconds):
         break
-      done["kills"] += 1
-      done["while_stepping"] += (workdir / "metrics.jsonl").exists()
-    assert outcome_of(workdir) == expected, f"{workdir} ended otherwise."
-    print(f"round {number}: {done['kills']} kills so far", flush=True)
-    if done["kills"] == kills:
+      counts["kills"] += 1
+      counts["while_stepping"] += (workdir / "metrics.jsonl").exists()
+    assert outcome_of(workdir) == expected, f"{workdir} ended differently."
+    print(f"round {number}: {counts['kills']} kills so far", flush=True)
+    if counts["kills"] == kills:
       break
-  return {**done, "rounds": number + 1, "seed": seed}
+  return {**counts, "rounds": number + 1, "seed": seed}
 
 
 def uninterrupted(workdir, cache):
-  """Seconds to the first step and of the whole, once compiled."""
-  run(workdir.with_name("compiling"), cache, None)
+  """Runs without a kill; returns the seconds to the first step and in total.
+
+  An earlier run compiles everything.
+  """
+  is_killed(workdir.with_name("compiling"), cache, None)
   begin = time.monotonic()
   process = start(workdir, cache)
   while not (workdir / "metrics.jsonl").exists():
@@ -77,8 +86,8 @@ def uninterrupted(workdir, cache):
   return first_step, time.monotonic() - begin
 
 
-def run(workdir, cache, seconds):
-  """Whether the run had to be killed, after so many seconds."""
+def is_killed(workdir, cache, seconds):
+  """Trains for at most `seconds`; returns whether the run had to be killed."""
   process = start(workdir, cache)
   try:
     _finish(process, seconds)
@@ -90,15 +99,13 @@ def run(workdir, cache, seconds):
 
 
 def start(workdir, cache):
-  """The training command, in a process of its own."""
+  """Starts the training command in a new process."""
   return subprocess.Popen(
     [
-      *(
-        sys.executable,
-        "-m",
-        "cinn_jax.main",
-        "--config=tests/support/tiny.py:digits",
-      ),
+      sys.executable,
+      "-m",
+      "cinn_jax.main",
+      "--config=tests/support/tiny.py:digits",
       f"--workdir={workdir}",
       f"--config.train.num_steps={STEPS}",
       f"--config.train.eval_every={EVAL_EVERY}",
@@ -109,7 +116,7 @@ def start(workdir, cache):
       **os.environ,
       "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled"),
       "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-      # The network is so small that this takes longer than it spares.
+      # For so small a network, optimizing takes longer than it saves.
       "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     },
     stdout=subprocess.PIPE,
@@ -124,7 +131,7 @@ def _finish(process, seconds=None):
 
 
 def outcome_of(workdir):
-  """Checksums of every array of the last step, and all validation numbers."""
+  """Returns the checksums of the last step and all validation numbers."""
   last = workdir / "checkpoints" / str(STEPS)
   rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
   return (

@@ -1,6 +1,6 @@
-"""What a benchmark ran on, and how its results are shown and kept.
+"""The hardware and versions of a benchmark; tables and JSON of its results.
 
-Imports no JAX, so that a peer's process may use it as well.
+It imports no JAX, so peers can use it in their own process.
 """
 
 import importlib.metadata
@@ -14,7 +14,7 @@ import sys
 
 
 def facts(*packages, **more) -> dict:
-  """Processor, cores that may be used, and versions; `more` as it is."""
+  """Returns the processor, usable cores, load and versions, and `more`."""
   versions = {name: importlib.metadata.version(name) for name in packages}
   return {
     "processor": processor(),
@@ -26,6 +26,7 @@ def facts(*packages, **more) -> dict:
 
 
 def processor() -> str:
+  """Returns the name of the processor."""
   info = pathlib.Path("/proc/cpuinfo")
   lines = info.read_text().splitlines() if info.exists() else []
   names = [line for line in lines if line.startswith("model name")]
@@ -35,26 +36,26 @@ def processor() -> str:
 
 
 def cores() -> int:
-  """How many this process may use."""
+  """Returns the number of cores that this process may use."""
   if hasattr(os, "sched_getaffinity"):
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1
 
 
 def peak_bytes() -> int:
-  """The most memory that this process has had so far."""
+  """Returns the peak memory of this process so far."""
   unit = 1 if sys.platform == "darwin" else 1024
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def spread(values) -> dict:
-  """Median, and the quarter of the values below and above which it lies."""
+def spread(values) -> dict[str, float]:
+  """Returns the median and the quartiles."""
   low, median, high = statistics.quantiles(values, n=4, method="inclusive")
   return {"median": median, "low": low, "high": high}
 
 
 def table(head, rows) -> str:
-  """Rows of text in columns, the first to the left, the others to the right."""
+  """Aligns rows in columns: the first to the left, the others to the right."""
   lines = [[str(cell) for cell in line] for line in (head, *rows)]
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
   return "\n".join(
@@ -66,11 +67,15 @@ def table(head, rows) -> str:
   )
 
 
-def finish(results, found, path=None):
-  """Prints what `facts` found; writes both as JSON where a path is given."""
-  names = " ".join(f"{k} {v}" for k, v in found["versions"].items())
-  load = found["load"][0]
-  print(f"{found['processor']}, {found['cores']} cores (load {load}); {names}")
+def finish(results, machine_facts, path=None):
+  """Prints the facts; if there is a `path`, writes both there as JSON."""
+  names = " ".join(f"{k} {v}" for k, v in machine_facts["versions"].items())
+  load = machine_facts["load"][0]
+  print(
+    f"{machine_facts['processor']}, {machine_facts['cores']} cores"
+    f" (load {load}); {names}"
+  )
   if path:
-    text = json.dumps({**results, "machine": found}, indent=2, allow_nan=False)
+    content = {**results, "machine": machine_facts}
+    text = json.dumps(content, indent=2, allow_nan=False)
     pathlib.Path(path).write_text(text + "\n", encoding="utf-8")

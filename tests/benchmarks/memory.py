@@ -1,10 +1,14 @@
-"""What a training step needs of memory as flows get deeper, by memory policy.
+"""Measures how a training step's memory grows with the depth of a flow.
 
   launch/local.sh python tests/benchmarks/memory.py [--json=FILE]
 
-Compiles the step of 16 to 128 equal couplings (`deep_flow`) under each policy
-of `bijections.Stack` and asks the compiler for the temporary memory, which
-holds activations and gradients; then takes turns at running the shallowest.
+Compiles the step of 16 to 128 equal couplings (`deep_flow`) with each memory
+policy of `bijections.Stack`, and asks the compiler for the temporary memory,
+which holds activations and gradients. Then times a step of the shallowest flow;
+the policies take turns.
+
+Goal: with `reversible` the memory grows by less than 5 % from 16 to 128
+couplings.
 """
 
 import argparse
@@ -25,7 +29,7 @@ def main():
   parser.add_argument(
     "--depths", type=int, nargs="+", default=[16, 32, 64, 128]
   )
-  parser.add_argument("--rounds", type=int, default=5, help="steps that count")
+  parser.add_argument("--rounds", type=int, default=5, help="timed steps")
   flags = parser.parse_args()
   compiled = {
     (memory, depth): deep_flow.lowered_step(
@@ -44,35 +48,38 @@ def main():
 
 
 def sizes(compiled, depths) -> dict:
-  """Bytes by policy and depth, and growth from the first depth to the last."""
-  found = {
+  """Returns bytes by policy and depth, and growth over all depths."""
+  temporary = {
     memory: [deep_flow.temporary_bytes(compiled[memory, n]) for n in depths]
     for memory in MEMORY_POLICIES
   }
   rows = [
-    (n, *(f"{found[memory][k] / 1e6:,.1f}" for memory in MEMORY_POLICIES))
+    (n, *(f"{temporary[memory][k] / 1e6:,.1f}" for memory in MEMORY_POLICIES))
     for k, n in enumerate(depths)
   ]
-  growth = {m: of[-1] / of[0] - 1 for m, of in found.items()}
+  growth = {m: of[-1] / of[0] - 1 for m, of in temporary.items()}
   rows.append(("growth", *(f"{value:.1%}" for value in growth.values())))
   print("Temporary memory of a training step in MB, by number of couplings")
   print(machine.table(("couplings", *MEMORY_POLICIES), rows))
   ends = f"{depths[0]}_to_{depths[-1]}"
   return {
     "depths": depths,
-    "temporary_bytes": found,
+    "temporary_bytes": temporary,
     **{f"{m}_growth_{ends}": value for m, value in growth.items()},
   }
 
 
 def times(steps, depth, rounds) -> dict:
-  """Of a step, by policy; they take turns, since other work may run."""
+  """Returns times of a step by policy.
+
+  The policies take turns, since other work may run on the machine.
+  """
   flow = deep_flow.deep_flow(depth)
   keys = jax.random.split(jax.random.key(0), 3)
   shape = (deep_flow.BATCH, deep_flow.SIZE, deep_flow.SIZE)
   x = jax.random.normal(keys[0], (*shape, deep_flow.CHANNELS))
   cond = jax.random.normal(keys[1], (*shape, deep_flow.CONDITION))
-  # The policies have the same variables; a step gives its own away.
+  # All policies start with the same values, but a step donates its arrays.
   fits = {
     memory: init_fit(keys[2], flow, deep_flow.OPTIMIZER, x, cond)
     for memory in steps
@@ -97,7 +104,7 @@ def times(steps, depth, rounds) -> dict:
     (m, f"{seconds[m]:.3f}", f"{processor[m]:.3f}", f"{ratios[m]:.2f}")
     for m in steps
   ]
-  columns = ("policy", "seconds", "processor", "by store's")
+  columns = ("policy", "seconds", "processor", "ratio to store")
   print(machine.table(columns, rows))
   return {
     "timed_depth": depth,

@@ -1,12 +1,12 @@
-"""Inverse problems whose posteriors are known: theta given x.
+"""Inverse problems with known posteriors of theta given x.
 
-Four of the benchmark of Lueckmann et al. 2021 (appendix T), with reference
-samples that are exact draws, made without a Markov chain:
+Four problems of the benchmark of Lueckmann et al. 2021 (appendix T). Reference
+samples are exact draws, without a Markov chain:
 
-  linear_gaussian    10 parameters, closed form
-  gaussian_mixture   two widths about one mean; closed form, cut by the prior
-  two_moons          Greenberg et al. 2019; two crescents, drawn backwards
-  slcp               Papamakarios et al. 2019; four modes, rejection sampling
+  linear_gaussian    10 parameters; closed form
+  gaussian_mixture   two widths around one mean; closed form, cut by the prior
+  two_moons          Greenberg et al. 2019: two crescents; drawn backwards
+  slcp               Papamakarios et al. 2019: four modes; rejection sampling
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ class Problem(NamedTuple):
   """A prior, a simulator, and the posterior of one observation.
 
   Attributes:
-    dim, data_dim: numbers in theta and in x.
-    simulate: `(rng, n) -> (theta [n, dim], x [n, data_dim])`, JAX.
+    dim, data_dim: Lengths of theta and x.
+    simulate: `(rng, n) -> (theta [n, dim], x [n, data_dim])`, in JAX.
     log_joint: `(theta [n, dim], x [data_dim]) -> [n]`, ln p(theta) p(x | theta)
-      up to a constant, numpy.
-    reference: `(random, x [data_dim], n) -> [n, dim]`, exact posterior draws
-      with a numpy generator.
-    observation: x [data_dim] to compare at.
+      up to a constant, in numpy.
+    reference: `(random, x [data_dim], n) -> [n, dim]`, exact draws of the
+      posterior with a numpy generator.
+    observation: The x [data_dim] at which posteriors are compared.
   """
 
   dim: int
@@ -43,7 +43,7 @@ def _inside(theta, bound):
 
 
 def _until(count, draw):
-  """Calls `draw() -> [k, dim]`, the accepted ones, until there are enough."""
+  """Calls `draw() -> [k, dim]` until there are `count` accepted draws."""
   kept, total = [], 0
   while total < count:
     kept.append(draw())
@@ -70,7 +70,7 @@ def _reference_linear(random, x, n):
   return x / 2 + np.sqrt(_VARIANCE / 2) * random.normal(size=(n, len(x)))
 
 
-# theta ~ U(-10, 10)^2, x ~ N(theta, I) or N(theta, 0.01 I), at evens.
+# theta ~ U(-10, 10)^2, x ~ N(theta, I) or N(theta, 0.01 I), equally likely.
 _WIDTHS = np.array([1.0, 0.1])
 _MIXTURE_BOUND = 10.0
 
@@ -102,7 +102,7 @@ def _reference_mixture(random, x, n):
 
 
 # theta ~ U(-1, 1)^2. A point p on a crescent, (r cos a + 0.25, r sin a) with
-# a ~ U(-pi/2, pi/2) and r ~ N(0.1, 0.01^2), is moved by
+# a ~ U(-pi/2, pi/2) and r ~ N(0.1, 0.01^2), is shifted by
 # (-|theta_1 + theta_2|, theta_2 - theta_1) / sqrt(2).
 _RADIUS, _RADIUS_STD, _SHIFT = 0.1, 0.01, 0.25
 
@@ -113,10 +113,10 @@ def _crescent(angle, radius, xp):
   )
 
 
-def _moved(theta, xp):
+def _shift(theta, xp):
   first, second = theta[..., 0], theta[..., 1]
-  moves = xp.stack([-xp.abs(first + second), second - first], axis=-1)
-  return moves / np.sqrt(2)
+  shift = xp.stack([-xp.abs(first + second), second - first], axis=-1)
+  return shift / np.sqrt(2)
 
 
 def _simulate_moons(rng, n):
@@ -126,22 +126,22 @@ def _simulate_moons(rng, n):
     keys[1], (n,), minval=-jnp.pi / 2, maxval=jnp.pi / 2
   )
   radius = _RADIUS + _RADIUS_STD * jax.random.normal(keys[2], (n,))
-  return theta, _crescent(angle, radius, jnp) + _moved(theta, jnp)
+  return theta, _crescent(angle, radius, jnp) + _shift(theta, jnp)
 
 
 def _log_joint_moons(theta, x):
-  point = x - _moved(theta, np) - np.array([_SHIFT, 0.0])
+  point = x - _shift(theta, np) - np.array([_SHIFT, 0.0])
   radius = np.linalg.norm(point, axis=-1)
-  # A density in (r, a) is one in the plane over r. Negative radii, ten
-  # deviations off, are left out.
+  # The density in the plane is the one in (r, a), divided by r. Negative radii
+  # are ten standard deviations away and ignored.
   log_density = -0.5 * ((radius - _RADIUS) / _RADIUS_STD) ** 2 - np.log(radius)
   on_side = np.where(point[..., 0] > 0, 0.0, -np.inf)
   return log_density + on_side + _inside(theta, 1.0)
 
 
 def _reference_moons(random, x, n):
-  # For a given x, p determines theta up to the sign of its sum, by a map of
-  # constant Jacobian: so theta is drawn by drawing p.
+  # Given x, p determines theta up to the sign of its sum, by a map with a
+  # constant Jacobian. So a draw of p gives a draw of theta.
   def draw():
     angle = random.uniform(-np.pi / 2, np.pi / 2, size=n)
     radius = _RADIUS + _RADIUS_STD * random.normal(size=n)
@@ -175,7 +175,7 @@ def _simulate_slcp(rng, n):
 
 
 def _slcp_covariance(theta):
-  """(S [n, 2, 2]) of parameters [n, >= 3], the last three."""
+  """Returns S [n, 2, 2] of parameters [n, >= 3], from the last three."""
   one, two = theta[..., -3] ** 2, theta[..., -2] ** 2
   cross = np.tanh(theta[..., -1]) * one * two
   return np.stack(
@@ -193,11 +193,11 @@ def _log_joint_slcp(theta, x):
 
 
 def _reference_slcp(random, x, n):
-  """Rejection, twice: S without m, then m given S, cut by the prior.
+  """Draws S without m by rejection, then m given S, and cuts by the prior.
 
   With m integrated out over the plane, the likelihood of S is
-  |S|^(-3/2) exp(-tr(S^-1 A) / 2), A the scatter matrix about the mean of the
-  four points; it is largest at S = A / 3.
+  |S|^(-3/2) exp(-tr(S^-1 A) / 2), where A is the scatter matrix of the four
+  points around their mean. It is largest at S = A / 3.
   """
   points = x.reshape(_POINTS, 2)
   mean, freedom = points.mean(axis=0), _POINTS - 1
@@ -230,7 +230,7 @@ def _determinant(matrix):
 
 
 def _inverse(matrix):
-  """Of [n, 2, 2], without a loop over n."""
+  """Inverts matrices [n, 2, 2] without a loop over n."""
   a, b, d = matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 1]
   adjoint = np.stack([np.stack([d, -b], -1), np.stack([-b, a], -1)], -2)
   return adjoint / _determinant(matrix)[..., None, None]
@@ -238,36 +238,36 @@ def _inverse(matrix):
 
 PROBLEMS = {
   "linear_gaussian": Problem(
-    10,
-    10,
-    _simulate_linear,
-    _log_joint_linear,
-    _reference_linear,
-    np.linspace(-0.5, 0.5, 10),
+    dim=10,
+    data_dim=10,
+    simulate=_simulate_linear,
+    log_joint=_log_joint_linear,
+    reference=_reference_linear,
+    observation=np.linspace(-0.5, 0.5, 10),
   ),
   "gaussian_mixture": Problem(
-    2,
-    2,
-    _simulate_mixture,
-    _log_joint_mixture,
-    _reference_mixture,
-    np.array([-3.0, 5.0]),
+    dim=2,
+    data_dim=2,
+    simulate=_simulate_mixture,
+    log_joint=_log_joint_mixture,
+    reference=_reference_mixture,
+    observation=np.array([-3.0, 5.0]),
   ),
   "two_moons": Problem(
-    2,
-    2,
-    _simulate_moons,
-    _log_joint_moons,
-    _reference_moons,
-    np.array([0.0, 0.0]),
+    dim=2,
+    data_dim=2,
+    simulate=_simulate_moons,
+    log_joint=_log_joint_moons,
+    reference=_reference_moons,
+    observation=np.array([0.0, 0.0]),
   ),
   "slcp": Problem(
-    5,
-    8,
-    _simulate_slcp,
-    _log_joint_slcp,
-    _reference_slcp,
+    dim=5,
+    data_dim=8,
+    simulate=_simulate_slcp,
+    log_joint=_log_joint_slcp,
+    reference=_reference_slcp,
     # Four points, drawn once from theta = (0.7, -2.9, -1, -0.9, 0.6).
-    np.array([0.83, -2.94, 1.34, -2.55, 0.16, -2.89, 2.0, -1.69]),
+    observation=np.array([0.83, -2.94, 1.34, -2.55, 0.16, -2.89, 2.0, -1.69]),
   ),
 }

@@ -1,11 +1,11 @@
-"""Does a flow train alike in bfloat16, and with rebuilt gradients?
+"""Compares training in float32 and bfloat16, with stored and rebuilt inputs.
 
   launch/local.sh python tests/benchmarks/precision.py [--json=FILE]
 
-Trains `configs/mnist.py:digits` for a few hundred steps, from one start and on
-the same batches and noise, with each of float32 and bfloat16 networks and with
-stored and rebuilt activations, and compares what training logs: validation
-bits/dim and the largest round-trip error.
+Trains `configs/mnist.py:digits` for a few hundred steps with networks in
+float32 and in bfloat16, each with the memory policies `store` and `reversible`.
+All runs have the same initial parameters, batches and noise. Prints the
+validation bits/dim and the largest round-trip error from the log.
 """
 
 import argparse
@@ -19,12 +19,13 @@ import tempfile
 import jax
 import machine
 
+# For `configs`.
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from cinn_jax.training.train import train
 from configs import mnist
 
-# (compute_dtype, memory); the first is what others are compared with.
+# (compute_dtype, memory); the first is the reference.
 VARIANTS = (
   ("float32", "store"),
   ("float32", "reversible"),
@@ -37,7 +38,7 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
   parser.add_argument("--json", help="also write the results to this file")
   parser.add_argument("--steps", type=int, default=300)
-  parser.add_argument("--every", type=int, default=100, help="steps, to score")
+  parser.add_argument("--every", type=int, default=100, help="in steps")
   flags = parser.parse_args()
   curves = {
     " ".join(variant): curve(*variant, flags.steps, flags.every)
@@ -45,12 +46,12 @@ def main():
   }
   report(curves)
   device = jax.devices()[0].device_kind
-  found = machine.facts("jax", "flax", device=device)
-  machine.finish({"curves": curves}, found, flags.json)
+  facts = machine.facts("jax", "flax", device=device)
+  machine.finish({"curves": curves}, facts, flags.json)
 
 
 def curve(compute_dtype, memory, steps, every) -> list[dict]:
-  """What was logged: step, bits_per_dim, round_trip_error."""
+  """Trains; returns the logged step, bits_per_dim and round_trip_error."""
   config = mnist.get_config("digits")
   config.model.update({"compute_dtype": compute_dtype, "memory": memory})
   config.train.update(

@@ -1,20 +1,23 @@
-"""How long samples take, ours and FrEIA's.
+"""Measures the time of drawing samples, ours and FrEIA's.
 
   launch/local.sh python tests/benchmarks/sampling.py \\
     --config=configs/colorize.py:lsun --peer=freia [--json=FILE]
 
-Draws `--num_samples` for each of `--photos` conditions, and for one condition
-those and a single one, with their likelihoods; pictures are not rendered. Ours
-takes the conditions one by one, as `--mode=sample` does: on a CPU several at
-once. With
---peer=freia the same network (the published one for LSUN) of FrEIA's blocks
-draws in turns with ours, in a process of its own. Goals: at least 4 times as
-quick as FrEIA; eight samples of a photo in at most 2.5 times one's time.
+Times three cases: `--num_samples` samples for each of `--photos` conditions,
+`--num_samples` for one condition, and one sample for one condition. Likelihoods
+are included; pictures are not rendered. Like `--mode=sample`, ours takes one
+condition per call, with several calls at once on a CPU. With --peer=freia the
+same network (the published one for LSUN) in FrEIA takes turns with ours, in a
+process of its own.
 
-`seconds` are those of the clock, as median and quartiles of the rounds;
-`processor` those of all cores together, which other work on the machine
-disturbs less. A ratio is FrEIA's time over ours. PyTorch's threads spin while
-they wait for each other: on a busy machine OMP_WAIT_POLICY=PASSIVE is fairer.
+Goals: at least 4 times as fast as FrEIA; eight samples of a photo in at most
+2.5 times the time of one.
+
+`seconds` is the time by the clock, `processor` the time of all cores together,
+which other work on the machine changes less. Both are medians of the rounds,
+with quartiles. A ratio is FrEIA's time over ours. PyTorch's threads spin while
+they wait for each other, so OMP_WAIT_POLICY=PASSIVE is fairer on a busy
+machine.
 """
 
 import functools
@@ -30,14 +33,16 @@ from cinn_jax import cli
 from cinn_jax.experiment.build import build
 from cinn_jax.runtime import threads
 
-_PEER = flags.DEFINE_enum("peer", None, ["freia"], "Runs in turns with ours.")
+_PEER = flags.DEFINE_enum("peer", None, ["freia"], "Also time this peer.")
 _PEER_PYTHON = flags.DEFINE_string(
-  "peer_python", None, "An interpreter that has torch and FrEIA."
+  "peer_python", None, "An interpreter with torch and FrEIA."
 )
-_PHOTOS = flags.DEFINE_integer("photos", 4, "Conditions of a batch.", 1)
-_SAMPLES = flags.DEFINE_integer("num_samples", 8, "For each condition.", 1)
-_ROUNDS = flags.DEFINE_integer("rounds", 11, "Of each case and side.", 2)
-_JSON = flags.DEFINE_string("json", None, "Also write the results there.")
+_PHOTOS = flags.DEFINE_integer("photos", 4, "Number of conditions.", 1)
+_SAMPLES = flags.DEFINE_integer("num_samples", 8, "Samples per condition.", 1)
+_ROUNDS = flags.DEFINE_integer("rounds", 11, "Rounds per case.", 2)
+_JSON = flags.DEFINE_string(
+  "json", None, "Also write the results to this file."
+)
 
 CLOCKS = ("seconds", "processor")
 
@@ -46,7 +51,7 @@ def _run():
   many, few = (_PHOTOS.value, _SAMPLES.value), (1, _SAMPLES.value)
   cases = {f"{p} x {n}": (p, n) for p, n in (many, few, (1, 1))}
   ours, parameters = _ours(cli.CONFIG.value)
-  found = machine.facts("jax", "jaxlib", "flax")
+  facts = machine.facts("jax", "jaxlib", "flax")
   if _PEER.value:
     python = side_by_side.freia_python(_PEER_PYTHON.value)
     with side_by_side.Peer(python, "freia_sampling.py") as peer:
@@ -55,8 +60,8 @@ def _run():
           f"FrEIA's network has {peer.facts['parameters']:,} parameters, this"
           f" config's {parameters:,}: pass --config=configs/colorize.py:lsun."
         )
-      found["peer"] = peer.facts
-      found["versions"] = peer.facts["versions"] | found["versions"]
+      facts["peer"] = peer.facts
+      facts["versions"] = peer.facts["versions"] | facts["versions"]
       rows = _measure(cases, {"ours": ours, "freia": peer})
   else:
     rows = _measure(cases, {"ours": ours})
@@ -73,11 +78,11 @@ def _run():
   results = {"cases": rows, "samples_against_one": growth}
   if _PEER.value:
     results["ratio"] = rows[next(iter(cases))]["ratio"]["seconds"]["median"]
-  machine.finish(results, found, _JSON.value)
+  machine.finish(results, facts, _JSON.value)
 
 
 def _ours(config):
-  """`draw(photos, samples)`, and the network's number of parameters."""
+  """Returns `draw(photos, samples)` and the number of parameters."""
   flow, task = build(config)
   x, cond = (jnp.zeros((1, *s)) for s in (task.event_shape, task.cond_shape))
   variables = jax.jit(flow.init)(jax.random.key(0), x, cond)
@@ -106,7 +111,7 @@ def _ours(config):
 
 
 def _measure(cases, sides):
-  """By case and side, the spread of each clock; and their ratio."""
+  """Returns medians and quartiles by case, side and clock, and ratios."""
   rows = {}
   for name, (photos, samples) in cases.items():
     calls = {

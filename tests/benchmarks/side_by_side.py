@@ -1,8 +1,8 @@
-"""Ours and a peer in turns; the peer in a process of its own.
+"""Runs our code and a peer's in turns, the peer in a process of its own.
 
-A peer's script calls `serve`; the benchmark starts it as a `Peer`, which may
-have another interpreter, and calls it like a function. They talk in lines of
-JSON.
+The peer's script calls `serve`. The benchmark starts the script as a `Peer`,
+possibly with another interpreter, and calls it like a function. They exchange
+lines of JSON.
 """
 
 import json
@@ -18,31 +18,31 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def freia_python(given: str | None) -> str:
-  """The interpreter for FrEIA: the given one, or this.
+  """Returns the interpreter for FrEIA: the given one, or the current one.
 
   Raises:
-    ValueError: where it lacks torch or FrEIA.
+    ValueError: if it has no torch or no FrEIA.
   """
   python = given or sys.executable
   find = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec,"
   try:
-    tried = subprocess.run([python, "-c", f"{find} ('torch', 'FrEIA'))))"])
-    has_both = tried.returncode == 0
+    result = subprocess.run([python, "-c", f"{find} ('torch', 'FrEIA'))))"])
+    has_both = result.returncode == 0
   except OSError:
     has_both = False
   if not has_both:
     raise ValueError(
-      f"{python} has no torch and FrEIA, which --peer=freia needs: install the"
-      " extra freia, or name an interpreter that has them by --peer_python."
+      f"--peer=freia needs torch and FrEIA, but {python} does not have both:"
+      " install the extra freia, or pass another interpreter as --peer_python."
     )
   return python
 
 
 class Peer:
-  """`peer(**request) -> answer` of a script that calls `serve`.
+  """A script that calls `serve`: `peer(**request) -> answer`.
 
   Attributes:
-    facts: what the script said of itself.
+    facts: The facts that the script passed to `serve`.
   """
 
   def __init__(self, python, script):
@@ -77,17 +77,18 @@ class Peer:
 
 
 def serve(facts: dict, answer: Callable[..., dict]):
-  """The peer's end: says `facts`, then answers requests until they end."""
-  out, sys.stdout = sys.stdout, sys.stderr  # Whatever else it prints.
+  """Sends `facts`, then answers requests until there are no more."""
+  out, sys.stdout = sys.stdout, sys.stderr  # Keeps other prints out of it.
   print(json.dumps(facts), file=out, flush=True)
   for line in sys.stdin:
     print(json.dumps(answer(**json.loads(line))), file=out, flush=True)
 
 
 def alternate(sides: dict[str, Callable], rounds: int) -> dict[str, list]:
-  """What each side's calls returned; the first, a warm-up, does not count.
+  """Calls the sides in turns; returns the results of each side by name.
 
-  Who begins a round takes turns as well.
+  The first call of each side is a warm-up, and its result is dropped. The sides
+  also take turns in beginning a round.
   """
   for side in sides.values():
     side()
@@ -99,5 +100,5 @@ def alternate(sides: dict[str, Callable], rounds: int) -> dict[str, list]:
 
 
 def ratio(ours: list[float], peers: list[float]) -> dict:
-  """The peer's seconds over ours, round by round: median and spread."""
+  """Returns median and quartiles of the peer's seconds over ours, by round."""
   return machine.spread([p / o for o, p in zip(ours, peers, strict=True)])

@@ -1,15 +1,16 @@
-"""How long a training run takes from its start to its first step.
+"""Measures the time from the start of a training run to its first step.
 
-  launch/local.sh python tests/benchmarks/startup.py [--json=FILE]
-    [--config=configs/colorize.py]
+  launch/local.sh python tests/benchmarks/startup.py \\
+    [--json=FILE] [--config=configs/colorize.py]
 
-Starts `python -m cinn_jax.main` in a new workdir and stops it when the numbers
-of its first step are in the log: imports, opening of the data, compilation and
-the step itself. First with an empty compilation cache, then with the one that
-this left. Goal: at most 15 seconds with a warm cache, on two cores.
+Starts `python -m cinn_jax.main` in a new workdir and stops it when the log has
+the numbers of the first step. So it measures imports, opening the data,
+compilation and the step itself. The first run has an empty compilation cache,
+and later runs use what it left. Goal: at most 15 seconds with a warm cache, on
+two cores.
 
-`seconds` are those of the clock; `processor` those of all cores together, which
-other work on the machine disturbs less.
+`seconds` is the time by the clock, `processor` the time of all cores together,
+which other work on the machine changes less.
 """
 
 import argparse
@@ -31,14 +32,18 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
   parser.add_argument("--config", default="configs/colorize.py")
   parser.add_argument("--runs", type=int, default=3, help="with a warm cache")
-  parser.add_argument("--timeout", type=int, default=600, help="seconds a run")
+  parser.add_argument("--timeout", type=int, default=600, help="in seconds")
   parser.add_argument("--json", help="also write the results to this file")
   flags, more = parser.parse_known_args()
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
     command = [
-      *(sys.executable, "-m", "cinn_jax.main", f"--config={flags.config}"),
-      *(f"--compilation_cache={folder / 'cache'}", *more),
+      sys.executable,
+      "-m",
+      "cinn_jax.main",
+      f"--config={flags.config}",
+      f"--compilation_cache={folder / 'cache'}",
+      *more,
     ]
     runs = [
       first_step(command, folder / f"run_{k}", flags.timeout)
@@ -54,7 +59,7 @@ def main():
 
 
 def first_step(command, workdir, timeout) -> dict[str, float]:
-  """Seconds from the start of a run to the numbers of its first step."""
+  """Times a run from its start to the numbers of its first step."""
   log = workdir / "metrics.jsonl"
   errors = workdir.with_suffix(".err")
   before = children_seconds()
@@ -73,7 +78,7 @@ def first_step(command, workdir, timeout) -> dict[str, float]:
         lines = errors.read_text().splitlines()
         sys.exit(f"The run ended before its first step: {lines[-1:]}")
       if time.perf_counter() - begin > timeout:
-        sys.exit(f"No step in {timeout} seconds; --timeout gives it more.")
+        sys.exit(f"No step in {timeout} seconds: pass a larger --timeout.")
       time.sleep(0.02)
     seconds = time.perf_counter() - begin
   finally:
@@ -83,6 +88,7 @@ def first_step(command, workdir, timeout) -> dict[str, float]:
 
 
 def children_seconds() -> float:
+  """Returns the processor time of all child processes that have ended."""
   used = resource.getrusage(resource.RUSAGE_CHILDREN)
   return used.ru_utime + used.ru_stime
 

@@ -1,18 +1,18 @@
-"""Seconds of the clock, and of processors."""
+"""A stopwatch for the clock and the processors."""
 
 import time
 
 
 class Stopwatch:
-  """Counts from where it is made."""
+  """Counts from its creation."""
 
   def __init__(self):
     self._begin = self._now()
 
   def seconds(self) -> tuple[float, float]:
-    """By the clock, and of this process's threads on all processors.
+    """Returns seconds by the clock, and of all threads of this process.
 
-    Other work on the machine disturbs the second less.
+    Other work on the machine changes the second number less.
     """
     now = self._now()
     return now[0] - self._begin[0], now[1] - self._begin[1]

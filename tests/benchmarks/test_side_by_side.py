@@ -1,4 +1,4 @@
-"""The benchmarks' two sides: turns, the peer's process, what is missing."""
+"""Checks the turns of benchmarks with a peer, and the peer's process."""
 
 import pathlib
 import sys
@@ -26,7 +26,7 @@ def side_by_side(monkeypatch):
   return side_by_side
 
 
-def test_a_peer_says_what_it_is_and_answers(side_by_side, tmp_path):
+def test_peer_sends_facts_and_answers(side_by_side, tmp_path):
   script = tmp_path / "peer.py"
   script.write_text(PEER)
   with side_by_side.Peer(sys.executable, script) as peer:
@@ -37,7 +37,7 @@ def test_a_peer_says_what_it_is_and_answers(side_by_side, tmp_path):
       peer(pictures=1)
 
 
-def test_sides_take_turns_and_the_first_call_does_not_count(side_by_side):
+def test_sides_take_turns_after_a_warm_up(side_by_side):
   calls = []
 
   def side(name):
@@ -49,11 +49,11 @@ def test_sides_take_turns_and_the_first_call_does_not_count(side_by_side):
   assert results == {"ours": [4, 5], "peer": [3, 6]}
 
 
-def test_a_ratio_above_one_is_in_our_favour(side_by_side):
+def test_ratio_is_the_peers_time_over_ours(side_by_side):
   ratio = side_by_side.ratio([1.0, 1.0, 2.0], [4.0, 5.0, 6.0])
   assert ratio == {"median": 4.0, "low": 3.5, "high": 4.5}
 
 
-def test_an_interpreter_without_the_peer_is_refused(side_by_side):
-  with pytest.raises(ValueError, match="needs: install the extra freia"):
+def test_interpreter_without_freia_is_refused(side_by_side):
+  with pytest.raises(ValueError, match="but /no/such/python does not have"):
     side_by_side.freia_python("/no/such/python")
