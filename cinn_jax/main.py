@@ -1,4 +1,4 @@
-"""The command: trains, evaluates, samples or describes what a config says.
+"""Trains, evaluates, samples or describes what a config says.
 
   python -m cinn_jax.main --config=configs/colorize.py
   python -m cinn_jax.main --config=configs/colorize.py --mode=sample \\
@@ -18,23 +18,30 @@ from cinn_jax import cli
 from cinn_jax.runtime import storage
 from cinn_jax.sampling import temperatures
 
-MODES = (
-  *("train", "evaluate", "report", "compare"),
-  *("sample", "latent", "describe", "status"),
-)
+# The exit code of --mode=sample if some pictures could not be answered.
+SOME_FAILED = 3
+# Modes that train or score, whose memory is worth keeping between steps.
+_LONG_MODES = ("train", "evaluate")
 
 flags.adopt_module_key_flags(cli)
-_MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
 _WORKDIR = flags.DEFINE_string(
   "workdir",
   None,
   "The run's folder, or gs://BUCKET/FOLDER (default: workdirs/<config>).",
 )
 _WORKDIRS = flags.DEFINE_list(
-  "workdirs", [], "For --mode=compare: the evaluated runs' folders, A,B,C."
+  "workdirs", [], "For --mode=compare: folders of evaluated runs, A,B,C."
 )
-_INPUTS = flags.DEFINE_string(
-  "inputs", None, "For --mode=sample of pictures: a glob pattern."
+_INPUTS = flags.DEFINE_multi_string(
+  "inputs",
+  [],
+  "For --mode=sample: a picture, a folder of pictures, or a quoted pattern such"
+  " as 'photos/*.jpg'. May be given several times.",
+)
+_RECURSIVE = flags.DEFINE_bool(
+  "recursive",
+  False,
+  "For --mode=sample: folders in --inputs stand for their subfolders too.",
 )
 _OUTPUTS = flags.DEFINE_string(
   "outputs", "out", "For --mode=sample and compare: the folder for results."
@@ -45,113 +52,43 @@ _DEGRADE = flags.DEFINE_bool(
   "For --mode=sample: --inputs are whole pictures, to be made smaller or drawn"
   " as sketches first.",
 )
-_SAMPLES = flags.DEFINE_integer(
+_NUM_SAMPLES = flags.DEFINE_integer(
   "num_samples", 8, "Samples per picture.", lower_bound=1
 )
-_TEMPERATURES = flags.DEFINE_list(
+_TEMPERATURE = flags.DEFINE_list(
   "temperature",
   "1",
-  "Scale of the latents: 0.8, or one for each that --mode=describe lists,"
+  "Scale of the latents: 0.8, or one for each level that --mode=describe lists,"
   " 1:0.8:0. For --mode=sample also several, 0,0.5,1: each gets a folder in"
   " --outputs.",
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Of sampling.")
-_DRAWS = flags.DEFINE_integer(
+_SEED = flags.DEFINE_integer("seed", 0, "Seed for sampling.")
+_NUM_DRAWS = flags.DEFINE_integer(
   "num_draws",
   1,
-  "For --mode=evaluate: of the noise, for an importance-weighted bound.",
+  "For --mode=evaluate: draws of the noise, for an importance-weighted bound.",
   lower_bound=1,
 )
 _PROFILE = flags.DEFINE_bool(
-  "profile", False, "Trace a few steps of training, into WORKDIR/profile."
+  "profile", False, "Trace a few steps of training into WORKDIR/profile."
 )
 _CACHE = flags.DEFINE_string(
   "compilation_cache",
   "~/.cache/cinn_jax",
-  "Folder for compiled programs, for the next start to be quick; empty: none.",
+  "Folder that keeps compiled programs for the next start; empty: none.",
 )
 _COORDINATOR = flags.DEFINE_string(
   "coordinator", None, "HOST:PORT of the first of several processes."
 )
 _NUM_PROCESSES = flags.DEFINE_integer(
-  "num_processes", None, "With --coordinator: how many there are."
+  "num_processes", None, "With --coordinator: the number of processes."
 )
 _PROCESS_ID = flags.DEFINE_integer(
-  "process_id", None, "With --coordinator: which this is, from 0."
+  "process_id", None, "With --coordinator: this process's number, from 0."
 )
 
 
-def _run():
-  logging.set_verbosity(logging.WARNING)
-  # Each mode imports what it needs: --help needs no JAX at all.
-  config, mode = cli.CONFIG.value, _MODE.value
-  if mode == "compare":
-    from cinn_jax.evaluation.compare import compare
-
-    compare(_WORKDIRS.value, outputs=_OUTPUTS.value)
-    return
-  workdir = _workdir()
-  if mode == "status":
-    from cinn_jax.workdir.status import status
-
-    # Before any device is opened: the run may hold them all.
-    print(status(workdir))
-    return
-  from cinn_jax.runtime import compilation_cache, host_memory, processes
-
-  compilation_cache.keep(_CACHE.value)
-  if mode in ("train", "evaluate"):
-    host_memory.keep_freed_memory()
-  processes.initialize(
-    _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
-  )
-  if mode == "describe":
-    from cinn_jax.experiment.describe import describe
-
-    print(describe(config))
-  elif mode == "train":
-    _train(config, workdir)
-  elif mode == "evaluate":
-    from cinn_jax.evaluation.evaluate import evaluate
-
-    evaluate(
-      workdir,
-      data=_other_data(),
-      num_draws=_DRAWS.value,
-      **_sampling(),
-    )
-  elif mode == "report":
-    from cinn_jax.evaluation.run_report import write_report
-
-    with processes.outputs(workdir / "report") as outputs:
-      write_report(workdir, outputs=outputs, data=_other_data(), **_sampling())
-  elif mode == "latent":
-    from cinn_jax.evaluation.latent.sheets import draw_latent_sheets
-
-    with processes.outputs(workdir / "latent") as outputs:
-      draw_latent_sheets(
-        workdir, outputs=outputs, data=_other_data(), seed=_SEED.value
-      )
-  else:
-    from cinn_jax.sampling.sample import SAMPLERS
-
-    sample = SAMPLERS[config.task.name]
-    options = (
-      {"degrade": _DEGRADE.value}
-      if sample.__name__ == "sample_pictures"
-      else {}
-    )
-    with processes.outputs(_OUTPUTS.value) as outputs:
-      for folder, temperature in temperatures.each(
-        _TEMPERATURES.value, outputs
-      ):
-        sample(
-          workdir,
-          _INPUTS.value,
-          folder,
-          **_sampling_at(temperature),
-          **options,
-        )
+# Each mode imports what it needs, so that --help needs no JAX at all.
 
 
 def _train(config, workdir):
@@ -165,8 +102,113 @@ def _train(config, workdir):
     sys.exit(stopping.RESTART)
 
 
+def _evaluate(config, workdir):
+  from cinn_jax.evaluation.evaluate import evaluate
+
+  evaluate(
+    workdir,
+    data=_other_data(),
+    num_draws=_NUM_DRAWS.value,
+    sampling=_sampling(),
+  )
+
+
+def _report(config, workdir):
+  from cinn_jax.evaluation.run_report import write_report
+  from cinn_jax.runtime import processes
+
+  with processes.outputs(workdir / "report") as outputs:
+    write_report(
+      workdir, outputs=outputs, data=_other_data(), sampling=_sampling()
+    )
+
+
+def _compare(config, workdir):
+  from cinn_jax.evaluation.compare import compare
+
+  compare(_WORKDIRS.value, outputs=_OUTPUTS.value)
+
+
+def _sample(config, workdir):
+  from cinn_jax.runtime import processes
+  from cinn_jax.sampling.sample import sample
+
+  with processes.outputs(_OUTPUTS.value) as outputs:
+    failed = sample(
+      workdir,
+      outputs,
+      inputs=_INPUTS.value,
+      num_samples=_NUM_SAMPLES.value,
+      temperatures=_temperatures(),
+      seed=_SEED.value,
+      degrade=_DEGRADE.value,
+      recursive=_RECURSIVE.value,
+    )
+  if failed:
+    print(f"{len(failed):,} could not be answered:", file=sys.stderr)
+    for name, reason in failed.items():
+      print(f"  {name}: {reason}", file=sys.stderr)
+    sys.exit(SOME_FAILED)
+
+
+def _latent(config, workdir):
+  from cinn_jax.evaluation.latent.sheets import draw_latent_sheets
+  from cinn_jax.runtime import processes
+
+  with processes.outputs(workdir / "latent") as outputs:
+    draw_latent_sheets(
+      workdir, outputs=outputs, data=_other_data(), seed=_SEED.value
+    )
+
+
+def _describe(config, workdir):
+  from cinn_jax.experiment.describe import describe
+
+  print(describe(config))
+
+
+def _status(config, workdir):
+  from cinn_jax.workdir.status import status
+
+  print(status(workdir))
+
+
+MODES = {
+  "train": _train,
+  "evaluate": _evaluate,
+  "report": _report,
+  "compare": _compare,
+  "sample": _sample,
+  "latent": _latent,
+  "describe": _describe,
+  "status": _status,
+}
+# Modes that open no device: a run at work may hold them all.
+_WITHOUT_DEVICES = ("compare", "status")
+_MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
+
+
+def _run():
+  logging.set_verbosity(logging.WARNING)
+  mode = _MODE.value
+  if mode not in _WITHOUT_DEVICES:
+    _prepare(mode)
+  MODES[mode](cli.CONFIG.value, None if mode == "compare" else _workdir())
+
+
+def _prepare(mode):
+  from cinn_jax.runtime import compilation_cache, host_memory, processes
+
+  compilation_cache.keep(_CACHE.value)
+  if mode in _LONG_MODES:
+    host_memory.keep_freed_memory()
+  processes.initialize(
+    _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+  )
+
+
 def _other_data():
-  """The --config.data settings, which override those of a checkpoint."""
+  """Returns the --config.data settings, which override a checkpoint's."""
   given = config_flags.get_override_values(flags.FLAGS["config"])
   data = {
     name.removeprefix("data."): value
@@ -181,34 +223,34 @@ def _other_data():
   return data
 
 
+def _temperatures():
+  return [temperatures.parse(text) for text in _TEMPERATURE.value or [""]]
+
+
 def _sampling():
-  if len(_TEMPERATURES.value) != 1:
+  from cinn_jax.sampling.draw import Sampling
+
+  values = _temperatures()
+  if len(values) != 1:
     raise ValueError(
       f"--mode={_MODE.value} takes one --temperature, got"
-      f" {','.join(_TEMPERATURES.value)!r}; --mode=sample takes several."
+      f" {','.join(_TEMPERATURE.value)!r}; --mode=sample takes several."
     )
-  return _sampling_at(temperatures.parse(_TEMPERATURES.value[0]))
-
-
-def _sampling_at(temperature):
-  return {
-    "num_samples": _SAMPLES.value,
-    "temperature": temperature,
-    "seed": _SEED.value,
-  }
+  return Sampling(_NUM_SAMPLES.value, values[0], _SEED.value)
 
 
 def _workdir():
-  """workdirs/colorize for configs/colorize.py; :lsun makes it colorize-lsun.
+  """Returns workdirs/colorize for configs/colorize.py, or --workdir.
 
-  And :caflow,scale=4 caflow-scale=4: --workdirs has commas between them.
+  `:lsun` makes it colorize-lsun and `:caflow,scale=4` caflow-scale=4, since
+  commas separate --workdirs.
   """
   if given := _WORKDIR.value:
     return storage.path(given)
   file, _, variant = flags.FLAGS["config"].config_filename.partition(":")
   name = pathlib.Path(file).stem + (f"-{variant}" if variant else "")
   path = pathlib.Path("workdirs") / name.replace(",", "-")
-  older = pathlib.Path("workdirs") / name  # Of before commas were replaced.
+  older = pathlib.Path("workdirs") / name  # Earlier versions kept commas.
   return older if older.exists() and not path.exists() else path
 
 
@@ -216,7 +258,7 @@ def _workdir():
   ["config", "mode", "workdir"],
   message="--config=FILE.py is needed; for --mode=status --workdir is enough.",
 )
-def _says_which_run(values):
+def _names_a_run(values):
   mode = values["mode"]
   alone = mode == "compare" or (mode == "status" and values["workdir"])
   return values["config"] is not None or bool(alone)

@@ -13,7 +13,8 @@ from skimage.color import rgb2lab
 from cinn_jax.evaluation.evaluate import evaluate
 from cinn_jax.images import reading
 from cinn_jax.runtime import processes
-from cinn_jax.sampling.photos import colorize_photos
+from cinn_jax.sampling.draw import Sampling
+from cinn_jax.sampling.sample import sample
 from cinn_jax.training.train import train
 from tests.support import tiny
 
@@ -47,9 +48,14 @@ def outputs(workdir, tmp_path_factory):
   ramp = np.linspace(0, 65535, 64 * 40).astype(np.uint16).reshape(64, 40)
   Image.fromarray(ramp).save(folder / "deep.png")
   (folder / "broken.jpg").write_bytes(b"no picture")
-  colorize_photos(
-    workdir, str(folder / "*"), folder / "out", num_samples=3, seed=1
+  failed = sample(
+    workdir,
+    folder / "out",
+    inputs=[str(folder / "*")],
+    num_samples=3,
+    seed=1,
   )
+  assert list(failed) == [str(folder / "broken.jpg")]
   return folder
 
 
@@ -75,9 +81,10 @@ def test_samples_keep_size_depth_and_lightness(outputs):
 def test_samples_come_with_a_sheet_and_are_ranked(outputs):
   assert (outputs / "out" / "sheet.png").is_file()
   summary = json.loads((outputs / "out" / "samples.json").read_text())
-  assert len(summary["photos"]) == 2
-  assert len(summary["skipped"]) == 1 and "broken.jpg" in summary["skipped"][0]
-  for photo in summary["photos"].values():
+  assert set(summary["pictures"]) == {"wide", "deep"}
+  [(name, reason)] = summary["failed"].items()
+  assert name.endswith("broken.jpg") and "not a JPEG" in reason
+  for photo in summary["pictures"].values():
     bits = photo["bits_per_dim"]
     assert len(bits) == 3 and bits == sorted(bits)
 
@@ -92,13 +99,13 @@ def test_each_temperature_has_a_folder(workdir, outputs, tmp_path):
   for name, temperature in (("0", 0.0), ("1_0_0", [1.0, 0.0, 0.0])):
     folder = tmp_path / f"temperature_{name}"
     facts = json.loads((folder / "samples.json").read_text())
-    assert facts["temperature"] == temperature
+    assert facts["settings"]["temperature"] == temperature
     samples = [reading.decode(folder / f"wide_{k}.jpg") for k in (1, 2)]
     assert np.array_equal(*samples) == (temperature == 0)
 
 
 def test_evaluation_has_reference_rows(workdir, capsys):
-  evaluate(workdir, num_samples=2)
+  evaluate(workdir, sampling=Sampling(num_samples=2))
   out = capsys.readouterr().out
   assert "bits/dim" in out and "real against itself" in out
   saved = json.loads((workdir / "evaluation.json").read_text())
@@ -108,7 +115,7 @@ def test_evaluation_has_reference_rows(workdir, capsys):
 
 def test_evaluation_of_other_pictures(workdir, outputs):
   data = {"source": "folder", "path": str(outputs), "validation_fraction": 0.5}
-  evaluate(workdir, data=data, num_samples=1)
+  evaluate(workdir, data=data, sampling=Sampling(num_samples=1))
   saved = json.loads((workdir / "evaluation.json").read_text())
   assert "folder" in saved["source"]
   assert saved["likelihood"]["examples"] != 72

@@ -1,1 +1,1 @@
-"""What sampled pictures are worth: errors, diversity, and their tables."""
+"""Evaluation of trained runs: likelihoods, sample quality and their tables."""

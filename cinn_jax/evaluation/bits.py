@@ -1,6 +1,7 @@
-"""Bits/dim of a whole split, with what tells of numerical trouble."""
+"""Bits/dim of a whole split, with indicators of numerical trouble."""
 
 import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -17,31 +18,34 @@ _INTERVAL = "bits_per_dim_interval"
 _RECONSTRUCTION = "reconstruction_error_"
 
 
-def make_scorer(flow: Flow, task: Task, seed: int):
-  """`score(variables, batch, index) -> values`, jittable.
+def make_scorer(flow: Flow, task: Task, seed: int) -> Callable:
+  """Returns `score(variables, batch, index) -> values`, which is jittable.
 
-  Values: nats per example `prior` and `log_det` [B]; `round_trip` [B], the
-  largest |inverse(forward(x)) - x| of an example; `max_log_scale`, of any
-  coupling. Of models that have them: `auxiliary_loss` [B], as the training
-  adds it; `reconstruction_error`, a dict of [B] by part of the model, in the
-  data's own units. The noise depends on the seed and the batch's index alone.
+  The noise depends on the seed and the batch's index alone. The values are:
+
+  * `prior` and `log_det` [B], in nats per example;
+  * `round_trip` [B], the largest |inverse(forward(x)) - x| of an example;
+  * `max_log_scale`, the largest of any coupling;
+  * `auxiliary_loss` [B], as training adds it, if the model has one;
+  * `reconstruction_error`, a dict of [B] by part of the model, in the data's
+    own units, if the model has `reconstruction_errors`.
   """
   by_part = hasattr(flow.module, "reconstruction_errors")
 
   def score(variables, batch, index):
     rng = jax.random.fold_in(jax.random.key(seed), index)
     x, cond = task.add_noise(rng, *task.prepare(batch))
-    (z, log_det), updated = flow.module.apply(
+    (z, log_det), reports = flow.module.apply(
       variables, x, cond, method="forward", mutable=list(REPORTS)
     )
     parts = likelihood.log_prob(z, log_det)
     values = {
       "prior": parts.prior,
       "log_det": parts.log_det,
-      "max_log_scale": max_log_scale(updated.get("diagnostics", {})),
+      "max_log_scale": max_log_scale(reports.get("diagnostics", {})),
     }
-    if reported := jax.tree.leaves(updated.get("auxiliary_losses", {})):
-      values["auxiliary_loss"] = sum(reported)
+    if losses := jax.tree.leaves(reports.get("auxiliary_losses", {})):
+      values["auxiliary_loss"] = sum(losses)
     if not by_part:
       back, _ = flow.inverse(variables, z, cond)
       return {
@@ -62,35 +66,47 @@ def make_scorer(flow: Flow, task: Task, seed: int):
   return score
 
 
-def summarize(scored, task: Task, *, interval=False) -> dict[str, Any]:
-  """The split's metrics from (values, mask [B]) per batch, as numpy.
+def summarize(
+  scores: Iterable[tuple[Mapping[str, Any], np.ndarray]],
+  task: Task,
+  *,
+  interval: bool = False,
+) -> dict[str, Any]:
+  """Summarises the scores of a split.
 
-  Exact over the examples that the masks keep; sums in float64. Beside bits/dim
-  of x and its parts stand bits/dim of the data in their own units, and what the
-  authors' code prints. Of models that have them: the mean `auxiliary_loss`, and
-  the largest `reconstruction_error` of each part. With `interval`,
-  `bits_per_dim_interval`: (low, high), 95 %, by resampling the examples; None
-  of a single one.
+  Means are exact over the examples that the masks keep; sums are float64.
+
+  Args:
+    scores: The values of `make_scorer` and a mask [B] for each batch, as numpy.
+    task: The task of the data.
+    interval: Whether to add `bits_per_dim_interval`: (low, high), 95 %, by
+      resampling the examples; None for a single one.
+
+  Returns:
+    Bits/dim of x and its parts, bits/dim of the data in their own units, nats
+    as the authors' code prints them, the largest round-trip error and
+    log-scale, and the number of examples. Models that have them add the mean
+    `auxiliary_loss` and the largest `reconstruction_error` of each part.
 
   Raises:
-    ValueError: where no example is kept.
+    ValueError: if no example is kept.
   """
-  kept, largest = [], 0.0
-  for values, mask in scored:
+  batches, largest = [], 0.0
+  for values, mask in scores:
     values, mask = dict(values), np.asarray(mask, bool)
-    # Unlike max, it lets no NaN go unseen.
+    # np.maximum propagates NaN; max may not.
     largest = np.maximum(largest, values.pop("max_log_scale"))
-    kept.append(
+    batches.append(
       jax.tree.map(lambda v, m=mask: np.asarray(v, np.float64)[m], values)
     )
-  if not sum(values["prior"].size for values in kept):
+  if not sum(values["prior"].size for values in batches):
     raise ValueError("There is no example to evaluate: the split is empty.")
-  values = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
+  values = jax.tree.map(lambda *parts: np.concatenate(parts), *batches)
   prior, log_det = values["prior"], values["log_det"]
   dims = math.prod(task.event_shape)
   parts = likelihood.bits_by_part(prior.mean(), log_det.mean(), dims)
   bits = parts["bits_per_dim"]
-  summary = {
+  summary: dict[str, Any] = {
     **{name: float(value) for name, value in parts.items()},
     "bits_per_dim_of_unscaled_data": float(
       likelihood.rescale_bits_per_dim(bits, task.scales)
@@ -111,8 +127,8 @@ def summarize(scored, task: Task, *, interval=False) -> dict[str, Any]:
   return summary
 
 
-def in_words(scores, task: Task) -> str:
-  """What `summarize` returned, or `records` kept of it, as a sentence."""
+def in_words(scores: Mapping[str, Any], task: Task) -> str:
+  """Formats the result of `summarize`, or its copy in a JSON file, as text."""
   if interval := scores.get(_INTERVAL):
     interval = " [{:.4f}, {:.4f}]".format(*interval)
   text = (

@@ -1,9 +1,13 @@
-"""`--mode=evaluate`: the whole test split, as a table and as JSON."""
+"""`--mode=evaluate`: measures the whole test split, as a table and as JSON."""
 
 import math
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 
+from cinn_jax.data.base import Source
 from cinn_jax.evaluation import bits, importance
 from cinn_jax.evaluation.by_task import (
   class_conditional,
@@ -16,12 +20,12 @@ from cinn_jax.evaluation.tables import records, table
 from cinn_jax.evaluation.validation import Validator
 from cinn_jax.experiment.build import open_source
 from cinn_jax.runtime import processes, sharding, storage
-from cinn_jax.workdir.trained import restore
+from cinn_jax.sampling.draw import Sampling
+from cinn_jax.workdir.trained import Trained, restore
 
-# What a task's samples are worth: `(trained, source, workdir, *, num_samples,
-# temperature, seed) -> (rows, metrics, lines)`, rows and metrics as of `report`
-# and lines to print under the table.
-SAMPLES = {
+# The evaluation of each task's samples:
+# `(trained, source, workdir, sampling) -> table.Evaluation`.
+SAMPLES: dict[str, Callable[..., table.Evaluation]] = {
   "class_conditional": class_conditional.evaluate,
   "color_mnist": color_mnist.evaluate,
   "colorize": colorize.evaluate,
@@ -34,47 +38,42 @@ SAMPLES = {
 
 
 def evaluate(
-  workdir,
+  workdir: str | os.PathLike,
   *,
-  data=None,
-  num_samples=8,
-  temperature=1.0,
-  seed=0,
-  num_draws=1,
-):
-  """Evaluates a trained run; prints a table, writes `evaluation.json`.
+  data: Mapping[str, Any] | None = None,
+  num_draws: int = 1,
+  sampling: Sampling = Sampling(),
+) -> None:
+  """Evaluates a trained run: prints a table and writes `evaluation.json`.
 
-  Bits/dim for every task, and what the task's samples are worth beside
-  reference rows. The split is "test", or what the source has for it.
+  Every task gets bits/dim, and a table of its samples' quality with reference
+  rows. The pictures are those of the split "test", or of the split that the
+  source uses for it.
 
   Args:
-    workdir: of a trained run.
-    data: settings that override those of the run's config, for other pictures.
-    num_samples, temperature, seed: of sampling.
-    num_draws: of the noise; above 1, an importance-weighted bound stands beside
-      bits/dim, see `importance`.
+    workdir: Folder of a trained run.
+    data: Settings that override the `data` section of the run's config, to
+      evaluate on other pictures.
+    num_draws: Draws of the noise. Above 1, an importance-weighted bound is
+      reported next to bits/dim, see `importance`.
+    sampling: Number of samples, temperature and seed.
 
   Raises:
-    FileNotFoundError: where the workdir holds no checkpoint.
-    ValueError: where bits/dim is not finite.
+    FileNotFoundError: if the workdir holds no checkpoint.
+    ValueError: if bits/dim is not finite.
   """
-  workdir = storage.path(workdir)
-  trained = restore(workdir, data)
+  folder = storage.path(workdir)
+  trained = restore(folder, data)
   source = open_source(trained.config, trained.task, "test")
   print(
-    f"{workdir} at step {trained.step:,}; pictures: {source.name}, listing"
+    f"{folder} at step {trained.step:,}; pictures: {source.name}, listing"
     f" {source.listing_hash}."
   )
-  scores = _scores(trained, source, seed, num_draws)
-  rows, metrics, lines = SAMPLES[trained.config["task"]["name"]](
-    trained,
-    source,
-    workdir,
-    num_samples=num_samples,
-    temperature=temperature,
-    seed=seed,
+  scores = _scores(trained, source, sampling.seed, num_draws)
+  rows, metrics, notes = SAMPLES[trained.config["task"]["name"]](
+    trained, source, folder, sampling
   )
-  path = workdir / "evaluation.json"
+  path = folder / "evaluation.json"
   if processes.is_first():
     records.write_json(
       path,
@@ -84,29 +83,29 @@ def evaluate(
       step=trained.step,
       source=source.name,
       listing_hash=source.listing_hash,
-      num_samples=num_samples,
-      temperature=temperature,
-      seed=seed,
+      **sampling._asdict(),
       config=trained.config,
-      notes=lines,
+      notes=notes,
     )
-  print(f"Of {trained.task.description}:")
+  print(f"Likelihood of {trained.task.description}:")
   print(bits.in_words(scores, trained.task))
   if weighted := scores.get("importance_weighted"):
     print(importance.in_words(weighted, trained.task))
   print(table.table(rows, metrics))
-  print("\n".join([*lines, f"Written to {path}."]))
-  # Not before it is there may another process read it.
+  print("\n".join([*notes, f"Written to {path}."]))
+  # Other processes may read the file only after it has been written.
   processes.agree(True)
 
 
-def _scores(trained, source, seed, num_draws):
+def _scores(
+  trained: Trained, source: Source, seed: int, num_draws: int
+) -> dict[str, Any]:
   size = trained.config["train"]["batch_size"]
   mesh = sharding.make_mesh()
   validator = Validator(
     trained.flow, trained.task, source, mesh, batch_size=size, seed=seed
   )
-  # By way of the host: every process has its own copy.
+  # Through the host, because every process has its own copy.
   variables = jax.device_put(
     jax.device_get(trained.variables), sharding.replicated(mesh)
   )

@@ -1,17 +1,19 @@
-"""A tighter bound on bits/dim, by several draws of the noise.
+"""A tighter bound on bits/dim, from several draws of the noise.
 
-A flow gives densities of pictures with noise, x = (v + u) / scale. Over K draws
-of u, with a density q that variational dequantization has on board already,
+A flow gives densities of pictures with noise, x = (v + u) / scale. For K draws
+of u with a density q, which variational dequantization already includes in p,
 
-  ln P(v) >= E ln (1/K) sum_k p(v + u_k) / q(u_k),
+  ln P(v) >= E ln (1/K) sum_k p(v + u_k) / q(u_k).
 
-which is one draw's bound at K = 1 and never falls with K. (Burda et al. 2016;
-for dequantization: Ho et al. 2019, Flow++, equation 13.) It is a bound on the
-pictures' probability where the task's noise is uniform over one level; of
-Gaussian noise it says how the density averages over it.
+This is the bound of a single draw for K = 1, and it never falls with K (Burda
+et al. 2016; for dequantization: Ho et al. 2019, Flow++, equation 13). It bounds
+the probability of the pictures if the task's noise is uniform over one level.
+With Gaussian noise it is the density averaged over the noise.
 """
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,16 +21,28 @@ import numpy as np
 
 from cinn_jax import likelihood
 from cinn_jax.data import loader
+from cinn_jax.data.base import Source
+from cinn_jax.flow import Flow
+from cinn_jax.tasks import Task
+from cinn_jax.workdir.trained import Trained
 
 
-def bound(trained, source, *, num_draws, batch_size, seed=0):
-  """Bits/dim of a split by an importance-weighted bound, in two units.
+def bound(
+  trained: Trained,
+  source: Source,
+  *,
+  num_draws: int,
+  batch_size: int,
+  seed: int = 0,
+) -> dict[str, Any]:
+  """Returns bits/dim of a split by an importance-weighted bound.
 
   Args:
-    trained: an `experiment.Trained`.
-    source: the split.
-    num_draws: K, of the noise of x and the condition.
-    batch_size, seed: of the scoring.
+    trained: The trained run.
+    source: The split.
+    num_draws: K, the number of draws of the noise of x and the condition.
+    batch_size: Pictures per batch.
+    seed: Seed for the noise.
 
   Returns:
     {"draws", "bits_per_dim", "bits_per_dim_of_unscaled_data"}.
@@ -54,19 +68,19 @@ def bound(trained, source, *, num_draws, batch_size, seed=0):
   }
 
 
-def make_bound(flow, task, num_draws, seed):
-  """`score(variables, batch, index) -> nats [B]`, jittable.
+def make_bound(flow: Flow, task: Task, num_draws: int, seed: int) -> Callable:
+  """Returns `score(variables, batch, index) -> nats [B]`, which is jittable.
 
-  The draws depend on the seed, the batch's index and their own number alone;
-  they run one after the other, so memory does not grow with them.
+  A draw depends only on the seed, the batch's index and its own number. Draws
+  run one after the other, so memory does not grow with them.
   """
 
   def score(variables, batch, index):
-    prepared = task.prepare(batch)
+    x_and_cond = task.prepare(batch)
     rng = jax.random.fold_in(jax.random.key(seed), index)
 
     def draw(k):
-      x, cond = task.add_noise(jax.random.fold_in(rng, k), *prepared)
+      x, cond = task.add_noise(jax.random.fold_in(rng, k), *x_and_cond)
       return flow.log_prob(variables, x, cond).total
 
     totals = jax.lax.map(draw, jnp.arange(num_draws))
@@ -75,8 +89,8 @@ def make_bound(flow, task, num_draws, seed):
   return score
 
 
-def in_words(scores, task) -> str:
-  """What `bound` returned, or `records` kept of it, as a sentence."""
+def in_words(scores: Mapping[str, Any], task: Task) -> str:
+  """Formats the result of `bound`, or its copy in a JSON file, as text."""
   return (
     f"Importance-weighted over {scores['draws']} draws of the noise: bits/dim"
     f" {float(scores['bits_per_dim']):.4f};"

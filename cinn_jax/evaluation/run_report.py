@@ -1,6 +1,10 @@
-"""`--mode=report`: all there is to see of a run, on one page."""
+"""`--mode=report`: a run's curves, samples and evaluation on one page."""
 
 import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,12 +18,13 @@ from cinn_jax.evaluation.tables.page import Page
 from cinn_jax.images import writing
 from cinn_jax.runtime import storage
 from cinn_jax.sampling import draw, temperatures
+from cinn_jax.sampling.draw import Sampling
 from cinn_jax.workdir.log import read_log
-from cinn_jax.workdir.trained import restore
+from cinn_jax.workdir.trained import Trained, restore
 
 SHEETS, SHEET_ROWS = 2, 8
-# Panels of training curves: a title, the numbers in the log, and whether to
-# draw them by their logarithm.
+# Panels of training curves: title, names of the numbers in the log, and whether
+# the axis is logarithmic.
 CURVES = (
   ("bits/dim", ("bits_per_dim",), False),
   ("bits/dim, its parts", ("bits_prior", "bits_log_det"), False),
@@ -32,115 +37,134 @@ CURVES = (
 
 
 def write_report(
-  workdir, *, outputs=None, data=None, num_samples=8, temperature=1.0, seed=0
-):
-  """Writes `index.html` and its pictures as PNG to `workdir/report`.
+  workdir: str | os.PathLike,
+  *,
+  outputs: str | os.PathLike | None = None,
+  data: Mapping[str, Any] | None = None,
+  sampling: Sampling = Sampling(),
+) -> pathlib.Path:
+  """Writes `index.html`, and its pictures as PNG, to `workdir/report`.
 
-  Training curves, contact sheets of test pictures with samples ranked by their
-  conditional log-likelihood, the evaluation with its protocols, and the config.
-  Evaluates the run first unless `evaluation.json` is of the same step and
-  sampling.
+  The page has training curves, contact sheets of test pictures with samples
+  ranked by their conditional log-likelihood, the evaluation with its protocols,
+  and the config. The run is evaluated first unless `evaluation.json` is of the
+  same step, config and sampling.
 
   Args:
-    workdir: of a trained run.
-    outputs: another folder.
-    data, num_samples, temperature, seed: as of `evaluate`.
+    workdir: Folder of a trained run.
+    outputs: Folder to write to instead of `workdir/report`.
+    data: Settings that override the `data` section of the run's config.
+    sampling: Number of samples, temperature and seed.
 
   Returns:
     The path of the page.
 
   Raises:
-    FileNotFoundError: where the workdir holds no checkpoint.
+    FileNotFoundError: if the workdir holds no checkpoint.
   """
-  workdir = storage.path(workdir)
-  trained = restore(workdir, data)
-  wanted = {
-    "step": trained.step,
-    "config": trained.config,
-    "num_samples": num_samples,
-    "temperature": temperature,
-    "seed": seed,
-  }
-  rows, metrics, content = _evaluation(workdir, wanted, data)
-  folder = storage.path(outputs or workdir / "report")
-  page = Page(f"{workdir.name} at step {trained.step:,}")
+  run = storage.path(workdir)
+  trained = restore(run, data)
+  rows, metrics, content = current_evaluation(run, trained, data, sampling)
+  folder = storage.path(outputs or run / "report")
+  page = Page(f"{run.name} at step {trained.step:,}")
   page.text(
-    f"Of {trained.task.description}, on {content['source']}:",
+    f"Likelihood of {trained.task.description}, on {content['source']}:",
     bits.in_words(content["likelihood"], trained.task),
   )
   if weighted := content["likelihood"].get("importance_weighted"):
     page.text(importance.in_words(weighted, trained.task))
   page.heading("Metrics")
-  told = temperatures.name(temperature)
-  page.text(f"Sampled at temperature {told} with seed {seed}.")
+  temperature = temperatures.name(sampling.temperature)
+  page.text(f"Sampled at temperature {temperature} with seed {sampling.seed}.")
   page.table(table.cells(rows, metrics))
   page.items(table.legend(rows, metrics))
   page.items(content["notes"])
   page.heading("Samples")
-  sheets = _sheets(trained, num_samples, temperature, seed)
-  for k, sheet in enumerate(sheets, start=1):
+  for k, sheet in enumerate(_sheets(trained, sampling), start=1):
     writing.save_png(folder / f"samples_{k}.png", sheet)
     page.picture(sheet, f"Test pictures and samples, most likely first ({k})")
   page.heading("Training")
   try:
-    curves = training_curves(read_log(workdir))
-  except (FileNotFoundError, ValueError) as error:  # Of an import, say.
-    page.text(str(error))
+    curves = training_curves(read_log(run))
+  except (FileNotFoundError, ValueError) as error:
+    page.text(str(error))  # An imported checkpoint has no log, for example.
   else:
     writing.save_png(folder / "training.png", curves)
-    page.picture(curves, "What the run logged, by step")
+    page.picture(curves, "Numbers that the run logged, by step")
   page.heading("Config")
   page.code(json.dumps(trained.config, indent=2))
-  page.heading("Made with")
-  made = {key: content[key] for key in ("hardware", "versions")}
-  page.code(json.dumps(made, indent=2))
+  page.heading("Hardware and versions")
+  facts = {key: content[key] for key in ("hardware", "versions")}
+  page.code(json.dumps(facts, indent=2))
   path = folder / "index.html"
   page.write(path)
   print(f"Wrote {path}.")
   return path
 
 
-def _evaluation(workdir, wanted, data):
+def current_evaluation(
+  workdir: pathlib.Path,
+  trained: Trained,
+  data: Mapping[str, Any] | None,
+  sampling: Sampling,
+) -> tuple[table.Rows, table.Metrics, dict[str, Any]]:
+  """Returns the run's evaluation, as `records.read_json` does.
+
+  Evaluates the run first if `evaluation.json` is missing, or of another step,
+  config or sampling.
+  """
   path = workdir / "evaluation.json"
   if path.exists():
-    found = records.read_json(path)
-    wanted = json.loads(json.dumps(wanted))  # In JSON, tuples are lists.
-    if all(found[2].get(name) == value for name, value in wanted.items()):
-      return found
-  sampled = ("num_samples", "temperature", "seed")
-  evaluate(workdir, data=data, **{name: wanted[name] for name in sampled})
+    evaluation = records.read_json(path)
+    expected = {
+      "step": trained.step,
+      "config": trained.config,
+      **sampling._asdict(),
+    }
+    expected = json.loads(json.dumps(expected))  # In JSON, tuples are lists.
+    content = evaluation[2]
+    if all(content.get(name) == value for name, value in expected.items()):
+      return evaluation
+  evaluate(workdir, data=data, sampling=sampling)
   return records.read_json(path)
 
 
-def _sheets(trained, num_samples, temperature, seed):
-  """Contact sheets of test pictures, spread over the split."""
+def _sheets(trained: Trained, sampling: Sampling) -> Iterator[np.ndarray]:
+  """Draws contact sheets of test pictures, spread over the split."""
   batch = trained.pictures("test", SHEETS * SHEET_ROWS)
   sampler = jax.jit(
-    draw.make_sampler(trained.flow, trained.task, num_samples=num_samples)
+    draw.make_sampler(
+      trained.flow, trained.task, num_samples=sampling.num_samples
+    )
   )
-  drawn = jax.device_get(
-    sampler(trained.variables, jax.random.key(seed), batch, temperature)
+  rng = jax.random.key(sampling.seed)
+  outcome = jax.device_get(
+    sampler(trained.variables, rng, batch, sampling.temperature)
   )
-  note = f"step {trained.step:,}, temperature {temperatures.name(temperature)}"
+  temperature = temperatures.name(sampling.temperature)
+  note = f"step {trained.step:,}, temperature {temperature}"
   for start in range(0, len(batch["image"]), SHEET_ROWS):
-    page = slice(start, start + SHEET_ROWS)
-    shown = (values[page] for values in (batch["image"], *drawn))
-    yield draw.contact_sheet(trained.task, *shown, note)
+    rows = slice(start, start + SHEET_ROWS)
+    columns = (values[rows] for values in (batch["image"], *outcome))
+    yield draw.contact_sheet(trained.task, *columns, note)
 
 
-def training_curves(rows):
-  """The log's numbers by step, a panel each: uint8 [H, W, 3].
+def training_curves(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+  """Plots the log's numbers by step, one panel for each of `CURVES`.
 
   Args:
-    rows: of `metrics.jsonl`, as dictionaries.
+    rows: Rows of `metrics.jsonl`, as dictionaries.
+
+  Returns:
+    A picture, uint8 [H, W, 3].
 
   Raises:
-    ValueError: where there is nothing to draw.
+    ValueError: if there is nothing to plot.
   """
   panels = [
     (title, lines, is_log)
     for title, names, is_log in CURVES
-    if (lines := _lines(rows, names))
+    if (lines := curve_points(rows, names))
   ]
   if not panels:
     raise ValueError("The log has no numbers yet.")
@@ -164,17 +188,20 @@ def training_curves(rows):
   return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _lines(rows, names):
-  """`{label: (steps, values)}` of what the log has."""
+def curve_points(
+  rows: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> dict[str, tuple[tuple, tuple]]:
+  """Returns `{label: (steps, values)}` of the numbers that the log has."""
   lines = {}
   for split in ("train", "validation"):
     for name in names:
-      found = [
+      points = [
         (row["step"], row[name])
         for row in rows
         if row["split"] == split and name in row
       ]
-      if found:
+      if points:
         label = split if len(names) == 1 else f"{split}, {name}"
-        lines[label] = tuple(zip(*found, strict=True))
+        steps, values = zip(*points, strict=True)
+        lines[label] = steps, values
   return lines

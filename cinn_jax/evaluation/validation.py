@@ -1,10 +1,16 @@
-"""Scores and sheets of a held-out split, while training and after."""
+"""Scores and contact sheets of a held-out split, during training and after."""
 
 import contextlib
+from collections.abc import Callable
+from typing import Any
 
 import jax
+import numpy as np
+from jax.sharding import Mesh
 
+from cinn_jax.bijections.base import PyTree
 from cinn_jax.data import derived, loader
+from cinn_jax.data.base import Source
 from cinn_jax.evaluation import bits
 from cinn_jax.flow import Flow
 from cinn_jax.runtime import sharding
@@ -15,19 +21,30 @@ SHEET_ROWS, SHEET_SAMPLES = 8, 8
 
 
 class Validator:
-  """A held-out split, in memory order, scored and drawn by compiled functions.
+  """Scores a held-out split and draws samples for it, by compiled functions.
 
   Args:
-    flow, task, source: what is scored, and on which pictures.
-    mesh: the devices.
-    batch_size: of the scoring; the last batch is padded and masked.
-    seed: of the noise, and of the sheets' samples.
+    flow: The flow.
+    task: The task of its data.
+    source: The held-out split.
+    mesh: The devices.
+    batch_size: Pictures per batch; the last batch is padded and masked.
+    seed: Seed for the noise, and for the sheets' samples.
 
   Attributes:
-    task: as given.
+    task: The task.
   """
 
-  def __init__(self, flow: Flow, task: Task, source, mesh, *, batch_size, seed):
+  def __init__(
+    self,
+    flow: Flow,
+    task: Task,
+    source: Source,
+    mesh: Mesh,
+    *,
+    batch_size: int,
+    seed: int,
+  ):
     sharding.check_batch_size(batch_size, mesh, "train.batch_size")
     self.task, self._source, self._mesh = task, source, mesh
     self._batch_size, self._seed = batch_size, seed
@@ -41,10 +58,19 @@ class Validator:
       out_shardings=everywhere,
     )
 
-  def score(self, variables, alive=lambda: None, *, interval=False):
-    """Bits/dim and its companions over the whole split, see `bits.summarize`.
+  def score(
+    self,
+    variables: PyTree,
+    alive: Callable[[], None] = lambda: None,
+    *,
+    interval: bool = False,
+  ) -> dict[str, Any]:
+    """Returns bits/dim and related numbers of the split.
 
-    `alive` is called before every batch, and may raise.
+    Args:
+      variables: The flow's variables.
+      alive: Function that is called before every batch, and may raise.
+      interval: See `bits.summarize`, which describes the result.
     """
     batches = loader.evaluation_batches(
       self._source,
@@ -53,16 +79,19 @@ class Validator:
       process_index=jax.process_index(),
       process_count=jax.process_count(),
     )
-    scored = []
+    scores = []
     with contextlib.closing(batches):
       for index, batch in enumerate(batches):
         alive()
         on_device = sharding.put_batch(batch, self._mesh)
-        scored.append(self._score(variables, on_device, index))
-    return bits.summarize(jax.device_get(scored), self.task, interval=interval)
+        scores.append(self._score(variables, on_device, index))
+    return bits.summarize(jax.device_get(scores), self.task, interval=interval)
 
-  def sheet(self, variables, note=""):
-    """A contact sheet of pictures spread over the split, uint8 [H, W, 3]."""
+  def sheet(self, variables: PyTree, note: str = "") -> np.ndarray:
+    """Returns a contact sheet, uint8 [H, W, 3], of pictures and their samples.
+
+    The pictures are spread over the split.
+    """
     spread = derived.Spread(self._source, min(SHEET_ROWS, len(self._source)))
     batch = next(
       loader.evaluation_batches(
@@ -71,12 +100,12 @@ class Validator:
     )
     rng = jax.random.key(self._seed)
     del batch["mask"]
-    drawn = jax.device_get(self._sample(variables, rng, batch))
-    return draw.contact_sheet(self.task, batch["image"], *drawn, note)
+    outcome = jax.device_get(self._sample(variables, rng, batch))
+    return draw.contact_sheet(self.task, batch["image"], *outcome, note)
 
 
 def _with_mask(score):
-  """`score` of a batch with its "mask", which comes back beside the values."""
+  """Returns `score` for a batch with "mask", which it returns as well."""
 
   def score_and_mask(variables, batch, index):
     batch = dict(batch)

@@ -13,11 +13,12 @@ from cinn_jax.evaluation import run_report
 from cinn_jax.evaluation.by_task.colorize import METRICS
 from cinn_jax.evaluation.tables import records, table
 from cinn_jax.evaluation.tables.page import Page
+from cinn_jax.sampling.draw import Sampling
 from cinn_jax.workdir.trained import restore
 from configs import super_resolution
 from tests.support import browser, untrained
 
-SAMPLING = {"num_samples": 2, "temperature": 0.5, "seed": 3}
+SAMPLING = Sampling(num_samples=2, temperature=0.5, seed=3)
 LOG = [
   {"step": 1, "split": "train", "bits_per_dim": 2.0, "grad_norm": 3.0},
   {"step": 2, "split": "train", "bits_per_dim": 1.0, "grad_norm": 2.0},
@@ -65,14 +66,14 @@ def workdir(tmp_path_factory):
     listing_hash="abc",
     config=trained.config,
     notes=["a note"],
-    **SAMPLING,
+    **SAMPLING._asdict(),
   )
   return path
 
 
 @pytest.fixture(scope="module")
 def page(workdir):
-  return run_report.write_report(workdir, **SAMPLING)
+  return run_report.write_report(workdir, sampling=SAMPLING)
 
 
 def test_the_files(workdir, page):
@@ -120,40 +121,42 @@ def test_the_browser_sees_what_is_wrong(tmp_path):
   assert any("broken" in line for line in seen["console"])
 
 
-@pytest.mark.parametrize("changed", [{}, {"seed": 4}, {"temperature": 1.0}])
-def test_it_evaluates_where_that_was_not_done(workdir, changed, monkeypatch):
-  called = []
+@pytest.mark.parametrize("change", [{}, {"seed": 4}, {"temperature": 1.0}])
+def test_evaluates_only_for_other_sampling(workdir, change, monkeypatch):
+  calls = []
   monkeypatch.setattr(
-    run_report, "evaluate", lambda *_, **given: called.append(given)
+    run_report, "evaluate", lambda _, **options: calls.append(options)
   )
+  sampling = SAMPLING._replace(**change)
+  run_report.current_evaluation(workdir, restore(workdir), None, sampling)
+  assert calls == ([{"data": None, "sampling": sampling}] if change else [])
+
+
+def test_tuples_in_a_config_count_as_lists(workdir, monkeypatch):
+  content = json.loads((workdir / "evaluation.json").read_text())
+  content["config"]["task"]["size"] = [1, 2]
   trained = restore(workdir)
-  wanted = {"step": 0, "config": trained.config, **SAMPLING, **changed}
-  run_report._evaluation(workdir, wanted, None)
-  expected = [{"data": None, **SAMPLING, **changed}] if changed else []
-  assert called == expected
-  # Settings that are tuples come back from JSON as lists.
-  if not changed:
-    wanted["config"]["task"]["size"] = (1, 2)
-    content = json.loads((workdir / "evaluation.json").read_text())
-    content["config"]["task"]["size"] = [1, 2]
-    monkeypatch.setattr(records, "read_json", lambda _: ({}, {}, content))
-    run_report._evaluation(workdir, wanted, None)
-    assert not called
+  trained.config["task"]["size"] = (1, 2)
+  evaluation = {}, {}, content
+  monkeypatch.setattr(records, "read_json", lambda _: evaluation)
+  assert evaluation is run_report.current_evaluation(
+    workdir, trained, None, SAMPLING
+  )
 
 
 def test_a_log_with_gaps_is_drawn():
   image = run_report.training_curves(LOG)
   assert image.ndim == 3 and image.shape[-1] == 3 and image.std() > 5
-  lines = run_report._lines(LOG, ("bits_per_dim",))
+  lines = run_report.curve_points(LOG, ("bits_per_dim",))
   assert lines == {"train": ((1, 2), (2.0, 1.0)), "validation": ((2,), (1.5,))}
-  assert run_report._lines(LOG, ("round_trip_error",)) == {}
+  assert run_report.curve_points(LOG, ("round_trip_error",)) == {}
 
 
 def test_an_empty_log_is_said(workdir, tmp_path, monkeypatch):
   with pytest.raises(ValueError, match="has no numbers yet"):
     run_report.training_curves([])
   monkeypatch.setattr(run_report, "read_log", lambda _: [])
-  page = run_report.write_report(workdir, outputs=tmp_path, **SAMPLING)
+  page = run_report.write_report(workdir, outputs=tmp_path, sampling=SAMPLING)
   assert "The log has no numbers yet." in page.read_text()
 
 

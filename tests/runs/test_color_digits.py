@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cinn_jax import main
 from cinn_jax.data import sources
 from cinn_jax.evaluation import evaluate
 from cinn_jax.evaluation.latent import sheets
-from cinn_jax.sampling import classes as sample_classes_of
-from cinn_jax.sampling.classes import sample_classes
-from cinn_jax.sampling.photos import colorize_photos
+from cinn_jax.sampling import classes
+from cinn_jax.sampling.draw import Sampling
+from cinn_jax.sampling.sample import sample
 from cinn_jax.training.train import train
 from tests.support import tiny
 
@@ -55,7 +54,7 @@ def _is_somewhere(picture, sheet, column):
 
 
 def test_evaluation_tells_whether_colours_are_those_of_the_digit(workdir):
-  evaluate.evaluate(workdir, num_samples=2, seed=1)
+  evaluate.evaluate(workdir, sampling=Sampling(num_samples=2, seed=1))
   saved = json.loads((workdir / "evaluation.json").read_text())
   assert "coloured digits (test: 360" in saved["source"]
   assert saved["likelihood"]["examples"] == 360
@@ -78,36 +77,37 @@ def test_evaluation_tells_whether_colours_are_those_of_the_digit(workdir):
 
 
 def test_the_first_test_picture_of_each_class_is_drawn(workdir, tmp_path):
-  sample_classes(workdir, None, tmp_path, num_samples=2, seed=1)
+  sample(workdir, tmp_path, num_samples=2, seed=1)
   names = [f"{label}_{k}.png" for label in range(10) for k in (1, 2)]
   found = sorted(path.name for path in tmp_path.iterdir())
   assert found == sorted([*names, "samples.json", "sheet.png"])
   shown = [np.asarray(Image.open(tmp_path / name)) for name in names]
   assert {picture.shape for picture in shown} == {(8, 8, 3)}
   assert len({picture.tobytes() for picture in shown}) == 20
-  bits = json.loads((tmp_path / "samples.json").read_text())["bits_per_dim"]
+  facts = json.loads((tmp_path / "samples.json").read_text())
+  bits = [picture["bits_per_dim"] for picture in facts["pictures"].values()]
   assert all(row == sorted(row) for row in bits) and np.shape(bits) == (10, 2)
 
 
 def test_a_class_that_is_missing_takes_no_others_name(
   workdir, tmp_path, monkeypatch
 ):
-  first = sample_classes_of.CLASSES["color_mnist"]
+  first = classes.CONDITIONS["color_mnist"]
 
   def without_two(trained):
     batch = first(trained)
     kept = ~np.isin(batch["label"], (0, 3))
     return {name: values[kept] for name, values in batch.items()}
 
-  monkeypatch.setitem(sample_classes_of.CLASSES, "color_mnist", without_two)
-  sample_classes(workdir, None, tmp_path, num_samples=1)
+  monkeypatch.setitem(classes.CONDITIONS, "color_mnist", without_two)
+  sample(workdir, tmp_path, num_samples=1)
   names = {path.name for path in tmp_path.iterdir()}
   assert names == {
     *(f"{label}_1.png" for label in (1, 2, 4, 5, 6, 7, 8, 9)),
     *("samples.json", "sheet.png"),
   }
   told = json.loads((tmp_path / "samples.json").read_text())
-  assert told["labels"] == [1, 2, 4, 5, 6, 7, 8, 9]
+  assert list(told["pictures"]) == list("12456789")
 
 
 @pytest.mark.slow
@@ -120,13 +120,8 @@ def test_latents_are_drawn_under_some_pictures(workdir, monkeypatch):
 
 
 def test_what_does_not_fit_is_said(workdir, tmp_path):
-  assert main._sampler("color_mnist") is sample_classes
   with pytest.raises(ValueError, match="draws pictures of its classes"):
-    sample_classes(workdir, "*.jpg", tmp_path)
-  photo = tmp_path / "photo.png"
-  Image.new("RGB", (20, 20)).save(photo)
-  with pytest.raises(ValueError, match="trained for 'color_mnist'"):
-    colorize_photos(workdir, str(photo), tmp_path / "out")
+    sample(workdir, tmp_path, inputs=[__file__])
   config = tiny.color_digits()
   config.data.source = "digits"
   with pytest.raises(ValueError, match="with the grey ones beside them"):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from cinn_jax.evaluation.evaluate import evaluate
+from cinn_jax.sampling.draw import Sampling
 from tests.support import tiny, untrained
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -30,8 +31,9 @@ import jax
 assert jax.device_count() == options["devices"]
 if options["evaluate"]:
   from cinn_jax.evaluation.evaluate import evaluate
+  from cinn_jax.sampling.draw import Sampling
 
-  evaluate(options["workdir"], num_samples=2)
+  evaluate(options["workdir"], sampling=Sampling(num_samples=2))
   sys.exit()
 from cinn_jax import models
 from cinn_jax.training.train import train
@@ -107,7 +109,7 @@ def evaluated(tmp_path_factory):
   """A workdir of photographs, evaluated on one device."""
   folder = tmp_path_factory.mktemp("evaluated")
   untrained.make_workdir(tiny.get_config(), folder)
-  evaluate(folder, num_samples=2)
+  evaluate(folder, sampling=Sampling(num_samples=2))
   return folder
 
 

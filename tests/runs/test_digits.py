@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cinn_jax import main, tasks
+from cinn_jax import tasks
 from cinn_jax.evaluation import evaluate
 from cinn_jax.evaluation.by_task import classifier
-from cinn_jax.sampling.classes import sample_classes
-from cinn_jax.sampling.photos import colorize_photos
+from cinn_jax.sampling.draw import Sampling
+from cinn_jax.sampling.sample import SAMPLERS, sample
 from cinn_jax.training.train import train
 from cinn_jax.workdir.trained import restore
 from tests.support import tiny
@@ -28,14 +28,14 @@ def workdir(tmp_path_factory):
 def evaluation(workdir):
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(classifier, "STEPS", 60)
-    evaluate.evaluate(workdir, num_samples=2, seed=1)
+    evaluate.evaluate(workdir, sampling=Sampling(num_samples=2, seed=1))
   return json.loads((workdir / "evaluation.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def outputs(workdir, tmp_path_factory):
   out = tmp_path_factory.mktemp("out")
-  sample_classes(workdir, None, out, num_samples=3, temperature=0.7, seed=1)
+  sample(workdir, out, num_samples=3, temperatures=[0.7], seed=1)
   return out
 
 
@@ -99,9 +99,12 @@ def test_every_class_is_drawn_and_ranked(outputs):
   assert {picture.shape for picture in shown} == {(8, 8, 3)}
   assert len({picture.tobytes() for picture in shown}) == 30
   facts = json.loads((outputs / "samples.json").read_text())
-  assert (facts["step"], facts["temperature"], facts["seed"]) == (150, 0.7, 1)
-  assert np.shape(facts["bits_per_dim"]) == (10, 3)
-  assert all(row == sorted(row) for row in facts["bits_per_dim"])
+  settings = facts["settings"]
+  assert (settings["step"], settings["seed"]) == (150, 1)
+  assert settings["temperature"] == 0.7
+  bits = [picture["bits_per_dim"] for picture in facts["pictures"].values()]
+  assert np.shape(bits) == (10, 3)
+  assert all(row == sorted(row) for row in bits)
 
 
 def test_what_is_drawn_is_likeliest_for_its_own_class(workdir, outputs):
@@ -119,7 +122,7 @@ def test_what_is_drawn_is_likeliest_for_its_own_class(workdir, outputs):
 
 
 def test_temperature_zero_has_one_picture_per_class(workdir, tmp_path):
-  sample_classes(workdir, None, tmp_path, num_samples=2, temperature=0.0)
+  sample(workdir, tmp_path, num_samples=2, temperatures=[0.0])
   for label in range(10):
     first, second = (
       (tmp_path / f"{label}_{k}.png").read_bytes() for k in (1, 2)
@@ -130,22 +133,14 @@ def test_temperature_zero_has_one_picture_per_class(workdir, tmp_path):
 
 
 def test_every_task_is_sampled_and_evaluated():
-  assert set(evaluate.SAMPLES) == set(tasks.BUILDERS)
-  samplers = {main._sampler(name) for name in tasks.BUILDERS}
-  assert samplers == {sample_classes, colorize_photos, main._sample_pictures}
-  with pytest.raises(ValueError, match="no task 'paint'; it has class_cond"):
-    main._sampler("paint")
+  assert set(evaluate.SAMPLES) == set(SAMPLERS) == set(tasks.BUILDERS)
 
 
 def test_mistakes_are_said(workdir, tmp_path):
   with pytest.raises(ValueError, match="leave it out"):
-    sample_classes(workdir, "*.jpg", tmp_path)
+    sample(workdir, tmp_path, inputs=[__file__])
   with pytest.raises(FileNotFoundError, match="No trained checkpoint"):
-    sample_classes(tmp_path / "none", None, tmp_path)
-  photo = tmp_path / "photo.png"
-  Image.new("RGB", (20, 20)).save(photo)
-  with pytest.raises(ValueError, match="trained for 'class_conditional'"):
-    colorize_photos(workdir, str(photo), tmp_path / "out")
+    sample(tmp_path / "none", tmp_path)
   config = tiny.digits()
   config.data.source = "photos"
   with pytest.raises(ValueError, match="needs pictures with labels"):

@@ -1,1 +1,1 @@
-"""Quality of samples, one file per task."""
+"""Quality of samples: one file per task, and the metrics that they share."""

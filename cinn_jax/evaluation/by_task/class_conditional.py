@@ -1,40 +1,46 @@
-"""What pictures drawn for a class are worth, beside real ones."""
+"""Quality of pictures that were drawn for a class, next to real ones."""
+
+import pathlib
 
 import jax
 import numpy as np
 
 from cinn_jax.data import loader
+from cinn_jax.data.base import Source
 from cinn_jax.evaluation.by_task import class_metrics
 from cinn_jax.evaluation.by_task.classifier import train_classifier
+from cinn_jax.evaluation.tables import table
 from cinn_jax.experiment.build import open_source
 from cinn_jax.images import color, sheets, writing
 from cinn_jax.runtime import processes
+from cinn_jax.sampling.draw import Sampling
 from cinn_jax.sampling.over_split import draw_over_split
+from cinn_jax.workdir.trained import Trained
 
 _SHEET_PAIRS = 5
-_READ = 256
+_BATCH_SIZE = 256
 
 
-def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
-  """Rows of drawn pictures; see `evaluation.evaluate` for what is returned.
+def evaluate(
+  trained: Trained, source: Source, workdir: pathlib.Path, sampling: Sampling
+) -> table.Evaluation:
+  """Evaluates samples for the classes of the test pictures.
 
-  As many pictures are drawn for each test picture's class. Reference rows: the
-  test pictures themselves, whose accuracy is the classifier's own, and with the
-  noise of training on them, which the model learns to draw too. Writes
-  `neighbours.png`: pictures drawn, and the nearest training picture of each.
+  Every test picture's class gets `sampling.num_samples` samples. The reference
+  rows are the test pictures themselves, whose accuracy is the classifier's own,
+  and the test pictures with the noise of training, which the model learns to
+  draw too. Writes `neighbours.png`: samples, each with its nearest training
+  picture.
   """
-  task = trained.task
-  source = open_source(trained.config, task, "train")
-  training, classes = _read(source, task)
+  task, seed = trained.task, sampling.seed
+  training, classes = _read(open_source(trained.config, task, "train"), task)
   classify = train_classifier(training, classes, task.num_classes, seed=seed)
   nearest = class_metrics.make_nearest(training)
-  truth, samples, labels = _draw(
-    trained, source, num_samples, temperature, seed
-  )
+  truth, samples, labels = _draw(trained, source, sampling)
 
-  def row(shown, mark="reference"):
+  def row(pictures, mark="reference"):
     return class_metrics.evaluate(
-      shown, labels, classify, nearest, mark, seed=seed
+      pictures, labels, classify, nearest, mark=mark, seed=seed
     )
 
   rows = {
@@ -53,15 +59,15 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
     [
       f"The classifier was trained on {len(training):,} pictures; its own"
       f" accuracy on the test pictures is {accuracy:.2f} %.",
-      f"Pictures drawn, and their nearest training pictures: {path}.",
+      f"Samples and their nearest training pictures: {path}.",
     ],
   )
 
 
 def _read(source, task):
-  """A labelled source as grey uint8 [N, S, S] and its labels [N]."""
+  """Reads a labelled source as grey uint8 [N, S, S] and its labels [N]."""
   batches = loader.evaluation_batches(
-    source, image_size=task.image_size, batch_size=_READ
+    source, image_size=task.image_size, batch_size=_BATCH_SIZE
   )
   parts = [
     (as_grey(batch["image"][batch["mask"]]), batch["label"][batch["mask"]])
@@ -71,52 +77,49 @@ def _read(source, task):
   return np.concatenate(grey), np.concatenate(labels)
 
 
-def as_grey(images):
-  """As the task sees pictures: uint8 [B, S, S, 3] to [B, S, S]."""
+def as_grey(images: np.ndarray) -> np.ndarray:
+  """Converts RGB uint8 [B, S, S, 3] to grey uint8 [B, S, S], as the task does.
+
+  Grey is the mean over the channels.
+  """
   return np.round(images.mean(axis=-1)).astype(np.uint8)
 
 
-def _draw(trained, source, num_samples, temperature, seed):
-  """Grey truth [N, S, S] and samples [N, n, S, S] with their labels [N]."""
+def _draw(trained, source, sampling):
+  """Draws grey samples [N, n, S, S] for grey truth [N, S, S] and labels [N]."""
   parts = [
     (as_grey(batch["image"]), samples[..., 0], batch["label"])
-    for batch, _, samples, _ in draw_over_split(
-      trained,
-      source,
-      num_samples=num_samples,
-      temperature=temperature,
-      seed=seed,
-    )
+    for batch, _, samples, _ in draw_over_split(trained, source, sampling)
   ]
   return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 
 def _with_noise(task, grey, labels, seed):
-  """Grey pictures [N, 1, S, S] as the model was shown them in training."""
+  """Returns grey pictures [N, 1, S, S] with the noise of training."""
 
   @jax.jit
-  def noisy(image, label):
+  def add_noise(image, label):
     x, cond = task.prepare({"image": image, "label": label})
     x, cond = task.add_noise(jax.random.key(seed), x, cond)
     return color.to_uint8(task.render(x, cond))[..., 0]
 
   image = np.repeat(grey[..., None], 3, axis=-1)
-  return np.asarray(noisy(image, labels))[:, None]
+  return np.asarray(add_noise(image, labels))[:, None]
 
 
 def _neighbours(samples, labels, training, nearest):
-  """A sheet, one row per class: drawn pictures, each beside its nearest."""
+  """Returns a sheet with a row per class: samples, each with its nearest."""
   rows, names = [], []
   for label in np.unique(labels):
-    chosen = samples[labels == label][:_SHEET_PAIRS]
-    _, index = nearest(chosen)
-    pairs = zip(chosen, training[index], strict=True)
+    examples = samples[labels == label][:_SHEET_PAIRS]
+    _, index = nearest(examples)
+    pairs = zip(examples, training[index], strict=True)
     rows.append([_rgb(grey) for pair in pairs for grey in pair])
     names.append(str(label))
   columns = max(map(len, rows))
-  titles = ["drawn", "nearest"] * (columns // 2)
+  titles = ["sample", "nearest"] * (columns // 2)
   return sheets.contact_sheet(
-    rows, titles, names, note="nearest: of the training pictures"
+    rows, titles, names, note="nearest: the nearest training picture"
   )
 
 

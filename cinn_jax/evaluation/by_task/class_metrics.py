@@ -1,8 +1,10 @@
-"""What pictures drawn for a class are worth: per picture, then for a row.
+"""Metrics of pictures that were drawn for a class, per picture and per row.
 
-Pictures are grey, uint8: [N, n, S, S], n of them for each of N labels. Errors
+Pictures are grey, uint8 [N, n, S, S]: n pictures for each of N labels. Errors
 are in percent of the range [0, 1] of a pixel.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -35,13 +37,24 @@ METRICS = {
 _CHUNK = 256
 
 
-def evaluate(pictures, labels, classify, nearest, mark="ours", seed=0):
-  """The `report.Row` of uint8 [N, n, S, S] drawn for int labels [N].
+def evaluate(
+  pictures: np.ndarray,
+  labels: np.ndarray,
+  classify: Callable,
+  nearest: Callable,
+  *,
+  mark: str = "ours",
+  seed: int = 0,
+) -> table.Row:
+  """Returns the `table.Row` of pictures that were drawn for labels.
 
   Args:
-    classify: from `classifier.train_classifier`.
-    nearest: from `make_nearest`.
-    seed: of the bootstrap.
+    pictures: uint8 [N, n, S, S].
+    labels: int [N].
+    classify: Result of `classifier.train_classifier`.
+    nearest: Result of `make_nearest`.
+    mark: One of `table.MARKS`.
+    seed: Seed for the bootstrap.
   """
   count, draws = pictures.shape[:2]
   flat = pictures.reshape(count * draws, *pictures.shape[2:])
@@ -57,43 +70,50 @@ def evaluate(pictures, labels, classify, nearest, mark="ours", seed=0):
       "neighbour": distances.mean(axis=1),
     }
   )
-  summary, intervals = row.summary(seed), row.intervals(seed)
-  return table.Row(summary, mark, count, draws, intervals)
+  return table.Row(
+    metrics=row.summary(seed),
+    mark=mark,
+    images=count,
+    samples=draws,
+    intervals=row.intervals(seed),
+  )
 
 
-def spread(pictures, labels):
-  """How far pictures are from their class's mean: RMSE in percent, [N].
+def spread(pictures: np.ndarray, labels: np.ndarray) -> np.ndarray:
+  """Returns the RMSE of pictures to their class's mean, in percent: [N].
 
-  Of uint8 [N, n, S, S]; root mean square over the n. The root of its mean
-  square over a row estimates the standard deviation of a pixel within its
-  class.
+  Takes uint8 [N, n, S, S] and int [N]; each value is the root mean square over
+  the n pictures. The root mean square of the values over a row estimates the
+  standard deviation of a pixel within its class.
   """
   values = np.zeros(len(pictures))
   for label in np.unique(labels):
-    chosen = labels == label
-    members = pictures[chosen] / 255.0
+    in_class = labels == label
+    members = pictures[in_class] / 255.0
     deviations = np.square(members - members.mean(axis=(0, 1)))
     size = members.shape[0] * members.shape[1]
     unbiased = size / max(size - 1, 1)
-    values[chosen] = PERCENT * np.sqrt(
+    values[in_class] = PERCENT * np.sqrt(
       unbiased * deviations.mean(axis=(1, 2, 3))
     )
   return values
 
 
-def make_nearest(training):
-  """`nearest(pictures uint8 [M, S, S]) -> (RMSE in percent [M], index [M])`.
+def make_nearest(training: np.ndarray) -> Callable:
+  """Returns `nearest(pictures uint8 [M, S, S]) -> (RMSE [M], index [M])`.
 
-  The nearest of `training`, uint8 [T, S, S], by Euclidean distance.
+  It searches `training`, uint8 [T, S, S], for the picture at the smallest
+  Euclidean distance; the RMSE is in percent. It raises ValueError for pictures
+  of another size.
   """
   shape, dims = training.shape, training[0].size
-  known = jnp.asarray(training.reshape(len(training), dims), jnp.float32) / 255
-  norms = jnp.sum(known**2, axis=-1)
+  points = jnp.asarray(training.reshape(len(training), dims), jnp.float32) / 255
+  norms = jnp.sum(points**2, axis=-1)
 
   @jax.jit
   def closest(flat):
     flat = flat.astype(jnp.float32) / 255
-    products = jnp.matmul(flat, known.T, precision="highest")
+    products = jnp.matmul(flat, points.T, precision="highest")
     return jnp.argmin(norms[None] - 2 * products, axis=-1)
 
   def nearest(pictures):
@@ -102,14 +122,16 @@ def make_nearest(training):
         f"Training pictures are {list(shape[1:])}, these are"
         f" {list(pictures.shape[1:])}."
       )
-    parts = np.array_split(pictures, -(-len(pictures) // _CHUNK))
-    found = []
-    for part in parts:
+    results = []
+    for part in np.array_split(pictures, -(-len(pictures) // _CHUNK)):
       index = np.asarray(closest(part.reshape(len(part), dims)))
-      # Of the pair itself: what the products leave of it is mostly rounding.
+      # Computed again from the pair itself: the distance that the products
+      # give is mostly rounding error for close pictures.
       difference = part / 255.0 - training[index] / 255.0
       rmse = np.sqrt(np.square(difference).mean(axis=(1, 2)))
-      found.append((PERCENT * rmse, index))
-    return tuple(np.concatenate(values) for values in zip(*found, strict=True))
+      results.append((PERCENT * rmse, index))
+    return tuple(
+      np.concatenate(values) for values in zip(*results, strict=True)
+    )
 
   return nearest

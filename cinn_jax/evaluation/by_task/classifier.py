@@ -1,6 +1,7 @@
-"""Classifiers of grey pictures: how they train, and one that judges."""
+"""Classifiers of grey pictures: training, and one that rates samples."""
 
 import functools
+from collections.abc import Callable, Iterator
 
 import flax.linen as nn
 import jax
@@ -8,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from tqdm import tqdm
+
+from cinn_jax.bijections.base import Array, PyTree
 
 STEPS, BATCH, RATE = 1_500, 128, 1e-3
 _CHUNK = 512
@@ -19,8 +22,8 @@ class GreyNet(nn.Module):
   num_classes: int
 
   @nn.compact
-  def __call__(self, grey):
-    """[B, S, S, 1] in [0, 1] to logits [B, num_classes]."""
+  def __call__(self, grey: Array) -> Array:
+    """Maps [B, S, S, 1] in [0, 1] to logits [B, num_classes]."""
     hidden = grey
     for channels in (32, 64):
       hidden = nn.relu(nn.Conv(channels, (3, 3))(hidden))
@@ -30,12 +33,16 @@ class GreyNet(nn.Module):
     return nn.Dense(self.num_classes)(hidden)
 
 
-def train_classifier(grey, labels, num_classes, *, seed=0):
-  """Trains a `GreyNet`; the same arguments give the same one.
+def train_classifier(
+  grey: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: int = 0
+) -> Callable[[np.ndarray], np.ndarray]:
+  """Trains a `GreyNet`; the same arguments give the same classifier.
 
   Args:
-    grey: uint8 [N, S, S].
-    labels: int [N].
+    grey: Pictures, uint8 [N, S, S].
+    labels: Their classes, int [N].
+    num_classes: Number of classes.
+    seed: Seed for the parameters and the order of the pictures.
 
   Returns:
     `classify(grey uint8 [M, S, S]) -> int [M]`.
@@ -43,14 +50,15 @@ def train_classifier(grey, labels, num_classes, *, seed=0):
   net = GreyNet(num_classes)
 
   def logits(params, pictures, rng=None):
-    del rng  # Nothing is left to chance.
+    del rng  # This network has no randomness, such as dropout.
     return net.apply(params, _to_input(pictures))
 
   params = fit_logits(
     logits,
     jax.jit(net.init)(jax.random.key(seed), _to_input(grey[:1])),
     optax.adam(optax.cosine_decay_schedule(RATE, STEPS)),
-    *(grey, labels),
+    pictures=grey,
+    labels=labels,
     steps=STEPS,
     batch_size=BATCH,
     seed=seed,
@@ -59,47 +67,61 @@ def train_classifier(grey, labels, num_classes, *, seed=0):
 
 
 def fit_logits(
-  logits, params, optimizer, pictures, labels, *, steps, batch_size, seed
-):
-  """Descends the cross-entropy of a classifier on shuffled epochs.
+  logits: Callable,
+  params: PyTree,
+  optimizer: optax.GradientTransformation,
+  pictures: np.ndarray,
+  labels: np.ndarray,
+  *,
+  steps: int,
+  batch_size: int,
+  seed: int,
+) -> PyTree:
+  """Minimises the cross-entropy of a classifier over shuffled epochs.
+
+  The same arguments give the same result.
 
   Args:
     logits: `(params, pictures [B, ...], rng) -> [B, classes]`; the rng is for
-      what training leaves to chance, such as dropout.
-    params: where it starts. They are donated.
-    optimizer: an optax transformation.
-    pictures: numpy [N, ...], whatever `logits` takes.
-    labels: int [N].
-    steps, batch_size, seed: of the training; the same ones give the same
-      classifier.
+      randomness in training, such as dropout.
+    params: Initial parameters. Their memory is reused.
+    optimizer: An optax transformation.
+    pictures: Inputs [N, ...] of any kind that `logits` takes.
+    labels: Classes, int [N].
+    steps: Number of training steps.
+    batch_size: Pictures per step.
+    seed: Seed for the order of the pictures and for `rng`.
 
   Returns:
-    The trained params.
+    The trained parameters.
   """
 
-  def loss(params, rng, chosen, wanted):
-    found = logits(params, chosen, rng)
+  def loss(params, rng, batch, classes):
     return jnp.mean(
-      optax.softmax_cross_entropy_with_integer_labels(found, wanted)
+      optax.softmax_cross_entropy_with_integer_labels(
+        logits(params, batch, rng), classes
+      )
     )
 
   @functools.partial(jax.jit, donate_argnums=(0, 1))
-  def step(params, state, k, chosen, wanted):
+  def step(params, state, k, batch, classes):
     rng = jax.random.fold_in(jax.random.key(seed), k)
-    gradient = jax.grad(loss)(params, rng, chosen, wanted)
+    gradient = jax.grad(loss)(params, rng, batch, classes)
     updates, state = optimizer.update(gradient, state)
     return optax.apply_updates(params, updates), state
 
   state = jax.jit(optimizer.init)(params)
-  batches = _batches(len(pictures), steps, batch_size, seed)
-  bar = tqdm(batches, total=steps, unit="step", desc="classifier")
-  for k, chosen in enumerate(bar):
-    params, state = step(params, state, k, pictures[chosen], labels[chosen])
+  indices = batch_indices(len(pictures), steps, batch_size, seed)
+  bar = tqdm(indices, total=steps, unit="step", desc="classifier")
+  for k, index in enumerate(bar):
+    params, state = step(params, state, k, pictures[index], labels[index])
   return params
 
 
-def make_classify(logits, params):
-  """`classify(pictures [M, ...]) -> int [M]` of a trained classifier."""
+def make_classify(
+  logits: Callable, params: PyTree
+) -> Callable[[np.ndarray], np.ndarray]:
+  """Returns `classify(pictures [M, ...]) -> int [M]` of a classifier."""
   apply = jax.jit(lambda x: jnp.argmax(logits(params, x), -1))
 
   def classify(pictures):
@@ -113,12 +135,14 @@ def _to_input(grey):
   return jnp.asarray(grey, jnp.float32)[..., None] / 255
 
 
-def _batches(count, steps, batch_size, seed):
-  """Indices of so many batches, from shuffled epochs."""
+def batch_indices(
+  count: int, steps: int, batch_size: int, seed: int
+) -> Iterator[np.ndarray]:
+  """Yields the indices of `steps` batches, from shuffled epochs of `count`."""
   generator = np.random.default_rng(seed)
   order = np.zeros(0, int)
   for _ in range(steps):
     while len(order) < batch_size:
       order = np.concatenate([order, generator.permutation(count)])
-    chosen, order = np.split(order, [batch_size])
-    yield chosen
+    index, order = np.split(order, [batch_size])
+    yield index

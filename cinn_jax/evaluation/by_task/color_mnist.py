@@ -1,17 +1,25 @@
-"""What coloured digits are worth, beside grey ones and the truth."""
+"""Quality of coloured digits, next to grey ones and the truth."""
+
+import pathlib
 
 import numpy as np
 from skimage.color import rgb2hsv
 
+from cinn_jax.data.base import Source
 from cinn_jax.data.color_mnist import CLUSTERS, PAIRS
 from cinn_jax.evaluation.by_task import colorize
 from cinn_jax.evaluation.metrics.cinn_protocol import PERCENT
 from cinn_jax.evaluation.metrics.splits import Accumulator
 from cinn_jax.evaluation.tables import table
+from cinn_jax.sampling.draw import Sampling
 from cinn_jax.sampling.over_split import draw_over_split
+from cinn_jax.workdir.trained import Trained
 
-_SHARED = (
-  *("single_rmse", "best_of_n_per_image", "best_of_n_per_pixel"),
+# The metrics that every colorization has, too.
+_FROM_COLORIZE = (
+  "single_rmse",
+  "best_of_n_per_image",
+  "best_of_n_per_pixel",
   "variance",
 )
 _PROTOCOL = (
@@ -20,50 +28,47 @@ _PROTOCOL = (
   " share is the most to expect"
 )
 METRICS = {
-  **{name: colorize.METRICS[name] for name in _SHARED},
+  **{name: colorize.METRICS[name] for name in _FROM_COLORIZE},
   "foreground": table.Metric(
-    *("hue of its digit", "%"), _PROTOCOL.format(where="on the digit")
+    "hue of its digit", "%", _PROTOCOL.format(where="on the digit")
   ),
   "background": table.Metric(
-    *("hue of its ground", "%"), _PROTOCOL.format(where="beside the digit")
+    "hue of its ground", "%", _PROTOCOL.format(where="beside the digit")
   ),
 }
 
 
-def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
-  """Rows of coloured digits; see `evaluation.evaluate` for what is returned.
+def evaluate(
+  trained: Trained, source: Source, workdir: pathlib.Path, sampling: Sampling
+) -> table.Evaluation:
+  """Evaluates coloured digits.
 
-  Whether hues are those of the digit tells whether its class reached the flow,
-  which is given the grey digit alone. Reference rows: the grey digit in place
-  of a sample, and the truth.
+  The flow is given the grey digit alone. If samples have the hues of their
+  digit, information about its class has reached the flow. The reference rows
+  are the grey digit in place of a sample, and the truth.
   """
-  del workdir  # Nothing is written beside the table.
+  del workdir  # This task writes no file.
   names = ("samples", trained.task.condition_name, "truth")
   rows = {
     name: Accumulator({k: m.reduction for k, m in METRICS.items()})
     for name in names
   }
-  for batch, given, samples, _ in draw_over_split(
-    trained,
-    source,
-    num_samples=num_samples,
-    temperature=temperature,
-    seed=seed,
-  ):
+  for batch, given, samples, _ in draw_over_split(trained, source, sampling):
     truth = batch["image"]
-    shown = (samples, given[:, None], truth[:, None])
-    for name, pictures in zip(names, shown, strict=True):
+    columns = (samples, given[:, None], truth[:, None])
+    for name, pictures in zip(names, columns, strict=True):
       rows[name].add(
         per_example(truth, pictures, batch["grey"][..., 0], batch["label"])
       )
-  counts = dict.fromkeys(names, 1) | {"samples": num_samples}
+  counts = dict.fromkeys(names, 1) | {"samples": sampling.num_samples}
   return (
     {
       name: table.Row(
-        row.summary(),
-        "ours" if name == "samples" else "reference",
-        *(row.count, counts[name]),
-        row.intervals(),
+        metrics=row.summary(),
+        mark="ours" if name == "samples" else "reference",
+        images=row.count,
+        samples=counts[name],
+        intervals=row.intervals(),
       )
       for name, row in rows.items()
     },
@@ -72,37 +77,42 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
   )
 
 
-def per_example(truth, pictures, grey, labels):
-  """Every value of `METRICS`, each [B].
+def per_example(
+  truth: np.ndarray, pictures: np.ndarray, grey: np.ndarray, labels: np.ndarray
+) -> dict[str, np.ndarray]:
+  """Returns every value of `METRICS`, each [B].
 
   Args:
     truth: uint8 [B, S, S, 3].
     pictures: uint8 [B, n, S, S, 3].
-    grey: uint8 [B, S, S], what tells digit from ground.
+    grey: uint8 [B, S, S]; its brightness separates digit and ground.
     labels: int [B].
   """
   errors = colorize.per_example(truth, pictures)
-  values = {name: errors[name] for name in _SHARED}
-  # Not the edges, where both colours mix.
-  inside, outside = grey[:, None] >= 192, grey[:, None] < 64
-  wanted = np.asarray(PAIRS)[labels]
+  values = {name: errors[name] for name in _FROM_COLORIZE}
+  # Edges count for neither, because both colours mix there.
+  on_digit, on_ground = grey[:, None] >= 192, grey[:, None] < 64
+  expected = np.asarray(PAIRS)[labels]
   for name, where, clusters in zip(
-    ("foreground", "background"), (inside, outside), wanted.T, strict=True
+    ("foreground", "background"),
+    (on_digit, on_ground),
+    expected.T,
+    strict=True,
   ):
     hits = nearest_cluster(pictures, where) == clusters[:, None]
     values[name] = PERCENT * hits.mean(axis=1)
   return values
 
 
-def nearest_cluster(pictures, where):
-  """The number of the hue cluster nearest to the mean hue of some pixels.
+def nearest_cluster(pictures: np.ndarray, where: np.ndarray) -> np.ndarray:
+  """Returns the hue cluster that is nearest to the mean hue of some pixels.
 
   Args:
     pictures: uint8 [..., S, S, 3].
-    where: bool [..., S, S], which pixels count.
+    where: bool [..., S, S], true for the pixels that count.
 
   Returns:
-    int [...]; -1 where no pixel that counts has a hue.
+    The number of the cluster, int [...]; -1 if no pixel that counts has a hue.
   """
   hue, saturation, value = np.moveaxis(rgb2hsv(pictures), -1, 0)
   chroma = np.where(where, saturation * value, 0)

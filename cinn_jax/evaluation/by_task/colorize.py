@@ -1,10 +1,16 @@
-"""What colorizations are worth, beside grey pictures and the truth."""
+"""Quality of colorizations, next to grey pictures and the truth."""
+
+import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
+from cinn_jax.data.base import Source
 from cinn_jax.evaluation.metrics import cinn_protocol, splits
 from cinn_jax.evaluation.tables import table
+from cinn_jax.sampling.draw import Sampling
 from cinn_jax.sampling.over_split import draw_over_split
+from cinn_jax.workdir.trained import Trained
 
 METRICS = {
   "single_rmse": table.Metric("RMSE of 1", "%", "RMSE of the first sample"),
@@ -40,47 +46,106 @@ METRICS = {
 }
 
 
-def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
-  """Rows of colorizations; see `evaluation.evaluate` for what is returned.
+def evaluate(
+  trained: Trained, source: Source, workdir: pathlib.Path, sampling: Sampling
+) -> table.Evaluation:
+  """Evaluates colorizations of the pictures of a split.
 
-  Beside the model stand two reference rows: the condition itself ("grey"), and
-  the truth in place of the samples. Samples count in the order they were
-  drawn: a ranking would bias what one sample is worth.
+  There are two reference rows: the condition itself ("grey"), and the truth in
+  place of the samples. Samples stay in the order in which they were drawn: a
+  ranking would bias the error of a single sample.
   """
-  del workdir  # Nothing is written beside the table.
+  del workdir  # This task writes no file.
   methods = {
     "samples": Method(),
     trained.task.condition_name: Method("reference"),
     "real against itself": Method("reference"),
   }
-  for batch, given, samples, _ in draw_over_split(
-    trained,
-    source,
-    num_samples=num_samples,
-    temperature=temperature,
-    seed=seed,
-  ):
+  for batch, given, samples, _ in draw_over_split(trained, source, sampling):
     truth = batch["image"]
-    shown = (samples, given[:, None], truth[:, None])
-    for method, pictures in zip(methods.values(), shown, strict=True):
+    columns = (samples, given[:, None], truth[:, None])
+    for method, pictures in zip(methods.values(), columns, strict=True):
       method.add(truth, pictures)
   rows = {name: method.row() for name, method in methods.items()}
   return rows, METRICS, []
 
 
+class Method:
+  """Measures one method over a whole split, batch by batch.
+
+  Args:
+    mark: One of `table.MARKS`.
+    to_lightness: See `cinn_protocol.lightness_error`.
+  """
+
+  def __init__(
+    self,
+    mark: str = "ours",
+    to_lightness: Callable = cinn_protocol.lightness,
+  ):
+    self._mark, self._to_lightness = mark, to_lightness
+    self._num_samples: int | None = None
+    self._split = splits.Accumulator(
+      {name: metric.reduction for name, metric in METRICS.items()}
+    )
+
+  def add(
+    self,
+    truth: np.ndarray,
+    samples: np.ndarray,
+    mask: np.ndarray | None = None,
+  ) -> None:
+    """Measures a batch; the arguments are those of `per_example`.
+
+    Raises:
+      ValueError: for bad pictures, or if n changes between batches.
+    """
+    self._split.add(per_example(truth, samples, mask, self._to_lightness))
+    n = np.shape(samples)[1]
+    if self._num_samples not in (None, n):
+      raise ValueError(
+        f"a batch has {n} samples per image, the ones before"
+        f" {self._num_samples}; the best of n needs one n for the whole split."
+      )
+    self._num_samples = n
+
+  def row(self, seed: int = 0) -> table.Row:
+    """Summarises all batches.
+
+    Args:
+      seed: Seed for the bootstrap.
+
+    Raises:
+      ValueError: if no image was kept.
+    """
+    return table.Row(
+      metrics=self._split.summary(seed),
+      mark=self._mark,
+      images=self._split.count,
+      samples=self._num_samples,
+      intervals=self._split.intervals(seed),
+    )
+
+
 def per_example(
-  truth, samples, mask=None, to_lightness=cinn_protocol.lightness
-):
-  """Every value of `METRICS` for each image that `mask` keeps.
+  truth: np.ndarray,
+  samples: np.ndarray,
+  mask: np.ndarray | None = None,
+  to_lightness: Callable = cinn_protocol.lightness,
+) -> dict[str, np.ndarray]:
+  """Returns every value of `METRICS` for each image that `mask` keeps.
 
   Args:
     truth: ``[B, H, W, 3]``, uint8 or float in [0, 1].
     samples: ``[B, n, H, W, 3]``.
-    mask: ``[B]``, true for real images; padding is not looked at.
-    to_lightness: see `cinn_protocol.lightness_error`.
+    mask: ``[B]``, true for real images; padding is ignored.
+    to_lightness: See `cinn_protocol.lightness_error`.
 
   Returns:
     A dictionary with the keys of `METRICS`, float64 ``[images kept]``.
+
+  Raises:
+    ValueError: for truth and samples of different images, and for bad pictures.
   """
   truth, samples = np.asarray(truth), np.asarray(samples)
   if len(samples) != len(truth):
@@ -88,7 +153,7 @@ def per_example(
       f"truth and samples must hold the same images; got {len(truth)} and"
       f" {len(samples)}."
     )
-  # One image at a time: n pictures in float64 are all that is ever held.
+  # One image at a time, so that only n pictures are ever held in float64.
   images = [
     _one_image(truth[i : i + 1], samples[i : i + 1], to_lightness)
     for i in np.flatnonzero(splits.as_mask(mask, len(truth)))
@@ -117,46 +182,3 @@ def _one_image(truth, samples, to_lightness):
     "lightness_error_mean": light_mean,
     "lightness_error_max": light_max,
   }
-
-
-class Method:
-  """Measures one method over a whole split, batch by batch.
-
-  Args:
-    mark: one of `table.MARKS`.
-    to_lightness: see `cinn_protocol.lightness_error`.
-  """
-
-  def __init__(self, mark="ours", to_lightness=cinn_protocol.lightness):
-    self._mark, self._to_lightness = mark, to_lightness
-    self._drawn = None
-    self._split = splits.Accumulator(
-      {name: metric.reduction for name, metric in METRICS.items()}
-    )
-
-  def add(self, truth, samples, mask=None):
-    """Measures a batch; arguments as of `per_example`.
-
-    Raises:
-      ValueError: for bad pictures, or an n that changes.
-    """
-    self._split.add(per_example(truth, samples, mask, self._to_lightness))
-    n = np.shape(samples)[1]
-    if self._drawn not in (None, n):
-      raise ValueError(
-        f"a batch has {n} samples per image, the ones before {self._drawn}; the"
-        " best of n needs one n for the whole split."
-      )
-    self._drawn = n
-
-  def row(self, seed=0) -> table.Row:
-    """Of all batches; `seed` is of the bootstrap.
-
-    Raises:
-      ValueError: where no image was kept.
-    """
-    split = self._split
-    return table.Row(
-      *(split.summary(seed), self._mark, split.count, self._drawn),
-      split.intervals(seed),
-    )

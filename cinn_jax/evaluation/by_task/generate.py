@@ -1,56 +1,58 @@
-"""What pictures drawn from nothing, or for a class, are worth."""
+"""Quality of pictures that were drawn unconditionally, or for a class."""
+
+import pathlib
 
 import numpy as np
 
+from cinn_jax.data.base import Source
 from cinn_jax.evaluation.by_task.fids import FIDS, fids
 from cinn_jax.evaluation.tables import table
+from cinn_jax.sampling.draw import Sampling
 from cinn_jax.sampling.over_split import draw_over_split
+from cinn_jax.workdir.trained import Trained
 
 _ALL = "all numbers of all pictures at once"
 METRICS = {
   "brightness": table.Metric(
-    *("mean", "0-255"), "how bright the pictures are", _ALL
+    "mean", "0-255", "how bright the pictures are", _ALL
   ),
   "contrast": table.Metric(
-    *("deviation", "0-255"), "of the numbers about that mean", _ALL
+    "deviation", "0-255", "of the numbers about that mean", _ALL
   ),
   "clipped": table.Metric(
-    *("clipped", "%"),
-    "numbers at 0 or 255: what samples have of them beyond what pictures have"
-    " shows an inverse that explodes",
+    "clipped",
+    "%",
+    "numbers at 0 or 255: more of them in samples than in pictures shows an"
+    " inverse that explodes",
     _ALL,
   ),
   "fid_halves": FIDS["fid_halves"],
 }
 
 
-def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
-  """Rows of drawn pictures; see `evaluation.evaluate` for what is returned.
+def evaluate(
+  trained: Trained, source: Source, workdir: pathlib.Path, sampling: Sampling
+) -> table.Evaluation:
+  """Evaluates samples as a set.
 
-  No picture is the answer that a sample should have been, so what counts is
-  bits/dim, and how alike the sets are: rough statistics and, where its weights
-  are installed, the FID of one sample for each picture. Reference row: the
-  pictures themselves.
+  A sample has no true answer to compare it with. What counts is bits/dim, and
+  how similar the sets are: rough statistics and, if the weights are installed,
+  the FID of one sample for each picture. The reference row is the pictures
+  themselves.
   """
-  del workdir  # Nothing is written beside the table.
-  kept = [
+  del workdir  # This task writes no file.
+  parts = [
     (batch["image"], samples)
-    for batch, _, samples, _ in draw_over_split(
-      trained,
-      source,
-      num_samples=num_samples,
-      temperature=temperature,
-      seed=seed,
-    )
+    for batch, _, samples, _ in draw_over_split(trained, source, sampling)
   ]
-  real, samples = map(np.concatenate, zip(*kept, strict=True))
-  order = np.random.default_rng(seed).permutation(len(real))
-  distances, lines = fids(
+  real, samples = map(np.concatenate, zip(*parts, strict=True))
+  order = np.random.default_rng(sampling.seed).permutation(len(real))
+  distances, notes = fids(
     real, {"samples": samples[:, 0], "pictures": real}, order
   )
   rows = {
     name: table.Row(
-      {
+      metrics={
         **statistics(pictures),
         **{
           metric: (value, None)
@@ -58,20 +60,24 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
           if metric in METRICS
         },
       },
-      *(mark, len(real), count),
+      mark=mark,
+      images=len(real),
+      samples=count,
     )
     for name, pictures, mark, count in (
-      ("samples", samples, "ours", num_samples),
+      ("samples", samples, "ours", sampling.num_samples),
       ("pictures", real, "reference", 1),
     )
   }
-  return rows, METRICS, lines
+  return rows, METRICS, notes
 
 
-def statistics(pictures):
-  """Rough ones of uint8 pictures, as of `METRICS`: `{name: (value, None)}`."""
-  # Wider copies of a whole split would be many times its size.
-  counts = sum(np.bincount(one.ravel(), minlength=256) for one in pictures)
+def statistics(pictures: np.ndarray) -> dict[str, tuple[float, None]]:
+  """Returns rough statistics of uint8 pictures: `{metric: (value, None)}`."""
+  # Counting avoids a wider copy of the whole split, many times its size.
+  counts = np.zeros(256, int)
+  for one in pictures:
+    counts += np.bincount(one.ravel(), minlength=256)
   shares, levels = counts / counts.sum(), np.arange(256)
   mean = shares @ levels
   return {

@@ -1,54 +1,66 @@
-"""What samples of image-to-image tasks are worth, beside reference rows."""
+"""Quality of samples of image-to-image tasks, next to reference rows."""
+
+import pathlib
 
 import numpy as np
 
+from cinn_jax.data.base import Source
 from cinn_jax.evaluation.by_task import judging
 from cinn_jax.evaluation.by_task.fids import FIDS, fids
 from cinn_jax.evaluation.metrics import restoration as m
 from cinn_jax.evaluation.metrics.splits import Accumulator
 from cinn_jax.evaluation.tables import table
+from cinn_jax.sampling.draw import Sampling
 from cinn_jax.sampling.over_split import draw_over_split
+from cinn_jax.workdir.trained import Trained
 
 METRICS = {
   "psnr": table.Metric(
-    *("PSNR", "dB"),
+    "PSNR",
+    "dB",
     "10 log10(255^2 / MSE) per image, RGB, no border cut; of equal pictures"
     f" {m.EXACT:g}",
   ),
   "rmse": table.Metric(
-    *("RMSE", "0-255"), "root of the mean squared error per image, RGB"
+    "RMSE", "0-255", "root of the mean squared error per image, RGB"
   ),
   "ssim": table.Metric(
-    *("SSIM", "1"),
+    "SSIM",
+    "1",
     "Gaussian window of 11x11, sigma 1.5, population covariance, per channel",
   ),
   "lpips": table.Metric(
-    *("LPIPS", "1"),
+    "LPIPS",
+    "1",
     "version 0.1, AlexNet, of pictures in [-1, 1] with the reference's shift"
     " and scale",
   ),
   "lpips_vgg16": table.Metric(
-    *("LPIPS by VGG16", "1"), "as LPIPS, of another network's features"
+    "LPIPS by VGG16", "1", "as LPIPS, of another network's features"
   ),
   "consistency": table.Metric(
-    *("consistency", "dB"),
+    "consistency",
+    "dB",
     f"how well what was given comes back; to the last bit counts {m.EXACT:g}",
   ),
   "pixel_std": table.Metric(
-    *("pixel std", "0-255"),
+    "pixel std",
+    "0-255",
     "deviation over the n samples (divisor n - 1), mean over pixels",
   ),
   "pairwise_lpips": table.Metric(
-    *("LPIPS of pairs", "1"), "mean over all pairs of the n samples"
+    "LPIPS of pairs", "1", "mean over all pairs of the n samples"
   ),
   "ntire_diversity": table.Metric(
-    *("NTIRE21 diversity", "%"),
+    "NTIRE21 diversity",
+    "%",
     "how much less the LPIPS map of the best sample per pixel is than that of"
     " the best sample",
   ),
   **{
     judging.coverage_name(level): table.Metric(
-      *(f"coverage of {level:.0%}", "%"),
+      f"coverage of {level:.0%}",
+      "%",
       f"how often the n samples' central {level:.0%} interval holds the truth:"
       " means of 4x4 regions per channel, by rank",
     )
@@ -58,38 +70,37 @@ METRICS = {
 }
 _LEGEND = (
   f"Rows: '{judging.LIKELIEST}' is chosen by the model without the truth,"
-  f" '{judging.BEST}' by RMSE with it; '{judging.NO_MODEL}' is what is given,"
-  f" enlarged, as it is, or its hole filled with the mean; '{judging.OTHER}' of"
-  " the split stands for an answer that has nothing to do with what was given."
+  f" '{judging.BEST}' by RMSE with the truth; '{judging.NO_MODEL}' is the given"
+  " picture, enlarged, as it is, or its hole filled with the mean;"
+  f" '{judging.OTHER}' of the split stands for an answer that has nothing to do"
+  " with the given picture."
 )
 
 
-def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
-  """Rows of samples; see `evaluation.evaluate` for what is returned.
+def evaluate(
+  trained: Trained, source: Source, workdir: pathlib.Path, sampling: Sampling
+) -> table.Evaluation:
+  """Evaluates samples of the pictures of a split.
 
-  Rows of one picture per image: the first sample, the likeliest, the one of the
-  least error, the samples' average; reference rows: the task's answer without a
-  model, what the condition network guesses by itself where it does (a method
-  `predict(cond) -> x`), and another real picture of the split.
-  The row of the mean over samples has their diversity and coverage too. LPIPS
-  and FID come where their weights are installed; else a line says how to get
+  The model's rows are the first sample, the likeliest, the one of the smallest
+  error, the average picture, and the mean over the samples, which has their
+  diversity and coverage too. The reference rows are the task's answer without
+  a model, the condition network's own guess if it has a method
+  `predict(cond) -> x`, and another real picture of the split. LPIPS and FID
+  are measured if their weights are installed; otherwise a note says how to get
   them.
   """
-  del workdir  # Nothing is written beside the table.
+  del workdir  # This task writes no file.
+  num_samples, seed = sampling.num_samples, sampling.seed
   judge = judging.Judge(trained)
-  rows, kept = {}, []
-  for batch, _, samples, log_prob in draw_over_split(
-    trained,
-    source,
-    num_samples=num_samples,
-    temperature=temperature,
-    seed=seed,
-  ):
+  rows: dict[str, Accumulator] = {}
+  parts = []
+  for batch, _, samples, log_prob in draw_over_split(trained, source, sampling):
     for name, values in judge.rows(batch, samples, log_prob).items():
-      names = dict.fromkeys(values, "mean")
-      rows.setdefault(name, Accumulator(names)).add(values)
-    kept.append((batch["image"], samples[:, 0], judge.reference(batch)))
-  real, first, reference = map(_joined, zip(*kept, strict=True))
+      row = rows.setdefault(name, Accumulator(dict.fromkeys(values, "mean")))
+      row.add(values)
+    parts.append((batch["image"], samples[:, 0], judge.reference(batch)))
+  real, first, reference = map(_join, zip(*parts, strict=True))
   order = np.random.default_rng(seed).permutation(len(real))
   if len(real) > 1:
     others = np.empty_like(real)
@@ -102,7 +113,7 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
     judging.NO_MODEL: reference,
     judging.OTHER: real,
   }
-  distances, lines = fids(real, sets, order)
+  distances, notes = fids(real, sets, order)
   results = {
     name: _row(name, row, distances.get(name, {}), num_samples, seed)
     for name, row in rows.items()
@@ -111,21 +122,20 @@ def evaluate(trained, source, workdir, *, num_samples, temperature, seed):
   metrics = METRICS | {
     "consistency": METRICS["consistency"]._replace(title=title)
   }
-  return results, metrics, [_LEGEND, *judge.lines(num_samples), *lines]
+  return results, metrics, [_LEGEND, *judge.lines(num_samples), *notes]
 
 
 def _row(name, row, distances, num_samples, seed):
-  counts = dict.fromkeys((judging.ONE, judging.OTHER, judging.NO_MODEL), 1)
-  counts[judging.REGRESSION] = 1
+  counts = {judging.ONE: 1} | dict.fromkeys(judging.REFERENCES, 1)
   values = {k: (value, None) for k, (value, _) in row.summary(seed).items()}
   return table.Row(
-    values | {k: (value, None) for k, value in distances.items()},
-    "reference" if name in judging.REFERENCES else "ours",
+    metrics=values | {k: (value, None) for k, value in distances.items()},
+    mark="reference" if name in judging.REFERENCES else "ours",
     images=row.count,
     samples=counts.get(name, num_samples),
     intervals=row.intervals(seed),
   )
 
 
-def _joined(parts):
+def _join(parts):
   return None if parts[0] is None else np.concatenate(parts)

@@ -1,8 +1,8 @@
 """The table of an evaluation, one row per method; `records` keeps it as JSON.
 
-A row is ours (measured here), quoted (printed elsewhere, not measured here) or
-a reference (measured here of no model, such as grey pictures). What each column
-means is written under the table and into the JSON.
+A row is "ours" (measured here), "quoted" (printed elsewhere, not measured here)
+or a "reference" (measured here without a model, such as grey pictures). The
+legend of the table and the JSON describe every column.
 """
 
 import math
@@ -14,13 +14,18 @@ import numpy as np
 from cinn_jax.evaluation.tables import markup
 
 MARKS = ("ours", "quoted", "reference")
+BRACKETS = "In brackets: 95 % intervals, by resampling the images."
 
 
 class Metric(NamedTuple):
-  """How a column is read.
+  """A column of the table.
 
-  `protocol` says what is computed per image, `reduction` how the images make
-  the split's number (see `splits.reduce`).
+  Attributes:
+    title: Title of the column.
+    unit: Unit of its numbers.
+    protocol: How the value of one image is computed.
+    reduction: How the values of all images become one number, see
+      `splits.reduce`.
   """
 
   title: str
@@ -34,10 +39,10 @@ class Row(NamedTuple):
 
   Attributes:
     metrics: ``{metric: (value, standard error or None)}``.
-    mark: one of `MARKS`.
-    images: the number of images behind the numbers; None where unknown.
-    samples: n, the samples per image; None where unknown.
-    intervals: ``{metric: (low, high)}``, 95 %, printed in place of the error.
+    mark: One of `MARKS`.
+    images: Number of images behind the numbers; None if unknown.
+    samples: n, the number of samples per image; None if unknown.
+    intervals: ``{metric: (low, high)}``, 95 %, printed instead of the error.
   """
 
   metrics: Mapping[str, tuple[float, float | None]]
@@ -47,11 +52,15 @@ class Row(NamedTuple):
   intervals: Mapping[str, tuple[float, float]] | None = None
 
 
-BRACKETS = "In brackets: 95 % intervals, by resampling the images."
+Rows = Mapping[str, Row]
+Metrics = Mapping[str, Metric]
+# The result of a task's evaluation: rows, the metrics of their columns, and
+# lines of text to print below the table.
+Evaluation = tuple[dict[str, Row], dict[str, Metric], list[str]]
 
 
-def check(rows, metrics):
-  """Raises ValueError for a row that cannot be printed as it stands."""
+def check(rows: Rows, metrics: Metrics) -> None:
+  """Raises ValueError if a row cannot be printed."""
   for name, row in rows.items():
     if row.mark not in MARKS:
       raise ValueError(
@@ -60,7 +69,7 @@ def check(rows, metrics):
     for metric, (value, error) in row.metrics.items():
       if metric not in metrics:
         raise ValueError(
-          f"row {name!r} has {metric!r}, which no Metric describes; pass one in"
+          f"row {name!r} has {metric!r}, which no Metric describes; add one to"
           " `metrics`."
         )
       if not math.isfinite(value) or not math.isfinite(error or 0.0):
@@ -72,25 +81,29 @@ def check(rows, metrics):
       if metric not in row.metrics or not np.isfinite(interval).all():
         raise ValueError(
           f"The interval of {metric} in row {name!r} is {interval}; expected"
-          " two finite numbers of a metric of that row."
+          " two finite numbers for a metric of that row."
         )
 
 
-def table(rows, metrics):
+def table(rows: Rows, metrics: Metrics) -> str:
   """Returns a Markdown table, aligned for plain reading, and its legend.
+
+  Values and intervals have 4 significant digits, standard errors 2.
 
   Args:
     rows: ``{method: Row}``.
-    metrics: ``{name: Metric}``, the columns in order; unused ones are left out.
-
-  Values and intervals have 4 significant digits, standard errors 2.
+    metrics: ``{name: Metric}``, the columns in order; a column without numbers
+      is left out.
   """
   body = markup.markdown(cells(rows, metrics))
   return "\n".join([body, "", *(f"- {line}" for line in legend(rows, metrics))])
 
 
-def cells(rows, metrics):
-  """The table as rows of text, the head first; two columns are flush left."""
+def cells(rows: Rows, metrics: Metrics) -> list[list[str]]:
+  """Returns the table as rows of text, the head first.
+
+  The first two columns are text, to be flush left; the others are numbers.
+  """
   check(rows, metrics)
   columns = _columns(rows, metrics)
   head = ["method", "source", "images", "n"]
@@ -103,8 +116,8 @@ def cells(rows, metrics):
   return lines
 
 
-def legend(rows, metrics):
-  """What each column of the table is, a line each."""
+def legend(rows: Rows, metrics: Metrics) -> list[str]:
+  """Describes each column of the table, one line per column."""
   lines = [
     f"{v.title}: {v.protocol}; over images: {v.reduction}."
     for v in (metrics[k] for k in _columns(rows, metrics))
@@ -129,12 +142,12 @@ def _cell(row, metric):
   return f"{in_digits(value)} ± {in_digits(error, 2)}"
 
 
-def with_interval(value, interval):
-  """A number and, in brackets, its interval."""
+def with_interval(value: float, interval: tuple[float, float]) -> str:
+  """Formats a number with its interval in brackets."""
   low, high = map(in_digits, interval)
   return f"{in_digits(value)} [{low}, {high}]"
 
 
-def in_digits(value, digits=4):
-  """A number with so many significant digits."""
+def in_digits(value: float, digits: int = 4) -> str:
+  """Formats a number with `digits` significant digits."""
   return f"{value:#.{digits}g}".rstrip(".")

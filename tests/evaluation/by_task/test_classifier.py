@@ -41,7 +41,7 @@ def test_another_seed_is_another_classifier(splits):
 
 
 def test_batches_are_shuffled_epochs():
-  batches = list(classifier._batches(300, 120, classifier.BATCH, seed=0))
+  batches = list(classifier.batch_indices(300, 120, classifier.BATCH, seed=0))
   assert len(batches) == 120
   assert {len(batch) for batch in batches} == {classifier.BATCH}
   for epoch in np.concatenate(batches)[: 300 * 51].reshape(51, 300):

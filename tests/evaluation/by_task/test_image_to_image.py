@@ -13,7 +13,8 @@ from cinn_jax.evaluation.by_task import fids, image_to_image, judging
 from cinn_jax.evaluation.evaluate import SAMPLES, evaluate
 from cinn_jax.evaluation.metrics import inception, lpips, restoration
 from cinn_jax.experiment.build import build_task
-from cinn_jax.sampling import over_split as drawing
+from cinn_jax.sampling import over_split
+from cinn_jax.sampling.draw import Sampling
 from configs import super_resolution
 from tests.support import untrained
 
@@ -176,10 +177,10 @@ def test_what_the_condition_network_guesses(without_lpips, drawn):
   np.testing.assert_allclose(
     rows[judging.REGRESSION]["rmse"], restoration.rmse(batch["image"], shown)
   )
-  assert any("'regression' is what" in line for line in judge.lines(8))
+  assert any("'regression' is the condition" in line for line in judge.lines(8))
   other = judging.Judge(_trained(condition_net=None))
   assert judging.REGRESSION not in other.rows(*drawn)
-  assert any("guesses no picture" in line for line in other.lines(8))
+  assert any("makes no guess" in line for line in other.lines(8))
 
 
 def test_lpips_of_pairs_and_maps(with_lpips, drawn):
@@ -275,9 +276,9 @@ def _config():
 
 
 def test_a_run(tmp_path, capsys, monkeypatch, without_lpips, without_fid):
-  monkeypatch.setattr(drawing, "_BATCH", 72)  # One shape to compile for.
+  monkeypatch.setattr(over_split, "BATCH_SIZE", 72)  # One shape to compile for.
   untrained.make_workdir(_config(), tmp_path)
-  evaluate(tmp_path, num_samples=3, seed=1)
+  evaluate(tmp_path, sampling=Sampling(num_samples=3, seed=1))
   said = capsys.readouterr().out
   content = json.loads((tmp_path / "evaluation.json").read_text())
   rows = content["rows"]
