@@ -4,7 +4,7 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import grain
@@ -34,7 +34,7 @@ def training_batches(
   process_count: int = 1,
   num_threads: int = 0,
   prefetch: int = 0,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
   """Returns batches of random crops, in endless shuffled epochs.
 
   Batch n depends only on the arguments and on n. Each process gets one
@@ -95,7 +95,7 @@ def evaluation_batches(
   limit: int | None = None,
   num_threads: int = 0,
   prefetch: int = 0,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
   """Returns batches of a whole split, once and in order.
 
   Each picture is cut to its largest central part of the right shape, and
