@@ -4,6 +4,7 @@ A command's module lists these two flags in its --help by
 `flags.adopt_module_key_flags(command)`.
 """
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 
@@ -18,18 +19,24 @@ _DEBUG = flags.DEFINE_bool(
 )
 
 
-def run(work: Callable[[], None], required: Sequence[str] = ()):
+def run(
+  work: Callable[..., None],
+  required: Sequence[str] = (),
+  argument: str | None = None,
+):
   """Parses the flags and runs a command; what goes wrong is one line.
 
   Args:
     work: the command.
     required: names of flags that it always needs.
+    argument: an example of the one argument that the command takes besides its
+      flags, which `work` gets; None for no argument.
   """
   flags.mark_flags_as_required(required)
 
-  def main(_):
+  def main(argv):
     try:
-      work()
+      work(*argv[1:])
     except KeyboardInterrupt:
       sys.exit(130)
     except (ValueError, OSError, RuntimeError) as error:
@@ -38,13 +45,16 @@ def run(work: Callable[[], None], required: Sequence[str] = ()):
       message = " ".join(str(error).split())
       sys.exit(f"Error: {message} (--debug shows where.)")
 
-  app.run(main, flags_parser=_parse)
+  app.run(main, flags_parser=functools.partial(_parse, argument))
 
 
-def _parse(argv):
+def _parse(argument, argv):
   """Parses flags and config; what is wrong with them is one line."""
   try:
-    if others := flags.FLAGS(argv)[1:]:
+    others = flags.FLAGS(argv)[1:]
+    if argument and len(others) != 1:
+      raise ValueError(f"expected one argument, such as {argument}.")
+    if others and not argument:
       raise ValueError(f"Unexpected {' '.join(others)}: is a pattern unquoted?")
     if CONFIG.value is not None:
       _ = CONFIG.value.to_dict  # Raises where the file could not be read.
@@ -52,7 +62,7 @@ def _parse(argv):
     if "--debug" in argv:
       raise
     sys.exit(f"Error: {_reason(error)} (--help lists the flags.)")
-  return argv[:1]
+  return [*argv[:1], *others]
 
 
 def _reason(error):

@@ -1,12 +1,16 @@
-"""Where a step that is not finite went wrong, and a file that shows it again.
+"""Diagnosis of a training step that is not finite, and a file to repeat it.
 
-python -m cinn_jax.training.diagnosis workdirs/run/diverged/step_000123.npz
+  python -m cinn_jax.training.diagnosis workdirs/run/diverged/step_000123.npz
+
+prints the first part of the network with a number that is not finite.
 """
 
 import io
 import json
-import sys
+import os
 import zipfile
+from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -14,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from cinn_jax.bijections.base import PyTree
 from cinn_jax.experiment.build import build
 from cinn_jax.flow import Flow
 from cinn_jax.runtime import storage
@@ -22,16 +27,27 @@ from cinn_jax.tasks import Task
 _METHODS = ("forward", "__call__")
 
 
-def diagnose(flow: Flow, task: Task, variables, batch, *, seed, step) -> str:
-  """The first part of the network with a number that is not finite, in words.
+def diagnose(
+  flow: Flow,
+  task: Task,
+  variables: PyTree,
+  batch: Mapping[str, Any],
+  *,
+  seed: int,
+  step: int,
+) -> str:
+  """Names the first part of the network with a number that is not finite.
 
-  Runs the forward pass of `step` part by part, uncompiled; where all of it is
-  finite, looks for the gradients that are not.
+  Runs the step's forward pass part by part, uncompiled. If all of it is finite,
+  names the first gradient that is not.
 
   Args:
-    variables: before the step.
-    batch: of the step, as the loader gives it.
-    seed, step: of the run; they determine the step's noise.
+    flow: The flow of the run.
+    task: The task of the run.
+    variables: Variables before the step.
+    batch: The step's batch, from the loader.
+    seed: Seed of the run, for the noise.
+    step: The step, counted from 1, for the noise.
   """
   rng = jax.random.fold_in(jax.random.key(seed), step - 1)
   x, cond = task.add_noise(rng, *task.prepare(batch))
@@ -41,32 +57,35 @@ def diagnose(flow: Flow, task: Task, variables, batch, *, seed, step) -> str:
   if bad := _not_finite(variables):
     return f"{_name(bad[0])} before the step"
   with jax.disable_jit():
-    found = _first_part(flow, variables, x, cond)
-  return found or _first_gradient(flow, variables, x, cond)
+    part = _first_part(flow, variables, x, cond)
+  return part or _first_gradient(flow, variables, x, cond)
 
 
 def _first_part(flow, variables, x, cond):
-  found, calls = [], {}
+  first, calls = None, {}
 
-  def watch(method, arguments, options, context):
+  def check(method, arguments, options, context):
+    nonlocal first
     result = method(*arguments, **options)
-    leaves = jax.tree.leaves(result)
-    # While a scan is being set up its values are not there yet.
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+    if first or context.method_name not in _METHODS:
+      return result
+    try:
+      finite = _is_finite(result)
+    except jax.errors.TracerArrayConversionError:
+      # A scan that is being set up has no values yet.
       return result
     path = "/".join(context.module.path) or "the flow"
-    if context.method_name in _METHODS:
-      calls[path] = calls.get(path, 0) + 1
-      if not found and not _is_finite(leaves):
-        kind = type(context.module).__name__
-        found.append(f"{path} ({kind}, call {calls[path]})")
+    calls[path] = calls.get(path, 0) + 1
+    if not finite:
+      kind = type(context.module).__name__
+      first = f"{path} ({kind}, call {calls[path]})"
     return result
 
-  with nn.intercept_methods(watch):
+  with nn.intercept_methods(check):
     z, log_det = flow.forward(variables, x, cond)
-  if not found and not _is_finite((z, log_det)):
+  if not first and not _is_finite((z, log_det)):
     return "the latents"
-  return found[0] if found else None
+  return first
 
 
 def _first_gradient(flow, variables, x, cond):
@@ -81,11 +100,26 @@ def _first_gradient(flow, variables, x, cond):
     return f"the gradient of {_name(bad[0])} (and {len(bad) - 1} more)"
   if not jnp.isfinite(value):
     return "the log-likelihood"
-  return "nothing, when run again"
+  return "nothing when run again"
 
 
-def dump(path, *, config, variables, batch, step):
-  """Writes what `reproduce` needs: arrays and JSON, nothing executable."""
+def dump(
+  path: str | os.PathLike[str],
+  *,
+  config: Mapping[str, Any],
+  variables: PyTree,
+  batch: Mapping[str, Any],
+  step: int,
+) -> None:
+  """Writes a file for `reproduce`, with arrays and JSON but no code.
+
+  Args:
+    path: The file.
+    config: Config of the run.
+    variables: Variables before the step.
+    batch: The step's batch, from the loader.
+    step: The step, counted from 1.
+  """
   arrays = {
     **_flat("variables", variables),
     **_flat("batch", batch),
@@ -97,12 +131,12 @@ def dump(path, *, config, variables, batch, step):
   storage.write_whole(path, file.getvalue())
 
 
-def reproduce(path) -> str:
-  """`diagnose` of a step that `dump` wrote.
+def reproduce(path: str | os.PathLike[str]) -> str:
+  """Runs `diagnose` on a file from `dump`.
 
   Raises:
-    OSError: where the file cannot be read.
-    ValueError: where it is none of `dump`.
+    OSError: if the file cannot be read.
+    ValueError: if it is not a file from `dump`.
   """
   content = io.BytesIO(storage.path(path).read_bytes())
   try:
@@ -114,12 +148,15 @@ def reproduce(path) -> str:
     tree = {name: tree[name] for name in ("variables", "batch")}
   except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
     raise ValueError(
-      f"{path} is not what a run that diverged leaves, or is damaged: expected"
+      f"{path} is not from a run that diverged, or it is damaged: expected"
       " workdirs/RUN/diverged/step_NUMBER.npz."
     ) from None
   flow, task = build(config)
   return diagnose(
-    *(flow, task, tree["variables"], tree["batch"]),
+    flow,
+    task,
+    tree["variables"],
+    tree["batch"],
     seed=config["train"]["seed"],
     step=step,
   )
@@ -134,7 +171,7 @@ def _is_finite(tree):
 
 
 def _not_finite(tree):
-  """Paths of the arrays of a tree that have a number that is not finite."""
+  """Returns the paths of a tree's arrays that are not finite everywhere."""
   leaves = jax.tree_util.tree_leaves_with_path(tree)
   return [
     path
@@ -148,17 +185,12 @@ def _name(path):
   return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def main(arguments):
-  """Prints what `reproduce` says of one file, or one line on what is wrong."""
-  if len(arguments) != 1:
-    sys.exit(
-      "Error: expected one file, such as workdirs/RUN/diverged/step_000123.npz."
-    )
-  try:
-    print(f"Not finite: {reproduce(*arguments)}.")
-  except (OSError, ValueError) as error:
-    sys.exit(f"Error: {error}")
+def _run(path: str) -> None:
+  print(f"Not finite: {reproduce(path)}.")
 
 
 if __name__ == "__main__":
-  main(sys.argv[1:])
+  # Imported here: its flags belong to commands, and training imports this file.
+  from cinn_jax import cli
+
+  cli.run(_run, argument="workdirs/RUN/diverged/step_000123.npz")

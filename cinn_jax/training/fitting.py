@@ -1,8 +1,8 @@
-"""`fit`: a flow's variables from arrays or from a simulator, in one call."""
+"""`fit`: trains a flow on arrays or on a simulator, in one call."""
 
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,22 +11,27 @@ import optax
 from tqdm import tqdm
 
 from cinn_jax import likelihood
+from cinn_jax.bijections.base import Array, Condition, PyTree
 from cinn_jax.flow import Flow
 from cinn_jax.training import minibatches
 from cinn_jax.training.monitor import Diverged
 from cinn_jax.training.optimizer import make_optimizer
-from cinn_jax.training.step import Fit, init_fit, make_update
+from cinn_jax.training.step import init_fit, make_update
+from cinn_jax.workdir.state import Fit
+
+Simulator = Callable[[Array, int], minibatches.Minibatch]
 
 
 class History(NamedTuple):
-  """What `fit` measured, one number per epoch.
+  """The log-probabilities that `fit` measured in each epoch.
 
   Attributes:
-    train_log_prob: mean ln p(x | cond) over the epoch's minibatches, each under
-      the parameters of its moment; numpy [epochs], nats per example.
-    validation_log_prob: the same of what is held out, after the epoch.
-    best_epoch: the epoch, from 0, whose variables were returned.
-    dims: numbers in one x.
+    train_log_prob: Mean ln p(x | cond) over the epoch's minibatches, each under
+      the parameters at that step; numpy [epochs], nats per example.
+    validation_log_prob: Mean ln p(x | cond) of the held-out data after the
+      epoch; numpy [epochs], nats per example.
+    best_epoch: Index of the epoch whose variables were returned.
+    dims: Number of values in one x.
   """
 
   train_log_prob: np.ndarray
@@ -35,26 +40,33 @@ class History(NamedTuple):
   dims: int
 
   @property
-  def train_bits_per_dim(self):
+  def train_bits_per_dim(self) -> np.ndarray:
+    """`train_log_prob` in bits per dimension; lower is better."""
     return likelihood.bits_per_dim(self.train_log_prob, self.dims)
 
   @property
-  def validation_bits_per_dim(self):
+  def validation_bits_per_dim(self) -> np.ndarray:
+    """`validation_log_prob` in bits per dimension; lower is better."""
     return likelihood.bits_per_dim(self.validation_log_prob, self.dims)
 
 
-class Fitted(NamedTuple):
-  """The best variables of a `fit`, as the flow takes them, and its history."""
+class FitResult(NamedTuple):
+  """The result of `fit`.
 
-  variables: Any
+  Attributes:
+    variables: Variables of the best epoch, as the flow's functions take them.
+    history: Log-probabilities of every epoch.
+  """
+
+  variables: dict[str, PyTree]
   history: History
 
 
 def fit(
   flow: Flow,
-  rng,
-  x,
-  cond=None,
+  rng: Array,
+  x: jax.typing.ArrayLike | Simulator | Iterator[minibatches.Minibatch],
+  cond: Condition = None,
   *,
   num_epochs: int = 100,
   steps_per_epoch: int = 100,
@@ -66,8 +78,10 @@ def fit(
   validation_fraction: float = 0.1,
   patience: int = 20,
   progress: bool = True,
-) -> Fitted:
-  """Maximises the likelihood; returns `Fitted(variables, history)`.
+) -> FitResult:
+  """Trains a flow by maximum likelihood; returns `(variables, history)`.
+
+  A posterior over theta given a measurement, learnt from pairs of the two:
 
   >>> import jax, cinn_jax
   >>> from cinn_jax.models.vector_flow import vector_flow
@@ -85,7 +99,7 @@ def fit(
   >>> posterior.shape
   (1, 500, 2)
 
-  With a simulator in place of arrays there is fresh data in every step:
+  A simulator in place of the arrays gives new data in every step:
 
   >>> def simulate(rng, batch_size):
   ...   key_theta, key_noise = jax.random.split(rng)
@@ -96,39 +110,48 @@ def fit(
   ...   flow, jax.random.key(2), simulate, num_epochs=2, progress=False
   ... )
 
-  The parameters start from `flow.init` on a minibatch. After each epoch the
-  rows held out are scored, and the variables of the best epoch are returned.
-  The same `rng` and data give the same result on one machine. All arrays stay
-  on the default device, and an epoch is one call of it.
+  The parameters are initialised by `flow.init` on a minibatch. After each epoch
+  the held-out data are scored, and the variables of the best epoch are
+  returned. The same `rng` and data give the same result on the same machine.
+  All arrays stay on the default device, and each epoch is one compiled call.
 
   Args:
-    flow: from `make_flow`.
-    rng: a JAX random key.
-    x: one of
+    flow: From `make_flow`.
+    rng: A JAX random key.
+    x: The data, as one of:
       an array [N, *flow.event_shape] of finite floats;
       a function `simulate(rng, batch_size) -> (x, cond)` of JAX operations,
-        traced into the training loop;
-      an iterator that yields (x, cond) without end, for a simulator that is not
-        made of JAX operations. Its minibatches have a size of their own, all
-        the same.
-    cond: with an array: None, or any pytree of arrays [N, ...].
-    num_epochs: at most; with arrays, an epoch is once through them.
-    steps_per_epoch: of a simulator or an iterator.
-    batch_size: at most; fewer where there are fewer rows.
-    learning_rate, schedule: Adam's peak, and its course over all `num_epochs`:
-      see `training.optimizer.make_schedule`.
-    clip_norm: of the whole gradient, of the loss in nats per dimension; 0 for
-      none.
-    optimizer: takes the place of Adam and the three arguments before.
-    validation_fraction: of the rows, held out; of a simulator, as large a part
-      of one epoch's minibatches, drawn once.
-    patience: stops after as many epochs without a better one.
-    progress: shows a bar.
+        which is traced into the training loop;
+      an iterator that yields pairs (x, cond) without end, for a simulator that
+        does not consist of JAX operations. It sets the size of its minibatches,
+        which must all be equal.
+    cond: The condition, if x is an array: a pytree of arrays [N, ...], or None.
+    num_epochs: Largest number of epochs. With an array, an epoch is one pass
+      through it.
+    steps_per_epoch: Steps per epoch of a simulator or an iterator.
+    batch_size: Rows per minibatch; fewer if x has fewer rows.
+    learning_rate: Peak learning rate of Adam.
+    schedule: Learning rate over all `num_epochs`: "cosine", which falls to 0,
+      or "constant"; see `training.optimizer.make_schedule`.
+    clip_norm: Largest norm of the whole gradient, for the loss in nats per
+      dimension; 0 does not clip.
+    optimizer: An optax optimizer that replaces Adam and the previous three
+      arguments.
+    validation_fraction: Fraction of the rows to hold out, between 0 and 1. For
+      a simulator or an iterator, the held-out data are this fraction of one
+      epoch's minibatches, taken once.
+    patience: Stops after this many epochs without a better one.
+    progress: Shows a progress bar.
+
+  Returns:
+    `FitResult(variables, history)`; `variables` are those that `flow.sample`,
+    `flow.log_prob` and the other functions of the flow take.
 
   Raises:
     ValueError: for data that do not fit the flow or each other, or are not
-      finite; for too few rows; for an iterator that ends.
-    training.monitor.Diverged: where the loss is not finite.
+      finite; for too few rows; for an option out of range; for an iterator that
+      ends.
+    training.monitor.Diverged: if the loss is not finite.
   """
   _check_options(
     num_epochs=num_epochs,
@@ -138,7 +161,7 @@ def fit(
   )
   if not 0 < validation_fraction < 1:
     raise ValueError(
-      f"validation_fraction is between 0 and 1, got {validation_fraction}."
+      f"validation_fraction must be between 0 and 1, got {validation_fraction}."
     )
   rng_data, rng_init, rng_epochs = jax.random.split(rng, 3)
   data = _open(
@@ -157,17 +180,22 @@ def fit(
       schedule=schedule,
       clip_norm=clip_norm,
     )
-  now = init_fit(rng_init, flow, optimizer, *data.first)
-  epoch = jax.jit(_make_epoch(flow, data.draw, optimizer, batch_size))
   return _loop(
-    epoch, now, data, rng_epochs, flow, num_epochs, patience, progress
+    jax.jit(_make_epoch(flow, data.draw, optimizer, batch_size)),
+    init_fit(rng_init, flow, optimizer, *data.first),
+    data,
+    rng_epochs,
+    dims=math.prod(flow.event_shape),
+    num_epochs=num_epochs,
+    patience=patience,
+    progress=progress,
   )
 
 
 def _check_options(**options):
   for name, value in options.items():
     if value < 1:
-      raise ValueError(f"{name} is at least 1, got {value}.")
+      raise ValueError(f"{name} must be at least 1, got {value}.")
 
 
 def _open(rng, x, cond, steps, **options):
@@ -175,8 +203,8 @@ def _open(rng, x, cond, steps, **options):
     return minibatches.from_arrays(rng, x, cond, **options)
   if cond is not None:
     raise ValueError(
-      "A simulator yields its conditions beside x, as (x, cond): leave fit's"
-      " argument cond out."
+      "A simulator returns its conditions together with x, as (x, cond): leave"
+      " out fit's argument cond."
     )
   if callable(x):
     return minibatches.from_simulator(rng, x, steps=steps, **options)
@@ -185,68 +213,64 @@ def _open(rng, x, cond, steps, **options):
 
 
 def _make_epoch(flow, draw, optimizer, chunk):
-  """`(fit, entries, held, validation) -> (fit, log_prob [steps], its mean)`."""
+  """Returns one epoch of training, with the score of the validation data.
+
+  It is `(fit, entries, pool, validation) -> (fit, log_prob [steps], score)`.
+  """
   update = make_update(flow, optimizer)
 
-  def epoch(now: Fit, entries, held, validation):
-    def step(now, entry):
-      now, measured = update(now, *draw(held, entry))
-      return now, jnp.mean(measured["parts"].total)
+  def epoch(fit: Fit, entries, pool, validation):
+    def step(fit, entry):
+      fit, measured = update(fit, *draw(pool, entry))
+      return fit, jnp.mean(measured["parts"].total)
 
-    now, log_probs = jax.lax.scan(step, now, entries)
-    scored = _mean_log_prob(flow, now.variables, validation, chunk)
-    return now, log_probs, scored
+    fit, log_probs = jax.lax.scan(step, fit, entries)
+    score = _mean_log_prob(flow, fit.variables, validation, chunk)
+    return fit, log_probs, score
 
   return epoch
 
 
 def _mean_log_prob(flow, variables, data, chunk):
-  """Mean ln p(x | cond) of all rows, `chunk` of them at a time."""
+  """Returns the mean ln p(x | cond) of all rows, computed in chunks."""
   rows = len(data[0])
   chunk = min(chunk, rows)
   index = jnp.arange(-(-rows // chunk) * chunk).reshape(-1, chunk)
 
-  def score(index):
+  def sum_log_prob(index):
     x, cond = minibatches.take(data, index % rows)
     log_prob = flow.log_prob(variables, x, cond).total
     return jnp.sum(jnp.where(index < rows, log_prob, 0.0))
 
-  return jnp.sum(jax.lax.map(score, index)) / rows
+  return jnp.sum(jax.lax.map(sum_log_prob, index)) / rows
 
 
-def _loop(epoch, now, data, rng, flow, num_epochs, patience, progress):
-  best, best_epoch = now, 0
+def _loop(epoch, fit, data, rng, *, dims, num_epochs, patience, progress):
+  best, best_epoch = fit, 0
   train, validation = [], []
   with tqdm(total=num_epochs, unit="epoch", disable=not progress) as bar:
     for n in range(num_epochs):
       entries = data.entries(jax.random.fold_in(rng, n))
-      now, *measured = epoch(now, entries, data.held, data.validation)
-      log_probs, held_out = jax.device_get(measured)
-      _check_finite(n, log_probs, held_out)
+      fit, *measured = epoch(fit, entries, data.pool, data.validation)
+      log_probs, score = jax.device_get(measured)
+      _check_finite(n, log_probs, score)
       train.append(log_probs.mean())
-      validation.append(held_out)
-      if held_out >= max(validation):
-        best, best_epoch = now, n
-      bar.set_postfix_str(f"validation {held_out:.3f} nats")
+      validation.append(score)
+      if score >= max(validation):
+        best, best_epoch = fit, n
+      bar.set_postfix_str(f"validation {score:.3f} nats")
       bar.update()
       if n - best_epoch >= patience:
         break
-  return Fitted(
-    best.variables,
-    History(
-      np.array(train),
-      np.array(validation),
-      best_epoch,
-      math.prod(flow.event_shape),
-    ),
-  )
+  history = History(np.array(train), np.array(validation), best_epoch, dims)
+  return FitResult(best.variables, history)
 
 
-def _check_finite(epoch, log_probs, held_out):
+def _check_finite(epoch, log_probs, score):
   bad = np.flatnonzero(~np.isfinite(log_probs))
-  if bad.size or not np.isfinite(held_out):
-    where = f"step {bad[0]}" if bad.size else "its validation"
+  if bad.size or not np.isfinite(score):
+    place = f"step {bad[0]}" if bad.size else "its validation"
     raise Diverged(
-      f"The log-probability is not finite in epoch {epoch}, {where}: lower the"
-      " learning rate, or bring x and cond to zero mean and unit variance."
+      f"The log-probability is not finite in epoch {epoch}, {place}: lower the"
+      " learning rate, or scale x and cond to zero mean and unit variance."
     )

@@ -1,4 +1,4 @@
-"""Where `fit` takes its minibatches from: arrays, a simulator, an iterator."""
+"""The minibatches of `fit`: from arrays, a simulator or an iterator."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -7,38 +7,59 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cinn_jax.bijections.base import Array, Condition, PyTree
+
+Minibatch = tuple[Any, Condition]
+
 
 class Minibatches(NamedTuple):
-  """Minibatches (x, cond) of an epoch, and what is held out.
+  """The minibatches (x, cond) of each epoch, and the validation data.
 
   Attributes:
-    entries: `(rng) -> ` one entry per step, a pytree stacked on a leading axis.
-    draw: `(held, entry) -> (x, cond)`, traced into the training loop.
-    held: arrays on the device that `draw` reads.
-    first: a minibatch (x, cond), to initialise on.
-    validation: (x, cond) held out.
-    steps: per epoch.
+    entries: `(rng) -> entries`, one per step of an epoch: a pytree stacked on a
+      leading axis.
+    draw: `(pool, entry) -> (x, cond)`, traced into the training loop.
+    pool: Arrays on the device from which `draw` takes rows.
+    first: A minibatch (x, cond) for the initialisation.
+    validation: Held-out data (x, cond).
+    steps: Steps per epoch.
   """
 
-  entries: Callable
-  draw: Callable
-  held: Any
-  first: Any
-  validation: Any
+  entries: Callable[[Array], PyTree]
+  draw: Callable[[PyTree, PyTree], Minibatch]
+  pool: PyTree
+  first: Minibatch
+  validation: Minibatch
   steps: int
 
 
-def from_arrays(rng, x, cond, *, batch_size, validation_fraction, event_shape):
-  """Minibatches of rows in random order, each row once per epoch.
+def from_arrays(
+  rng: Array,
+  x: Any,
+  cond: Condition,
+  *,
+  batch_size: int,
+  validation_fraction: float,
+  event_shape: tuple[int, ...],
+) -> Minibatches:
+  """Takes minibatches from arrays, in random order, each row once per epoch.
 
-  Rows that do not fill a minibatch wait for the next epoch.
+  Rows left over at the end of an epoch do not fill a minibatch and are skipped
+  in that epoch.
+
+  Args:
+    rng: A JAX random key.
+    x: Data [N, *event_shape].
+    cond: A pytree of arrays [N, ...], or None.
+    batch_size: Rows per minibatch; fewer if there are fewer rows.
+    validation_fraction: Fraction of the rows to hold out.
+    event_shape: Shape of one example.
 
   Raises:
     ValueError: for data that are not finite floats of the event's shape, for
-      conditions of another length, and where there are too few rows to hold
-      some out.
+      conditions of another length, and for too few rows to hold some out.
   """
-  data = _checked(x, cond, event_shape)
+  data = _check(x, cond, event_shape)
   rows = len(data[0])
   held_out = max(1, round(validation_fraction * rows))
   if rows - held_out < 1:
@@ -56,38 +77,57 @@ def from_arrays(rng, x, cond, *, batch_size, validation_fraction, event_shape):
     shuffled = jax.random.permutation(rng, training)
     return shuffled[: steps * batch_size].reshape(steps, batch_size)
 
-  held = take(data, order[held_out:])
+  pool = take(data, order[held_out:])
   return Minibatches(
     entries=entries,
     draw=take,
-    held=held,
-    first=take(held, jnp.arange(batch_size)),
+    pool=pool,
+    first=take(pool, jnp.arange(batch_size)),
     validation=take(data, order[:held_out]),
     steps=steps,
   )
 
 
 def from_simulator(
-  rng, simulate, *, batch_size, validation_fraction, event_shape, steps
-):
-  """Fresh minibatches of `simulate(rng, batch_size) -> (x, cond)`.
+  rng: Array,
+  simulate: Callable[[Array, int], Minibatch],
+  *,
+  batch_size: int,
+  validation_fraction: float,
+  event_shape: tuple[int, ...],
+  steps: int,
+) -> Minibatches:
+  """Draws a new minibatch from a simulator in every step.
 
-  As many are held out as the fraction is of an epoch's. The simulator is traced
-  into the training loop, so it must be made of JAX functions.
+  The simulator is traced into the training loop, so it must consist of JAX
+  operations.
+
+  Args:
+    rng: A JAX random key.
+    simulate: `(rng, batch_size) -> (x, cond)`.
+    batch_size: Rows per minibatch.
+    validation_fraction: Size of the validation data, as a fraction of one
+      epoch's minibatches.
+    event_shape: Shape of one example.
+    steps: Steps per epoch.
+
+  Raises:
+    ValueError: as `from_arrays`, for the validation data.
   """
 
   def draw(_, rng):
-    return _pair(simulate(rng, batch_size))
+    return _check_pair(simulate(rng, batch_size))
 
-  held_out = _held_out(validation_fraction, steps)
-  keys = jax.random.split(rng, held_out)
-  drawn = jax.jit(lambda keys: jax.lax.map(lambda k: draw((), k), keys))(keys)
-  validation = _as_rows(drawn)
-  _checked(*validation, event_shape)
+  keys = jax.random.split(rng, _num_held_out(validation_fraction, steps))
+  held_out = jax.jit(lambda keys: jax.lax.map(lambda k: draw((), k), keys))(
+    keys
+  )
+  validation = _as_rows(held_out)
+  _check(*validation, event_shape)
   return Minibatches(
     entries=lambda rng: jax.random.split(rng, steps),
     draw=draw,
-    held=(),
+    pool=(),
     first=take(validation, jnp.arange(batch_size)),
     validation=validation,
     steps=steps,
@@ -95,54 +135,68 @@ def from_simulator(
 
 
 def from_iterator(
-  batches: Iterator, *, validation_fraction, event_shape, steps
-):
-  """Minibatches that `batches` yields, an epoch of them on the device at once.
+  batches: Iterator[Minibatch],
+  *,
+  validation_fraction: float,
+  event_shape: tuple[int, ...],
+  steps: int,
+) -> Minibatches:
+  """Takes minibatches from an iterator, one epoch of them on the device.
 
-  The first ones are held out, as many as the fraction is of an epoch's.
+  The first ones are held out for validation.
+
+  Args:
+    batches: Yields (x, cond) without end.
+    validation_fraction: Size of the validation data, as a fraction of one
+      epoch's minibatches.
+    event_shape: Shape of one example.
+    steps: Steps per epoch.
+
+  Raises:
+    ValueError: as `from_arrays`, for the validation data; if the iterator ends;
+      for minibatches of different sizes.
   """
 
-  def stacked(count):
+  def next_batches(count):
     return jax.tree.map(
-      _stacked, *[_pair(_next(batches)) for _ in range(count)]
+      _stack, *[_check_pair(_next(batches)) for _ in range(count)]
     )
 
-  drawn = stacked(_held_out(validation_fraction, steps))
-  validation = _as_rows(drawn)
-  _checked(*validation, event_shape)
+  held_out = next_batches(_num_held_out(validation_fraction, steps))
+  validation = _as_rows(held_out)
+  _check(*validation, event_shape)
   return Minibatches(
-    entries=lambda rng: stacked(steps),
+    entries=lambda rng: next_batches(steps),
     draw=lambda _, batch: batch,
-    held=(),
-    first=jax.tree.map(lambda leaf: leaf[0], drawn),
+    pool=(),
+    first=jax.tree.map(lambda leaf: leaf[0], held_out),
     validation=validation,
     steps=steps,
   )
 
 
-def take(data, index):
-  """The rows `index` of every array in a pytree."""
+def take(data: PyTree, index: Array) -> PyTree:
+  """Returns the rows `index` of every array in a pytree."""
   return jax.tree.map(lambda leaf: jnp.take(leaf, index, axis=0), data)
 
 
-def _stacked(*leaves):
-  """Arrays of one shape as one [batches, ...]."""
+def _stack(*leaves):
   shapes = sorted({np.shape(leaf) for leaf in leaves})
   if len(shapes) > 1:
     raise ValueError(
-      "The iterator's minibatches have to be of one size, but it yields"
-      f" {list(shapes[0])} and {list(shapes[-1])}: leave the last, smaller one"
-      " out."
+      "The iterator's minibatches must all have the same size, but it yields"
+      f" {list(shapes[0])} and {list(shapes[-1])}: leave out the last, smaller"
+      " one."
     )
   return jnp.asarray(np.stack(leaves))
 
 
 def _as_rows(batches):
-  """Arrays [batches, B, ...] to [batches * B, ...]."""
+  """Reshapes arrays [batches, B, ...] to [batches * B, ...]."""
   return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batches)
 
 
-def _held_out(fraction, steps):
+def _num_held_out(fraction, steps):
   return max(1, round(fraction * steps))
 
 
@@ -151,32 +205,32 @@ def _next(batches):
     return next(batches)
   except StopIteration:
     raise ValueError(
-      "The iterator of minibatches ended, but must go on for as long as fit"
-      " runs: pass arrays in its place, or let it start over."
+      "The iterator of minibatches ended, but it must go on for as long as fit"
+      " runs: pass arrays instead, or make it start over."
     ) from None
 
 
-def _pair(batch):
+def _check_pair(batch):
   if not isinstance(batch, tuple) or len(batch) != 2:
     raise ValueError(
-      "A minibatch is a pair (x, cond), with cond None where there is no"
+      "A minibatch is a pair (x, cond), where cond is None if there is no"
       f" condition; got {type(batch).__name__}."
     )
   return batch
 
 
-def _checked(x, cond, event_shape):
-  """`(x, cond)` on the device, or a ValueError that says what is wrong."""
+def _check(x, cond, event_shape):
+  """Returns `(x, cond)` on the device; raises ValueError for bad data."""
   x, cond = jnp.asarray(x), jax.tree.map(jnp.asarray, cond)
   if x.shape[1:] != event_shape:
-    wanted = ", ".join(["N", *map(str, event_shape)])
+    expected = ", ".join(["N", *map(str, event_shape)])
     raise ValueError(
-      f"The flow takes x of shape [{wanted}], got {list(x.shape)}."
+      f"The flow takes x of shape [{expected}], got {list(x.shape)}."
     )
   if not jnp.issubdtype(x.dtype, jnp.floating):
     raise ValueError(
       f"x is {x.dtype}, but a flow models continuous numbers: convert it to"
-      " float32, and add noise where its values are discrete."
+      " float32, and add noise if its values are discrete."
     )
   for leaf in jax.tree.leaves(cond):
     if leaf.ndim == 0 or len(leaf) != len(x):

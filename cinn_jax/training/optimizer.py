@@ -1,11 +1,13 @@
 """The optimizer that a config describes."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from cinn_jax.bijections.base import Array, PyTree
 
 
 def make_optimizer(
@@ -13,37 +15,43 @@ def make_optimizer(
   num_steps: int,
   learning_rate: float,
   schedule: str = "constant",
-  schedule_options: Mapping | None = None,
+  schedule_options: Mapping[str, Any] | None = None,
   b1: float = 0.9,
   b2: float = 0.999,
   eps: float = 1e-8,
   weight_decay: float = 0.0,
   clip_norm: float = 0.0,
-  plateau: Mapping | None = None,
-  groups: Mapping[str, Mapping] | None = None,
+  plateau: Mapping[str, Any] | None = None,
+  groups: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-  """Adam, with what the published recipes add to it.
+  """Returns Adam with the additions of the published recipes.
 
   Args:
-    num_steps: the length of the run, for schedules that span it.
-    learning_rate: the peak.
-    schedule, schedule_options: see `make_schedule`.
-    weight_decay: L2, added to the gradient as PyTorch's Adam does (coupled).
-    clip_norm: of the whole gradient; 0 for none.
-    plateau: arguments of `optax.contrib.reduce_on_plateau`, or None; the loss
-      is its value.
-    groups: by the path of a part of the parameters ("condition_net",
-      "condition_net/feature_net"), what differs there: learning_rate, eps,
-      weight_decay; `frozen_steps`, for which the part stays as it is (-1:
-      throughout), while its moments follow the gradient; and `paused`, a pair
-      of steps (begin, end) between which nothing of it moves, moments included
-      (an end of -1: never again). The longest path that fits counts.
+    num_steps: Length of the run, for schedules that span it.
+    learning_rate: Peak learning rate.
+    schedule: Name of a schedule; see `make_schedule`.
+    schedule_options: Further arguments of `make_schedule`.
+    b1: Decay of the first moment.
+    b2: Decay of the second moment.
+    eps: Added to the root of the second moment.
+    weight_decay: L2, added to the gradient as in PyTorch's Adam (coupled).
+    clip_norm: Largest norm of the whole gradient; 0 does not clip.
+    plateau: Arguments of `optax.contrib.reduce_on_plateau`, which watches the
+      loss, or None.
+    groups: Settings that differ for a part of the parameters, by the path of
+      that part ("condition_net", "condition_net/feature_net"). The longest
+      matching path counts. A group may have:
+        learning_rate, eps, weight_decay: As above.
+        frozen_steps: Number of first steps in which the part does not change,
+          while its moments follow the gradient; -1 for all steps.
+        paused: A pair of steps (begin, end) between which neither the part nor
+          its moments change; an end of -1 means forever.
 
   Raises:
-    ValueError: for an unknown schedule, or a group that names no parameters.
+    ValueError: for an unknown schedule, or a group that matches no parameters.
   """
-  groups = {name: dict(group) for name, group in (groups or {}).items()}
-  common = {
+  parts = {name: dict(group) for name, group in (groups or {}).items()}
+  common: dict[str, Any] = {
     "learning_rate": learning_rate,
     "eps": eps,
     "weight_decay": weight_decay,
@@ -67,7 +75,7 @@ def make_optimizer(
     )
 
   transforms = {"": adam(**common)}
-  for name, group in groups.items():
+  for name, group in parts.items():
     transforms[name] = adam(**{**common, **group})
 
   def labels(params):
@@ -75,12 +83,12 @@ def make_optimizer(
 
     def label(path, _):
       name = "/".join(str(entry.key) for entry in path)
-      owners = [g for g in groups if f"{name}/".startswith(f"{g}/")]
+      owners = [g for g in parts if f"{name}/".startswith(f"{g}/")]
       matched.update(owners)
       return max(owners, key=len, default="")
 
     tree = jax.tree.map_with_path(label, params)
-    unknown = sorted(set(groups) - matched)
+    unknown = sorted(set(parts) - matched)
     if unknown:
       raise ValueError(
         f"optimizer.groups names {unknown}, but the model's parameters are"
@@ -96,19 +104,20 @@ def make_optimizer(
 
 
 class Moments(NamedTuple):
-  """Adam's state; its names are those of optax's, and of checkpoints."""
+  """Adam's state; checkpoints and optax use the same names."""
 
-  count: jax.Array
+  count: Array  # type: ignore[assignment]  # Hides a method of tuples.
   mu: optax.Updates
   nu: optax.Updates
 
 
-def scale_by_adam(b1: float, b2: float, eps: float):
-  """As optax's, with moments that stay as they are where `diverged`.
+def scale_by_adam(
+  b1: float, b2: float, eps: float
+) -> optax.GradientTransformationExtraArgs:
+  """Returns optax's `scale_by_adam` with moments that stay if `diverged`.
 
-  Which moments stay is chosen before the update is made of them. So new ones
-  take the place of the old in memory; chosen afterwards, the update is made of
-  the old ones once more, which have to be copied for it.
+  Selects the moments before computing the update, so XLA can overwrite them in
+  place. Selecting afterwards would force a copy.
   """
 
   def init(params):
@@ -118,11 +127,12 @@ def scale_by_adam(b1: float, b2: float, eps: float):
   def update(gradients, state, params=None, *, diverged=False, **_):
     del params
 
-    def moved(moment, decay, order):
+    def next_moment(moment, decay, order):
       new = optax.tree.update_moment(gradients, moment, decay, order)
       return choose(diverged, moment, new)
 
-    mu, nu = moved(state.mu, b1, 1), moved(state.nu, b2, 2)
+    mu = next_moment(state.mu, b1, 1)
+    nu = next_moment(state.nu, b2, 2)
     count = choose(diverged, state.count, state.count + 1)
     updates = jax.tree.map(
       lambda m, v: m / (jnp.sqrt(v) + eps),
@@ -134,24 +144,26 @@ def scale_by_adam(b1: float, b2: float, eps: float):
   return optax.GradientTransformationExtraArgs(init, update)
 
 
-def choose(diverged, old, new):
-  """The tree `old` where diverged, else `new`; `Moments` chose already."""
+def choose(diverged: Array | bool, old: PyTree, new: PyTree) -> PyTree:
+  """Returns the tree `old` if diverged, else `new`.
 
-  def chosen(node):
+  `Moments` are taken from `new`: `scale_by_adam` has chosen them already.
+  """
+
+  def is_moments(node):
     return isinstance(node, Moments)
 
-  return jax.tree.map(
-    lambda new, old: new if chosen(new) else jnp.where(diverged, old, new),
-    *(new, old),
-    is_leaf=chosen,
-  )
+  def pick(new, old):
+    return new if is_moments(new) else jnp.where(diverged, old, new)
+
+  return jax.tree.map(pick, new, old, is_leaf=is_moments)
 
 
 def _clip_by_global_norm(max_norm):
-  """As optax's, with one factor for all: cheap enough to be fused into Adam.
+  """Clips as optax does, by one common factor that XLA can fuse into Adam.
 
-  optax's divides every number by the norm, which on a CPU is a pass of its own
-  through all gradients.
+  optax divides every number by the norm, which on a CPU is a separate pass over
+  all gradients.
   """
 
   def update(gradients, state, params=None):
@@ -174,16 +186,23 @@ def make_schedule(
   every: int = 1,
   boundaries: Sequence[int] = (),
   factor: float = 1.0,
-):
-  """The learning rate as a function of the step.
+) -> optax.Schedule:
+  """Returns the learning rate as a function of the step.
 
   Args:
-    schedule: "constant"; "cosine", to `end_fraction` of the peak at
-      `num_steps`; "step", times `factor` after each `every` steps; or
-      "multistep", times `factor` at each of `boundaries`.
-    warmup_steps: before any of them, whose steps count from there on.
-    warmup_fractions: of the peak, from which to which the warm-up grows
-      linearly; two equal ones make it constant.
+    learning_rate: Peak learning rate.
+    num_steps: Length of the run.
+    schedule: "constant"; "cosine", which falls to `end_fraction` of the peak at
+      `num_steps`; "step", multiplied by `factor` after every `every` steps; or
+      "multistep", multiplied by `factor` at each of `boundaries`.
+    warmup_steps: Length of the warm-up. The steps of the schedule count from
+      its end.
+    warmup_fractions: Fractions of the peak between which the warm-up grows
+      linearly; if they are equal, it is constant.
+    end_fraction: See "cosine".
+    every: See "step".
+    boundaries: See "multistep".
+    factor: See "step" and "multistep".
 
   Raises:
     ValueError: for an unknown schedule.
@@ -200,7 +219,7 @@ def make_schedule(
     rate = optax.piecewise_constant_schedule(learning_rate, scales)
   else:
     raise ValueError(
-      f"Unknown schedule {schedule!r}; there are constant, cosine, step and"
+      f"Unknown schedule {schedule!r}: expected constant, cosine, step or"
       " multistep."
     )
   if not warmup_steps:
@@ -217,7 +236,7 @@ def _after(frozen_steps, rate):
 
 
 def _pausing(inner, begin, end):
-  """`inner` outside of these steps; inside, zeros, and its state waits."""
+  """Applies `inner`, except from `begin` to `end`, where nothing changes."""
 
   def runs(step):
     return (step < begin) | ((step >= end) & (end >= 0))

@@ -1,60 +1,67 @@
 """Phases of training for models of two flows, such as CAFLOW.
 
-By default all parts are trained together. `config.pretrain` asks for the other
-way, of three phases in one run, which stops and resumes in any of them:
+By default all parts are trained together. With `config.pretrain` a run has
+three phases instead; it can be stopped and resumed in each of them:
 
-1. each unconditional flow by itself, for `unconditional_steps`;
-2. the conditional flows between their latents, the two staying as they are;
-3. from `fine_tune_from` on all together again.
+1. For `unconditional_steps`, each unconditional flow is trained separately.
+2. The conditional flows between their latents are trained; the two
+   unconditional flows do not change.
+3. From `fine_tune_from` on, everything is trained together.
 
   --config.pretrain.unconditional_steps=10000
   --config.pretrain.fine_tune_from=50000
 
-The third at a tenth of the rate, with the schedule's "multistep" (boundaries
-count from the end of a warm-up, where there is one):
+The schedule "multistep" gives the third phase a tenth of the learning rate (its
+boundaries count from the end of the warm-up, if there is one):
 
   --config.optimizer.schedule_options.boundaries='(50000,)'
 """
 
-from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
 
 
-def unconditional_steps(config) -> int:
-  """The length of the first phase; 0 where there is none."""
+def unconditional_steps(config: ConfigDict) -> int:
+  """Returns the length of the first phase; 0 if there is none."""
   return config.get("pretrain", {}).get("unconditional_steps", 0)
 
 
-def optimizer_options(config) -> dict:
-  """`config.optimizer` as arguments of `make_optimizer`, with the phases.
+def optimizer_options(config: ConfigDict) -> dict[str, Any]:
+  """Returns the arguments of `make_optimizer`, with the pauses of the phases.
 
   Raises:
-    ValueError: where the third phase would begin within the first.
+    ValueError: if the third phase would begin within the first.
   """
   options = config.optimizer.to_dict()
   if steps := unconditional_steps(config):
     pauses = groups(steps, config.pretrain.get("fine_tune_from", -1))
-    given = options.get("groups") or {}
+    settings = options.get("groups") or {}
     options["groups"] = {
-      name: {**pauses.get(name, {}), **given.get(name, {})}
-      for name in {**pauses, **given}
+      name: {**pauses.get(name, {}), **settings.get(name, {})}
+      for name in {**pauses, **settings}
     }
   return options
 
 
-def groups(unconditional_steps: int, fine_tune_from: int = -1) -> Mapping:
-  """`optimizer.groups` of these phases, see `make_optimizer`.
+def groups(
+  unconditional_steps: int, fine_tune_from: int = -1
+) -> dict[str, dict[str, Any]]:
+  """Returns the `groups` of `make_optimizer` for these phases.
 
   Args:
-    unconditional_steps: the length of the first.
-    fine_tune_from: the step after which the third begins; -1 for none.
+    unconditional_steps: Length of the first phase.
+    fine_tune_from: Step after which the third phase begins; -1 for no third
+      phase.
 
   Raises:
-    ValueError: where the third would begin within the first.
+    ValueError: if the third phase would begin within the first.
   """
   if -1 != fine_tune_from < unconditional_steps:
     raise ValueError(
-      "pretrain.fine_tune_from is -1 or at least pretrain.unconditional_steps"
-      f" ({unconditional_steps}), got {fine_tune_from}."
+      "pretrain.fine_tune_from must be -1 or at least"
+      f" pretrain.unconditional_steps ({unconditional_steps}), got"
+      f" {fine_tune_from}."
     )
   flows = {"paused": (unconditional_steps, fine_tune_from)}
   return {

@@ -2,7 +2,7 @@
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -57,7 +57,7 @@ class Run(NamedTuple):
   task: Task
   optimizer: optax.GradientTransformationExtraArgs
   abstract: State
-  train_step: Callable
+  train_step: Any  # A jitted function, whose type JAX does not export.
   train_source: Source
   validation_source: Source
   validator: Validator
@@ -151,7 +151,7 @@ def jit_train_step(
   task: Task,
   optimizer: optax.GradientTransformation,
   abstract: State,
-) -> Callable:
+) -> Any:
   """Returns the jitted training step, for a state as in `abstract`."""
   settings = config.train
   step = make_train_step(
@@ -175,7 +175,7 @@ def jit_train_step(
   )
 
 
-def start(run: Run) -> tuple[State, Iterator[Batch]]:
+def start(run: Run) -> tuple[State, Generator[Batch, None, None]]:
   """Returns the state that the run starts from, and the batches that follow.
 
   The state is that of the newest checkpoint, or a new one at step 0.

@@ -187,7 +187,11 @@ def make_train_step(
     fit, measured = update(state.fit, x, cond, first, state.diverged)
     diverged = state.diverged | ~measured["finite"]
     metrics = {
-      **likelihood.bits_by_part(*map(jnp.mean, measured["parts"]), dims),
+      **likelihood.bits_by_part(
+        prior=jnp.mean(measured["parts"].prior),
+        log_det=jnp.mean(measured["parts"].log_det),
+        dims=dims,
+      ),
       "grad_norm": measured["grad_norm"],
       "max_log_scale": measured["max_log_scale"],
     }

@@ -147,7 +147,7 @@ def exit_without_peers() -> Iterator[None]:
     _exit_to_restart(f"the processes lost each other ({first_line})")
 
 
-def lost_peer(error: BaseException) -> Exception | None:
+def lost_peer(error: BaseException) -> BaseException | None:
   """Returns the failed computation of several processes behind an error.
 
   Returns None if there is none. Running out of memory does not count, since

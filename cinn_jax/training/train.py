@@ -58,17 +58,17 @@ def train(
     ValueError: if the config does not fit the data, the devices, or the run in
       the workdir.
   """
-  workdir = storage.path(workdir)
+  folder = storage.path(workdir)
   with (
     Stop() as stop,
-    hold_lock(workdir),
+    hold_lock(folder),
     # Entered early: it also watches the last checkpoint being written.
     Watchdog(config.train.watchdog_minutes) as watchdog,
     exit_without_peers(),
   ):
-    check_same_run(workdir, config.to_dict())
+    check_same_run(folder, config.to_dict())
     with (
-      contextlib.closing(Checkpoints(workdir)) as checkpoints,
+      contextlib.closing(Checkpoints(folder)) as checkpoints,
       # Inside, so that it exits before the closing, which would wait for lost
       # processes.
       exit_without_peers(),
@@ -76,13 +76,13 @@ def train(
       done = checkpoints.latest_step() or 0
       if done >= config.train.num_steps and checkpoints.metrics(done):
         print(
-          f"{workdir} is finished: {done:,} steps are done, of"
+          f"{folder} is finished: {done:,} steps are done, of"
           f" {config.train.num_steps:,}. Raise --config.train.num_steps to"
           " train longer."
         )
         return
-      run = set_up(config, workdir, checkpoints, stop, watchdog)
-      with Profiler(workdir / "profile" if profile else None) as profiler:
+      run = set_up(config, folder, checkpoints, stop, watchdog)
+      with Profiler(folder / "profile" if profile else None) as profiler:
         _loop(run, profiler)
 
 

@@ -26,14 +26,14 @@ def hold_lock(workdir: str | os.PathLike[str]) -> Iterator[None]:
   if not processes.is_first():
     yield
     return
-  workdir = storage.path(workdir)
-  if storage.in_bucket(workdir):
-    with lease.hold_lease(workdir):
+  folder = storage.path(workdir)
+  if storage.in_bucket(folder):
+    with lease.hold_lease(folder):
       yield
     return
-  path = workdir / "lock"
+  path = folder / "lock"
   try:
-    workdir.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     file = path.open("a+")
   except OSError as error:
     raise OSError(
@@ -66,11 +66,11 @@ def holder(workdir: str | os.PathLike[str]) -> str:
 
 def is_held(workdir: str | os.PathLike[str]) -> bool:
   """Returns whether a live run holds the workdir."""
-  workdir = storage.path(workdir)
-  if storage.in_bucket(workdir):
-    return lease.is_alive(workdir)
+  folder = storage.path(workdir)
+  if storage.in_bucket(folder):
+    return lease.is_alive(folder)
   try:
-    with (workdir / "lock").open() as file:
+    with (folder / "lock").open() as file:
       fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
   except FileNotFoundError:
     return False

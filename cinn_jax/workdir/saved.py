@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from cinn_jax.runtime import processes, storage
@@ -37,7 +37,7 @@ def saved_steps(workdir: str | os.PathLike[str]) -> list[int]:
 
 def _steps(workdir):
   root = folder(workdir)
-  paths: Iterator[Any] = root.iterdir() if root.exists() else iter(())
+  paths = root.iterdir() if root.exists() else ()
   steps = [int(p.name) for p in paths if p.name.isdigit() and _is_whole(p)]
   return sorted(steps, reverse=True)
 
@@ -132,8 +132,7 @@ def read_checksums(
 
 def _read_json(workdir, step, item):
   path = folder(workdir) / str(step) / item / "metadata"
-  content: Any = None
-  reason: Any = "by another process"
+  content, reason = None, "by another process"
   try:
     content = json.loads(path.read_text())
   except (OSError, ValueError) as error:

@@ -19,21 +19,21 @@ def status(workdir: str | os.PathLike[str]) -> str:
   Raises:
     FileNotFoundError: if there is no run in the workdir.
   """
-  workdir = storage.path(workdir)
-  rows = _logged(workdir)
+  folder = storage.path(workdir)
+  rows = _logged(folder)
   train = [row for row in rows if row["split"] == "train"]
   validated = [row for row in rows if row["split"] == "validation"]
-  lines = {"run": _alive(workdir)}
+  lines = {"run": _alive(folder)}
   if train:
     last = train[-1]
     lines["step"] = (
       f"{last['step']:,}, {last['bits_per_dim']:.3f} bits/dim,"
       f" {last['images_per_second']:.0f} images/s, {last['data_wait']:.0%} of"
-      f" the time waiting for data; {_age(workdir / 'metrics.jsonl')}"
+      f" the time waiting for data; {_age(folder / 'metrics.jsonl')}"
     )
   else:
     lines["step"] = "nothing logged yet"
-  lines["saved"] = _saved(workdir)
+  lines["saved"] = _saved(folder)
   if validated:
     best = min(validated, key=lambda row: row["bits_per_dim"])
     lines["best"] = (
