@@ -58,7 +58,9 @@ def _blocks(variant, config):
     )
     with torch.no_grad():
       for parameter in coupling.parameters():
-        parameter *= 3.0  # Far enough from the identity.
+        # Far from the identity. With a factor of 3 the inverse reaches 2e4, so
+        # float32 rounding alone exceeds the tolerance.
+        parameter *= 2.0
     modules.append(coupling)
   np.random.set_state(state)  # FrEIA seeds the global generator.
   return modules
