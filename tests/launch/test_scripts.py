@@ -1,4 +1,4 @@
-"""Checks of every launch script, of .ci/run and of the public workflow."""
+"""Help, messages and syntax of every launch script."""
 
 import os
 import pathlib
@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 
 from tests.support.launcher import ROOT, Project
 
@@ -44,76 +43,54 @@ def test_the_guide_names_every_script():
   assert {path.name for path in COMMANDS} - {"tpu_worker.sh"} <= named
 
 
-# Stands in for launch/local.sh. $PYTHONS are the versions that it finds.
-LOCAL = """#!/usr/bin/env bash
-newest="${PYTHONS%% *}"
-version="${PYTHON:-python$newest}"
-version="${version#python}"
-[[ " $PYTHONS " == *" $version "* ]] || exit 1
-case "$1" in
-  --dry-run) ;;
-  python) echo "Python $version" ;;
-  pytest)
-    echo "$version: $(($# - 1)) arguments"
-    [ "$version" != "${FAILS:-}" ] || exit 1
-    ;;
-esac
-"""
-
-
 @pytest.mark.parametrize(
-  ("pythons", "fails", "code"),
+  ("script", "words", "env", "message"),
   [
-    ("3.13 3.12 3.11", "", 0),
-    ("3.13 3.12 3.11", "3.13", 1),
-    ("3.13 3.12 3.11", "3.11", 1),
-    ("3.13 3.12", "", 0),
-    ("3.12", "", 0),
+    ("local.sh", [], {}, "usage: launch/local.sh COMMAND"),
+    ("local.sh", ["x"], {"PYTHON": "no-such"}, "no Python 3.11 or later with"),
+    ("local.sh", ["x"], {"FAKE_UNFIT": "1"}, "no Python 3.11 or later with"),
+    ("local.sh", ["x"], {"CINN_JAX_PLATFORM": "npu"}, "'npu'; expected cpu,"),
+    ("slurm.sbatch", [], {}, "usage: sbatch launch/slurm.sbatch COMMAND"),
+    ("slurm.sbatch", ["x"], {"SLURM_JOB_ID": None}, "not a Slurm job; submit"),
+    (
+      "slurm.sbatch",
+      ["x"],
+      {"SLURM_SUBMIT_DIR": "/"},
+      "/ is not the project's",
+    ),
+    ("k8s.sh", [], {}, "usage: launch/k8s.sh apply|logs|delete"),
+    ("k8s.sh", ["apply"], {}, "usage: launch/k8s.sh apply COMMAND"),
+    ("k8s.sh", ["apply", "x"], {"IMAGE": None}, "IMAGE is not set"),
+    (
+      "k8s.sh",
+      ["apply", "x"],
+      {"WORKDIR": "s3://b"},
+      "WORKDIR is 's3://b'; set",
+    ),
+    ("k8s.sh", ["apply", "x"], {"DEVICE": "npu"}, "DEVICE is 'npu'; expected"),
+    ("k8s.sh", ["apply", "x"], {"DEVICE": "tpu"}, "TPU_TOPOLOGY is not set"),
+    ("k8s.sh", ["apply", "a\nb"], {}, "COMMAND contains a line break"),
+    ("tpu.sh", [], {}, "usage: launch/tpu.sh create|setup"),
+    ("tpu.sh", ["go"], {}, "usage: launch/tpu.sh create|setup"),
+    ("tpu.sh", ["run"], {}, "usage: launch/tpu.sh run COMMAND"),
+    ("tpu.sh", ["stop"], {"ZONE": None}, "ZONE is not set"),
+    ("tpu.sh", ["create"], {}, "ACCELERATOR is not set"),
+    ("tpu.sh", ["run", "x"], {"WORKDIR": "/tmp"}, "WORKDIR is '/tmp'; set it"),
+    *[(x.name, ["--rum"], {}, "unknown option --rum") for x in COMMANDS[:-1]],
   ],
 )
-def test_ci_runs_the_newest_and_the_oldest_python(
-  tmp_path, pythons, fails, code
-):
-  project = Project(tmp_path)
-  local = project.root / "launch" / "local.sh"
-  local.write_text(LOCAL)
-  ci = project.root / ".ci" / "run"
-  ci.parent.mkdir()
-  ci.write_text((ROOT / ".ci" / "run").read_text())
-  ci.chmod(0o755)
-  result = project.run(script=ci, PYTHON=None, PYTHONS=pythons, FAILS=fails)
-  newest, *others = pythons.split()
-  assert result[0] == code
-  runs = [line for line in result[1].splitlines() if "arguments" in line]
-  assert runs[0] == f"{newest}: 0 arguments"
-  assert [run.split(":")[0] for run in runs[1:]] == others[-1:]
-  assert ("only one Python" in result[1]) == (not others)
-
-
-def test_ci_selects_tests_that_exist():
-  text = (ROOT / ".ci" / "run").read_text()
-  selection = [word for word in text.split() if word.startswith("tests/")]
-  assert selection
-  for word in selection:
-    path, *names = word.split("::")
-    text = (ROOT / path).read_text() if names else ""
-    assert (ROOT / path).exists() and all(name in text for name in names)
-
-
-def test_the_public_workflow():
-  text = (ROOT / ".github" / "workflows" / "tests.yml").read_text()
-  jobs = yaml.safe_load(text)["jobs"]
-  pythons = jobs["tests"]["strategy"]["matrix"]["python"]
-  assert pythons == ["3.11", "3.12", "3.13"]
-  commands = {
-    name: [step["run"] for step in job["steps"] if "run" in step]
-    for name, job in jobs.items()
+def test_bad_calls_are_refused(tmp_path, script, words, env, message):
+  project = Project(tmp_path, script)
+  for tool in ("gcloud", "kubectl", "srun"):
+    project.fake(tool)
+  project.env |= {
+    "SLURM_JOB_ID": "1",
+    "SLURM_SUBMIT_DIR": str(project.root),
+    "IMAGE": "image",
+    "WORKDIR": "gs://bucket/run",
+    "ZONE": "here",
   }
-  assert commands == {
-    "lint": [
-      "launch/local.sh ruff check .",
-      "launch/local.sh ruff format --check .",
-      "launch/local.sh mypy cinn_jax",
-    ],
-    "tests": ["PYTHON=python${{ matrix.python }} launch/local.sh pytest"],
-  }
+  code, out, err = project.run(*words, **env)
+  assert code == 1 and not out and not project.calls() + project.made()
+  assert err.startswith(f"launch/{script}: ") and message in err
+  assert err.count("\n") == 1

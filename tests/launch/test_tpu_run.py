@@ -1,10 +1,8 @@
 """launch/tpu.sh run: restarts, preemption, stopping and joining."""
 
-import contextlib
-import os
-import pathlib
 import re
 import signal
+import subprocess
 import time
 
 import pytest
@@ -14,11 +12,8 @@ from tests.support.launcher import ARGUMENTS
 
 def processes(word):
   """Returns the command lines on this machine that contain the word."""
-  lines = []
-  for folder in pathlib.Path("/proc").glob("[0-9]*"):
-    with contextlib.suppress(OSError):
-      lines.append((folder / "cmdline").read_text())
-  return [line for line in lines if word in line]
+  found = subprocess.run(["pgrep", "-af", word], capture_output=True, text=True)
+  return found.stdout.splitlines()
 
 
 class TestRun:
@@ -41,6 +36,7 @@ class TestRun:
     ("worker_0", "worker_1", "code", "starts"),
     [
       (["75", "75", "0"], ["75", "75", "0"], 0, 6),
+      (["75", "75", "75"], ["75", "75", "75"], 75, 6),
       (["1"], ["134"], 1, 2),
       # Processes that JAX aborts because another left do not count.
       (["75", "0"], ["134", "0"], 0, 4),
@@ -50,7 +46,9 @@ class TestRun:
   )
   def test_restarts_on_75(self, tpu, worker_0, worker_1, code, starts):
     tpu.plan(*worker_0, worker_1=worker_1)
-    assert tpu.run("run", "train")[0] == code
+    result = tpu.run("run", "train", MAX_RESTARTS="2")
+    assert result[0] == code
+    assert ("gave up after 2 restarts" in result[2]) == (code == 75)
     assert tpu.started() == starts
     assert tpu.count("queued-resources", "create") == 1
 
@@ -61,12 +59,6 @@ class TestRun:
     assert tpu.count("queued-resources", "create") == 2
     assert tpu.count("queued-resources", "delete", "--force") == 1
     assert tpu.count("uv", "install") == 4
-
-  def test_gives_up_after_max_restarts(self, tpu):
-    tpu.plan(*["75"] * 9)
-    code, _, err = tpu.run("run", "train", MAX_RESTARTS="1")
-    assert code == 75 and "gave up after 1 restarts" in err
-    assert tpu.started() == 4
 
   # At first ssh is refused; or every command of ssh is run twice.
   @pytest.mark.parametrize("trouble", ["not-yet", "breaks"])
@@ -99,22 +91,20 @@ class TestWhileItRuns:
     return call
 
   def test_a_second_run_joins(self, tpu, call):
-    os.killpg(call.pid, signal.SIGKILL)
-    call.communicate()
+    tpu.finish(call, signal.SIGKILL)
     second = tpu.start("run", "train", RUN_ID="8")
     deadline = time.monotonic() + 15
     while tpu.count("tpu-vm", "ssh") < 6 and time.monotonic() < deadline:
       time.sleep(0.05)
     assert tpu.run("stop")[0] == 0
-    _, err = second.communicate(timeout=20)
-    assert second.returncode == 75
-    assert err.count("already running; it continues") == 2
+    code, _, err = tpu.finish(second)
+    assert code == 75 and err.count("already running; it continues") == 2
     assert tpu.started() == 2
 
   def test_stop_saves_and_ends_it(self, tpu, call):
     assert tpu.run("stop")[0] == 0
-    _, err = call.communicate(timeout=20)
-    assert call.returncode == 75 and "stopped; the same" in err
+    code, _, err = tpu.finish(call)
+    assert code == 75 and "stopped; the same" in err
     assert tpu.started() == 2
     assert (tpu.cloud / "worker-1/cinn_jax_run/code").read_text() == "75\n"
     # The same command continues it.
@@ -138,11 +128,10 @@ class TestWhileItRuns:
     assert call.poll() is None
     (tpu.cloud / "down").unlink()
     assert tpu.run("stop")[0] == 0
-    call.communicate(timeout=20)
-    assert call.returncode == 75 and tpu.started() == 2
+    assert tpu.finish(call)[0] == 75 and tpu.started() == 2
 
   def test_a_long_loss_of_the_network_ends_it(self, tpu, call):
     (tpu.cloud / "down").touch()
-    _, err = call.communicate(timeout=20)
-    assert call.returncode == 1 and "cannot reach cinn-jax: " in err
+    code, _, err = tpu.finish(call)
+    assert code == 1 and "cannot reach cinn-jax: " in err
     assert "no network" in err and tpu.started() == 2
