@@ -1,30 +1,30 @@
-"""Settings for every test, made before JAX is used."""
+"""Settings for every test, applied before JAX is used."""
 
 import importlib.util
 import os
 import threading
 
-import jax
 import pytest
 
 from tests.support import compilation, fake_bucket
 
 # Broadcasting between ranks hides mistakes; the package spells it out.
-jax.config.update("jax_numpy_rank_promotion", "raise")
+compilation.set_option("jax_numpy_rank_promotion", "raise")
 
-# What tests mostly do is compile: tiny networks cost more to optimize than to
-# run.
+# Tests mostly compile: tiny networks take longer to optimize than to run.
 compilation.configure(jax_disable_most_optimizations=True)
 
-# Exact checks need float64, which is one flag for a whole process:
+# Exact checks need float64, an option of the whole process. So
 # tests/test_exact.py runs them in a process of their own.
 collect_ignore = [] if os.environ.get("JAX_ENABLE_X64") else ["exact"]
 
-# What takes minutes starts first, so that no core is left with it alone.
+# Tests that take minutes start first, so that no core ends with one of them
+# while the others are idle.
 _LONG = (
   "tests/test_exact.py",
   "tests/training/",
-  "tests/runs/test_notebooks.py",
+  "tests/runs/",
+  "tests/workdir/",
 )
 
 
@@ -33,17 +33,17 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _away_from_home(tmp_path_factory):
-  """Nothing depends on what earlier work left in ~/.cache."""
+def _empty_home(tmp_path_factory):
+  """Sets an empty home folder, so that nothing depends on ~/.cache."""
   os.environ["HOME"] = str(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _compile_once(tmp_path_factory):
-  """The same tiny networks are compiled by many tests and their processes."""
+def _shared_compilation_cache(tmp_path_factory):
+  """Lets all tests and their processes share compiled programs."""
   folder = tmp_path_factory.getbasetemp()
   if "PYTEST_XDIST_WORKER" in os.environ:
-    folder = folder.parent  # What all workers have.
+    folder = folder.parent  # Common to all workers.
   folder /= "compiled"
   compilation.configure(
     jax_compilation_cache_dir=str(folder),
@@ -54,13 +54,13 @@ def _compile_once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def bucket():
-  """The server of gs://bucket, for this process and what it starts."""
-  # Not imported: it has to find the settings.
+  """The server of gs://bucket, for this process and those that it starts."""
+  # gcsfs must not be imported here: it reads the settings below.
   if importlib.util.find_spec("gcsfs") is None:
     pytest.skip("needs the extra gcs")
   with fake_bucket.Server() as server:
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    # Read once in a process, so they stay.
+    # They are read once per process, so they stay set.
     os.environ.update(server.settings)
     yield server
     server.shutdown()

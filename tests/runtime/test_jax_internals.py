@@ -5,6 +5,7 @@ A test that fails here names the assumption that a new version of JAX broke.
 
 import importlib
 import importlib.util
+import os
 import sys
 
 import jax
@@ -18,6 +19,7 @@ from cinn_jax.experiment.describe import describe
 from cinn_jax.runtime import cpu_convolution, jax_internals
 from cinn_jax.runtime.flops import flops, jaxpr_flops
 from configs import mnist
+from tests.support import compilation
 
 _ATTRIBUTES = [
   ("jax.core", "ShapedArray"),
@@ -200,3 +202,8 @@ def test_description_without_flops(monkeypatch):
   monkeypatch.setattr(jax_internals, "operations", changed)
   text = describe(mnist.get_config("paper"))
   assert "54,424,320" in text and "unknown" in text and "G\n" not in text
+
+
+def test_unknown_options_are_skipped():
+  compilation.configure(jax_option_of_another_version=True)
+  assert "JAX_OPTION_OF_ANOTHER_VERSION" not in os.environ

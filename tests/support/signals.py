@@ -1,10 +1,18 @@
-"""A signal at a moment that a test chooses."""
+"""A signal that arrives at a chosen moment."""
 
 import os
 
 
 def signal_once(monkeypatch, owner, name, number, when=lambda *_: True):
-  """The method sends a signal to its own process on the call that `when` is."""
+  """Makes a method send a signal to its own process, once.
+
+  Args:
+    monkeypatch: The test's fixture.
+    owner: Class that has the method.
+    name: Name of the method.
+    number: Number of the signal.
+    when: `when(*arguments)` chooses the call. Default: the first one.
+  """
   method = getattr(owner, name)
   sent = []
 
