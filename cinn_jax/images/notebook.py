@@ -21,7 +21,7 @@ class Shown:
   """
 
   def __init__(self, image):
-    self.image = writing.checked(image, "Shown")
+    self.image = writing.as_pixels(image, "Shown")
 
   def _repr_mimebundle_(self, include=None, exclude=None):
     image, made = Image.fromarray(self.image), {}

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cinn_jax.images.writing import checked
+from cinn_jax.images.writing import as_pixels
 
 _PAPER = (255, 255, 255)
 _EMPTY = (238, 238, 238)
@@ -37,7 +37,7 @@ def contact_sheet(
       wrong number of titles.
   """
   rows = [
-    [checked(image, f"row {i}, column {j}") for j, image in enumerate(row)]
+    [as_pixels(image, f"row {i}, column {j}") for j, image in enumerate(row)]
     for i, row in enumerate(rows)
   ]
   columns = max((len(row) for row in rows), default=0)

@@ -23,7 +23,7 @@ def save_png(path: str | os.PathLike[str], image: Any) -> None:
   Raises:
     ValueError: if `image` is not such a picture.
   """
-  picture = Image.fromarray(checked(image, "save_png"))
+  picture = Image.fromarray(as_pixels(image, "save_png"))
   storage.write_whole(path, _encoded(picture, "PNG"))
 
 
@@ -37,12 +37,12 @@ def save_photo(path: str | os.PathLike[str], image: Any) -> None:
   Raises:
     ValueError: for another type of pixels or another suffix.
   """
-  path = storage.path(path)
-  image = checked(image, "save_photo", tuple(_SUFFIXES))
-  suffix, known = path.suffix.lower(), _SUFFIXES[image.dtype.name]
+  place = storage.path(path)
+  image = as_pixels(image, "save_photo", tuple(_SUFFIXES))
+  suffix, known = place.suffix.lower(), _SUFFIXES[image.dtype.name]
   if suffix not in known:
     raise ValueError(
-      f"{path}: {image.dtype} photographs are written as {', '.join(known)}, "
+      f"{place}: {image.dtype} photographs are written as {', '.join(known)}, "
       f"not as {suffix or 'a file without suffix'!r}: change the suffix"
     )
   if suffix in (".tif", ".tiff"):
@@ -51,7 +51,7 @@ def save_photo(path: str | os.PathLike[str], image: Any) -> None:
     data = _encoded(Image.fromarray(image), "PNG")
   else:
     data = _encoded(Image.fromarray(image), "JPEG", quality=95, subsampling=0)
-  storage.write_whole(path, data)
+  storage.write_whole(place, data)
 
 
 def _encoded(image, kind, **options):
@@ -68,7 +68,7 @@ def _encoded_tiff(image):
   return file.getvalue()
 
 
-def checked(
+def as_pixels(
   image: Any, name: str, dtypes: tuple[str, ...] = ("uint8",)
 ) -> np.ndarray:
   """Returns `image` as a contiguous array `[H, W, 3]`.

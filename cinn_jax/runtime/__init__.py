@@ -1,1 +1,1 @@
-"""The machine: processes, storage, sharding, threads, caches, FLOPs."""
+"""Processes, storage, sharding, threads, caches and FLOPs."""

@@ -1,10 +1,11 @@
-"""A CPU's memory, kept between the calls of a program instead of given back.
+"""Keeps a CPU's memory between the calls of a program.
 
-XLA's CPU programs allocate their intermediate arrays as one block per call. The
-C library of Linux returns a block so large to the kernel, which has to clear
-every page of the next one: a fifth of a training step of the MNIST cINN. Kept
-memory is worth large pages, too: a step walks through hundreds of megabytes,
-and in pages of 4 kB the processor is forever looking up where the next one is.
+XLA's CPU programs allocate all intermediate arrays as one block per call. The
+C library of Linux returns such a large block to the kernel, which has to clear
+every page of the next one. That takes a fifth of a training step of the MNIST
+cINN. Memory that is kept also deserves large pages: a step walks through
+hundreds of megabytes, and with pages of 4 kB the processor spends much time on
+looking up addresses.
 """
 
 import ctypes
@@ -17,21 +18,21 @@ import jax
 
 # Parameters of glibc's mallopt(3).
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
-# Of Linux's madvise(2).
+# Parameter of Linux's madvise(2).
 _HUGE_PAGES = 14
 
 
-def keep_freed_memory():
-  """Has this process keep the memory that it frees, for its next allocation.
+def keep_freed_memory() -> None:
+  """Lets this process keep the memory that it frees, for its next allocation.
 
-  And asks Linux for large pages, which it may refuse. Call it before JAX opens
-  a device. It does nothing where JAX may find an accelerator, whose memory JAX
-  keeps anyway, nor without glibc.
+  It also asks Linux for large pages, which Linux may refuse. Call it before JAX
+  opens a device. It does nothing without glibc, or if JAX may find an
+  accelerator, whose memory JAX keeps anyway.
   """
   if _may_find_an_accelerator() or platform.libc_ver()[0] != "glibc":
     return
   libc = ctypes.CDLL(None)
-  # The main heap alone can hold blocks of any size; threads' own cannot.
+  # Only the main heap can hold blocks of any size; those of threads cannot.
   libc.mallopt(_ARENA_MAX, 1)
   libc.mallopt(_MMAP_MAX, 0)
   libc.mallopt(_TRIM_THRESHOLD, -1)  # Never.
@@ -39,8 +40,8 @@ def keep_freed_memory():
 
 
 def _ask_for_huge_pages(libc):
-  # For the heap that is yet to be filled: addresses alone are taken up here,
-  # and memory once something is written there.
+  # For the heap that will be filled later. The block only reserves addresses;
+  # memory is used once something is written there.
   page = os.sysconf("SC_PAGE_SIZE")
   size = page * (os.sysconf("SC_PHYS_PAGES") // 2)
   libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p

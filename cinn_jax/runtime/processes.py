@@ -1,16 +1,18 @@
-"""Several processes as one run: who they are, and which of them writes."""
+"""Several processes that work as one run."""
 
 import contextlib
 import importlib.util
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-# What a launcher tells every process it starts, and how many there are.
+# Variables that a launcher sets in each process, and how to read the number of
+# processes from their values.
 _CLUSTERS = {
   "SLURM_STEP_NUM_TASKS": int,
   "OMPI_COMM_WORLD_SIZE": int,
@@ -18,57 +20,65 @@ _CLUSTERS = {
 }
 
 
-def initialize(coordinator=None, num_processes=None, process_id=None):
-  """Joins the processes of one run; on a plain machine it does nothing.
+def initialize(
+  coordinator: str | None = None,
+  num_processes: int | None = None,
+  process_id: int | None = None,
+) -> None:
+  """Connects the processes of one run; does nothing on a single machine.
 
-  Without arguments the processes find each other where Slurm, Open MPI, GKE or
-  a TPU pod started them. Call it before anything else of JAX. Of several
-  processes only the first prints.
+  Without arguments, processes started by Slurm, Open MPI, GKE or a TPU pod find
+  each other. Call it before anything else of JAX. Afterwards only the first
+  process prints.
 
   Args:
     coordinator: HOST:PORT of the first process, the same for all.
-    num_processes, process_id: how many there are, and which this is, from 0.
+    num_processes: Number of processes.
+    process_id: Index of this process, from 0.
 
   Raises:
-    ValueError: where only some of the three are given, or they do not fit.
-    RuntimeError: where the processes do not find each other.
+    ValueError: if only some of the three are given, or they do not fit.
+    RuntimeError: if the processes do not find each other.
   """
-  given = [coordinator, num_processes, process_id]
-  if any(value is not None for value in given):
-    if any(value is None for value in given):
-      raise ValueError(
-        "--coordinator, --num_processes and --process_id go together: pass all"
-        " three, or none where the cluster is detected."
-      )
-    if not 0 <= process_id < num_processes:
-      raise ValueError(
-        f"--process_id is {process_id}, expected 0 to {num_processes - 1}."
-      )
-    jax.distributed.initialize(*given)
-  elif _in_cluster():
-    jax.distributed.initialize()
+  if coordinator is None and num_processes is None and process_id is None:
+    if _in_cluster():
+      jax.distributed.initialize()
+  elif coordinator is None or num_processes is None or process_id is None:
+    raise ValueError(
+      "--coordinator, --num_processes and --process_id go together: pass all"
+      " three, or none if the cluster is detected."
+    )
+  elif not 0 <= process_id < num_processes:
+    raise ValueError(
+      f"--process_id is {process_id}, expected 0 to {num_processes - 1}."
+    )
+  else:
+    jax.distributed.initialize(coordinator, num_processes, process_id)
   if not is_first():
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, open to the end
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, stays open
 
 
 def is_first() -> bool:
-  """Whether this process writes what a run leaves."""
+  """Tells if this process is the one that writes the run's files."""
   return jax.process_index() == 0
 
 
 @contextlib.contextmanager
-def outputs(folder):
-  """Where results go; those of further processes, which are equal, nowhere."""
+def outputs(folder: str | os.PathLike[str]) -> Iterator[str | os.PathLike[str]]:
+  """Yields the output folder, or a temporary one if this is not the first.
+
+  All processes compute the same results, so one of them keeps its files.
+  """
   if is_first():
     yield folder
   else:
-    with tempfile.TemporaryDirectory() as nowhere:
-      yield nowhere
+    with tempfile.TemporaryDirectory() as temporary:
+      yield temporary
 
 
 def agree(holds: bool) -> bool:
-  """Whether something holds on all processes; each of them has to ask."""
-  # Of a single process no device is opened.
+  """Tells if a condition holds on all processes; each of them has to call."""
+  # A single process must not open a device for this.
   if not jax.distributed.is_initialized():
     return holds
   return bool(np.all(multihost_utils.process_allgather(np.asarray(holds))))

@@ -1,4 +1,6 @@
-"""Where arrays live: one mesh of devices, one device being the trivial one."""
+"""Placement of arrays on a mesh of devices; one device is a mesh of one."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -7,53 +9,59 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 
 def make_mesh() -> Mesh:
-  """All devices along one axis, "data"."""
+  """Returns a mesh of all devices along one axis, "data"."""
   return jax.make_mesh(
     (jax.device_count(),), ("data",), axis_types=(AxisType.Auto,)
   )
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-  """The same array on every device."""
+  """Returns the sharding with the whole array on every device."""
   return NamedSharding(mesh, PartitionSpec())
 
 
 def by_example(mesh: Mesh) -> NamedSharding:
-  """The leading axis spread over the devices."""
+  """Returns the sharding that spreads the leading axis over the devices."""
   return NamedSharding(mesh, PartitionSpec("data"))
 
 
-def of_state(abstract, mesh: Mesh, *, fully_sharded: bool):
-  """Where each array of a training state lives, of `abstract`'s structure.
+def state_shardings(abstract: Any, mesh: Mesh, *, fully_sharded: bool) -> Any:
+  """Returns the sharding of each array of a training state.
 
-  Fully sharded, an array is cut along its longest axis that divides over the
-  devices, and gathered only where it is used: parameters, averages and the
-  optimizer's state together take one device's share of memory each. Otherwise
-  every device has all of it.
+  Args:
+    abstract: Pytree with the shapes of the state.
+    mesh: Devices.
+    fully_sharded: Cut each array along its longest axis that divides over the
+      devices, and gather it only where it is used. Parameters, averages and the
+      optimizer's state together then take one device's share of memory each.
+      Otherwise every device holds all arrays.
+
+  Returns:
+    Pytree of shardings, with the structure of `abstract`.
   """
 
   def place(leaf):
     if not fully_sharded:
       return replicated(mesh)
-    whole = [n for n in leaf.shape if n % mesh.size == 0]
-    if not whole:
+    sizes = [n for n in leaf.shape if n % mesh.size == 0]
+    if not sizes:
       return replicated(mesh)
-    # The last of equal ones: the first axis of a stack is its depth.
-    axis = len(leaf.shape) - 1 - leaf.shape[::-1].index(max(whole))
+    # The last of equal axes: the first axis of a stack is its depth.
+    axis = len(leaf.shape) - 1 - leaf.shape[::-1].index(max(sizes))
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
 
   return jax.tree.map(place, abstract)
 
 
-def copied(tree, places):
-  """Copies of a tree's arrays that live at `places`, of its structure."""
+def copy_to(tree: Any, shardings: Any) -> Any:
+  """Returns copies of a pytree's arrays, placed by a pytree of shardings."""
   return jax.jit(
-    lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=places
+    lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=shardings
   )(tree)
 
 
-def put_batch(batch, mesh: Mesh):
-  """A batch of numpy arrays, this process's part, onto the devices."""
+def put_batch(batch: Any, mesh: Mesh) -> Any:
+  """Spreads this process's part of a batch of numpy arrays over its devices."""
   sharding = by_example(mesh)
   return jax.tree.map(
     lambda array: jax.make_array_from_process_local_data(
@@ -63,8 +71,8 @@ def put_batch(batch, mesh: Mesh):
   )
 
 
-def check_batch_size(batch_size: int, mesh: Mesh, name: str):
-  """Raises ValueError where a batch does not divide over the devices."""
+def check_batch_size(batch_size: int, mesh: Mesh, name: str) -> None:
+  """Raises ValueError if a batch does not divide over the devices."""
   devices = mesh.devices.size
   if batch_size % devices:
     above = -(-batch_size // devices) * devices

@@ -101,7 +101,7 @@ def replacing(
   """Yields a temporary path, whose file replaces a local file at the end.
 
   If the block raises, `target` stays as it was. The temporary file is named
-  `.NAME.*.part`; only a killed process leaves one behind.
+  `.*.part`; only a killed process leaves one behind.
 
   Args:
     target: Path of the file; its folders are created.
@@ -109,8 +109,9 @@ def replacing(
       even after a power cut.
   """
   target.parent.mkdir(parents=True, exist_ok=True)
-  # In the same folder: a rename is only atomic within a file system.
-  part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+  # In the same folder, because a rename is only atomic within a file system.
+  # It does not contain the target's name, which may be as long as is allowed.
+  part = target.with_name(f".{uuid.uuid4().hex}.part")
   try:
     yield part
     if flush:
@@ -150,16 +151,16 @@ def move(
   In a bucket it is copied, then deleted. If that is interrupted, some of it is
   in both places.
   """
-  source, target = path(source), path(target)
-  if in_bucket(source):
+  old, new = path(source), path(target)
+  if in_bucket(old):
     import fsspec
 
     files = fsspec.filesystem("gs")
-    files.copy(str(source), str(target), recursive=True)
-    files.rm(str(source), recursive=True)
+    files.copy(str(old), str(new), recursive=True)
+    files.rm(str(old), recursive=True)
   else:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source.rename(target)
+    new.parent.mkdir(parents=True, exist_ok=True)
+    old.rename(new)
 
 
 def modified(place: str | os.PathLike[str]) -> float:

@@ -60,7 +60,7 @@ def pretrain_encoder(
     optax.cosine_decay_schedule(settings.learning_rate, settings.steps)
   )
   step = _make_step(flow, task, optimizer, places)
-  params = sharding.copied(state.fit.params["condition_net"], places)
+  params = sharding.copy_to(state.fit.params["condition_net"], places)
   optimizer_state = jax.jit(optimizer.init)(params)
   batches = loader.training_batches(
     source,
@@ -95,7 +95,7 @@ def pretrain_encoder(
   ema = state.ema
   if ema is not None:
     # Buffers of its own: the step donates both.
-    ema = {**ema, "condition_net": sharding.copied(params, places)}
+    ema = {**ema, "condition_net": sharding.copy_to(params, places)}
   fit = state.fit._replace(params={**state.fit.params, "condition_net": params})
   return state._replace(fit=fit, ema=ema)
 

@@ -140,7 +140,9 @@ def abstract_state(
       leaf.shape, leaf.dtype, sharding=place
     ),
     shapes,
-    sharding.of_state(shapes, mesh, fully_sharded=config.train.fully_sharded),
+    sharding.state_shardings(
+      shapes, mesh, fully_sharded=config.train.fully_sharded
+    ),
   )
 
 

@@ -139,7 +139,7 @@ class Checkpoints:
     ema = restored.pop("ema", None)
     if abstract.ema is not None and ema is None:
       places = jax.tree.map(lambda leaf: leaf.sharding, abstract.ema)
-      ema = sharding.copied(restored["params"], places)
+      ema = sharding.copy_to(restored["params"], places)
 
     def scalar(value, like):
       return jax.device_put(jnp.asarray(value, like.dtype), like.sharding)

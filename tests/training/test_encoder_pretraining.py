@@ -71,7 +71,9 @@ def _pretrained(start, config, alive=lambda: None):
   train_source, validation_source = (
     sources.open_source("photos", split) for split in ("train", "validation")
   )
-  places = sharding.of_state(state, sharding.make_mesh(), fully_sharded=False)
+  places = sharding.state_shardings(
+    state, sharding.make_mesh(), fully_sharded=False
+  )
   return pretraining.pretrain(
     state,
     config=config,

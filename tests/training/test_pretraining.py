@@ -35,7 +35,7 @@ def _pretrained(config):
   train_source, validation_source = (
     open_source(config, task, split) for split in ("train", "validation")
   )
-  shardings = sharding.of_state(
+  shardings = sharding.state_shardings(
     state, sharding.make_mesh(), fully_sharded=False
   )
   return (
