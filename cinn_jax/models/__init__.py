@@ -1,4 +1,18 @@
-"""Published models, one file each, and the networks they are made of."""
+"""Published models, one file each, and the networks inside them.
+
+A model is a bijection, with `forward` and `inverse`. It may also have methods
+that others look for by `hasattr`:
+
+- `unconditional(x, cond)` runs the flows of a model of several flows without
+  their dependence on each other, and returns latents and log_det as `forward`
+  does. `training.step` calls it while `pretrain.unconditional_steps` last.
+- `reconstruction_errors(x, cond)` returns a dict of [B] by part of the model,
+  in the units of x; its entry "round_trip" is that of the whole model.
+  `evaluation.bits` reports them in place of a plain round trip.
+- `predict(cond)`, a method of the model's `condition_net`, returns the
+  network's own guess of x. `training.encoder_pretraining` trains it, and
+  `evaluation.by_task` compares samples with it.
+"""
 
 from cinn_jax.models import (
   color_mnist,
@@ -16,7 +30,8 @@ from cinn_jax.models.pairs import caflow, dual_glow
 
 __all__ = ["BUILDERS", "ConditionalFlow"]
 
-# What a config may name in `model.name`, with its arguments beside it.
+# Builders by the name that a config has in `model.name`; the other entries of
+# its section `model` are their arguments.
 BUILDERS = {
   "caflow": caflow.caflow,
   "color_mnist": color_mnist.color_mnist,

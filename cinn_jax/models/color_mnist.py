@@ -1,7 +1,7 @@
 """The cINN for coloured digits (Ardizzone et al. 2019, published code).
 
 Its condition network is a classifier of grey digits, trained before the flow
-and fixed from then on: what colours a digit has depends on its class alone.
+and fixed from then on: the colours of a digit depend on its class alone.
 """
 
 import functools
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 
 from cinn_jax import bijections as bj
+from cinn_jax.bijections.base import Array
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 
@@ -17,18 +18,18 @@ _leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.01)
 
 
 class DigitClassifier(nn.Module):
-  """Features of a digit, and scores of its class from them.
+  """A network from a digit to features, and from these to class scores.
 
-  3x3 convolutions without padding, in groups that end in 2x2 max pooling, and
-  dense layers with dropout between them. Pooling is all that is not linear, as
-  published. 913,610 parameters for pictures of 28x28.
+  It has 3x3 convolutions without padding, in groups that end in 2x2 max
+  pooling, then dense layers with dropout between them. As published, pooling is
+  its only non-linearity. It has 913,610 parameters for pictures of 28x28.
 
   Attributes:
-    convolutions: channels, by group.
-    hidden: widths of the dense layers before the features.
-    features: how many.
-    num_classes: how many.
-    dropout: the share of the hidden dense layers left out in training.
+    convolutions: Numbers of channels, by group.
+    hidden: Widths of the dense layers before the features.
+    features: Number of features.
+    num_classes: Number of classes.
+    dropout: Dropout rate of the hidden dense layers in training.
   """
 
   convolutions: Sequence[Sequence[int]] = ((32, 64), (64, 64))
@@ -38,8 +39,10 @@ class DigitClassifier(nn.Module):
   dropout: float = 0.5
 
   @nn.compact
-  def __call__(self, grey, *, deterministic: bool = True):
-    """[B, S, S, 1] in [0, 1] to features [B, F] and logits [B, classes].
+  def __call__(
+    self, grey: Array, *, deterministic: bool = True
+  ) -> tuple[Array, Array]:
+    """Maps [B, S, S, 1] in [0, 1] to features [B, F], logits [B, classes].
 
     Unless it is `deterministic`, it takes a random stream "dropout".
     """
@@ -51,7 +54,8 @@ class DigitClassifier(nn.Module):
     if not hidden.size:
       raise ValueError(
         f"{grey.shape[1]} pixels are too few for the groups of convolutions"
-        f" {self.convolutions}: nothing is left of the picture."
+        f" {self.convolutions}: nothing is left of the picture. Use fewer"
+        " convolutions or larger pictures."
       )
     hidden = hidden.reshape(hidden.shape[0], -1)
     for width in self.hidden:
@@ -62,22 +66,22 @@ class DigitClassifier(nn.Module):
 
 
 class ClassifierFeatures(nn.Module):
-  """A picture, and what a trained classifier knows of it.
+  """A picture, and a trained classifier's features of it.
 
-  The classifier's parameters are constants: saved with the model, never moved
-  by its training. They start at random, so put those of a trained one there:
-  `training.pretraining` does. Dropout is off, in training of the flow and
-  after; the published code leaves it on, even in evaluation.
+  The classifier's parameters are constants: saved with the model, never changed
+  by its training. They start at random; `training.pretraining` replaces them by
+  those of a trained classifier. Dropout is off, when the flow is trained and
+  afterwards. The published code leaves it on, even in evaluation.
 
   Attributes:
-    make_classifier: makes a module with the signature of `DigitClassifier`.
+    make_classifier: Makes a module with the signature of `DigitClassifier`.
   """
 
   make_classifier: Callable[..., nn.Module]
 
   @nn.compact
-  def __call__(self, cond):
-    """[B, S, S, 1] to {"features": [B, F], "picture": [B, S, S, 1]}."""
+  def __call__(self, cond: Array) -> dict[str, Array]:
+    """Maps [B, S, S, 1] to {"features": [B, F], "picture": [B, S, S, 1]}."""
     classifier = self.classifier()
 
     def init():
@@ -88,7 +92,7 @@ class ClassifierFeatures(nn.Module):
     return {"features": features, "picture": cond}
 
   def classifier(self) -> nn.Module:
-    """The classifier itself, to be trained."""
+    """Returns the classifier itself, for training."""
     return self.make_classifier(parent=None)
 
 
@@ -110,27 +114,28 @@ def color_mnist(
   memory: str = "store",
   compute_dtype: str = "float32",
 ) -> ConditionalFlow:
-  """Colours [B, size, size, 3] of a grey digit [B, size, size, 1].
+  """Builds the cINN: colours [B, size, size, 3] of a digit [B, size, size, 1].
 
   The defaults are the published network. Three couplings of each pixel's
   channels, 79,932 parameters, see the grey picture and a classifier's features
-  of it. Seven of all pixels, 13,601,952 parameters, are not conditioned. Each
-  follows a fixed permutation. The classifier's 913,610 are constants.
+  of it. Seven couplings of all pixels, 13,601,952 parameters, are not
+  conditioned. A fixed permutation precedes each coupling. The classifier's
+  913,610 parameters are constants.
 
   Departures: permutations are drawn with the parameters, not from numpy's
-  seeds; dropout is off where the flow runs, see `ClassifierFeatures`.
+  seeds; dropout is off when the flow runs, see `ClassifierFeatures`.
 
   Args:
-    size: of the pictures, in pixels.
-    conv_depth, conv_hidden: number of couplings of channels, and the width of
-      the two hidden layers of their densely connected 1x1 subnets.
-    depth, hidden: number of dense couplings, and their subnets' widths.
-    convolutions, classifier_hidden, features, dropout: see `DigitClassifier`.
-    alpha, clamp: see `bijections.AffineCoupling`.
-    init_std, zero_last: see `Subnet`.
-    memory: see `bijections.Stack`.
-    compute_dtype: of the subnets, a name in `subnets.COMPUTE_DTYPES`; the
-      classifier is float32.
+    size: Height and width of the pictures, in pixels.
+    conv_depth, conv_hidden: Number of couplings of channels, and width of the
+      two hidden layers of their densely connected 1x1 subnets.
+    depth, hidden: Number of dense couplings, and widths of their subnets.
+    convolutions, classifier_hidden, features, dropout: See `DigitClassifier`.
+    alpha, clamp: See `bijections.AffineCoupling`.
+    init_std, zero_last: See `Subnet`.
+    memory: Memory policy, see `bijections.Stack`.
+    compute_dtype: Precision of the subnets, a name in
+      `subnets.COMPUTE_DTYPES`; the classifier is float32.
   """
   subnet = functools.partial(
     Subnet,
@@ -140,9 +145,14 @@ def color_mnist(
     dtype=compute_dtype_named(compute_dtype),
   )
 
-  def couplings(depth, widths, **options):
+  def couplings(
+    depth: int, widths: Sequence[int], *, densely_connected: bool = False
+  ) -> bj.Stack:
     net = functools.partial(
-      subnet, widths=tuple(widths), kernels=(1,) * (len(widths) + 1), **options
+      subnet,
+      widths=tuple(widths),
+      kernels=(1,) * (len(widths) + 1),
+      densely_connected=densely_connected,
     )
     coupling = bj.AffineCoupling(net, alpha=alpha, clamp=clamp)
     return bj.Stack(bj.Chain((bj.Permutation(), coupling)), depth, memory)

@@ -1,74 +1,88 @@
-"""A condition network and the bijection that its features steer."""
+"""A condition network, and a bijection conditioned on its features."""
+
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 
 from cinn_jax.bijections import Bijection
-from cinn_jax.bijections.base import at_least_float32
+from cinn_jax.bijections.base import (
+  Array,
+  Condition,
+  PyTree,
+  at_least_float32,
+)
 from cinn_jax.models.sizes import check_picture, check_size
 
 
 class ConditionalFlow(Bijection):
   """`bijection`, conditioned on the features of `condition_net(cond)`.
 
-  The network runs once per call, and once per image when latents alone are
-  mapped over. Its parameters are under "condition_net", the flow's under
-  "bijection": what trains at which rate is told apart by these names.
+  The network runs once per call, and once per image if the call is mapped over
+  latents alone. Its parameters are under "condition_net", the flow's under
+  "bijection"; the optimizer's groups go by these names.
 
   Attributes:
-    bijection: sees the features as its condition.
-    condition_net: from the task's condition to features; None hands the
-      condition on as it is.
-    multiple: the height and width of the data must be multiples of it.
+    bijection: Receives the features as its condition.
+    condition_net: Network from the task's condition to features; None passes
+      the condition on as it is.
+    multiple: Heights and widths of the data must be multiples of this number.
   """
 
   bijection: Bijection
   condition_net: nn.Module | None = None
   multiple: int = 1
 
-  def features(self, cond):
-    """What the bijection is conditioned on."""
+  def features(self, cond: Condition) -> PyTree:
+    """Returns the features that the bijection is conditioned on."""
     if self.condition_net is None:
       return cond
-    return widened(self.condition_net(cond))
+    return widen(self.condition_net(cond))
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[PyTree, Array]:
     if self.multiple > 1:
       check_size(x.shape, self.multiple, "This flow")
     return self.bijection.forward(x, self.features(cond))
 
-  def inverse(self, z, cond=None):
+  def inverse(self, z: PyTree, cond: Condition = None) -> tuple[Array, Array]:
     return self.bijection.inverse(z, self.features(cond))
 
 
-class PictureFlow(ConditionalFlow):
+class PictureFlow(Bijection):
   """`bijection` of pictures, conditioned on features of a picture of any size.
 
-  `condition_net(cond, size)` is told the height and width of the data, which
-  going back are twice those of the finest latent.
+  `condition_net(cond, size)` also receives the height and width of the data.
 
   Attributes:
-    title: who refuses pictures of other sizes.
+    bijection: Receives the features as its condition.
+    condition_net: Network from the task's condition to features.
+    multiple: Heights and widths of the data must be multiples of this number.
+    title: Model name used in error messages.
+    finest: Height of the data divided by that of the finest latent.
   """
 
-  title: str = "flow"
+  bijection: Bijection
+  condition_net: nn.Module
+  multiple: int
+  title: str
+  finest: int = 2
 
-  def features(self, cond, size):
-    """What a picture of that size, [H, W], is conditioned on."""
+  def features(self, cond: Condition, size: Sequence[int]) -> PyTree:
+    """Returns the features for data of size [H, W]."""
     check_picture(cond, f"This {self.title}")
-    return widened(self.condition_net(cond, size))
+    return widen(self.condition_net(cond, size))
 
-  def forward(self, x, cond=None):
+  def forward(self, x: Array, cond: Condition = None) -> tuple[PyTree, Array]:
     check_size(x.shape, self.multiple, f"This {self.title}")
     return self.bijection.forward(x, self.features(cond, x.shape[1:3]))
 
-  def inverse(self, z, cond=None):
-    size = [2 * side for side in z[0].shape[1:3]]
+  def inverse(self, z: PyTree, cond: Condition = None) -> tuple[Array, Array]:
+    size = [self.finest * side for side in z[0].shape[1:3]]
     return self.bijection.inverse(z, self.features(cond, size))
 
 
-def widened(features):
-  """In at least float32: the gradients of all couplings add up in them."""
+def widen(features: PyTree) -> PyTree:
+  """Casts to at least float32; the gradients of all couplings add up there."""
   return jax.tree.map(
     lambda leaf: leaf.astype(at_least_float32(leaf.dtype)), features
   )

@@ -1,12 +1,13 @@
 """Conditional Glow: every layer sees the given picture (Lu and Huang 2020)."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from cinn_jax import bijections as bj
+from cinn_jax.bijections.base import Array
 from cinn_jax.models.conditional_flow import PictureFlow
 from cinn_jax.models.image_cinn import PictureFeatures
 from cinn_jax.models.networks.condition_nets import Pyramid
@@ -14,18 +15,18 @@ from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 
 
 class FeaturesAndMean(nn.Module):
-  """Features by level, and the mean of the coarsest over positions.
+  """Features by level, and the mean over positions of the coarsest ones.
 
   Attributes:
-    features: a network from the condition and the size of the data to
+    features: Network from the condition and the size of the data to
       {"level_0": ..., ...}.
   """
 
   features: nn.Module
 
   @nn.compact
-  def __call__(self, cond, size):
-    """Adds "vector" [B, c]."""
+  def __call__(self, cond: Array, size: Sequence[int]) -> Mapping[str, Array]:
+    """Returns the features with their mean as "vector" [B, c]."""
     levels = self.features(cond, size)
     coarsest = levels[f"level_{len(levels) - 1}"]
     return {**levels, "vector": jnp.mean(nn.relu(coarsest), axis=(1, 2))}
@@ -44,32 +45,34 @@ def conditional_glow(
   memory: str = "store",
   compute_dtype: str = "float32",
 ) -> PictureFlow:
-  """Pictures [B, H, W, channels] in [0, 1) given one [B, h, w, C] of any size.
+  """Builds Conditional Glow: [B, H, W, channels] in [0, 1) given a picture.
 
-  H and W are multiples of 2^levels. A step is an ActNorm, a scale and a shift
-  per channel, 1x1 mixing and a one-sided coupling; the condition chooses scale
-  and shift, adds to the mixing, and steers the coupling.
+  The given picture [B, h, w, C] may have any size; H and W are multiples of
+  2^levels. A step is an ActNorm, a scale and a shift per channel, 1x1 mixing
+  and a one-sided coupling. The condition chooses scale and shift, adds to the
+  mixing, and is an input of the coupling's network.
 
-  Departures: one network makes features of the condition for all steps, where
-  theirs have a network each for ActNorm and mixing; both start as Glow's own,
-  from data and from a rotation, to which the condition adds; the conditional
-  mixing is a product of triangular matrices that cannot be singular, see
-  `bijections.ConditionalMixing`.
+  Departures: one network makes features of the condition for all steps, while
+  the published steps have a network each for ActNorm and mixing; both start as
+  Glow's own, from data and from a rotation, and the condition adds to them; the
+  conditional mixing is a product of triangular matrices that cannot be
+  singular, see `bijections.ConditionalMixing`.
 
   Args:
-    levels, depth: 3 and 8 as published.
-    hidden: width of the couplings' networks (3x3, 1x1, 3x3).
-    head: width of the networks that steer ActNorm and mixing.
-    condition_channels, condition_convolutions: of the features, by level.
-    alpha: scales of couplings are sigmoid(s + 2) + exp(-alpha).
-    channels: of a picture.
-    memory: see `bijections.Stack`.
-    compute_dtype: of condition network and subnets, a name in
+    levels, depth: Number of levels and steps per level, published as 3 and 8.
+    hidden: Width of the couplings' networks (3x3, 1x1, 3x3).
+    head: Width of the networks that condition ActNorm and mixing.
+    condition_channels: Number of channels of the features, by level.
+    condition_convolutions: Number of convolutions that make them, per level.
+    alpha: Scales of couplings are sigmoid(s + 2) + exp(-alpha).
+    channels: Number of channels of a picture.
+    memory: Memory policy, see `bijections.Stack`.
+    compute_dtype: Precision of condition network and subnets, a name in
       `subnets.COMPUTE_DTYPES`; priors are float32.
 
   Raises:
-    ValueError: for numbers that do not fit; by the model, for a picture of
-      another size.
+    ValueError: If condition_channels do not match levels. The model raises it
+      for a picture of another size.
   """
   if len(condition_channels) != levels:
     raise ValueError(
@@ -81,7 +84,7 @@ def conditional_glow(
   conv = functools.partial(subnet, widths=(hidden,) * 2, kernels=(3, 1, 3))
   dense = functools.partial(subnet, widths=(head,), kernels=(1, 1))
 
-  def level(k):
+  def level(k: int) -> bj.Chain:
     step = bj.Chain(
       (
         bj.ActNorm(),
@@ -112,7 +115,7 @@ def conditional_glow(
     dtype=dtype,
   )
   return PictureFlow(
-    bj.MultiScale(tuple(map(level, range(levels))), tuple(splits)),
+    bj.MultiScale([level(k) for k in range(levels)], splits),
     FeaturesAndMean(PictureFeatures(levels, pyramid)),
     multiple=2**levels,
     title="conditional_glow",

@@ -1,7 +1,7 @@
 """The class-conditional cINNs for MNIST (Ardizzone et al. 2019).
 
-Numbers of layers, widths and clamps are those of the authors' code, which has
-two models: a minimal example, and the one behind the paper's figures.
+The numbers of layers, widths and clamps are those of the authors' code, which
+has two models: a minimal example, and the one behind the paper's figures.
 """
 
 import functools
@@ -25,24 +25,27 @@ def dense_cinn(
   memory: str = "store",
   compute_dtype: str = "float32",
 ) -> ConditionalFlow:
-  """Dense couplings on the pixels [B, size, size, 1], given a vector [B, C].
+  """Builds dense couplings of the pixels [B, size, size, 1], given a vector.
 
-  `depth` times a fixed permutation and a two-sided coupling. The defaults are
-  the minimal example, 24,341,120 parameters with 10 classes. The paper's model,
-  54,424,320 parameters, has depth 24, hidden (512, 512, 512), alpha 1.5,
-  init_std 0.03 and zero_last. There is no condition network: the label itself
-  enters every subnet.
+  It has `depth` blocks of a fixed permutation and a two-sided coupling. The
+  defaults are the minimal example, 24,341,120 parameters with 10 classes. The
+  paper's model, 54,424,320 parameters, has depth 24, hidden (512, 512, 512),
+  alpha 1.5, init_std 0.03 and zero_last. There is no condition network: the
+  label itself, a vector [B, C], is an input of every subnet.
 
-  Departure: permutations are drawn with the parameters, where the authors take
-  numpy's at the seed of the block's number. They are in the collection
-  "constants", so theirs can be put there.
+  Departure: permutations are drawn with the parameters, while the authors take
+  numpy's with the block's number as the seed. They are in the collection
+  "constants", so the authors' can be put there.
 
   Args:
-    hidden: widths of the subnets' hidden layers.
-    alpha, clamp: see `bijections.AffineCoupling`.
-    init_std, zero_last: see `Subnet`.
-    scanned, memory: see `bijections.Stack`.
-    compute_dtype: of the subnets, a name in `subnets.COMPUTE_DTYPES`.
+    size: Height and width of the pictures, in pixels.
+    depth: Number of couplings.
+    hidden: Widths of the subnets' hidden layers.
+    alpha, clamp: See `bijections.AffineCoupling`.
+    init_std, zero_last: See `Subnet`.
+    scanned, memory: See `bijections.Stack`.
+    compute_dtype: Precision of the subnets, a name in
+      `subnets.COMPUTE_DTYPES`.
   """
   net = functools.partial(
     Subnet,

@@ -1,7 +1,7 @@
 """The colorization cINN for LSUN bedrooms (Ardizzone et al. 2019).
 
-Numbers of layers, widths and clamps are those of the authors' code. Where a
-builder departs from it on purpose, its docstring says so.
+The numbers of layers, widths and clamps are those of the authors' code. The
+builder's docstring lists the departures from it.
 """
 
 import functools
@@ -20,7 +20,7 @@ def haar_colorization(
   depths: Sequence[int] = (2, 4, 4, 4),
   alphas: Sequence[float] = (1.0, 1.0, 0.6, 0.6),
   emits: Sequence[int] = (6, 4),
-  condition_levels: Sequence = (
+  condition_levels: Sequence[Sequence[tuple[int, int]]] = (
     ((64, 1), (64, 1)),
     ((128, 1), (128, 2)),
     ((128, 2),),
@@ -37,35 +37,39 @@ def haar_colorization(
   memory: str = "store",
   compute_dtype: str = "float32",
 ) -> ConditionalFlow:
-  """The colorization cINN for LSUN bedrooms: ab [B, size, size, 2] given L.
+  """Builds the LSUN cINN: ab [B, size, size, 2] given lightness L.
 
-  The defaults are the published network: 11,010,760 parameters. Two couplings
-  at full resolution, Haar, four at a half, split, Haar, four at a quarter,
-  split, four dense ones. Couplings below full resolution take turns between
-  1x1 and 3x3 kernels, and channels are mixed after each.
+  The defaults are the published network: 11,010,760 parameters. It has two
+  couplings at full resolution, Haar, four at a half, split, Haar, four at a
+  quarter, split, four dense ones. Couplings below full resolution alternate
+  between 1x1 and 3x3 kernels, and channels are mixed after each.
 
   Departures: permutations are drawn with the parameters, not from numpy's
-  seeds (`importing` puts theirs there); the condition network starts at LeCun's
-  scale.
+  seeds (`importing` restores the published ones); the condition network starts
+  at LeCun's scale.
 
   Args:
-    size: of ab, in pixels.
-    hidden: widths in the couplings at full, half and quarter resolution, and
-      of the dense ones.
-    depths: numbers of couplings there; even at half and quarter resolution.
-    alphas: bounds of the log-scale there.
-    emits: channels (of 8) that leave as latents at half and at quarter
-      resolution.
-    condition_levels, condition_vector, condition_pool: see `Pyramid`; the
+    size: Height and width of ab, in pixels.
+    hidden: Widths of the couplings' networks at full, half and quarter
+      resolution, and of the dense ones.
+    depths: Numbers of couplings there; even at half and quarter resolution.
+    alphas: Bounds of the log-scale there.
+    emits: Number of channels, of 8, that leave as latents at half and at
+      quarter resolution.
+    condition_levels, condition_vector, condition_pool: See `Pyramid`. The
       levels have the resolutions of the three convolutional parts.
-    condition_slope: of that network's leaky ReLU, 0 for a plain one.
-    haar_order, flatten_order: see `bijections.Haar`, `bijections.Flatten`.
-    clamp: a name in `bijections.CLAMPS`.
-    mixing: a name in `bijections.MIXINGS`.
-    init_std, zero_last: see `Subnet`.
-    memory: see `bijections.Stack`.
-    compute_dtype: of subnets and condition network, a name in
+    condition_slope: Negative slope of the condition network's leaky ReLU; 0 for
+      a plain ReLU.
+    haar_order, flatten_order: See `bijections.Haar`, `bijections.Flatten`.
+    clamp: A name in `bijections.CLAMPS`.
+    mixing: A name in `bijections.MIXINGS`.
+    init_std, zero_last: See `Subnet`.
+    memory: Memory policy, see `bijections.Stack`.
+    compute_dtype: Precision of subnets and condition network, a name in
       `subnets.COMPUTE_DTYPES`.
+
+  Raises:
+    ValueError: For an unknown mixing, and for emits or depths that do not fit.
   """
   mix = bj.mixing_named(mixing)
   rest = 4 * (8 - emits[0])
@@ -74,15 +78,15 @@ def haar_colorization(
   if any(depth % 2 for depth in depths[1:3]):
     raise ValueError(
       "depths at half and quarter resolution are even, as couplings come in"
-      f" pairs of kernels 1 and 3 there; got {list(depths)}."
+      f" pairs of kernels 1 and 3 there, got {list(depths)}."
     )
   dtype = compute_dtype_named(compute_dtype)
   subnet = functools.partial(
     Subnet, init_std=init_std, zero_last=zero_last, dtype=dtype
   )
 
-  def convolutions(k, kernels):
-    parts = []
+  def convolutions(k: int, kernels: Sequence[int]) -> bj.Conditioned:
+    parts: list[bj.Bijection] = []
     for kernel in kernels:
       net = functools.partial(
         subnet, widths=(hidden[k],), kernels=(kernel, kernel)
@@ -119,9 +123,9 @@ def haar_colorization(
     flow,
     Pyramid(
       condition_levels,
-      condition_vector,
-      condition_pool,
-      condition_slope,
-      dtype,
+      vector=condition_vector,
+      pool=condition_pool,
+      negative_slope=condition_slope,
+      dtype=dtype,
     ),
   )

@@ -1,7 +1,7 @@
 """A cINN for RGB pictures of any size, given a picture.
 
-Not a published network: the parts of the colorization cINNs (Ardizzone et al.
-2019) put together for whole pictures. It has no dense part, so one set of
+This is not a published network. It combines parts of the colorization cINNs
+(Ardizzone et al. 2019) for whole pictures. It has no dense part, so one set of
 parameters serves every size that its levels can halve.
 """
 
@@ -12,11 +12,12 @@ import flax.linen as nn
 import jax
 
 from cinn_jax import bijections as bj
+from cinn_jax.bijections.base import Array
 from cinn_jax.models.conditional_flow import PictureFlow
 from cinn_jax.models.networks.condition_nets import Pyramid
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 
-# Of numbers in [0, 1), roughly.
+# Rough mean and standard deviation of pictures in [0, 1).
 _MEAN, _STD = 0.5, 0.25
 
 
@@ -37,43 +38,46 @@ def image_cinn(
   memory: str = "store",
   compute_dtype: str = "float32",
 ) -> PictureFlow:
-  """RGB [B, H, W, 3] in [0, 1) given a picture [B, h, w, C] of any size.
+  """Builds a cINN: RGB [B, H, W, 3] in [0, 1) given a picture.
 
-  Each level halves the picture by a Haar transform and has conditional affine
-  couplings, each after an ActNorm and a mixing of the channels. Between levels
-  half of the channels leave as latents. H and W are multiples of 2 to the
-  number of levels.
+  The given picture [B, h, w, C] may have any size; H and W are multiples of 2
+  to the number of levels. Each level halves the picture by a Haar transform and
+  has conditional affine couplings, each after an ActNorm and a mixing of the
+  channels. Between levels half of the channels leave as latents.
 
   Args:
-    hidden: width of the couplings' two hidden layers, by level.
-    depths: number of couplings, by level.
-    condition_channels: of the features, by level.
-    condition_convolutions: 3x3 convolutions of the condition network, by level.
-    condition_net: False hands the couplings the resized condition itself.
-    alpha, clamp: see `bijections.AffineCoupling`.
-    mixing: a name in `cinn.MIXINGS`; "permutation" and "orthogonal" are fixed,
-      others are learned.
-    actnorm: False leaves the ActNorms out.
-    injector: an affine injector before each coupling: all channels are scaled
-      and shifted by what the condition alone says.
-    init_std, zero_last: see `Subnet`.
-    memory: see `bijections.Stack`.
-    compute_dtype: of subnets and condition network, a name in
+    hidden: Width of the two hidden layers of the couplings, by level.
+    depths: Number of couplings, by level.
+    condition_channels: Number of channels of the features, by level.
+    condition_convolutions: Number of 3x3 convolutions that make them, per
+      level.
+    condition_net: False gives the couplings the resized condition itself.
+    alpha, clamp: See `bijections.AffineCoupling`.
+    mixing: A name in `bijections.MIXINGS`; "permutation" and "orthogonal" are
+      fixed, others are learned.
+    actnorm: False omits the ActNorms.
+    injector: Puts an affine injector before each coupling, which scales and
+      shifts all channels by numbers that depend on the condition alone.
+    init_std, zero_last: See `Subnet`.
+    memory: Memory policy, see `bijections.Stack`.
+    compute_dtype: Precision of subnets and condition network, a name in
       `subnets.COMPUTE_DTYPES`.
 
   Raises:
-    ValueError: for numbers that do not fit.
+    ValueError: If the settings by level differ in length, or for an unknown
+      mixing.
   """
   levels = len(hidden)
   if len(depths) != levels or len(condition_channels) != levels:
     raise ValueError(
-      "image_cinn takes one of hidden, depths and condition_channels by level;"
-      f" got {levels}, {len(depths)} and {len(condition_channels)}."
+      "image_cinn takes hidden, depths and condition_channels by level, so of"
+      f" one length; got {levels}, {len(depths)} and"
+      f" {len(condition_channels)} entries."
     )
   mix = bj.mixing_named(mixing)
   dtype = compute_dtype_named(compute_dtype)
 
-  def couplings(level):
+  def couplings(level: int) -> bj.Conditioned:
     net = functools.partial(
       Subnet,
       widths=(hidden[level],) * 2,
@@ -82,17 +86,17 @@ def image_cinn(
       zero_last=zero_last,
       dtype=dtype,
     )
-    parts = [bj.ActNorm()] if actnorm else []
-    parts += [mix()]
+    parts: list[bj.Bijection] = [bj.ActNorm()] if actnorm else []
+    parts.append(mix())
     if injector:
-      parts += [bj.AffineInjector(net, alpha=alpha, clamp=clamp)]
-    parts += [bj.AffineCoupling(net, alpha=alpha, clamp=clamp)]
+      parts.append(bj.AffineInjector(net, alpha=alpha, clamp=clamp))
+    parts.append(bj.AffineCoupling(net, alpha=alpha, clamp=clamp))
     stack = bj.Stack(bj.Chain(parts), depths[level], memory)
     return bj.Conditioned(stack, f"level_{level}")
 
   stages = [bj.Chain((bj.Haar(), couplings(k))) for k in range(levels)]
   stages[0] = bj.Chain((bj.Standardize(_MEAN, _STD), *stages[0].parts))
-  # 3 channels become 12 at every level, of which half leave, so 6 become 24.
+  # A Haar transform makes 12 channels of 3; half leave, and it makes 24 of 6.
   splits = tuple(bj.Split(6 * 2**k) for k in range(levels - 1))
   pyramid = Pyramid(
     tuple(
@@ -110,34 +114,34 @@ def image_cinn(
 
 
 class PictureFeatures(nn.Module):
-  """A picture to features at the resolution of each level of a flow.
+  """Features of a picture at the resolution of each level of a flow.
 
-  A smaller picture is enlarged to the flow's own size first.
+  The picture is resized to the flow's own size first.
 
   Attributes:
-    levels: how many; level k has the flow's resolution over 2^(k+1).
-    pyramid: the network, see `Pyramid`; None: the picture itself, resized.
+    levels: Number of levels; level k has the flow's resolution over 2^(k+1).
+    pyramid: The network, see `Pyramid`; None resizes the picture to each level.
   """
 
   levels: int
   pyramid: nn.Module | None
 
   @nn.compact
-  def __call__(self, cond, size):
-    """[B, h, w, C] in [0, 1] to {"level_0": [B, H/2, W/2, c], ...}.
+  def __call__(self, cond: Array, size: Sequence[int]) -> dict[str, Array]:
+    """Maps [B, h, w, C] in [0, 1] to {"level_0": [B, H/2, W/2, c], ...}.
 
     `size` is (H, W).
     """
     centred = (cond - _MEAN) / _STD
     if self.pyramid is not None:
-      return self.pyramid(_resized(centred, size))
+      return self.pyramid(_resize(centred, size))
     return {
-      f"level_{k}": _resized(centred, [side // 2 ** (k + 1) for side in size])
+      f"level_{k}": _resize(centred, [side // 2 ** (k + 1) for side in size])
       for k in range(self.levels)
     }
 
 
-def _resized(maps, size):
+def _resize(maps: Array, size: Sequence[int]) -> Array:
   b, h, w, c = maps.shape
   if (h, w) == tuple(size):
     return maps

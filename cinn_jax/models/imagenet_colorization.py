@@ -1,6 +1,11 @@
-"""The colorization cINN for ImageNet (Ardizzone et al. 2019)."""
+"""The colorization cINN for ImageNet (Ardizzone et al. 2019).
+
+The numbers of layers, widths and clamps are those of the authors' code. The
+builder's docstring lists the departures from it.
+"""
 
 import functools
+from collections.abc import Callable
 
 from flax import linen as nn
 
@@ -21,28 +26,28 @@ def imagenet_colorization(
   memory: str = "store",
   compute_dtype: str = "float32",
 ) -> ConditionalFlow:
-  """The colorization cINN for ImageNet: ab [B, 64, 64, 2], L [B, 256, 256, 1].
+  """Builds the ImageNet cINN: ab [B, 64, 64, 2] given L [B, 256, 256, 1].
 
-  88,949,693 parameters, of which 32,236,013 are the feature network. Four
-  latent levels: 4096, 2048, 1536 and 512 numbers. Every conditioned coupling
-  has a head of its own on the shared features.
+  It has 88,949,693 parameters, 32,236,013 of them in the feature network, and
+  four latent levels: 4096, 2048, 1536 and 512 numbers. Every conditioned
+  coupling has a head of its own on the shared features.
 
-  Departures: normalisation by groups, where the authors use batch statistics
-  in training (`norm="batch"`: running statistics in both directions); no head
-  starts at zero, where theirs zero the level-1 heads' normalisation by a slip
-  of indices; orthogonal matrices are uniformly distributed. (`importing` reads
-  theirs.)
+  Departures: features are normalised by groups, while the authors use batch
+  statistics in training (`norm="batch"` takes running statistics in both
+  directions); no head starts at zero, while theirs zero the normalisation of
+  the level-1 heads by a slip of indices; orthogonal matrices are uniformly
+  distributed. (`importing` reads theirs.)
 
   Args:
-    width: channels of the first convolutions of the feature network; every
-      other width but those of the latents follows.
+    width: Number of channels of the feature network's first convolutions. All
+      other widths but those of the latents are multiples of it.
     norm: "group" or "batch", see `normalization.Norm`.
-    init_std: of every parameter of flow and heads; the last layer of each
-      subnet starts at 0.
-    clamp: a name in `bijections.CLAMPS`.
-    lightness_scale, lightness_shift: from the task's lightness to L - 50.
-    memory: see `bijections.Stack`.
-    compute_dtype: of subnets and condition networks, a name in
+    init_std: Standard deviation of the initial parameters of flow and heads;
+      the last layer of each subnet starts at 0.
+    clamp: A name in `bijections.CLAMPS`.
+    lightness_scale, lightness_shift: Map the task's lightness to L - 50.
+    memory: Memory policy, see `bijections.Stack`.
+    compute_dtype: Precision of subnets and condition networks, a name in
       `subnets.COMPUTE_DTYPES`.
   """
   dtype = compute_dtype_named(compute_dtype)
@@ -51,8 +56,10 @@ def imagenet_colorization(
   head = functools.partial(
     Head, norm=norm, init_std=init_std, width=width, dtype=dtype
   )
-  part = functools.partial(_imagenet_stage, subnet, stack, head, clamp)
-  down = functools.partial(_imagenet_down, subnet, stack, clamp)
+  stage = functools.partial(
+    _stage, subnet=subnet, stack=stack, head=head, clamp=clamp
+  )
+  down = functools.partial(_down, subnet=subnet, stack=stack, clamp=clamp)
   dense_net = functools.partial(
     subnet, widths=(8 * width,) * 3, kernels=(1,) * 4
   )
@@ -66,22 +73,22 @@ def imagenet_colorization(
     stages=(
       bj.Chain(
         (
-          part(level=0, depth=4, hidden=width // 2),
-          down(bj.Squeeze(), width),
-          part(level=1, depth=6, hidden=width),
-          down(bj.Squeeze(), 2 * width),
+          stage(level=0, depth=4, hidden=width // 2),
+          down(bj.Squeeze(), hidden=width),
+          stage(level=1, depth=6, hidden=width),
+          down(bj.Squeeze(), hidden=2 * width),
         )
       ),
       bj.Chain(
         (
-          part(level=2, depth=6, hidden=2 * width),
-          down(bj.Squeeze(), 4 * width),
+          stage(level=2, depth=6, hidden=2 * width),
+          down(bj.Squeeze(), hidden=4 * width),
         )
       ),
       bj.Chain(
         (
-          part(level=3, depth=6, hidden=4 * width),
-          down(bj.Haar(), 4 * width),
+          stage(level=3, depth=6, hidden=4 * width),
+          down(bj.Haar(), hidden=4 * width),
         )
       ),
       bj.Chain(
@@ -95,12 +102,27 @@ def imagenet_colorization(
   )
   return ConditionalFlow(
     flow,
-    ColorizationFeatures(lightness_scale, lightness_shift, norm, width, dtype),
+    ColorizationFeatures(
+      lightness_scale=lightness_scale,
+      lightness_shift=lightness_shift,
+      norm=norm,
+      width=width,
+      dtype=dtype,
+    ),
   )
 
 
-def _imagenet_stage(subnet, stack, head, clamp, *, level, depth, hidden):
-  """Couplings of 3x3 convolutions with heads as wide as their subnets."""
+def _stage(
+  *,
+  level: int,
+  depth: int,
+  hidden: int,
+  subnet: Callable[..., nn.Module],
+  stack: Callable[..., bj.Stack],
+  head: Callable[..., nn.Module],
+  clamp: str,
+) -> bj.Stack:
+  """Builds couplings of 3x3 convolutions; heads are as wide as subnets."""
   net = functools.partial(
     subnet,
     widths=(hidden, hidden),
@@ -110,13 +132,20 @@ def _imagenet_stage(subnet, stack, head, clamp, *, level, depth, hidden):
   coupling = bj.Conditioned(
     bj.AffineCoupling(net, alpha=1.5, clamp=clamp),
     "features",
-    head(level, hidden),
+    head(level=level, channels=hidden),
   )
   return stack(bj.Chain((coupling, bj.Orthogonal())), depth)
 
 
-def _imagenet_down(subnet, stack, clamp, squeeze, hidden):
-  """A squeeze and two couplings of 1x1 convolutions without condition."""
+def _down(
+  squeeze: bj.Bijection,
+  *,
+  hidden: int,
+  subnet: Callable[..., nn.Module],
+  stack: Callable[..., bj.Stack],
+  clamp: str,
+) -> bj.Chain:
+  """Builds a squeeze and two couplings of 1x1 convolutions, unconditioned."""
   net = functools.partial(
     subnet,
     widths=(hidden, hidden),

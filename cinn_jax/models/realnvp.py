@@ -1,37 +1,40 @@
 """RealNVP of pictures (Dinh et al. 2017)."""
 
 import functools
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import flax.linen as nn
+from jax.typing import DTypeLike
 
 from cinn_jax import bijections as bj
+from cinn_jax.bijections.base import Array, Condition
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 from cinn_jax.runtime.cpu_convolution import conv_general_dilated
 
-# Pictures are brought into (0.05, 0.95) before the logit.
+# Maps pictures into (0.05, 0.95) before the logit.
 _MARGIN = 0.05 / 0.9
 
 
 class ResidualSubnet(nn.Module):
-  """A coupling's network of residual blocks, each two 3x3 convolutions.
+  """A coupling's network of residual blocks of two 3x3 convolutions each.
 
-  A first convolution sees data and condition, a last one of 1x1 starts at 0.
+  A first convolution sees data and condition; a last one, of 1x1, starts at 0.
   The blocks are scanned.
 
   Attributes:
-    width: channels of all of them.
-    blocks: how many.
+    width: Number of channels of the hidden layers.
+    blocks: Number of residual blocks.
+    dtype: Precision of the computation; None follows the data.
   """
 
   width: int
   blocks: int
-  dtype: Any = None
+  dtype: DTypeLike | None = None
 
   @nn.compact
-  def __call__(self, u, cond, features):
-    """As of `Subnet`, of images."""
+  def __call__(self, u: Array, cond: Condition, features: int) -> Array:
+    """Maps [B, H, W, C] and a condition to [B, H, W, features]."""
     first = Subnet((), (3,), zero_last=False, dtype=self.dtype, name="first")
     hidden = first(u, cond, self.width)
     scan = nn.scan(
@@ -48,10 +51,10 @@ class ResidualSubnet(nn.Module):
 
 class _Block(nn.Module):
   width: int
-  dtype: Any = None
+  dtype: DTypeLike | None = None
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Array) -> Array:
     hidden = x
     for _ in range(2):
       hidden = nn.Conv(
@@ -73,52 +76,53 @@ def realnvp(
   conditioned: bool = False,
   compute_dtype: str = "float32",
 ) -> ConditionalFlow:
-  """Pictures [B, H, W, channels] in [0, 1), H and W multiples of 2^levels.
+  """Builds RealNVP: [B, H, W, channels] in [0, 1).
 
-  The defaults' networks are the paper's for pictures of 32x32. After a logit,
-  each level has three couplings of a checkerboard, a squeeze and three of
-  channels, whereupon half of the channels leave; four of a checkerboard follow.
+  H and W are multiples of 2^levels. The defaults' networks are the paper's for
+  pictures of 32x32. After a logit, each level has three checkerboard couplings,
+  a squeeze and three couplings of channels; then half of the channels leave.
+  Four checkerboard couplings follow the last level.
 
-  Departures: ActNorm in the place of batch normalisation between couplings,
-  which is another function in training than after; no normalisation inside
-  their networks; the published scale is exp of a learned multiple of tanh, here
-  of a soft clamp.
+  Departures: ActNorm replaces batch normalisation between couplings, which is
+  not the same function in training and afterwards; the couplings' networks have
+  no normalisation; the published scale is exp of a learned multiple of tanh,
+  here it is exp of a soft clamp.
 
   Args:
-    channels: of a picture.
-    levels: how often it is squeezed.
-    hidden: width of the first networks, twice that after each squeeze.
-    blocks: residual blocks of a network.
-    alpha: the bound of the log-scale, see `bijections.AffineCoupling`.
-    conditioned: whether a condition [B, C] reaches the couplings; False leaves
-      it unseen.
-    compute_dtype: of the networks, a name in `subnets.COMPUTE_DTYPES`.
+    channels: Number of channels of a picture.
+    levels: Number of squeezes.
+    hidden: Width of the first networks; it doubles after each squeeze.
+    blocks: Number of residual blocks of a network.
+    alpha: Bound of the log-scale, see `bijections.AffineCoupling`.
+    conditioned: Whether the couplings see a condition [B, C]; False ignores it.
+    compute_dtype: Precision of the networks, a name in
+      `subnets.COMPUTE_DTYPES`.
   """
   dtype = compute_dtype_named(compute_dtype)
 
-  def net(k):
+  def net(k: int) -> Callable[[], nn.Module]:
     return functools.partial(ResidualSubnet, hidden * 2**k, blocks, dtype)
 
-  def checkerboard(k, count):
+  def checkerboard(k: int, count: int) -> Iterator[bj.Bijection]:
     for i in range(count):
       yield bj.CheckerboardCoupling(net(k), alpha=alpha, parity=i % 2)
       yield bj.ActNorm()
 
-  def of_channels(k):
-    # Halves in turns: a one-sided coupling and a two-sided one are three.
+  def channelwise(k: int) -> Iterator[bj.Bijection]:
+    # The halves take turns: a one-sided and a two-sided coupling are three.
     for sides in (1, 2):
       yield bj.AffineCoupling(net(k), sides=sides, alpha=alpha)
       yield bj.ActNorm()
 
   stages = [
-    bj.Chain((*checkerboard(k, 3), bj.Squeeze("channel"), *of_channels(k + 1)))
+    bj.Chain((*checkerboard(k, 3), bj.Squeeze("channel"), *channelwise(k + 1)))
     for k in range(levels)
   ]
   stages.append(bj.Chain(tuple(checkerboard(levels, 4))))
   # Squeezed channels are four times as many, of which half stay.
   splits = [bj.Split(2 * channels * 2**k) for k in range(levels)]
   logit = bj.Bounded(-_MARGIN, 1 + _MARGIN)
-  flow = bj.Chain((logit, bj.MultiScale(tuple(stages), tuple(splits))))
+  flow: bj.Bijection = bj.Chain((logit, bj.MultiScale(stages, splits)))
   if not conditioned:
     flow = bj.Conditioned(flow, None)
   return ConditionalFlow(flow, multiple=2**levels)

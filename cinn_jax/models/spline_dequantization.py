@@ -1,27 +1,28 @@
 """Variational dequantization for models of pictures (Ho et al. 2019)."""
 
 import functools
-from typing import Any
 
 import flax.linen as nn
+from jax.typing import DTypeLike
 
 from cinn_jax import bijections as bj
+from cinn_jax.bijections.base import Array
 from cinn_jax.models.networks.subnets import Subnet
 from cinn_jax.runtime.cpu_convolution import conv_general_dilated
 
 
 class WholeFeatures(nn.Module):
-  """What a picture's whole numbers say, at half its resolution.
+  """Features of a picture's whole numbers, at half its resolution.
 
   Attributes:
-    channels: of the features.
+    channels: Number of features.
   """
 
   channels: int
 
   @nn.compact
-  def __call__(self, picture):
-    """[B, H, W, C] in [-1, 1] to [B, H/2, W/2, channels]."""
+  def __call__(self, picture: Array) -> Array:
+    """Maps [B, H, W, C] in [-1, 1] to [B, H/2, W/2, channels]."""
     layer = functools.partial(
       nn.Conv, self.channels, conv_general_dilated=conv_general_dilated
     )
@@ -36,24 +37,26 @@ def dequantization(
   bins: int = 8,
   levels: int = 256,
   memory: str = "store",
-  dtype: Any = None,
+  dtype: DTypeLike | None = None,
 ) -> bj.Dequantization:
-  """Spline couplings of the fractions of x * levels, of even height and width.
+  """Builds spline couplings of the fractional parts of x * levels.
 
-  At the start they shuffle the fractions among a picture's neighbours, which is
-  uniform dequantization still.
+  Pictures have even height and width. At the start the couplings only shuffle
+  the fractions among neighbouring pixels, which is still uniform
+  dequantization.
 
-  Departure: Flow++ makes fractions by a flow on the real line and a sigmoid.
-  Splines map the unit interval onto itself, so no fraction has a far latent
-  and none is rounded away.
+  Departure: Flow++ makes the fractions by a flow on the real line and a
+  sigmoid. Splines map the unit interval onto itself, so no fraction has a
+  distant latent and none is rounded away.
 
   Args:
-    depth: couplings, of the squeezed picture's channels.
-    hidden: width of their networks, and of the features of the whole numbers.
-    bins: of a spline.
-    levels: whole numbers per channel of the picture.
-    memory: see `bijections.Stack`.
-    dtype: of the couplings' networks, see `Subnet`.
+    depth: Number of couplings, of the squeezed picture's channels.
+    hidden: Width of their networks, and number of features of the whole
+      numbers.
+    bins: Number of bins of a spline.
+    levels: Number of whole numbers per channel of the picture.
+    memory: Memory policy, see `bijections.Stack`.
+    dtype: Precision of the couplings' networks, see `Subnet`.
   """
   net = functools.partial(Subnet, widths=(hidden,), kernels=(3, 1), dtype=dtype)
   coupling = bj.SplineCoupling(net, bins=bins, bound=0.5)

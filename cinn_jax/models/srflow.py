@@ -5,45 +5,32 @@ import math
 from collections.abc import Sequence
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.conditional_flow import ConditionalFlow, widened
+from cinn_jax.bijections.base import Condition, PyTree
+from cinn_jax.models.conditional_flow import PictureFlow, widen
 from cinn_jax.models.networks.rrdb import RRDBEncoder
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
-from cinn_jax.models.sizes import check_picture, check_size
+from cinn_jax.models.sizes import check_picture, size_text
 
 MIXINGS = {"full": bj.FullConv1x1, "lu": bj.InvertibleConv1x1}
 
 
-class SuperResolutionFlow(ConditionalFlow):
+class SuperResolutionFlow(PictureFlow):
   """`bijection` of a picture, conditioned on features of a smaller one.
 
-  How many times smaller shows from the sizes, and must be a power of 2.
-
-  Attributes:
-    finest: how many times smaller than the picture the finest latents are.
+  The two sizes give the scale between them, which must be a power of 2.
   """
 
-  finest: int = 2
-
-  def features(self, cond, size):
-    """What a picture of that size, [H, W], is conditioned on."""
-    check_picture(cond, "This SRFlow")
+  def features(self, cond: Condition, size: Sequence[int]) -> PyTree:
+    check_picture(cond, f"This {self.title}")
     scale = scale_between(size, cond.shape[1:3])
-    return widened(self.condition_net(cond, scale))
-
-  def forward(self, x, cond=None):
-    check_size(x.shape, self.multiple, "This SRFlow")
-    return self.bijection.forward(x, self.features(cond, x.shape[1:3]))
-
-  def inverse(self, z, cond=None):
-    size = [self.finest * side for side in z[0].shape[1:3]]
-    return self.bijection.inverse(z, self.features(cond, size))
+    return widen(self.condition_net(cond, scale))
 
 
-def scale_between(large, small) -> int:
-  """How many times as large, a power of 2, along height and width alike.
+def scale_between(large: Sequence[int], small: Sequence[int]) -> int:
+  """Returns how many times larger one size is, along height and width alike.
 
   Raises:
-    ValueError: where it is not, with the nearest size that is.
+    ValueError: If that is not a power of 2; names the nearest size that fits.
   """
   ratio = math.sqrt(math.prod(large) / math.prod(small))
   scale = 2 ** max(0, round(math.log2(ratio)))
@@ -51,8 +38,8 @@ def scale_between(large, small) -> int:
   if list(large) != nearest:
     raise ValueError(
       "SRFlow takes pictures 1, 2, 4, 8 ... times as large as the condition,"
-      f" got {_text(large)} for {_text(small)}: the nearest is"
-      f" {_text(nearest)}."
+      f" got {size_text(large)} for {size_text(small)}: the nearest is"
+      f" {size_text(nearest)}."
     )
   return scale
 
@@ -74,40 +61,47 @@ def srflow(
   channels: int = 3,
   memory: str = "store",
   compute_dtype: str = "float32",
-) -> ConditionalFlow:
-  """Pictures [B, H, W, channels] of [B, h, w, 3], H / h = W / w a power of 2.
+) -> SuperResolutionFlow:
+  """Builds SRFlow: [B, H, W, channels] given [B, h, w, 3].
 
-  H and W are multiples of 2^levels. The defaults are the published network for
-  4 times; for 8 times, and faces, it has 4 levels, and 8 blocks with taps
-  (1, 3, 5, 7). Each level squeezes, takes `transition` steps of ActNorm and 1x1
-  mixing, and `depth` steps of ActNorm, 1x1 mixing, an affine injector and a
-  one-sided affine coupling, which see the features of the small picture at
-  their own resolution. `condition_net` is the encoder; `training.pretraining`
-  trains it to guess the large picture first, and `frozen_steps` of the
-  optimizer's group "condition_net" keeps it as it is for so long. That group
-  takes no weight decay: its head, which no flow moves, would shrink to nothing.
+  H / h = W / w is a power of 2, and H and W are multiples of 2^levels. The
+  defaults are the published network for a scale of 4. For a scale of 8, and
+  faces, it has 4 levels, and 8 blocks with taps (1, 3, 5, 7).
 
-  Departures: what the sizes make of Glow's networks, see `models.glow`; priors
-  have a bound; levels coarser than the small picture see averages, where the
-  published code takes the nearest of the tapped features.
+  Each level squeezes, takes `transition` steps of ActNorm and 1x1 mixing, then
+  `depth` steps of ActNorm, 1x1 mixing, an affine injector and a one-sided
+  affine coupling. Injectors and couplings see the features of the small picture
+  at their own resolution.
+
+  `condition_net` is the encoder. `training.pretraining` first trains it to
+  predict the large picture, and `frozen_steps` of the optimizer's group
+  "condition_net" then keeps it fixed for that many steps. That group takes no
+  weight decay: the flow gives its head no gradient, so decay would shrink it to
+  nothing.
+
+  Departures: those from Glow's networks in `models.glow`; priors have a bound;
+  levels coarser than the small picture see averages, where the published code
+  takes the nearest of the tapped features.
 
   Args:
-    levels, depth, transition: as above.
-    hidden: width of the networks (3x3, 1x1, 3x3) of couplings and injectors.
-    blocks, taps, encoder_width, encoder_growth: see `rrdb.RRDBEncoder`.
-    correct_splits: half of the channels leaves after every level but the last;
-      False, as published, leaves out the split before the last level too.
-    prior_features: whether the Gaussian of what leaves depends on the features
-      too, and not on what stays alone; published configurations do not.
+    levels, depth, transition: See above.
+    hidden: Width of the networks (3x3, 1x1, 3x3) of couplings and injectors.
+    blocks, taps, encoder_width, encoder_growth: See `rrdb.RRDBEncoder`.
+    correct_splits: Half of the channels leaves after every level but the last.
+      False, as published, also omits the split before the last level.
+    prior_features: Whether the Gaussian of the channels that leave depends on
+      the features too, not only on the channels that stay. Published
+      configurations have False.
     mixing: "full", as published, or "lu", which cannot become singular.
-    alpha: scales are sigmoid(s + 2) + exp(-alpha), published with 1e-4.
-    channels: of a picture.
-    memory: of the flow, see `bijections.Stack`.
-    compute_dtype: of encoder and subnets, a name in `subnets.COMPUTE_DTYPES`;
-      priors are float32.
+    alpha: Scales are sigmoid(s + 2) + exp(-alpha); the published floor is 1e-4.
+    channels: Number of channels of a picture.
+    memory: Memory policy of the flow, see `bijections.Stack`.
+    compute_dtype: Precision of encoder and subnets, a name in
+      `subnets.COMPUTE_DTYPES`; priors are float32.
 
   Raises:
-    ValueError: for an unknown mixing; by the model, for sizes that do not fit.
+    ValueError: For an unknown mixing. The model raises it for sizes that do not
+      fit.
   """
   if mixing not in MIXINGS:
     raise ValueError(f"mixing is full or lu, got {mixing!r}.")
@@ -115,20 +109,19 @@ def srflow(
   conv = functools.partial(
     Subnet, widths=(hidden,) * 2, kernels=(3, 1, 3), dtype=dtype
   )
-  scaled = {"clamp": "sigmoid", "alpha": alpha}
 
-  def level(k):
-    def mix():
-      return bj.ActNorm(), MIXINGS[mixing]()
+  def mix() -> list[bj.Bijection]:
+    return [bj.ActNorm(), MIXINGS[mixing]()]
 
+  def level(k: int) -> list[bj.Bijection]:
     step = bj.Chain(
-      (
+      [
         *mix(),
-        bj.AffineInjector(conv, **scaled),
-        bj.AffineCoupling(conv, sides=1, **scaled),
-      )
+        bj.AffineInjector(conv, clamp="sigmoid", alpha=alpha),
+        bj.AffineCoupling(conv, sides=1, clamp="sigmoid", alpha=alpha),
+      ]
     )
-    parts = [bj.Squeeze("channel")]
+    parts: list[bj.Bijection] = [bj.Squeeze("channel")]
     if transition:
       parts.append(bj.Stack(bj.Chain(mix()), transition, memory))
     steps = bj.Stack(step, depth, memory)
@@ -137,7 +130,9 @@ def srflow(
 
   net = functools.partial(Subnet, widths=(), kernels=(3,))
   last_split = levels - 1 if correct_splits else levels - 2
-  stages, splits, parts = [], [], []
+  stages: list[bj.Bijection] = []
+  splits: list[bj.Bijection] = []
+  parts: list[bj.Bijection] = []
   for k in range(levels):
     parts += level(k)
     channels *= 4
@@ -146,18 +141,20 @@ def srflow(
       split = bj.PriorSplit(bj.Split(channels), net)
       key = f"level_{k}" if prior_features else None
       splits.append(bj.Conditioned(split, key))
-      stages.append(bj.Chain(tuple(parts)))
+      stages.append(bj.Chain(parts))
       parts = []
-  stages.append(bj.Chain(tuple(parts)))
+  stages.append(bj.Chain(parts))
   return SuperResolutionFlow(
-    bj.MultiScale(tuple(stages), tuple(splits)),
+    bj.MultiScale(stages, splits),
     RRDBEncoder(
-      levels, blocks, tuple(taps), encoder_width, encoder_growth, dtype
+      levels=levels,
+      blocks=blocks,
+      taps=tuple(taps),
+      width=encoder_width,
+      growth=encoder_growth,
+      dtype=dtype,
     ),
     multiple=2**levels,
+    title="SRFlow",
     finest=2 if splits else 2**levels,
   )
-
-
-def _text(size):
-  return "x".join(map(str, size))

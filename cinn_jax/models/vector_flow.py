@@ -1,4 +1,4 @@
-"""A flow for vectors, for those who want no architecture of their own."""
+"""A ready-made flow for vectors."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -23,31 +23,32 @@ def vector_flow(
   memory: str = "store",
   compute_dtype: str = "float32",
 ) -> ConditionalFlow:
-  """Two-sided affine couplings of vectors [B, dim], mixed after each.
+  """Builds two-sided affine couplings of vectors [B, dim], mixed after each.
 
   >>> from cinn_jax import make_flow
   >>> from cinn_jax.models.networks.summary_nets import SetNet
   >>> flow = make_flow(vector_flow(3, condition_net=SetNet()), (3,))
 
-  The conditional network for vectors of Ardizzone et al. 2019, with soft
-  permutations between the couplings. It starts as a rotation of x, so bring x
-  and the condition to zero mean and unit variance first. Hidden layers start as
-  PyTorch's do (`Subnet.uniform_init`).
+  This is the conditional network for vectors of Ardizzone et al. 2019, with
+  soft permutations between the couplings. It starts as a rotation of x, so
+  bring x and the condition to zero mean and unit variance first. Hidden layers
+  start as PyTorch's do (`Subnet.uniform_init`).
 
   Args:
-    dim: numbers in x, at least 2.
-    blocks: couplings, each with parameters of its own.
-    hidden: widths of the hidden layers of the networks inside.
-    activation: between those layers.
-    mixing: a name in `cinn.MIXINGS`.
-    alpha, clamp: see `bijections.AffineCoupling`.
-    condition_net: from the condition to a vector [B, C], see
-      `models.summary_nets`; None takes the condition as it is.
-    memory: see `bijections.Stack`.
-    compute_dtype: of the networks inside, a name in `subnets.COMPUTE_DTYPES`.
+    dim: Number of components of x, at least 2.
+    blocks: Number of couplings, each with its own parameters.
+    hidden: Widths of the hidden layers of the couplings' networks.
+    activation: Activation between those layers.
+    mixing: A name in `bijections.MIXINGS`.
+    alpha, clamp: See `bijections.AffineCoupling`.
+    condition_net: Network from the condition to a vector [B, C], see
+      `models.networks.summary_nets`; None takes the condition as it is.
+    memory: Memory policy, see `bijections.Stack`.
+    compute_dtype: Precision of the couplings' networks, a name in
+      `subnets.COMPUTE_DTYPES`.
 
   Raises:
-    ValueError: for fewer than 2 dimensions, or an unknown mixing.
+    ValueError: For fewer than 2 dimensions, or an unknown mixing.
   """
   if dim < 2:
     raise ValueError(

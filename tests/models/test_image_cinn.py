@@ -73,7 +73,7 @@ def test_a_condition_that_is_no_picture_is_refused():
 @pytest.mark.parametrize(
   "options, complaint",
   [
-    ({"depths": (1,)}, "by level; got 2, 1 and 2"),
+    ({"depths": (1,)}, "of one length; got 2, 1 and 2 entries"),
     ({"mixing": "shuffle"}, "Unknown mixing 'shuffle'; there are permutation"),
   ],
 )

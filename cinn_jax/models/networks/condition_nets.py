@@ -1,42 +1,43 @@
 """Condition networks: an image to features for each level of a flow."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
+from cinn_jax.bijections.base import Array
 from cinn_jax.models.networks.normalization import Norm
 from cinn_jax.models.networks.subnets import initializers
 from cinn_jax.runtime.cpu_convolution import conv_general_dilated
 
 
 class Pyramid(nn.Module):
-  """Convolutions whose coarser levels are computed from the finer ones.
+  """Convolutions that compute each level's features from the finer ones.
 
   The condition network of the LSUN cINN (Ardizzone et al. 2019, published
-  code), for any number of levels. A (leaky) ReLU stands before every layer but
-  the first, so features leave a level before its non-linearity.
+  code), for any number of levels. A (leaky) ReLU precedes every layer but the
+  first, so features leave a level before its non-linearity.
 
   Attributes:
-    levels: per level, (channels, stride) of its 3x3 convolutions.
-    vector: channels of a global feature, or 0 for none: the last level is
-      averaged over `pool` x `pool` pixels, flattened, and goes through a dense
-      layer, so the image size is fixed by it.
-    pool: see `vector`.
-    negative_slope: of the ReLU; the authors' is 0.01.
-    dtype: of the computation; None follows the data.
+    levels: The (channels, stride) of each level's 3x3 convolutions.
+    vector: Number of channels of a global feature, or 0 for none. The last
+      level is averaged over `pool` x `pool` pixels, flattened, and goes through
+      a dense layer, which fixes the image size.
+    pool: Side of the pooling window for `vector`.
+    negative_slope: Negative slope of the ReLU; the authors' is 0.01.
+    dtype: Precision of the computation; None follows the data.
   """
 
   levels: Sequence[Sequence[tuple[int, int]]]
   vector: int = 0
   pool: int = 4
   negative_slope: float = 0.0
-  dtype: Any = None
+  dtype: DTypeLike | None = None
 
   @nn.compact
-  def __call__(self, cond):
-    """[B, H, W, C] to {"level_0": [B, h, w, c], ..., "vector": [B, c]}."""
+  def __call__(self, cond: Array) -> dict[str, Array]:
+    """Maps [B, H, W, C] to {"level_0": [B, h, w, c], ..., "vector": [B, c]}."""
     features = {}
     hidden = cond
     for k, layers in enumerate(self.levels):
@@ -59,12 +60,18 @@ class Pyramid(nn.Module):
 
 
 class Head(nn.Module):
-  """One coupling's own view of shared features (ImageNet cINN).
+  """One coupling's own network on shared features (ImageNet cINN).
 
-  `level` strided 3x3 convolutions bring the features to the coupling's
-  resolution; a last one makes `channels` maps, which are normalised.
-  Attributes: `width` as in `ColorfulNet`, `norm` as in `Norm`, `init_std` as in
-  `Subnet`.
+  Strided 3x3 convolutions bring the features to the coupling's resolution. A
+  last convolution makes `channels` maps, which are normalised.
+
+  Attributes:
+    level: Number of strided convolutions.
+    channels: Number of maps.
+    norm: See `Norm`.
+    init_std: See `Subnet`.
+    width: See `ColorfulNet`.
+    dtype: Precision of the computation; None follows the data.
   """
 
   level: int
@@ -72,10 +79,10 @@ class Head(nn.Module):
   norm: str = "group"
   init_std: float | None = None
   width: int = 64
-  dtype: Any = None
+  dtype: DTypeLike | None = None
 
   @nn.compact
-  def __call__(self, features):
+  def __call__(self, features: Array) -> Array:
     hidden = features
     for times in (2, 2, 4)[: self.level]:
       width = times * self.width
@@ -86,17 +93,20 @@ class Head(nn.Module):
 
 
 class GlobalHead(nn.Module):
-  """Shared features [B, 64, 64, 256] to one vector [B, 512] (ImageNet cINN).
+  """Maps shared features [B, 64, 64, 256] to a vector [B, 512] (ImageNet cINN).
 
-  Attributes: `norm` as in `Norm`, `width` as in `ColorfulNet`.
+  Attributes:
+    norm: See `Norm`.
+    width: See `ColorfulNet`.
+    dtype: Precision of the computation; None follows the data.
   """
 
   norm: str = "group"
   width: int = 64
-  dtype: Any = None
+  dtype: DTypeLike | None = None
 
   @nn.compact
-  def __call__(self, features):
+  def __call__(self, features: Array) -> Array:
     hidden = features
     for k, times in enumerate((2, 4, 4, 8)):
       if k > 0:
@@ -109,17 +119,18 @@ class GlobalHead(nn.Module):
 class ColorfulNet(nn.Module):
   """The VGG-like network of Zhang et al. 2016, "Colorful Image Colorization".
 
-  Lightness to features at a quarter of its resolution.
+  It maps lightness to features at a quarter of its resolution.
 
   Attributes:
-    norm: as in `Norm`.
-    width: channels of the first convolutions, 64 as published; all others
-      follow.
+    norm: See `Norm`.
+    width: Number of channels of the first convolutions, published as 64. All
+      other widths are multiples of it.
+    dtype: Precision of the computation; None follows the data.
   """
 
   norm: str = "group"
   width: int = 64
-  dtype: Any = None
+  dtype: DTypeLike | None = None
 
   # (channels / width, stride, dilation) of the convolutions of each group.
   GROUPS = (
@@ -133,8 +144,8 @@ class ColorfulNet(nn.Module):
   )
 
   @nn.compact
-  def __call__(self, lightness):
-    """Lightness [B, H, W, 1] about its middle to [B, H/4, W/4, 256]."""
+  def __call__(self, lightness: Array) -> Array:
+    """Maps centred lightness [B, H, W, 1] to [B, H/4, W/4, 4 * width]."""
     hidden = lightness
     for layers in self.GROUPS:
       for times, stride, dilation in layers:
@@ -142,7 +153,7 @@ class ColorfulNet(nn.Module):
         layer = _conv(channels, stride, dtype=self.dtype, dilation=dilation)
         hidden = nn.relu(layer(hidden))
       hidden = Norm(self.norm)(hidden)
-    # Twice the resolution and a pixel more on each side, which is cut at last.
+    # Doubles the resolution and adds a pixel on each side, cropped at the end.
     channels = 4 * self.width
     hidden = nn.ConvTranspose(
       channels, (4, 4), (2, 2), padding="VALID", dtype=self.dtype
@@ -153,19 +164,23 @@ class ColorfulNet(nn.Module):
 
 
 class ColorClassifier(nn.Module):
-  """`ColorfulNet`'s own prediction: features to an annealed mean of ab.
+  """`ColorfulNet`'s own prediction of ab, an annealed mean.
 
-  A distribution over 313 bins of ab, sharpened, then the mean of the bins'
-  centres. The flow does not use it: it is there to pretrain the features and to
-  see what they know.
+  It predicts a distribution over 313 bins of ab, sharpens it, and takes the
+  mean of the bins' centres. The flow does not use it. It serves to pretrain the
+  features, and to inspect them.
+
+  Attributes:
+    bins: Number of bins.
+    sharpness: Factor of the logits.
   """
 
   bins: int = 313
   sharpness: float = 2.606
 
   @nn.compact
-  def __call__(self, features):
-    """[B, h, w, 256] to ab [B, h, w, 2]."""
+  def __call__(self, features: Array) -> Array:
+    """Maps [B, h, w, 256] to ab [B, h, w, 2]."""
     logits = nn.Conv(self.bins, (1, 1))(nn.relu(features))
     return nn.Conv(2, (1, 1))(nn.softmax(self.sharpness * logits))
 
@@ -173,35 +188,39 @@ class ColorClassifier(nn.Module):
 class ColorizationFeatures(nn.Module):
   """The ImageNet cINN's condition network: `ColorfulNet` and a global vector.
 
-  Returns {"features": [B, H/4, W/4, 256], "vector": [B, 512]} from normalised
-  lightness [B, H, W, 1]; the couplings' heads are theirs.
+  The couplings' heads belong to the couplings.
 
   Attributes:
-    lightness_scale, lightness_shift: bring the task's lightness to L - 50,
-      which the feature network was published with.
-    norm: as in `Norm`.
-    width: as in `ColorfulNet`.
+    lightness_scale, lightness_shift: Map the task's lightness to L - 50, the
+      input of the published feature network.
+    norm: See `Norm`.
+    width: See `ColorfulNet`.
+    dtype: Precision of the computation; None follows the data.
   """
 
   lightness_scale: float
   lightness_shift: float
   norm: str = "group"
   width: int = 64
-  dtype: Any = None
+  dtype: DTypeLike | None = None
 
-  def setup(self):
+  def setup(self) -> None:
     self.feature_net = ColorfulNet(self.norm, self.width, self.dtype)
     self.global_head = GlobalHead(self.norm, self.width, self.dtype)
     self.classifier = ColorClassifier()
 
-  def __call__(self, cond):
+  def __call__(self, cond: Array) -> dict[str, Array]:
+    """Maps normalised lightness [B, H, W, 1] to features and a vector.
+
+    Returns {"features": [B, H/4, W/4, 256], "vector": [B, 512]}.
+    """
     features = self._features(cond)
     if self.is_initializing():
       self.classifier(features)
     return {"features": features, "vector": self.global_head(features)}
 
-  def predict_ab(self, cond):
-    """The feature network's own guess of ab [B, H/4, W/4, 2]."""
+  def predict_ab(self, cond: Array) -> Array:
+    """Returns the feature network's own guess of ab [B, H/4, W/4, 2]."""
     return self.classifier(self._features(cond))
 
   def _features(self, cond):
@@ -209,8 +228,14 @@ class ColorizationFeatures(nn.Module):
     return self.feature_net(centred)
 
 
-def _conv(channels, stride=1, init_std=None, dtype=None, dilation=1):
-  """A 3x3 convolution that keeps the size, or divides it by `stride`."""
+def _conv(
+  channels: int,
+  stride: int = 1,
+  init_std: float | None = None,
+  dtype: DTypeLike | None = None,
+  dilation: int = 1,
+) -> nn.Conv:
+  """Builds a 3x3 convolution that keeps the size or divides it by `stride`."""
   weights, biases = initializers(init_std)
   return nn.Conv(
     channels,

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cinn_jax.bijections.base import Array
 from cinn_jax.models.networks.subnets import initializers
 
 
@@ -11,12 +12,14 @@ class Norm(nn.Module):
   """Normalisation that is the same function in both directions of a flow.
 
   Attributes:
-    kind: "group", over the image and an eighth of its channels; or "batch",
-      by running statistics, always: statistics of the batch at hand would make
-      training's forward and sampling's inverse disagree. A training step
-      (collection "batch_stats" mutable) moves them by `1 - momentum`.
+    kind: "group" normalises over the image and an eighth of its channels.
+      "batch" always uses running statistics: with statistics of the current
+      batch, forward in training and inverse in sampling would disagree.
     init_std: None starts scale at 1 and bias at 0; a number draws both from
       N(0, init_std^2).
+    momentum: A training step (collection "batch_stats" mutable) moves the
+      running statistics by `1 - momentum` of the difference.
+    epsilon: Number added to variances.
   """
 
   kind: str
@@ -25,7 +28,7 @@ class Norm(nn.Module):
   epsilon: float = 1e-5
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Array) -> Array:
     channels = x.shape[-1]
     scale_init, bias_init = nn.initializers.ones, nn.initializers.zeros
     if self.init_std is not None:

@@ -3,33 +3,33 @@
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
-from cinn_jax.bijections.base import at_least_float32
+from cinn_jax.bijections.base import Array, at_least_float32
 from cinn_jax.runtime.cpu_convolution import conv_general_dilated
 
 _leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.2)
-_RESIDUAL = 0.2  # The part of a block's own output in what leaves it.
+_RESIDUAL = 0.2  # Factor of a block's own output before its input is added.
 
 
 class ResidualInResidual(nn.Module):
   """Three densely connected blocks of five 3x3 convolutions each.
 
   Attributes:
-    growth: channels of the first four convolutions of a block.
-    dtype: of the computation; None follows the data.
+    growth: Number of channels of the first four convolutions of a block.
+    dtype: Precision of the computation; None follows the data.
   """
 
   growth: int
-  dtype: Any = None
+  dtype: DTypeLike | None = None
 
   @nn.compact
-  def __call__(self, x):
-    """[B, h, w, C] to the same."""
+  def __call__(self, x: Array) -> Array:
+    """Maps [B, h, w, C] to the same shape."""
     hidden = x
     for _ in range(3):
       seen = hidden
@@ -43,17 +43,19 @@ class ResidualInResidual(nn.Module):
 class RRDBEncoder(nn.Module):
   """Features of a small picture for every level of a flow of a large one.
 
-  The blocks are scanned. Features of some of them stand beside the last ones,
-  which are enlarged by a convolution each time that they double, and averaged
-  over 2x2 positions for levels coarser than the small picture. With the
-  defaults a level has 320 channels.
+  The blocks are scanned. The features of a level are those of the last block
+  and those of the tapped blocks. For finer levels the last features go through
+  a convolution after each doubling of their size. For levels coarser than the
+  small picture all features are averaged over 2x2 positions. With the defaults
+  a level has 320 channels.
 
   Attributes:
-    levels: of the flow; level k has 1 / 2^(k + 1) of the large picture's size.
-    blocks: how many `ResidualInResidual`.
-    taps: the blocks, from 0, whose features every level sees.
-    width: channels of the features.
-    growth, dtype: see `ResidualInResidual`.
+    levels: Number of levels of the flow; level k has 1 / 2^(k + 1) of the large
+      picture's size.
+    blocks: Number of `ResidualInResidual` blocks.
+    taps: Indices, from 0, of the blocks whose features every level sees.
+    width: Number of channels of the features.
+    growth, dtype: See `ResidualInResidual`.
   """
 
   levels: int
@@ -61,19 +63,22 @@ class RRDBEncoder(nn.Module):
   taps: Sequence[int] = (1, 8, 15, 22)
   width: int = 64
   growth: int = 32
-  dtype: Any = None
+  dtype: DTypeLike | None = None
 
-  def __call__(self, cond, scale: int):
-    """[B, h, w, C], a `scale`-th of the large picture, to {"level_k": ...}."""
-    # The head has parameters from the start, to be trained with the rest.
+  def __call__(self, cond: Array, scale: int) -> dict[str, Array]:
+    """Maps [B, h, w, C], 1 / `scale` of the large picture, to features.
+
+    Returns {"level_0": [B, h, w, c], ...}.
+    """
+    # The head gets parameters with the rest, for pretraining.
     return self._run(cond, scale, with_head=self.is_initializing())[0]
 
-  def predict(self, cond):
-    """The encoder's own guess of the large picture [B, scale h, scale w, 3].
+  def predict(self, cond: Array) -> Array:
+    """Returns the encoder's own guess of the large picture.
 
-    The scale is that which its parameters were made for. What is behind the
-    features learns in `training.regression` alone: once a flow has moved the
-    rest, it guesses worse.
+    It is [B, scale * h, scale * w, 3], with the scale of the parameters. Only
+    `training.encoder_pretraining` trains the head behind the features. Once a
+    flow has changed the rest, the guesses get worse.
     """
     guess = self._run(cond, 2 ** self._enlargements(), with_head=True)[1]
     return guess.astype(at_least_float32(guess.dtype))
@@ -86,11 +91,11 @@ class RRDBEncoder(nn.Module):
       )
     conv = functools.partial(_conv, dtype=self.dtype)
     first = conv(self.width, name="first")(cond)
-    last, of_blocks = self._blocks(first)
+    last, all_blocks = self._blocks(first)
     last = first + conv(self.width, name="trunk")(last)
-    tapped = jnp.concatenate([of_blocks[tap] for tap in self.taps], -1)
-    by_factor = {1: last}  # of the small picture's size
-    # The finest level has half of the large picture's size; the head needs all.
+    tapped = jnp.concatenate([all_blocks[tap] for tap in self.taps], -1)
+    by_factor = {1: last}  # Multiples of the small picture's size.
+    # The finest level has half the large picture's size; the head needs all.
     doublings = round(math.log2(scale)) - (not with_head)
     if not self.is_initializing() and doublings > self._enlargements():
       raise ValueError(
@@ -116,11 +121,11 @@ class RRDBEncoder(nn.Module):
     return features, _conv(3, name="picture")(hidden)
 
   def _enlargements(self):
-    """How many it has parameters for."""
+    """Returns the number of doublings that it has parameters for."""
     return sum(name.startswith("up_") for name in self.variables["params"])
 
   def _blocks(self, first):
-    """The last block's features and, [blocks, ...], those of all."""
+    """Returns the last block's features, and those of all [blocks, ...]."""
     scan = nn.scan(
       lambda block, hidden, _: (block(hidden),) * 2,
       variable_axes={"params": 0},
@@ -132,7 +137,7 @@ class RRDBEncoder(nn.Module):
 
 
 def _conv(channels, name=None, dtype=None):
-  """3x3 that keeps the size and starts small, as ESRGAN's."""
+  """Builds a 3x3 convolution that keeps the size; starts small as ESRGAN's."""
   return nn.Conv(
     channels,
     (3, 3),
@@ -144,7 +149,7 @@ def _conv(channels, name=None, dtype=None):
 
 
 def _enlarge(maps, factor):
-  """Each position `factor` times, along height and width."""
+  """Repeats each position `factor` times, along height and width."""
   b, h, w, c = maps.shape
   return jax.image.resize(maps, (b, factor * h, factor * w, c), "nearest")
 

@@ -1,32 +1,40 @@
-"""The networks inside a coupling: (data half, condition) to log-scale, shift.
+"""Networks inside couplings: (data half, condition) to log-scale and shift.
 
-The first layer keeps the condition's part as a product of its own,
-`layer(u) + layer_c(c)`: the same function and parameter count as a layer on
-their concatenation, but what depends on the condition alone is then computed
-once per image under `vmap` over latents, however many samples are drawn. So
-does every layer that sees the condition.
+The first layer computes the condition's part as a separate product,
+`layer(u) + layer_c(c)`. That is the same function with as many parameters as a
+layer on their concatenation. But under `vmap` over latents, everything that
+depends on the condition alone is computed once per image, however many samples
+are drawn. Every other layer that sees the condition does the same.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
+from cinn_jax.bijections.base import Array, Condition
 from cinn_jax.runtime.cpu_convolution import conv_general_dilated
 
 Initializer = jax.nn.initializers.Initializer
 
-# What networks inside a flow may compute in, by name. float32 follows the data,
-# which are float64 where checks are exact. Parameters stay float32, and so do
-# the flow itself and its likelihood.
-COMPUTE_DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
+# Precisions of the networks inside a flow, by name. float32 follows the data,
+# which are float64 in exact checks. Parameters, the flow itself and its
+# likelihood stay float32.
+COMPUTE_DTYPES: dict[str, DTypeLike | None] = {
+  "float32": None,
+  "bfloat16": jnp.bfloat16,
+}
 
 
-def compute_dtype_named(name: str):
-  """The `dtype` of networks that a config's `compute_dtype` names."""
+def compute_dtype_named(name: str) -> DTypeLike | None:
+  """Returns the `dtype` of networks for a config's `compute_dtype`.
+
+  Raises:
+    ValueError: For an unknown name.
+  """
   if name not in COMPUTE_DTYPES:
     raise ValueError(
       f"Unknown compute_dtype {name!r}; there are {', '.join(COMPUTE_DTYPES)}."
@@ -35,23 +43,25 @@ def compute_dtype_named(name: str):
 
 
 class Subnet(nn.Module):
-  """Convolutions, or dense layers for vectors, with the condition added first.
+  """Convolutions, or dense layers for vectors, that see data and condition.
 
   Attributes:
-    widths: channels of the hidden layers; one more layer makes the output.
-    kernels: kernel size per layer, output included; 1 for dense layers.
-    activation: between the layers.
-    init_std: None starts weights at LeCun's scale and biases at 0; a number
+    widths: Numbers of channels of the hidden layers; one more layer makes the
+      output.
+    kernels: Kernel sizes of all layers, the output included; 1 for dense
+      layers.
+    activation: Activation between the layers.
+    init_std: None starts weights at LeCun's scale and biases at 0. A number
       draws both from N(0, init_std^2), as the published cINNs do.
-    uniform_init: instead starts weights and biases of a layer of n inputs,
-      the condition's included, at U(-1/sqrt(n), 1/sqrt(n)): how PyTorch's
-      layers start, and with them networks of FrEIA. Biases other than 0 spread
-      the kinks of units that see few numbers.
-    zero_last: starts the output layer at 0, so that the coupling is the
-      identity.
-    densely_connected: every layer sees the data, the condition and all hidden
-      layers before it (Huang et al. 2017), not the last of these alone.
-    dtype: of the computation; None follows the data.
+    uniform_init: Draws weights and biases of a layer with n inputs, those of
+      the condition included, from U(-1/sqrt(n), 1/sqrt(n)) instead, as PyTorch
+      and so FrEIA's networks do. Biases other than 0 spread the kinks of units
+      with few inputs.
+    zero_last: Starts the output layer at 0. A coupling then starts without
+      scaling or shifting by the network.
+    densely_connected: Every layer sees the data, the condition and all hidden
+      layers before it (Huang et al. 2017), not only the last hidden layer.
+    dtype: Precision of the computation; None follows the data.
   """
 
   widths: Sequence[int]
@@ -61,14 +71,14 @@ class Subnet(nn.Module):
   uniform_init: bool = False
   zero_last: bool = True
   densely_connected: bool = False
-  dtype: Any = None
+  dtype: DTypeLike | None = None
 
   @nn.compact
-  def __call__(self, u, cond, features):
-    """[B, ..., C] and a condition to [B, ..., features].
+  def __call__(self, u: Array, cond: Condition, features: int) -> Array:
+    """Maps [B, ..., C] and a condition to [B, ..., features].
 
     The leaves of `cond` are vectors [B, Cc], the same for every position, or
-    have the data's own spatial shape. Kernels above 1 are for images; for
+    have the data's own spatial shape. Kernels above 1 are for images. For
     vectors, which have no neighbours, every layer is dense.
     """
     if len(self.kernels) != len(self.widths) + 1:
@@ -101,23 +111,23 @@ class Subnet(nn.Module):
     return hidden
 
   def _check_condition(self, leaves):
-    # A condition left out would else go unnoticed, as if it were zero.
+    # Otherwise a missing condition would go unnoticed, as if it were zero.
     if self.is_initializing():
       return
     params = self.variables.get("params", {})
-    made = [k for k in params if k.startswith("condition_")]
+    count = sum(name.startswith("condition_") for name in params)
     wanted = [
-      params[f"condition_{i}"]["kernel"].shape[-2] for i in range(len(made))
+      params[f"condition_{i}"]["kernel"].shape[-2] for i in range(count)
     ]
     got = [leaf.shape[-1] for leaf in leaves]
     if wanted != got:
       raise ValueError(
-        f"This flow was initialised with {_channels(wanted)}, and is given"
-        f" {_channels(got)}."
+        f"This flow was initialised with {_describe(wanted)}, and is given"
+        f" {_describe(got)}."
       )
 
   def _layer(self, rank, width, kernel, inputs, *, is_last):
-    """A constructor of layers of one shape: `make(name, use_bias=True)`."""
+    """Returns a constructor of equal layers, `make(name, use_bias=True)`."""
     weights, biases = initializers(self.init_std)
     if self.uniform_init:
       fan_in = inputs * (kernel**2 if rank == 4 else 1)
@@ -149,16 +159,20 @@ class Subnet(nn.Module):
 
 
 def initializers(std: float | None) -> tuple[Initializer, Initializer]:
-  """Weights' and biases': LeCun's and 0, or N(0, std^2) for both."""
+  """Returns initializers of weights and biases.
+
+  Without `std`, LeCun's scale for weights and 0 for biases; else N(0, std^2)
+  for both.
+  """
   if std is None:
     return nn.initializers.lecun_normal(), nn.initializers.zeros
   return (nn.initializers.normal(std),) * 2
 
 
-def _channels(of_leaves):
-  if not of_leaves:
+def _describe(channels):
+  if not channels:
     return "no condition"
-  return f"a condition of {' + '.join(map(str, of_leaves))} channels"
+  return f"a condition of {' + '.join(map(str, channels))} channels"
 
 
 def _uniform(bound):
@@ -169,7 +183,7 @@ def _uniform(bound):
 
 
 def _broadcast(leaf, u, kernel):
-  """A vector as a map that meets `u`, of one pixel where that is enough."""
+  """Reshapes a vector to broadcast against `u`; repeats it if kernel > 1."""
   if leaf.ndim != 2:
     return leaf
   one = leaf.reshape(leaf.shape[0], *(1,) * (u.ndim - 2), leaf.shape[-1])

@@ -1,1 +1,1 @@
-"""CAFLOW and its kind: two flows, one of the condition, one given it."""
+"""CAFLOW and its relatives: a flow of the condition and a flow given it."""

@@ -15,7 +15,7 @@ import pytest
 from cinn_jax import bijections as bj
 from cinn_jax import likelihood, make_flow
 from cinn_jax.experiment.build import build_model
-from cinn_jax.models.pairs.paired_flow import steps
+from cinn_jax.models.pairs.steps import StepOptions, steps
 from cinn_jax.runtime.flops import flops
 from tests.support import pairs
 from tests.support.refusing import assert_refused
@@ -94,8 +94,8 @@ def test_latents_add_up_to_the_image_in_their_order():
 def test_a_new_block_normalizes_and_turns_and_no_more(coupling):
   block = steps(
     2,
-    **{"hidden": 4, "transitions": 1, "alpha": 2.0, "clamp": "freia_2021"},
-    **{"coupling": coupling, "mixing": "full", "conditional": True},
+    StepOptions(hidden=4, transitions=1, coupling=coupling),
+    conditional=True,
   )
   x = np.random.default_rng(3).normal(1, 3, (4, 4, 4, 6)).astype(np.float32)
   cond = pairs.images(4, (4, 4, 4, 2), np.float32)
