@@ -109,6 +109,29 @@ def decode(source, *, keep_depth: bool = False, at_least: int = 0):
     return np.ascontiguousarray(array)
 
 
+def decode_alpha(source) -> np.ndarray | None:
+  """Decodes which pixels of a picture are opaque: bool [H, W], upright.
+
+  None if all of them are. Half transparent counts as opaque from 128 of 255.
+
+  Args:
+    source: the file's contents as bytes, or its path.
+
+  Raises:
+    UnreadableImage: as `decode` does.
+  """
+  name, data = contents(source)
+  with reasons(name):
+    image = open_header(data)
+    with _room_for(image):
+      image.load()
+      if not image.has_transparency_data:
+        return None
+      alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+    alpha = _UPRIGHT.get(orientation(image), lambda a: a)(alpha)
+    return None if alpha.min() == 255 else alpha >= 128
+
+
 def decode_plain(data: bytes, name: str = "picture") -> np.ndarray:
   """Decodes what `is_plain` accepts, without looking for anything else.
 

@@ -1,81 +1,86 @@
-"""`--mode=sample` for runs without photographs to start from: by class."""
+"""Samples of every class, for runs that start from no photograph."""
 
-import json
+import math
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
-from cinn_jax import likelihood
 from cinn_jax.data import color_mnist, loader
 from cinn_jax.experiment.build import open_source
-from cinn_jax.images import sheets, writing
+from cinn_jax.images import color
 from cinn_jax.images.crops import height_and_width
-from cinn_jax.runtime import storage
-from cinn_jax.sampling.draw import make_sampler, rank, ranked_at
-from cinn_jax.workdir.trained import restore
+from cinn_jax.sampling.inputs import Item
+from cinn_jax.sampling.numbered import make_draw
+from cinn_jax.sampling.subject import Subject
+from cinn_jax.workdir.trained import Trained
 
 _READ = 64
-# Where there are no classes, so many rows of samples.
+# Rows of samples of a run without classes.
 _ROWS = 8
 
 
-def sample_classes(
-  workdir, inputs, outputs, *, num_samples=8, temperature=1.0, seed=0
-):
-  """Draws pictures of every class with a trained model.
+class Classes:
+  """The sampler of runs whose condition is a class, a test digit or nothing.
 
-  What is given is the class, or, to a run that colours digits, the first test
-  picture of each class. A run without classes draws eight rows of pictures.
-
-  Writes `<class>_<k>.png` per sample, most likely first; a contact sheet
-  `sheet.png`, one row per class; and `samples.json` with the classes and each
-  sample's bits/dim.
-
-  Args:
-    workdir: of a trained run.
-    inputs: must be None: photographs are for other tasks.
-    outputs: a folder, made if it is not there.
-    num_samples, temperature, seed: of sampling.
-
-  Raises:
-    FileNotFoundError: without a trained checkpoint.
-    ValueError: for inputs, or a run of another task.
+  A run that colours digits gets the first test picture of each class. A run
+  without classes draws eight rows of samples, all of them different; else the
+  classes share their latents.
   """
-  if inputs:
-    raise ValueError(
-      f"--inputs={inputs!r} is for tasks that start from photographs; this run"
-      " draws pictures of its classes, or of nothing: leave it out."
+
+  def __init__(self, trained: Trained, *, degrade: bool = False):
+    if degrade:
+      raise ValueError("--degrade is for tasks that start from pictures.")
+    self._trained = trained
+    self.titles: Sequence[str] = (trained.task.condition_name,)
+    self._batch = CONDITIONS[trained.config["task"]["name"]](trained)
+    self._draw = make_draw(trained.flow)
+    self._prepare = jax.jit(lambda batch: trained.task.prepare(batch)[1])
+    self._render = jax.jit(jax.vmap(trained.task.render, in_axes=(0, None)))
+
+  def items(self, found: Sequence[Item]) -> list[Item]:
+    """Returns an item for each class.
+
+    Raises:
+      ValueError: if there are inputs.
+    """
+    if found:
+      raise ValueError(
+        "--inputs is for tasks that start from photographs; this run draws"
+        " pictures of its classes, or of nothing: leave it out."
+      )
+    # Rows without a class differ in their latents alone.
+    step = 2**20 if self._trained.task.cond_shape == (0,) else 0
+    return [
+      Item(str(label), first=row * step)
+      for row, label in enumerate(self._batch["label"].tolist())
+    ]
+
+  def load(self, item: Item) -> Subject:
+    """Returns the condition of a class."""
+    task, variables = self._trained.task, self._trained.variables
+    row = self._batch["label"].tolist().index(int(item.name))
+    one = {name: values[row : row + 1] for name, values in self._batch.items()}
+    cond = self._prepare(one)
+
+    def draw(key, numbers, temperature):
+      return self._draw(variables, cond, key, numbers, temperature)
+
+    def render(x):
+      return np.asarray(color.to_uint8(self._render(x[:, None], cond)[:, 0]))
+
+    return Subject(
+      head=[np.asarray(color.to_uint8(task.condition_picture(cond)[0]))],
+      draw=draw,
+      dims=math.prod(task.event_shape),
+      render=render,
+      note=f"{task.condition_name} {item.name}",
     )
-  trained = restore(workdir)
-  name = trained.config["task"]["name"]
-  if name not in CLASSES:
-    raise ValueError(
-      f"{workdir} was trained for {name!r}: pass the --config of that run."
-    )
-  batch = CLASSES[name](trained)
-  given, samples, bits = _draw(trained, batch, num_samples, temperature, seed)
-  outputs = storage.path(outputs)
-  labels = batch["label"].tolist()
-  for label, row in zip(labels, samples, strict=True):
-    for k, picture in enumerate(row):
-      writing.save_png(outputs / f"{label}_{k + 1}.png", picture)
-  titles = [f"sample {k + 1}" for k in range(num_samples)]
-  sheet = sheets.contact_sheet(
-    [[g, *row] for g, row in zip(given, samples, strict=True)],
-    [trained.task.condition_name, *titles],
-    note=ranked_at(temperature),
-  )
-  writing.save_png(outputs / "sheet.png", sheet)
-  facts = {"step": trained.step, "temperature": temperature, "seed": seed}
-  told = json.dumps({**facts, "labels": labels, "bits_per_dim": bits.tolist()})
-  storage.write_whole(outputs / "samples.json", told.encode())
-  print(
-    f"Wrote {outputs / 'sheet.png'} and {samples[:, :, 0, 0, 0].size} PNGs."
-  )
 
 
-def _labels(trained):
-  """A batch of all classes: of the records, only their labels count."""
+def all_labels(trained: Trained) -> dict[str, Any]:
+  """Returns a batch with every label; its pictures are black."""
   classes = trained.task.num_classes or _ROWS
   height, width = height_and_width(trained.task.image_size)
   return {
@@ -84,9 +89,9 @@ def _labels(trained):
   }
 
 
-def _first_of_each(trained):
-  """A batch of the first test picture of each class, in their order."""
-  records = {}
+def first_of_each_class(trained: Trained) -> dict[str, Any]:
+  """Returns a batch of the first test picture of each class, by label."""
+  records: dict[int, dict[str, Any]] = {}
   source = open_source(trained.config, trained.task, "test")
   for batch in loader.evaluation_batches(
     source, image_size=trained.task.image_size, batch_size=_READ
@@ -102,21 +107,9 @@ def _first_of_each(trained):
   }
 
 
-# By task: what samples of every class are drawn from.
-CLASSES = {
-  "class_conditional": _labels,
-  "color_mnist": _first_of_each,
-  "generate": _labels,
+# By task: the batch whose rows are the conditions.
+CONDITIONS = {
+  "class_conditional": all_labels,
+  "color_mnist": first_of_each_class,
+  "generate": all_labels,
 }
-
-
-def _draw(trained, batch, num_samples, temperature, seed):
-  """What is given, samples [C, n, S, S, 3] and bits/dim [C, n], ranked."""
-  task = trained.task
-  sampler = jax.jit(make_sampler(trained.flow, task, num_samples=num_samples))
-  given, samples, log_prob = sampler(
-    trained.variables, jax.random.key(seed), batch, temperature
-  )
-  samples, log_prob = rank(samples, log_prob)
-  bits = likelihood.bits_per_dim(log_prob, int(np.prod(task.event_shape)))
-  return np.asarray(given), np.asarray(samples), np.asarray(bits)

@@ -1,39 +1,118 @@
-"""What --inputs names: files that match a pattern, and names for results."""
+"""Files that --inputs names, and names for what is made of them."""
 
 import glob
 import itertools
+import os
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple
+
+from cinn_jax.images import reading
+from cinn_jax.runtime import storage
 
 
-def find(inputs: str | None) -> list[str]:
-  """The files that match a glob pattern, sorted; ** matches folders.
+class Item(NamedTuple):
+  """One thing to draw samples for.
+
+  Attributes:
+    name: of its results; may lie in a subfolder, "a/b".
+    path: its file; None for a class or a picture of the test split.
+    first: number of its first sample.
+  """
+
+  name: str
+  path: str | None = None
+  first: int = 0
+
+
+def find(
+  inputs: Sequence[str],
+  *,
+  outputs: str | os.PathLike = "",
+  recursive: bool = False,
+) -> list[Item]:
+  """Finds the files that --inputs names, each once.
+
+  A path that exists is taken as it is, whatever characters it has; a folder
+  stands for the pictures in it, with `recursive` also for those in its
+  subfolders, whose names results keep. Anything else is a glob pattern, in
+  which ** matches folders. `~` is the home folder.
+
+  Args:
+    inputs: paths, folders and patterns.
+    outputs: folder of the results: what lies in it is no input, unless an
+      input names that very folder.
+    recursive: for folders, see above.
 
   Raises:
-    ValueError: without a pattern.
-    FileNotFoundError: where no file matches.
+    ValueError: if `inputs` is empty.
+    FileNotFoundError: if a path or pattern matches no file.
   """
   if not inputs:
     raise ValueError("--mode=sample needs --inputs='photos/*.jpg'.")
-  paths = sorted(
-    path
-    for path in glob.glob(inputs, recursive=True)
-    if pathlib.Path(path).is_file()
-  )
-  if not paths:
-    raise FileNotFoundError(
-      f"No file matches --inputs={inputs!r}: pass a path or a quoted pattern"
-      " such as 'photos/*.jpg'."
-    )
-  return paths
+  found: dict[str, str] = {}
+  for text in inputs:
+    place = os.path.expanduser(text)
+    if os.path.isfile(place):
+      matches = {place: pathlib.Path(place).stem}
+    elif os.path.isdir(place):
+      matches = _in_folder(place, outputs, recursive)
+    else:
+      matches = _by_pattern(place, outputs)
+    if not matches:
+      raise FileNotFoundError(
+        f"No file matches --inputs={text!r}: pass a path, a folder of pictures"
+        " or a quoted pattern such as 'photos/*.jpg'."
+      )
+    for path, stem in sorted(matches.items()):
+      found.setdefault(path, stem)
+  names = _unique(found.values())
+  return [Item(name, path) for name, path in zip(names, found, strict=True)]
 
 
-def unique_names(paths: Sequence[str]) -> list[str]:
-  """Stems, numbered where several files have the same."""
-  names = []
-  for path in paths:
-    stem = pathlib.Path(path).stem
+def _in_folder(folder, outputs, recursive):
+  root = pathlib.Path(folder)
+  paths = root.rglob("*") if recursive else root.iterdir()
+  return {
+    str(path): path.relative_to(root).with_suffix("").as_posix()
+    for path in paths
+    if path.name.lower().endswith(reading.EXTENSIONS)
+    and path.is_file()
+    and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    and not _below(path, outputs, root)
+  }
+
+
+def _by_pattern(pattern, outputs):
+  # The folder that the pattern starts from.
+  parts = pathlib.Path(pattern).parts
+  plain = itertools.takewhile(lambda part: not glob.has_magic(part), parts)
+  root = pathlib.Path(*plain)
+  return {
+    path: pathlib.Path(path).stem
+    for path in glob.glob(pattern, recursive=True)
+    if os.path.isfile(path) and not _below(path, outputs, root)
+  }
+
+
+def _below(path, outputs, root):
+  """Tells if a file lies in the results' folder, below the inputs' own."""
+  if not outputs or storage.in_bucket(outputs):
+    return False
+  results = pathlib.Path(outputs).resolve()
+  if results == root.resolve():
+    return False
+  return results in pathlib.Path(path).resolve().parents
+
+
+def _unique(stems):
+  """Numbers stems that several files have, in any mixture of cases."""
+  names: list[str] = []
+  taken: set[str] = set()
+  for stem in stems:
     numbered = (f"{stem}-{k}" for k in itertools.count(2))
     candidates = itertools.chain([stem], numbered)
-    names.append(next(name for name in candidates if name not in names))
+    name = next(c for c in candidates if c.casefold() not in taken)
+    names.append(name)
+    taken.add(name.casefold())
   return names

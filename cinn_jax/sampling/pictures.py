@@ -1,268 +1,248 @@
-"""`--mode=sample` for tasks on whole pictures: several answers to each."""
+"""Samples of image-to-image tasks, at the size of the picture that is given."""
 
 import functools
-import json
 import math
-import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from cinn_jax import likelihood
 from cinn_jax.experiment.build import build
-from cinn_jax.images import crops, reading, sheets, writing
+from cinn_jax.images import color, crops, full_resolution, reading
 from cinn_jax.images.crops import height_and_width
-from cinn_jax.runtime import storage
-from cinn_jax.sampling.draw import make_sampler, rank, ranked_at
-from cinn_jax.sampling.inputs import find, unique_names
-from cinn_jax.workdir.trained import restore
+from cinn_jax.sampling import fill
+from cinn_jax.sampling.inputs import Item
+from cinn_jax.sampling.numbered import CHUNK, make_draw
+from cinn_jax.sampling.photos import grey, suffix_of
+from cinn_jax.sampling.results import as_uint8, thumbnail
+from cinn_jax.sampling.subject import Subject
+from cinn_jax.tasks import Task, holes
+from cinn_jax.workdir.trained import Trained
 
-TASKS = ("colorize_rgb", "inpaint", "sketch", "super_resolution")
 # Test pictures that stand in for --inputs.
 _SHOWN = 8
-# The ending of a file that says where the hole of the one beside it is.
-_HOLE = "_hole"
-
-
-# Pixels of all samples of one picture, which are drawn at once.
+# Pixels of the samples that are drawn at once.
 _MAX_PIXELS = 2**22
 
 
-class _Given(NamedTuple):
-  """One picture to answer.
+class _Program(NamedTuple):
+  """The compiled parts for pictures of one shape."""
 
-  Attributes:
-    name: of its results.
-    batch: of one record.
-    truth: uint8 [H, W, 3], where it is known.
-    size: (H, W) that counts of the samples, from the top left.
-  """
-
-  name: str
-  batch: dict[str, Any]
-  truth: np.ndarray | None
-  size: tuple[int, int]
+  prepare: Any
+  draw: Any
+  render: Any
+  task: Task
 
 
-def sample_pictures(
-  workdir,
-  inputs,
-  outputs,
-  *,
-  num_samples=8,
-  temperature=1.0,
-  seed=0,
-  degrade=False,
-):
-  """Draws several answers to each picture with a trained model.
+class Pictures:
+  """The sampler of runs on whole pictures.
 
-  `inputs` are the pictures that are given: to a run of super-resolution the
-  small ones, each enlarged as many times as the run learned; to
-  one of sketches the sketches; to one of inpainting the pictures, with their
-  holes, white on black, in `<name>_hole.png` beside them, or else the run's own
-  kind of hole. All but the small ones are cut and resized to the run's size.
-
-  Writes `<name>_<k>.png` per sample, most likely first; a contact sheet
-  `sheet.png`; and `samples.json` with each sample's bits/dim. A file that
-  cannot be read is skipped, and said.
+  To a run of super-resolution the inputs are the small pictures, each enlarged
+  as many times as the run learned. To the others they are photographs or
+  sketches of any size: the model sees them resized to its own size, and the
+  answer comes back at theirs. Colours are put onto the photograph's own luma;
+  holes are filled where they are, see `fill`; a sketch's photograph is
+  enlarged.
 
   Args:
-    workdir: of a trained run.
-    inputs: a glob pattern; None: some pictures of the run's test split.
-    outputs: a folder, made if it is not there.
-    num_samples, temperature, seed: of sampling.
-    degrade: the inputs are whole pictures, of which the small one or the sketch
-      is made first, as in training.
-
-  Raises:
-    FileNotFoundError: without a trained checkpoint or a matching file.
-    ValueError: where no matching file is a picture to answer, or for another
-      task.
+    trained: a run of one of these tasks.
+    degrade: the inputs are whole pictures, which are made smaller or drawn as
+      sketches first, as in training; results have the run's size.
   """
-  paths = find(inputs) if inputs else None
-  trained = restore(workdir)
-  task = trained.config["task"]["name"]
-  if task not in TASKS:
-    raise ValueError(
-      f"{workdir} was trained for {task!r}: pass the --config of that run."
-    )
-  skipped = []
-  if paths is None:
-    given = _test_pictures(trained)
-  else:
-    given = _read(trained, paths, degrade, num_samples, skipped)
-  outputs = storage.path(outputs)
-  draw = _drawer(trained, num_samples)
-  rows, names, results = [], [], {}
-  for picture in given:
-    rng = jax.random.fold_in(jax.random.key(seed), len(rows))
-    shown, samples, bits = draw(rng, picture.batch, temperature)
-    shown = _cut(shown, picture.size, samples.shape[1:3])
-    height, width = picture.size
-    samples = samples[:, :height, :width]
-    for k, sample in enumerate(samples):
-      writing.save_png(outputs / f"{picture.name}_{k + 1}.png", sample)
-    truth = [] if picture.truth is None else [picture.truth]
-    rows.append([shown, *truth, *samples])
-    names.append(picture.name)
-    results[picture.name] = {"bits_per_dim": bits.tolist()}
-  if not rows:
-    raise ValueError(f"No usable image matches {inputs!r}: {skipped[0]}")
-  # The name of a condition tells its size; small pictures have their own.
-  any_size = task == "super_resolution" and paths is not None and not degrade
-  given_name = "given" if any_size else trained.task.condition_name
-  titles = ["truth"] if len(rows[0]) > num_samples + 1 else []
-  titles += [f"sample {k + 1}" for k in range(num_samples)]
-  sheet = sheets.contact_sheet(
-    rows,
-    [given_name, *titles],
-    names,
-    note=ranked_at(temperature),
-  )
-  writing.save_png(outputs / "sheet.png", sheet)
-  facts = {"step": trained.step, "temperature": temperature, "seed": seed}
-  told = json.dumps({**facts, "skipped": skipped, "pictures": results})
-  storage.write_whole(outputs / "samples.json", told.encode())
-  print(
-    f"Wrote {outputs / 'sheet.png'} and {num_samples} samples for each of"
-    f" {len(rows)} pictures."
-  )
 
-
-def _test_pictures(trained):
-  batch = trained.pictures("test", _SHOWN)
-  for k, image in enumerate(batch["image"]):
-    one = {name: values[k : k + 1] for name, values in batch.items()}
-    yield _Given(f"test_{k + 1}", one, image, image.shape[:2])
-
-
-def _read(trained, paths, degrade, num_samples, skipped):
-  """The readable pictures, one after the other."""
-  if trained.config["task"]["name"] == "inpaint":
-    paths = [path for path in paths if not _is_hole(path)]
-    if not paths:
+  def __init__(self, trained: Trained, *, degrade: bool = False):
+    self._trained, self._degrade = trained, degrade
+    self._task = trained.config["task"]["name"]
+    if degrade and self._task not in ("super_resolution", "sketch"):
       raise ValueError(
-        "--inputs matches holes alone: name the pictures that they lie beside."
+        f"--degrade is for super_resolution and sketch, not for {self._task}:"
+        " leave it out."
       )
-  for path, name in zip(paths, unique_names(paths), strict=True):
-    try:
-      picture = reading.decode(path)
-      task = trained.config["task"]
-      if task["name"] == "super_resolution" and not degrade:
-        yield _enlarged(task, path, name, picture, num_samples)
-      else:
-        yield _whole(task, path, name, picture, degrade)
-    except reading.UnreadableImage as error:
-      skipped.append(str(error))
-      print(f"Skipped {error}")
+    self._size = height_and_width(trained.task.image_size)
+    self._test: dict[str, Any] = {}
+    self.titles: Sequence[str] = ()
 
+  def items(self, found: Sequence[Item]) -> list[Item]:
+    """Returns the inputs to answer, or some test pictures if there are none.
 
-def _whole(task, path, name, picture, degrade):
-  """A picture of the run's size, or a sketch of that size."""
-  fitted = _fitted(picture, task["image_size"])
-  batch, truth = {"image": fitted[None]}, fitted
-  if task["name"] == "sketch" and not degrade:
-    batch["condition"], truth = fitted[None], None
-  if task["name"] == "inpaint" and (hole := _hole_of(path)):
-    mask = reading.decode(hole)
-    if mask.shape != picture.shape:
-      raise reading.UnreadableImage(
-        hole,
-        f"a hole of {_size(mask)} pixels for a picture of {_size(picture)}",
-      )
-    batch["hole"] = _fitted(mask, task["image_size"])[None]
-  return _Given(name, batch, truth, fitted.shape[:2])
-
-
-def _enlarged(task, path, name, small, num_samples):
-  """A small picture of any size, extended to one that can be halved as often
-  as those of the training."""
-  scale = task["scale"]
-  height, width = (scale * side for side in small.shape[:2])
-  if height * width * num_samples > _MAX_PIXELS:
-    raise reading.UnreadableImage(
-      path,
-      f"{num_samples} samples of {width}x{height} are more than"
-      f" {_MAX_PIXELS:,} pixels: make it smaller, ask for fewer by"
-      " --num_samples, or pass --degrade",
+    Raises:
+      ValueError: if all inputs are holes.
+    """
+    given = self._trained.task.condition_name
+    known = (
+      not found or self._degrade or self._task in ("colorize_rgb", "inpaint")
     )
-  trained_on = height_and_width(task["image_size"])
-  multiple = min(side & -side for side in trained_on) // scale or 1
-  extra = [(0, -side % multiple) for side in small.shape[:2]]
-  small = np.pad(small, (*extra, (0, 0)), mode="edge")
-  shape = [scale * side for side in small.shape[:2]]
-  batch = {
-    "image": np.zeros((1, *shape, 3), np.uint8),
-    "condition": small[None],
-  }
-  return _Given(name, batch, None, (height, width))
+    if found and self._task == "super_resolution" and not self._degrade:
+      given = "given"  # The condition's name tells a size.
+    self.titles = (given, "truth") if known else (given,)
+    if not found:
+      self._test = self._trained.pictures("test", _SHOWN)
+      count = len(self._test["image"])
+      return [Item(f"test_{k + 1}") for k in range(count)]
+    if self._task != "inpaint":
+      return list(found)
+    items = [item for item in found if not fill.is_hole(item.path)]
+    if not items:
+      raise ValueError(
+        "--inputs matches holes alone: name the pictures next to them."
+      )
+    return items
 
+  def load(self, item: Item) -> Subject:
+    """Reads a picture.
 
-def _cut(shown, size, whole):
-  """What is given [h, w, 3], without what was added to it; it may be smaller
-  than the samples, of which `size` counts of `whole`."""
-  height, width = (
-    count * side // full
-    for count, side, full in zip(size, shown.shape[:2], whole, strict=True)
-  )
-  return shown[:height, :width]
+    Raises:
+      UnreadableImage: if it, or its hole, cannot be used.
+    """
+    if item.path is None:
+      row = int(item.name.removeprefix("test_")) - 1
+      batch = {k: v[row : row + 1] for k, v in self._test.items()}
+      return self._subject(batch, truth=batch["image"][0])
+    photo = reading.decode(item.path, keep_depth=True)
+    narrow = as_uint8(photo)
+    if self._task == "super_resolution" and not self._degrade:
+      return self._enlarged(item.path, narrow)
+    if self._degrade:
+      height, width = narrow.shape[:2]
+      box = crops.central_box(width, height, self._size[1] / self._size[0])
+      whole = crops.resize(narrow, box, self._size)
+      return self._subject({"image": whole[None]}, truth=whole)
+    if self._task == "inpaint":
+      return self._filled(item.path, photo)
+    seen = crops.resize(narrow, (0, 0, *narrow.shape[1::-1]), self._size)
+    if self._task == "sketch":
+      return self._subject(
+        {"image": seen[None], "condition": seen[None]},
+        given=thumbnail(photo),
+        finish=lambda rgb: _enlarged(rgb, photo.shape[:2]),
+        pixels=photo.shape[0] * photo.shape[1],
+      )
+    return self._subject(
+      {"image": seen[None]},
+      given=grey(photo),
+      truth=photo,
+      finish=lambda rgb: full_resolution.colorize(photo, _ab(rgb)),
+      suffix=suffix_of(item.path, photo.dtype),
+      pixels=photo.shape[0] * photo.shape[1],
+    )
 
+  def _filled(self, path, photo):
+    """Fills the hole of a photograph."""
+    hole = fill.hole_of(path, photo.shape[:2])
+    if hole is None:
+      place = fill.central(photo, self._own_hole, self._size)
+      batch = {"image": place.seen[None]}
+    else:
+      place = fill.around(photo, hole, self._size)
+      batch = {"image": place.seen[None], "hole": place.seen_hole[None]}
+    return self._subject(
+      batch,
+      given=thumbnail(
+        place.paste(np.zeros((1, *place.seen.shape), np.uint8))[0]
+      ),
+      truth=photo,
+      finish=place.paste,
+      suffix=".tif" if photo.dtype == np.uint16 else ".png",
+      pixels=photo.shape[0] * photo.shape[1],
+    )
 
-def _fitted(picture, image_size):
-  height, width = height_and_width(image_size)
-  box = crops.central_box(picture.shape[1], picture.shape[0], width / height)
-  return crops.resize(picture, box, (height, width))
+  def _own_hole(self, seen):
+    settings = self._trained.config["task"]
+    make_hole = holes.maker(settings["mask"], self._size, settings["area"])
+    return np.asarray(make_hole(seen[None]))[0, ..., 0]
 
+  def _enlarged(self, path, small):
+    """Answers a small picture of any size.
 
-def _size(picture):
-  return f"{picture.shape[1]}x{picture.shape[0]}"
+    It is extended to one that can be halved as often as those of training.
+    """
+    scale = self._trained.config["task"]["scale"]
+    height, width = (scale * side for side in small.shape[:2])
+    if height * width > _MAX_PIXELS:
+      raise reading.UnreadableImage(
+        path,
+        f"{width}x{height} pixels once enlarged, more than {_MAX_PIXELS:,}:"
+        " make it smaller, or pass --degrade",
+      )
+    multiple = min(side & -side for side in self._size) // scale or 1
+    extra = [(0, -side % multiple) for side in small.shape[:2]]
+    padded = np.pad(small, (*extra, (0, 0)), mode="edge")
+    shape = [scale * side for side in padded.shape[:2]]
+    return self._subject(
+      {
+        "image": np.zeros((1, *shape, 3), np.uint8),
+        "condition": padded[None],
+      },
+      given=small,
+      finish=lambda rgb: rgb[:, :height, :width],
+    )
 
+  def _subject(
+    self, batch, *, given=None, truth=None, finish=None, suffix=".png", pixels=0
+  ):
+    shape = batch["image"].shape[1:3]
+    program = self._program(shape)
+    cond = program.prepare(batch)
+    if given is None:
+      given = np.asarray(
+        color.to_uint8(program.task.condition_picture(cond)[0])
+      )
 
-def _is_hole(path):
-  stem = pathlib.Path(path).stem
-  return stem.endswith(_HOLE) and bool(_beside(path, stem[: -len(_HOLE)]))
+    def draw(key, numbers, temperature):
+      return program.draw(
+        self._trained.variables, cond, key, numbers, temperature
+      )
 
+    def render(x):
+      rgb = np.asarray(program.render(x, cond))
+      return rgb if finish is None else finish(rgb)
 
-def _hole_of(path):
-  return _beside(path, pathlib.Path(path).stem + _HOLE)
+    head = [given] if "truth" not in self.titles else [given, thumbnail(truth)]
+    return Subject(
+      head=head,
+      draw=draw,
+      dims=math.prod(program.task.event_shape),
+      render=render,
+      suffix=suffix,
+      chunk=max(1, min(CHUNK, _MAX_PIXELS // math.prod(shape))),
+      pixels=pixels or math.prod(shape),
+      note=f"{shape[1]}x{shape[0]}" if not pixels else "",
+    )
 
+  @functools.cache  # noqa: B019, as many as there are sizes; it lives as long.
+  def _program(self, shape):
+    """Builds the programs for pictures of a shape, which need not be the run's.
 
-def _beside(path, stem):
-  """The picture of that name in the folder of `path`, or None."""
-  files = sorted(pathlib.Path(path).parent.iterdir())
-  return next(
-    (
-      str(file)
-      for file in files
-      if file.stem == stem and file.suffix.lower() in reading.EXTENSIONS
-    ),
-    None,
-  )
-
-
-def _drawer(trained, num_samples):
-  """`draw(rng, batch, temperature) -> (given, samples [n, H, W, 3], bits/dim)`.
-
-  Of a batch of one record, most likely first.
-  """
-
-  @functools.cache
-  def sampler_of(shape):
-    """For pictures of a shape, which need not be the run's."""
-    config = dict(trained.config)
+    The parameters do not depend on it.
+    """
+    if shape != self._size:
+      print(
+        f"Compiling for pictures of {shape[1]}x{shape[0]}: every new size of"
+        " small picture takes some 20 seconds more."
+      )
+    config = dict(self._trained.config)
     config["task"] = {**config["task"], "image_size": shape}
     flow, task = build(config)
-    sampler = make_sampler(flow, task, num_samples=num_samples)
-    return jax.jit(sampler), math.prod(task.event_shape)
 
-  def draw(rng, batch, temperature):
-    sampler, dims = sampler_of(batch["image"].shape[1:3])
-    shown, samples, log_prob = sampler(
-      trained.variables, rng, batch, temperature
+    def render(x, cond):
+      one = jax.vmap(lambda x: task.render(x[None], cond)[0])
+      return color.to_uint8(one(x))
+
+    return _Program(
+      prepare=jax.jit(lambda batch: task.prepare(batch)[1]),
+      draw=make_draw(flow),
+      render=jax.jit(render),
+      task=task,
     )
-    samples, log_prob = rank(samples, log_prob)
-    bits = likelihood.bits_per_dim(log_prob[0], dims)
-    return np.asarray(shown[0]), np.asarray(samples[0]), np.asarray(bits)
 
-  return draw
+
+def _ab(rgb):
+  """The ab of uint8 pictures [n, H, W, 3]."""
+  return np.asarray(color.srgb_to_lab(rgb.astype(np.float32) / 255))[..., 1:]
+
+
+def _enlarged(rgb, shape):
+  """Pictures [n, h, w, 3] at the size of a sketch."""
+  box = (0, 0, rgb.shape[2], rgb.shape[1])
+  return np.stack([crops.resize(picture, box, shape) for picture in rgb])

@@ -1,17 +1,178 @@
-"""`--mode=sample`: which sampler a task has, and a folder per temperature."""
+"""`--mode=sample`: draws, renders and writes samples, picture by picture."""
 
-from cinn_jax.sampling.classes import sample_classes
-from cinn_jax.sampling.photos import colorize_photos
-from cinn_jax.sampling.pictures import sample_pictures
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 
-# By task: from classes, from photographs at full resolution, from pictures.
-SAMPLERS = {
-  "class_conditional": sample_classes,
-  "color_mnist": sample_classes,
-  "colorize": colorize_photos,
-  "colorize_rgb": sample_pictures,
-  "generate": sample_classes,
-  "inpaint": sample_pictures,
-  "sketch": sample_pictures,
-  "super_resolution": sample_pictures,
+from cinn_jax import likelihood
+from cinn_jax.runtime import threads
+from cinn_jax.sampling import temperatures as names
+from cinn_jax.sampling.classes import Classes
+from cinn_jax.sampling.draw import ranked_at
+from cinn_jax.sampling.inputs import Item, find
+from cinn_jax.sampling.numbered import CHUNK, draw_ranked
+from cinn_jax.sampling.photos import Photos
+from cinn_jax.sampling.pictures import Pictures
+from cinn_jax.sampling.results import Results
+from cinn_jax.sampling.subject import Sampler
+from cinn_jax.workdir import saved
+from cinn_jax.workdir.trained import Trained, restore
+
+# By task.
+SAMPLERS: Mapping[str, Callable[..., Sampler]] = {
+  "class_conditional": Classes,
+  "color_mnist": Classes,
+  "colorize": Photos,
+  "colorize_rgb": Pictures,
+  "generate": Classes,
+  "inpaint": Pictures,
+  "sketch": Pictures,
+  "super_resolution": Pictures,
 }
+# Pixels of results that are rendered at a time.
+_PIXELS = 2**28
+
+
+def sample(
+  workdir,
+  outputs,
+  *,
+  inputs: Sequence[str] = (),
+  num_samples: int = 8,
+  temperatures: Sequence[float | list[float]] = (1.0,),
+  seed: int = 0,
+  degrade: bool = False,
+  recursive: bool = False,
+) -> dict[str, str]:
+  """Draws samples with a trained run, and writes them.
+
+  Writes `<name>_<k>` per sample, most likely first; contact sheets `sheet.png`,
+  `sheet-2.png` and so on; and `samples.json`, which lists them with their
+  bits/dim and what made them. Several temperatures have a folder each.
+
+  Sample k of a picture depends on the picture, the seed and k alone. A batch
+  that was interrupted goes on. Files that this function did not make are never
+  written over. What goes wrong with one picture is listed, and the others are
+  done.
+
+  Args:
+    workdir: of a trained run.
+    outputs: a folder, made if it is not there.
+    inputs: files, folders and patterns, see `inputs.find`; of runs whose
+      condition is a class there are none.
+    num_samples: per picture.
+    temperatures: scales of the latents, each a number or one per level.
+    seed: of the latents.
+    degrade: the inputs are whole pictures, see `pictures.Pictures`.
+    recursive: see `inputs.find`.
+
+  Returns:
+    What went wrong, by input.
+
+  Raises:
+    FileNotFoundError: without a trained checkpoint or a matching file.
+    ValueError: for inputs or options that the run's task does not take.
+  """
+  # All inputs are known before the first output.
+  found = _found(inputs, outputs, recursive)
+  trained = restore(workdir)
+  sampler = SAMPLERS[trained.config["task"]["name"]](trained, degrade=degrade)
+  items = sampler.items(found)
+  settings = _settings(trained, workdir, num_samples, seed, degrade)
+  folders = names.folders(outputs, temperatures)
+  results = [
+    Results(
+      folder,
+      {**settings, "temperature": temperature},
+      sampler.titles,
+      ranked_at(temperature),
+    )
+    for folder, temperature in folders
+  ]
+
+  def answer(item: Item):
+    """(subject, its samples per temperature, what went wrong)."""
+    try:
+      subject = sampler.load(item)
+      drawn = [
+        None
+        if result.finished(item)
+        else draw_ranked(
+          subject.draw,
+          seed,
+          num_samples,
+          temperature,
+          first=item.first,
+          chunk=subject.chunk,
+        )
+        for result, (_, temperature) in zip(results, folders, strict=True)
+      ]
+    except Exception as error:  # Whatever it is, the others are not to blame.
+      return None, None, error
+    return subject, drawn, None
+
+  for k, (item, (subject, drawn, error)) in enumerate(
+    zip(items, threads.in_order(answer, items), strict=True), 1
+  ):
+    place = f"[{k}/{len(items)}] {item.path or item.name}"
+    if error is None:
+      error = _write(item, subject, drawn, results)
+    if error is not None:
+      reason = _reason(error, item)
+      print(f"{place}: failed: {reason}")
+      for result in results:
+        result.fail(item, reason)
+      continue
+    done = "done before" if not any(drawn) else f"{num_samples} samples"
+    print(", ".join(filter(None, (f"{place}: {subject.note}", done))))
+  failed: dict[str, str] = {}
+  for result in results:
+    sheets = result.finish()
+    failed |= result.failed
+    where = f", {', '.join(sheets)}" if sheets else ""
+    print(f"Wrote {result.folder}: samples of {len(result):,} pictures{where}.")
+  return failed
+
+
+def _found(inputs, outputs, recursive):
+  return find(inputs, outputs=outputs, recursive=recursive) if inputs else []
+
+
+def _settings(trained: Trained, workdir, num_samples, seed, degrade):
+  """What samples depend on, apart from the temperature."""
+  checksums = saved.read_checksums(workdir, trained.step)
+  digest = hashlib.sha256(json.dumps(checksums, sort_keys=True).encode())
+  return {
+    "task": trained.config["task"],
+    "step": trained.step,
+    "checkpoint": digest.hexdigest()[:16],
+    "num_samples": num_samples,
+    "seed": seed,
+    "degrade": degrade,
+  }
+
+
+def _write(item, subject, drawn, results):
+  """Writes an item's samples of each temperature; returns what went wrong."""
+  size = max(1, min(CHUNK, _PIXELS // subject.pixels))
+  try:
+    for result, ranked in zip(results, drawn, strict=True):
+      if ranked is None:
+        result.keep(item, subject.head)
+        continue
+      result.add(
+        item,
+        subject.head,
+        likelihood.bits_per_dim(ranked.log_prob, subject.dims),
+        ((first, subject.render(x)) for first, x in ranked.chunks(size)),
+        subject.suffix,
+      )
+  except Exception as error:
+    return error
+  return None
+
+
+def _reason(error, item):
+  """One line on what went wrong with an item."""
+  lines = str(error).strip().splitlines() or [type(error).__name__]
+  return lines[0].removeprefix(f"{item.path}: ")

@@ -1,4 +1,4 @@
-"""Temperatures as users give and read them: `0.8`, or `1:0.8:0` by level.
+"""Temperatures as text: `0.8`, or `1:0.8:0` by level.
 
 A temperature scales the standard normal latents before they are turned into
 samples: one number for all, or one for each latent, in the order of
@@ -7,18 +7,19 @@ samples: one number for all, or one for each latent, in the order of
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from cinn_jax.runtime import storage
 
 
 def parse(text: str) -> float | list[float]:
-  """A number, or a list of one per level.
+  """Returns the number, or the numbers by level, that a text stands for.
 
   >>> parse("0.8"), parse("1:0.8:0")
   (0.8, [1.0, 0.8, 0.0])
 
   Raises:
-    ValueError: for what is not numbers of 0 or more.
+    ValueError: for anything but numbers of 0 or more.
   """
   try:
     numbers = [float(part) for part in text.split(":")]
@@ -33,7 +34,7 @@ def parse(text: str) -> float | list[float]:
 
 
 def name(temperature: float | Sequence[float]) -> str:
-  """What `parse` takes.
+  """Returns the text for a temperature, as `parse` takes it.
 
   >>> name(1.0), name([1.0, 0.8, 0.0])
   ('1', '1:0.8:0')
@@ -42,16 +43,19 @@ def name(temperature: float | Sequence[float]) -> str:
   return ":".join(f"{level:g}" for level in levels)
 
 
-def each(texts: Sequence[str], folder):
-  """`[(folder, temperature)]` of texts to parse: one in `folder` itself.
+def folders(
+  folder, temperatures: Sequence[float | list[float]]
+) -> list[tuple[Any, float | list[float]]]:
+  """Pairs each temperature with a folder for its results.
 
-  Of several each has a folder there. Raises what `parse` does; for none too.
+  A single one has `folder` itself, several have one each in it.
   """
-  several = [parse(text) for text in texts or [""]]
-  if len(several) == 1:
-    return [(folder, *several)]
-  labels = [name(temperature).replace(":", "_") for temperature in several]
+  if len(temperatures) == 1:
+    return [(folder, temperatures[0])]
   return [
-    (storage.path(folder) / f"temperature_{label}", temperature)
-    for label, temperature in zip(labels, several, strict=True)
+    (
+      storage.path(folder) / f"temperature_{name(value).replace(':', '_')}",
+      value,
+    )
+    for value in temperatures
   ]

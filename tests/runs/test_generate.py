@@ -8,7 +8,7 @@ from PIL import Image
 
 from cinn_jax.evaluation.by_task.generate import statistics
 from cinn_jax.evaluation.evaluate import evaluate
-from cinn_jax.sampling.classes import sample_classes
+from cinn_jax.sampling.sample import sample
 from cinn_jax.training.train import train
 from configs import generate
 
@@ -46,7 +46,7 @@ def test_it_learns_and_draws_sheets(workdir):
 
 
 def test_samples_are_eight_rows_of_pictures(workdir, tmp_path):
-  sample_classes(workdir, None, tmp_path, num_samples=2, seed=1)
+  sample(workdir, tmp_path, num_samples=2, seed=1)
   pictures = [
     np.asarray(Image.open(tmp_path / f"{row}_{k}.png"))
     for row in range(8)

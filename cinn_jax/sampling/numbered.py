@@ -1,0 +1,118 @@
+"""Samples by number: sample k depends on the seed and on k alone.
+
+So a photograph gets the same samples alone, in an album, in any order and in a
+batch that was interrupted; and all pictures of an album, or all frames of a
+video, share their latents.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cinn_jax import likelihood
+from cinn_jax.bijections import Array, Condition, PyTree
+from cinn_jax.flow import Flow, draw_latents
+
+# Samples that are drawn, rendered and written at a time.
+CHUNK = 8
+# Samples that need more bytes than this wait on disk to be ranked.
+_IN_MEMORY = 2**28
+
+# `(key, numbers [n], temperature) -> (x [n, ...], log_prob [n])`.
+Draw = Callable[[Array, Array, Any], tuple[Array, Array]]
+
+
+def make_draw(flow: Flow) -> Callable:
+  """Returns `draw(variables, cond, key, numbers, temperature)`, jitted.
+
+  `cond` is a batch of one condition. It is encoded once for all numbers.
+
+  Returns:
+    `(x [n, ...], log_prob [n])`, in nats: sample `numbers[i]` of the key.
+  """
+
+  @jax.jit
+  def draw(
+    variables: PyTree,
+    cond: Condition,
+    key: Array,
+    numbers: Array,
+    temperature: Any,
+  ):
+    shapes = flow.latent_shapes(variables, cond)
+
+    def latents(number):
+      rng = jax.random.fold_in(key, number)
+      drawn = draw_latents(rng, shapes, 1, temperature)
+      return jax.tree.map(lambda leaf: leaf[0], drawn)
+
+    z = jax.vmap(latents)(numbers)
+    inverse = jax.vmap(lambda one: flow.inverse(variables, one, cond))
+    x, log_det = inverse(z)
+    prior = jax.vmap(likelihood.standard_normal)(z)
+    return x[:, 0], (prior - log_det)[:, 0]
+
+  return draw
+
+
+class Ranked(NamedTuple):
+  """Samples of one condition, most likely first.
+
+  Attributes:
+    x: `[n, ...]`, in the order they were drawn.
+    order: int [n], indices into `x`.
+    log_prob: float [n], in nats, by rank.
+  """
+
+  x: np.ndarray
+  order: np.ndarray
+  log_prob: np.ndarray
+
+  def chunks(self, size: int):
+    """Yields (rank of the first, x [c, ...]) for `size` samples at a time."""
+    for first in range(0, len(self.order), size):
+      yield first, np.asarray(self.x[self.order[first : first + size]])
+
+
+def draw_ranked(
+  draw: Draw,
+  seed: int,
+  num_samples: int,
+  temperature: float | list[float] = 1.0,
+  *,
+  first: int = 0,
+  chunk: int = CHUNK,
+) -> Ranked:
+  """Draws samples number `first` to `first + num_samples - 1`, a few at a time.
+
+  Memory is bounded whatever `num_samples` is.
+  """
+  key = jax.random.key(seed)
+  scale = jnp.asarray(temperature, jnp.float32)
+  chunk = min(chunk, num_samples)
+  x: np.ndarray | None = None
+  log_prob = np.empty(num_samples)
+  for start in range(0, num_samples, chunk):
+    # The last chunk is as large as the others, so that one program serves all.
+    numbers = first + start + jnp.arange(chunk, dtype=jnp.uint32)
+    some, nats = (np.asarray(a) for a in draw(key, numbers, scale))
+    if x is None:
+      x = _room((num_samples, *some.shape[1:]), some.dtype)
+    count = min(chunk, num_samples - start)
+    x[start : start + count] = some[:count]
+    log_prob[start : start + count] = nats[:count]
+  assert x is not None
+  order = np.argsort(-log_prob, kind="stable")
+  return Ranked(x, order, log_prob[order])
+
+
+def _room(shape, dtype):
+  if math.prod(shape) * dtype.itemsize <= _IN_MEMORY:
+    return np.empty(shape, dtype)
+  # The file is deleted when the array is.
+  return np.memmap(tempfile.TemporaryFile(), dtype, shape=shape)

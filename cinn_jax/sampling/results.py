@@ -1,0 +1,262 @@
+"""A folder of samples: files, sheets, and samples.json, which lists them.
+
+Nothing is written over a file that is not in the list: results take other names
+then. The list grows with each picture, so an interrupted batch goes on; with
+other settings its earlier results are removed first.
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cinn_jax.images import deep_color, reading, sheets, writing
+from cinn_jax.runtime import storage
+from cinn_jax.sampling.inputs import Item
+
+LIST = "samples.json"
+# Pictures on a sheet, whose size stays within what viewers open.
+_ROWS, _COLUMNS, _THUMBNAIL = 24, 18, 256
+_PROGRAM = "cinn_jax samples"
+
+
+class Results:
+  """The samples in one folder.
+
+  Args:
+    folder: made if it is not there.
+    settings: What a sample depends on, as JSON; results of other settings are
+      not kept.
+    titles: of the first columns of a sheet, before "sample 1" and so on.
+    note: stands under each sheet.
+
+  Raises:
+    ValueError: if the folder has a samples.json of something else.
+  """
+
+  def __init__(
+    self, folder, settings: dict[str, Any], titles: Sequence[str], note: str
+  ):
+    self.folder = storage.path(folder)
+    self._settings = json.loads(json.dumps(settings))
+    self._titles, self._note = titles, note
+    self._pictures: dict[str, dict[str, Any]] = {}
+    self._failed: dict[str, str] = {}
+    self._sheets: list[str] = []
+    self._rows: list[tuple[str, list[np.ndarray]]] = []
+    earlier = self._earlier()
+    # Sheets are made again at the end.
+    self._remove(earlier.get("sheets", ()))
+    if earlier.get("settings") == self._settings:
+      self._pictures = earlier["pictures"]
+    elif earlier:
+      entries = earlier["pictures"].values()
+      files = [file for entry in entries for file in entry["files"]]
+      if files:
+        print(
+          f"{self.folder} has {len(files):,} samples of other settings; they"
+          " are removed."
+        )
+      self._remove(files)
+    own = {f for entry in self._pictures.values() for f in entry["files"]}
+    self._foreign = {name.casefold() for name in self._names()} - {
+      file.casefold() for file in own
+    }
+
+  def finished(self, item: Item) -> bool:
+    """Tells if the samples of an item are there already."""
+    entry = self._entry(item)
+    return (
+      entry is not None
+      and entry["digest"] == _digest(item.path)
+      and all((self.folder / file).exists() for file in entry["files"])
+    )
+
+  def add(
+    self,
+    item: Item,
+    head: Sequence[np.ndarray],
+    bits: Sequence[float],
+    chunks: Iterable[tuple[int, Sequence[np.ndarray]]],
+    suffix: str,
+    save: Callable[[Any, np.ndarray], None] = writing.save_photo,
+  ) -> None:
+    """Writes the samples of an item, and lists them.
+
+    Args:
+      item: what they are of.
+      head: small pictures that come first in its row of the sheet.
+      bits: bits/dim of the samples, most likely first.
+      chunks: (rank of the first, pictures), as many at a time as memory holds.
+      suffix: of the files, such as ".jpg".
+      save: `save(path, picture)`.
+    """
+    name = self._free_name(item, len(bits))
+    files, small = [], list(head)
+    for first, pictures in chunks:
+      for k, picture in enumerate(pictures, first + 1):
+        file = f"{name}_{k}{suffix}"
+        save(self.folder / file, picture)
+        files.append(file)
+        if len(small) < _COLUMNS:
+          small.append(thumbnail(picture))
+    self._pictures[name] = {
+      "input": item.path,
+      "digest": _digest(item.path),
+      "files": files,
+      "bits_per_dim": [float(value) for value in bits],
+    }
+    self._failed.pop(item.path or item.name, None)
+    self._add_row(name, small)
+    self._write()
+
+  def keep(self, item: Item, head: Sequence[np.ndarray]) -> None:
+    """Takes an item that is `finished` onto the sheets."""
+    name = self._name_of(item)
+    files = self._pictures[name]["files"][: _COLUMNS - len(head)]
+    shown = [thumbnail(reading.decode(self.folder / file)) for file in files]
+    self._add_row(name, [*head, *shown])
+
+  def fail(self, item: Item, reason: str) -> None:
+    """Lists an item that could not be answered."""
+    self._failed[item.path or item.name] = reason
+    self._write()
+
+  def finish(self) -> list[str]:
+    """Writes what is left, and returns the sheets' names."""
+    self._write_sheet()
+    self._write()
+    return self._sheets
+
+  @property
+  def failed(self) -> dict[str, str]:
+    """Reasons by input."""
+    return self._failed
+
+  def __len__(self) -> int:
+    return len(self._pictures)
+
+  def _earlier(self):
+    path = self.folder / LIST
+    try:
+      content = json.loads(path.read_text())
+    except FileNotFoundError:
+      return {}
+    except (OSError, ValueError) as error:
+      content = {"program": str(error)}
+    if not isinstance(content, dict) or content.get("program") != _PROGRAM:
+      raise ValueError(
+        f"{path} is not a list of samples that this version wrote: choose"
+        " another --outputs, or move it away."
+      )
+    return content
+
+  def _names(self):
+    return (
+      [
+        path.relative_to(self.folder).as_posix()
+        for path in self.folder.rglob("*")
+      ]
+      if not storage.in_bucket(self.folder) and self.folder.exists()
+      else []
+    )
+
+  def _remove(self, files):
+    for file in files:
+      (self.folder / file).unlink(missing_ok=True)
+
+  def _entry(self, item):
+    name = self._name_of(item)
+    return None if name is None else self._pictures[name]
+
+  def _name_of(self, item):
+    if item.path is None:
+      return item.name if item.name in self._pictures else None
+    matches = (
+      name
+      for name, entry in self._pictures.items()
+      if entry["input"] == item.path
+    )
+    return next(matches, None)
+
+  def _free_name(self, item, count):
+    """A name whose files are not there, unless this command made them."""
+    if name := self._name_of(item):
+      self._remove(self._pictures.pop(name)["files"])
+    taken = {
+      file.rpartition(".")[0].casefold() if "." in file else file.casefold()
+      for file in self._foreign
+    }
+    used = {name.casefold() for name in self._pictures}
+    for k in itertools.count(1):
+      name = item.name if k == 1 else f"{item.name}-{k}"
+      stems = {f"{name}_{n}".casefold() for n in range(1, count + 1)}
+      if name.casefold() not in used and not stems & taken:
+        break
+    if name != item.name:
+      print(
+        f"{self.folder} has files of the name {item.name}_1 or the like that"
+        f" are not results: those of {item.path or item.name} are {name}_1"
+        " and so on."
+      )
+    return name
+
+  def _add_row(self, name, pictures):
+    self._rows.append((name, pictures))
+    if len(self._rows) == _ROWS:
+      self._write_sheet()
+
+  def _write_sheet(self):
+    if not self._rows:
+      return
+    names = (
+      "sheet.png" if k == 1 else f"sheet-{k}.png" for k in itertools.count(1)
+    )
+    name = next(
+      n for n in names if n not in self._foreign and n not in self._sheets
+    )
+    longest = max(len(row) for _, row in self._rows)
+    count = longest - len(self._titles)
+    sheet = sheets.contact_sheet(
+      [row for _, row in self._rows],
+      [*self._titles, *(f"sample {k + 1}" for k in range(count))],
+      [name for name, _ in self._rows],
+      note=self._note,
+    )
+    writing.save_png(self.folder / name, sheet)
+    self._sheets.append(name)
+    self._rows = []
+
+  def _write(self):
+    content = {
+      "program": _PROGRAM,
+      "settings": self._settings,
+      "pictures": self._pictures,
+      "failed": self._failed,
+      "sheets": self._sheets,
+    }
+    data = json.dumps(content, indent=1, ensure_ascii=False).encode()
+    storage.write_whole(self.folder / LIST, data)
+
+
+def thumbnail(picture: np.ndarray) -> np.ndarray:
+  """A picture [H, W, 3] of at most 256 pixels a side, uint8."""
+  image = Image.fromarray(as_uint8(picture))
+  image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+  return np.asarray(image)
+
+
+def as_uint8(picture: np.ndarray) -> np.ndarray:
+  """A picture of 8 or 16 bits, in 8."""
+  return deep_color.narrow(picture) if picture.dtype == np.uint16 else picture
+
+
+def _digest(path):
+  if path is None:
+    return None
+  with open(path, "rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()[:32]
