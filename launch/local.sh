@@ -216,7 +216,7 @@ if [ -n "$dry_run" ]; then
   exit
 fi
 if ! is_current; then
-  [ -w "$root" ] || die "cannot write to $root, where .venv must be made."
+  [ -w "$root" ] || die "cannot write to $root, which must hold .venv."
   acquire_lock
   is_current || make_environment
   rm -f "$venvs.lock"

@@ -45,8 +45,8 @@ worker=cinn_jax/launch/tpu_worker.sh # On the workers, under their home.
 check_variables() {
   [ -n "$ZONE" ] || die "ZONE is not set; set it to the TPU's zone, such as" \
     "us-east5-b."
-  where=(--zone="$ZONE" --quiet)
-  [ -z "$PROJECT" ] || where+=(--project="$PROJECT")
+  location=(--zone="$ZONE" --quiet)
+  [ -z "$PROJECT" ] || location+=(--project="$PROJECT")
   command -v gcloud >/dev/null || [ -n "$dry_run" ] ||
     die "found no gcloud; install the Google Cloud CLI and log in."
 }
@@ -61,13 +61,13 @@ runtime() {
 }
 
 tpus() {
-  run gcloud compute tpus "$@" "${where[@]}"
+  run gcloud compute tpus "$@" "${location[@]}"
 }
 
 # Prints field $2 of the slice in the list of $1. A list is empty if there is no
 # slice and fails if gcloud cannot tell.
 listed() {
-  gcloud compute tpus "$1" list "${where[@]}" --filter="name~/$SLICE\$" \
+  gcloud compute tpus "$1" list "${location[@]}" --filter="name~/$SLICE\$" \
     --format="value($2)"
 }
 
@@ -203,7 +203,7 @@ await_end() {
   fi
   while sleep "$POLL_SECONDS"; do
     if ! answers="$(on_workers all "$worker poll $1" 2>&1)"; then
-      may_be_back || return "$SAVED"
+      may_be_unreachable || return "$SAVED"
       failures=$((failures + 1))
       [ "$failures" -lt "$MAX_FAILURES" ] || die "cannot reach $SLICE: $answers"
       continue
@@ -219,7 +219,7 @@ await_end() {
 }
 
 # Tells whether the network may be why the workers did not answer.
-may_be_back() {
+may_be_unreachable() {
   local state
   state="$(slice_state 2>/dev/null)" || return 0
   [ "$state" != ACTIVE:READY ] || return 0
