@@ -23,6 +23,7 @@ machine; then give each side one core (on Linux, `taskset -c 0` before the
 command).
 """
 
+import functools
 import inspect
 import math
 import pathlib
@@ -39,8 +40,9 @@ from cinn_jax import cli, models
 from cinn_jax.experiment.build import build
 from cinn_jax.runtime import host_memory, sharding
 from cinn_jax.runtime.flops import jaxpr_flops
-from cinn_jax.training import setup as runs
+from cinn_jax.training import setup
 from cinn_jax.training.optimizer import make_optimizer
+from cinn_jax.workdir.state import init_state
 
 _PEER = flags.DEFINE_enum(
   "peer", None, ["freia", "freia-compiled"], "Also time this peer."
@@ -92,12 +94,15 @@ def _run():
 
 def _batch_size(config):
   """Returns the config's batch size, or less to keep steps short on a CPU."""
-  large = config.task.image_size > 32 and jax.default_backend() == "cpu"
-  return min(config.train.batch_size, 16) if large else config.train.batch_size
+  batch_size = config.train.batch_size
+  is_large = config.task.image_size > 32
+  if is_large and jax.default_backend() == "cpu":
+    return min(batch_size, 16)
+  return batch_size
 
 
 class Ours:
-  """`ours(steps)` gives the times of one, as `training.train` compiles it."""
+  """Our training step; `ours(steps)` returns the times of one step."""
 
   def __init__(self, config):
     mesh = sharding.make_mesh()
@@ -106,20 +111,19 @@ class Ours:
       num_steps=config.train.num_steps, **config.optimizer.to_dict()
     )
     parts = {"flow": flow, "task": self.task, "optimizer": optimizer}
-    abstract = runs.abstract_state(config, mesh, **parts)
-    # No data, no workdir: only what the step is made of.
-    run = runs.Run(
-      **{
-        **dict.fromkeys(runs.Run._fields),
-        **parts,
-        **{"config": config, "mesh": mesh, "abstract": abstract},
-      }
-    )
+    abstract = setup.abstract_state(config, mesh, **parts)
     self.pictures = _random_pictures(config, self.task.image_size)
     self._batch = sharding.put_batch(self.pictures, mesh)
-    self._state = runs.new_state(run, self.pictures)
+    init = functools.partial(
+      init_state,
+      jax.random.key(config.train.seed),
+      averaged=bool(config.train.ema_decay),
+      **parts,
+    )
+    places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    self._state = jax.jit(init, out_shardings=places)(batch=self._batch)
     begin = time.perf_counter()
-    step = runs.jit_train_step(config, mesh, abstract=abstract, **parts)
+    step = setup.jit_train_step(config, mesh, abstract=abstract, **parts)
     traced = step.trace(self._state, self._batch)
     self._step = traced.lower().compile()
     self.compile_seconds = time.perf_counter() - begin
