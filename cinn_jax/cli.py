@@ -1,7 +1,7 @@
-"""What the commands share: `--config`, `--debug`, and errors as one line.
+"""The command line that all commands share: flags, and errors as one line.
 
-A command's module lists these two flags in its --help by
-`flags.adopt_module_key_flags(command)`.
+A module shows `--config` and `--debug` in its --help after
+`flags.adopt_module_key_flags(cli)`.
 """
 
 import functools
@@ -14,23 +14,21 @@ from ml_collections import config_flags
 CONFIG = config_flags.DEFINE_config_file(
   "config", None, "The experiment: FILE.py, or FILE.py:VARIANT."
 )
-_DEBUG = flags.DEFINE_bool(
-  "debug", False, "Show where in the code an error came up."
-)
+_DEBUG = flags.DEFINE_bool("debug", False, "Show the stack trace of an error.")
 
 
 def run(
   work: Callable[..., None],
   required: Sequence[str] = (),
   argument: str | None = None,
-):
-  """Parses the flags and runs a command; what goes wrong is one line.
+) -> None:
+  """Parses the flags and runs a command; prints errors as one line.
 
   Args:
-    work: the command.
-    required: names of flags that it always needs.
-    argument: an example of the one argument that the command takes besides its
-      flags, which `work` gets; None for no argument.
+    work: The command. It gets the argument, if there is one.
+    required: Names of flags that must be given.
+    argument: An example of the one argument that the command takes in addition
+      to its flags; None if it takes none.
   """
   flags.mark_flags_as_required(required)
 
@@ -49,7 +47,7 @@ def run(
 
 
 def _parse(argument, argv):
-  """Parses flags and config; what is wrong with them is one line."""
+  """Parses flags and config, and exits with one line if they are wrong."""
   try:
     others = flags.FLAGS(argv)[1:]
     if argument and len(others) != 1:
@@ -57,8 +55,8 @@ def _parse(argument, argv):
     if others and not argument:
       raise ValueError(f"Unexpected {' '.join(others)}: is a pattern unquoted?")
     if CONFIG.value is not None:
-      _ = CONFIG.value.to_dict  # Raises where the file could not be read.
-  except Exception as error:  # The config is code: it may raise anything.
+      _ = CONFIG.value.to_dict  # Raises if the file could not be read.
+  except Exception as error:  # The config is code and may raise anything.
     if "--debug" in argv:
       raise
     sys.exit(f"Error: {_reason(error)} (--help lists the flags.)")
@@ -66,7 +64,7 @@ def _parse(argument, argv):
 
 
 def _reason(error):
-  """The cause of an error that quotes others, or their whole traces."""
+  """Returns the cause of an error that quotes others or their traces."""
   while error.args and isinstance(error.args[0], Exception):
     error = error.args[0]
   if isinstance(error, KeyError):

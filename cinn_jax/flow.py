@@ -1,4 +1,4 @@
-"""A conditional flow as a handful of pure functions."""
+"""A conditional flow as a tuple of pure functions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -7,18 +7,18 @@ import jax
 import jax.numpy as jnp
 
 from cinn_jax import likelihood
-from cinn_jax.bijections import COLLECTIONS, REPORTS, Bijection
+from cinn_jax.bijections import COLLECTIONS, REPORTS, Array, Bijection, PyTree
 
 # The shape of one array, without the batch, or a pytree of such shapes.
 Shapes = tuple[int, ...] | Mapping[str, "Shapes"] | Sequence["Shapes"]
 
 
 class Flow(NamedTuple):
-  """Pure functions of one flow; `variables` are what `init` returned.
+  """The pure functions of one flow.
 
   Every function takes a batch: data `x` [B, *event_shape] and a condition
-  `cond`, a pytree of [B, ...] or None. They may be jitted, differentiated and
-  mapped over.
+  `cond`, a pytree of arrays [B, ...] or None. `variables` is what `init`
+  returns. The functions may be jitted, differentiated and mapped over.
 
   Attributes:
     init: `(rng, x, cond) -> variables`.
@@ -28,17 +28,18 @@ class Flow(NamedTuple):
     log_prob: `(variables, x, cond) -> likelihood.LogProb`, nats per example.
     sample: `(variables, rng, cond, num_samples=1, temperature=1.0) ->
       (x [B, num_samples, ...], log_prob [B, num_samples])`. The temperature
-      scales the standard normal latents, either as one number or as one per
-      level; log_prob is ln p(x | cond) in nats. Without a condition B is 1.
-    latent_shapes: `(variables, cond) -> ` the shapes of one batch of latents.
-    module: the Flax module behind it, for training.
-    event_shape: of one example, without the batch.
-    cond_shape: of one condition, without the batch: a shape, or a pytree of
-      shapes; None if any condition is taken.
+      scales the standard normal latents; it is one number, or one per level.
+      log_prob is ln p(x | cond) in nats. Without a condition, B is 1.
+    latent_shapes: `(variables, cond) -> ` shapes and types of one batch of
+      latents.
+    module: The Flax module, for training.
+    event_shape: Shape of one example, without the batch.
+    cond_shape: Shape of one condition, without the batch, or a pytree of
+      shapes; None if any condition is accepted.
 
   Raises:
-    ValueError: by each function, for x, cond or latents of another shape than
-      the flow's, saying which it takes; for x of integers.
+    ValueError: by every function, if x, cond or the latents have the wrong
+      shape, or x holds integers. The message gives the right shape.
   """
 
   init: Callable
@@ -57,7 +58,7 @@ def make_flow(
   event_shape: tuple[int, ...],
   cond_shape: Shapes | None = None,
 ) -> Flow:
-  """A `Flow` from a bijection and the shape of one example.
+  """Builds a `Flow` from a bijection and the shape of one example.
 
   >>> import jax
   >>> from cinn_jax import make_flow
@@ -76,11 +77,11 @@ def make_flow(
   ((5, 4, 3), (5, 4))
 
   Args:
-    module: from `cinn_jax.bijections` or `cinn_jax.models`.
-    event_shape: of one x, without the batch: [H, W, C] of a picture.
-    cond_shape: of one condition, without the batch: a shape such as
-      (64, 64, 1), or a pytree of shapes. Every function then checks conditions;
-      without it only couplings do.
+    module: A bijection from `cinn_jax.bijections` or `cinn_jax.models`.
+    event_shape: Shape of one x, without the batch: (H, W, C) for a picture.
+    cond_shape: Shape of one condition, without the batch, such as (64, 64, 1),
+      or a pytree of shapes. If it is given, every function checks conditions;
+      otherwise only couplings do.
   """
   event_shape = tuple(event_shape)
   if cond_shape is not None:
@@ -97,7 +98,7 @@ def make_flow(
 
   def inverse(variables, z, cond=None):
     check_cond(cond)
-    # Only where it went wrong: what the flow expects takes a trace of it.
+    # Checked only after a failure, since it takes a trace of the flow.
     try:
       x, log_det = module.apply(variables, z, cond, method="inverse")
     except (AttributeError, TypeError, ValueError):
@@ -113,7 +114,7 @@ def make_flow(
   def latent_shapes(variables, cond):
     leaves = jax.tree.leaves(cond)
     batch = leaves[0].shape[0] if leaves else 1
-    # Of the parameters' precision where that is more than float32.
+    # In the parameters' precision if that is more than float32.
     dtype = jnp.result_type(
       jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(variables))
     )
@@ -123,8 +124,8 @@ def make_flow(
   def sample(variables, rng, cond, num_samples=1, temperature=1.0):
     shapes = latent_shapes(variables, cond)
     z = draw_latents(rng, shapes, num_samples, temperature)
-    # Over latents alone, so that whatever depends on the condition only is
-    # computed once per image.
+    # Maps over latents alone: anything that depends only on the condition is
+    # then computed once per image.
     run = jax.vmap(lambda one: inverse(variables, one, cond), out_axes=1)
     x, log_det = run(z)
     prior = jax.vmap(likelihood.standard_normal, out_axes=1)(z)
@@ -135,7 +136,7 @@ def make_flow(
     if not jnp.issubdtype(x.dtype, jnp.floating):
       raise ValueError(
         f"x is {x.dtype}, but a flow models continuous numbers: convert it to"
-        " float32, in the range that the flow is for."
+        " float32, in the range that the flow was made for."
       )
     check_cond(cond)
 
@@ -200,15 +201,15 @@ def _check_cond(cond, shapes):
 
 
 def _check_latents(z, expected):
-  """Raises ValueError where z differs from what the flow expects."""
+  """Raises ValueError if z differs from the latents the flow expects."""
   batch = jnp.shape(jax.tree.leaves(z)[0])[:1]
 
-  def described(leaf):
+  def shape_of(leaf):
     shape = jnp.shape(leaf)
     return ["B", *shape[1:]] if shape[:1] == batch else list(shape)
 
   wanted = jax.tree.map(lambda leaf: ["B", *leaf.shape[1:]], expected)
-  got = jax.tree.map(described, z)
+  got = jax.tree.map(shape_of, z)
   if wanted != got:
     raise ValueError(
       f"This flow takes latents of shape {_plainly(wanted)}, got"
@@ -220,16 +221,30 @@ def _plainly(shapes):
   return str(shapes).replace("'", "")
 
 
-def split_variables(variables):
-  """(params, the rest): what is trained and what is only kept."""
-  variables = dict(variables)
-  params = variables.pop("params", {})
-  kept = {k: v for k, v in variables.items() if k in COLLECTIONS}
-  return params, kept
+def split_variables(variables: Mapping[str, Any]) -> tuple[PyTree, PyTree]:
+  """Splits variables into trained parameters and the other collections."""
+  others = {k: v for k, v in variables.items() if k in COLLECTIONS}
+  return variables.get("params", {}), others
 
 
-def draw_latents(rng, shapes, num_samples, temperature=1.0):
-  """Latents [num_samples, B, ...] per level, times the level's temperature."""
+def draw_latents(
+  rng: Array,
+  shapes: PyTree,
+  num_samples: int,
+  temperature: Any = 1.0,
+) -> PyTree:
+  """Draws latents [num_samples, B, ...] for each level.
+
+  Args:
+    rng: A JAX random key.
+    shapes: A pytree of arrays or `jax.ShapeDtypeStruct` [B, ...], one per
+      level.
+    num_samples: Samples per example.
+    temperature: Scale of the latents: one number, or one per level.
+
+  Raises:
+    ValueError: if the number of temperatures is wrong.
+  """
   leaves, tree = jax.tree.flatten(shapes)
   temperatures = jnp.asarray(temperature)
   if temperatures.shape not in ((), (len(leaves),)):
@@ -238,11 +253,11 @@ def draw_latents(rng, shapes, num_samples, temperature=1.0):
       f" got shape {list(temperatures.shape)}."
     )
   temperatures = jnp.broadcast_to(temperatures, (len(leaves),))
-  drawn = [
+  latents = [
     temperatures[k]
     * jax.random.normal(key, (num_samples, *leaf.shape), leaf.dtype)
     for k, (key, leaf) in enumerate(
       zip(jax.random.split(rng, len(leaves)), leaves, strict=True)
     )
   ]
-  return jax.tree.unflatten(tree, drawn)
+  return jax.tree.unflatten(tree, latents)

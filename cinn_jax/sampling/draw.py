@@ -1,12 +1,13 @@
-"""Several answers for each picture, and the sheets that show them."""
+"""Samples of a batch of pictures, ranked and on sheets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cinn_jax.bijections import Array, Condition
 from cinn_jax.flow import Flow
 from cinn_jax.images import color, sheets
 from cinn_jax.sampling import temperatures
@@ -14,12 +15,12 @@ from cinn_jax.tasks import Task
 
 
 class Sampling(NamedTuple):
-  """How samples are drawn.
+  """Settings for drawing samples.
 
   Attributes:
-    num_samples: per condition.
-    temperature: scale of the latents: one number, or one per level of latents.
-    seed: of the latents.
+    num_samples: Samples per condition.
+    temperature: Scale of the latents: one number, or one per level.
+    seed: Seed for the latents.
   """
 
   num_samples: int = 8
@@ -27,14 +28,15 @@ class Sampling(NamedTuple):
   seed: int = 0
 
 
-def make_sampler(flow: Flow, task: Task, *, num_samples):
-  """`sampler(variables, rng, batch, temperature=1.0) -> (given, samples,
-  log_prob)`, jittable.
+def make_sampler(flow: Flow, task: Task, *, num_samples: int) -> Callable:
+  """Builds a jittable function that answers a batch of records.
 
-  From a batch of records: the condition as a picture [B, H, W, 3] and samples
-  [B, n, S, S, 3], uint8, in the order they were drawn; and each sample's
-  conditional log-likelihood [B, n] in nats. The temperature is one number, or
-  one per level of latents.
+  Returns:
+    `sampler(variables, rng, batch, temperature=1.0) -> (given, samples,
+    log_prob)`. `given` is the condition as a picture, uint8 [B, H, W, 3];
+    `samples` are uint8 [B, n, S, S, 3], in the order they were drawn;
+    `log_prob` [B, n] is each sample's conditional log-likelihood in nats. The
+    temperature is one number, or one per level of latents.
   """
 
   def sampler(variables, rng, batch, temperature=1.0):
@@ -47,13 +49,13 @@ def make_sampler(flow: Flow, task: Task, *, num_samples):
   return sampler
 
 
-def render(task: Task, x, cond):
-  """Samples x [B, n, ...] given cond as pictures [B, n, S, S, 3] in [0, 1]."""
+def render(task: Task, x: Array, cond: Condition) -> Array:
+  """Renders samples x [B, n, ...] as pictures [B, n, S, S, 3] in [0, 1]."""
   return jax.vmap(task.render, in_axes=(1, None), out_axes=1)(x, cond)
 
 
-def rank(x, log_prob):
-  """Samples [B, n, ...] and log_prob [B, n], most likely first per image."""
+def rank(x: Array, log_prob: Array) -> tuple[Array, Array]:
+  """Sorts samples [B, n, ...] and log_prob [B, n], most likely first."""
   order = jnp.argsort(-log_prob, axis=1)
   index = order.reshape(order.shape + (1,) * (x.ndim - 2))
   return (
@@ -62,14 +64,25 @@ def rank(x, log_prob):
   )
 
 
-def ranked_at(temperature):
-  """What stands under a sheet of ranked samples."""
+def ranked_at(temperature: float | Sequence[float]) -> str:
+  """Returns the caption of a sheet of ranked samples."""
   name = temperatures.name(temperature)
   return f"samples in order of likelihood, temperature {name}"
 
 
-def contact_sheet(task: Task, truth, given, samples, log_prob, note=""):
-  """A sheet, one row per image: given, truth, samples, most likely first."""
+def contact_sheet(
+  task: Task, truth, given, samples, log_prob, note: str = ""
+) -> np.ndarray:
+  """Draws a sheet with one row per image: given, truth, ranked samples.
+
+  Args:
+    task: Names the condition.
+    truth: uint8 [B, S, S, 3].
+    given: uint8 [B, H, W, 3], the condition as a picture.
+    samples: uint8 [B, n, S, S, 3].
+    log_prob: [B, n], by which samples are ranked.
+    note: Caption of the sheet.
+  """
   samples, _ = rank(samples, log_prob)
   rows = [
     [np.asarray(g), np.asarray(t), *np.asarray(s)]

@@ -1,4 +1,4 @@
-"""Files that --inputs names, and names for what is made of them."""
+"""The files that --inputs names, and names for their results."""
 
 import glob
 import itertools
@@ -12,12 +12,12 @@ from cinn_jax.runtime import storage
 
 
 class Item(NamedTuple):
-  """One thing to draw samples for.
+  """One picture or class to draw samples for.
 
   Attributes:
-    name: of its results; may lie in a subfolder, "a/b".
-    path: its file; None for a class or a picture of the test split.
-    first: number of its first sample.
+    name: Name of its results, possibly in a subfolder, "a/b".
+    path: Its file; None for a class or a picture of the test split.
+    first: Number of its first sample.
   """
 
   name: str
@@ -39,10 +39,10 @@ def find(
   which ** matches folders. `~` is the home folder.
 
   Args:
-    inputs: paths, folders and patterns.
-    outputs: folder of the results: what lies in it is no input, unless an
-      input names that very folder.
-    recursive: for folders, see above.
+    inputs: Paths, folders and patterns.
+    outputs: Folder for results. Files in it are no inputs, unless an input
+      names that folder itself.
+    recursive: Take subfolders too, see above.
 
   Raises:
     ValueError: if `inputs` is empty.

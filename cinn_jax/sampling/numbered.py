@@ -1,8 +1,8 @@
-"""Samples by number: sample k depends on the seed and on k alone.
+"""Samples by number: sample k depends only on the seed and on k.
 
-So a photograph gets the same samples alone, in an album, in any order and in a
-batch that was interrupted; and all pictures of an album, or all frames of a
-video, share their latents.
+A photograph therefore gets the same samples alone, in an album, in any order
+and in a batch that was interrupted. All pictures of an album, and all frames of
+a video, share their latents.
 """
 
 import math

@@ -28,11 +28,11 @@ class Results:
   """The samples in one folder.
 
   Args:
-    folder: made if it is not there.
-    settings: What a sample depends on, as JSON; results of other settings are
-      not kept.
-    titles: of the first columns of a sheet, before "sample 1" and so on.
-    note: stands under each sheet.
+    folder: Folder for results; created if needed.
+    settings: Everything that samples depend on, as JSON. Results of other
+      settings are removed.
+    titles: Titles of the first columns of a sheet, before "sample 1".
+    note: Caption of each sheet.
 
   Raises:
     ValueError: if the folder has a samples.json of something else.
@@ -58,8 +58,8 @@ class Results:
       files = [file for entry in entries for file in entry["files"]]
       if files:
         print(
-          f"{self.folder} has {len(files):,} samples of other settings; they"
-          " are removed."
+          f"Removing {len(files):,} samples of other settings from"
+          f" {self.folder}."
         )
       self._remove(files)
     own = {f for entry in self._pictures.values() for f in entry["files"]}
@@ -88,12 +88,12 @@ class Results:
     """Writes the samples of an item, and lists them.
 
     Args:
-      item: what they are of.
-      head: small pictures that come first in its row of the sheet.
+      item: The item that was answered.
+      head: Small pictures that come first in its row of the sheet.
       bits: bits/dim of the samples, most likely first.
-      chunks: (rank of the first, pictures), as many at a time as memory holds.
-      suffix: of the files, such as ".jpg".
-      save: `save(path, picture)`.
+      chunks: Pairs of the first sample's rank and some pictures.
+      suffix: Ending of the files, such as ".jpg".
+      save: Function `save(path, picture)`.
     """
     name = self._free_name(item, len(bits))
     files, small = [], list(head)
@@ -115,7 +115,7 @@ class Results:
     self._write()
 
   def keep(self, item: Item, head: Sequence[np.ndarray]) -> None:
-    """Takes an item that is `finished` onto the sheets."""
+    """Puts an item that was finished earlier onto the sheets."""
     name = self._name_of(item)
     files = self._pictures[name]["files"][: _COLUMNS - len(head)]
     shown = [thumbnail(reading.decode(self.folder / file)) for file in files]
@@ -127,7 +127,7 @@ class Results:
     self._write()
 
   def finish(self) -> list[str]:
-    """Writes what is left, and returns the sheets' names."""
+    """Writes the last sheet, and returns the names of all sheets."""
     self._write_sheet()
     self._write()
     return self._sheets
@@ -199,8 +199,8 @@ class Results:
         break
     if name != item.name:
       print(
-        f"{self.folder} has files of the name {item.name}_1 or the like that"
-        f" are not results: those of {item.path or item.name} are {name}_1"
+        f"{self.folder} has other files named {item.name}_1 or the like, which"
+        f" are kept: results for {item.path or item.name} are named {name}_1"
         " and so on."
       )
     return name

@@ -50,27 +50,27 @@ def sample(
   `sheet-2.png` and so on; and `samples.json`, which lists them with their
   bits/dim and what made them. Several temperatures have a folder each.
 
-  Sample k of a picture depends on the picture, the seed and k alone. A batch
-  that was interrupted goes on. Files that this function did not make are never
-  written over. What goes wrong with one picture is listed, and the others are
-  done.
+  Sample k of a picture depends only on the picture, the seed and k. An
+  interrupted batch goes on from where it stopped. Files that this function did
+  not make are never written over. If one picture fails, the others are still
+  answered.
 
   Args:
-    workdir: of a trained run.
-    outputs: a folder, made if it is not there.
-    inputs: files, folders and patterns, see `inputs.find`; of runs whose
-      condition is a class there are none.
-    num_samples: per picture.
-    temperatures: scales of the latents, each a number or one per level.
-    seed: of the latents.
-    degrade: the inputs are whole pictures, see `pictures.Pictures`.
-    recursive: see `inputs.find`.
+    workdir: Folder of a trained run.
+    outputs: Folder for results; created if needed.
+    inputs: Files, folders and patterns, see `inputs.find`. Runs whose condition
+      is a class take none.
+    num_samples: Samples per picture.
+    temperatures: Scales of the latents; each is a number, or one per level.
+    seed: Seed for the latents.
+    degrade: Take inputs as whole pictures, see `pictures.Pictures`.
+    recursive: Take subfolders too, see `inputs.find`.
 
   Returns:
-    What went wrong, by input.
+    The reason of each failure, by input.
 
   Raises:
-    FileNotFoundError: without a trained checkpoint or a matching file.
+    FileNotFoundError: if there is no trained checkpoint or no matching file.
     ValueError: for inputs or options that the run's task does not take.
   """
   # All inputs are known before the first output.
@@ -91,7 +91,7 @@ def sample(
   ]
 
   def answer(item: Item):
-    """(subject, its samples per temperature, what went wrong)."""
+    """Returns (subject, its samples per temperature, the error or None)."""
     try:
       subject = sampler.load(item)
       drawn = [
@@ -107,7 +107,7 @@ def sample(
         )
         for result, (_, temperature) in zip(results, folders, strict=True)
       ]
-    except Exception as error:  # Whatever it is, the others are not to blame.
+    except Exception as error:  # Any error concerns this item alone.
       return None, None, error
     return subject, drawn, None
 
@@ -139,7 +139,7 @@ def _found(inputs, outputs, recursive):
 
 
 def _settings(trained: Trained, workdir, num_samples, seed, degrade):
-  """What samples depend on, apart from the temperature."""
+  """Returns all settings that samples depend on, but the temperature."""
   checksums = saved.read_checksums(workdir, trained.step)
   digest = hashlib.sha256(json.dumps(checksums, sort_keys=True).encode())
   return {

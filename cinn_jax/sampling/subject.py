@@ -1,4 +1,4 @@
-"""A sampler, and what it makes of one input: a condition to draw for."""
+"""The interface of samplers: a condition to draw for, from each input."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
@@ -13,14 +13,14 @@ class Subject(NamedTuple):
   """An input that is ready to be answered.
 
   Attributes:
-    head: small pictures [H, W, 3] for its row of the sheet.
-    draw: draws samples of it by number.
-    dims: numbers in one sample, for bits/dim.
+    head: Small pictures [H, W, 3] for its row of the sheet.
+    draw: Function that draws samples by number.
+    dims: Numbers in one sample, for bits/dim.
     render: `(x [c, ...]) -> [c, H, W, 3]`, uint8 or uint16 pictures.
-    suffix: of the files of its samples.
-    chunk: samples that are drawn at a time.
-    pixels: of one result; few samples of large ones are rendered at a time.
-    note: said when it is done, such as its size.
+    suffix: Ending of the files of its samples.
+    chunk: Samples to draw at a time.
+    pixels: Pixels of one result, which limit how many are rendered at a time.
+    note: Printed with the result, such as the size.
   """
 
   head: Sequence[np.ndarray]
@@ -37,17 +37,17 @@ class Sampler(Protocol):
   """The inputs of one trained run.
 
   Attributes:
-    titles: of the first columns of a sheet, which `Subject.head` fills.
+    titles: Titles of the columns of a sheet that `Subject.head` fills.
   """
 
   titles: Sequence[str]
 
   def items(self, found: Sequence[Item]) -> list[Item]:
-    """Returns what there is to answer, given the files that were found.
+    """Returns the items to answer, given the files that were found.
 
     Raises:
       ValueError: for inputs that the run's task does not take.
     """
 
   def load(self, item: Item) -> Subject:
-    """Reads one item; whatever it raises is that item's trouble alone."""
+    """Reads one item; an error concerns that item alone."""

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support import tiny, untrained
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 PATHS = {path.stem: path for path in sorted(ROOT.glob("notebooks/*.ipynb"))}
 TINY = {
   "colorize": {"WORKDIR": "colorize", "NUM_SAMPLES": 2},

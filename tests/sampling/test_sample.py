@@ -57,7 +57,7 @@ def test_originals_are_never_written_over(run, album, capsys):
   assert set(after) - set(before) == {
     *("scan-2_1.png", "scan-2_2.png", "sheet-2.png", "samples.json"),
   }
-  assert "not results" in capsys.readouterr().out
+  assert "which are kept" in capsys.readouterr().out
 
 
 def test_a_foreign_samples_json_is_refused(run, album, tmp_path):
@@ -175,7 +175,7 @@ def test_results_of_other_settings_are_not_left(run, album, tmp_path, capsys):
   sample(run, out, inputs=[str(album)], num_samples=3)
   sample(run, out, inputs=[f"{album}/scan_1.png"], num_samples=1, seed=1)
   assert set(_contents(out)) == {"scan_1_1.png", "samples.json", "sheet.png"}
-  assert "9 samples of other settings" in capsys.readouterr().out
+  assert "Removing 9 samples of other settings" in capsys.readouterr().out
 
 
 def test_large_batches_have_several_sheets(run, tmp_path):
