@@ -1,22 +1,24 @@
-"""Arrays out of pickles and PyTorch's files; nothing that they name is run.
+"""Reads arrays from pickles and PyTorch files without running their code.
 
-A pickle says which functions to call on the way, and may so do anything. Here
-it gets a handful that only make arrays; of one that asks for others nothing is
-read. PyTorch's files since version 1.6 are zip archives of a pickle and raw
-numbers, TorchScript's too: torch is not needed to read them.
+A pickle names functions to call and can thereby do anything. Here it may only
+call a handful of functions that make arrays; a pickle that names others is
+rejected. PyTorch files since version 1.6, and those of TorchScript, are zip
+archives of a pickle and raw numbers, so torch is not needed to read them.
 """
 
 import collections
 import math
+import os
 import pathlib
 import pickle
 import zipfile
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-# By the names that torch has for them in a pickle.
+# Types by the names that torch gives them in a pickle.
 _STORAGES = {
   "DoubleStorage": "<f8",
   "FloatStorage": "<f4",
@@ -27,45 +29,48 @@ _STORAGES = {
 }
 
 
-def load_arrays(path) -> Any:
-  """What a pickle of numpy arrays in plain containers holds.
+def load_arrays(path: str | os.PathLike[str]) -> Any:
+  """Loads a pickle of numpy arrays in plain containers.
 
   Raises:
-    FileNotFoundError: where there is no such file.
-    ValueError: for a file that is no pickle, or one of something else.
+    FileNotFoundError: if there is no such file.
+    ValueError: if the file is no pickle, or holds anything else.
   """
-  path = _existing(path)
-  with path.open("rb") as file:
-    return _load(_ArrayUnpickler(file), path)
+  file = _existing(path)
+  with file.open("rb") as stream:
+    return _load(_ArrayUnpickler(stream), file)
 
 
-def load_torch(path) -> dict[str, np.ndarray]:
-  """The tensors in a zip file of `torch.save` or TorchScript, by dotted name.
+def load_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+  """Loads the tensors of a zip file by `torch.save` or TorchScript.
 
-  In the file's order, of a state dict or of nested ones, or of a scripted
-  module, whose code is left alone.
+  The file holds a state dict, nested ones, or a scripted module, whose code is
+  ignored.
+
+  Returns:
+    Arrays by dotted name, in the file's order.
 
   Raises:
-    FileNotFoundError: where there is no such file.
-    ValueError: for another file, or one of more than tensors.
+    FileNotFoundError: if there is no such file.
+    ValueError: for another kind of file, or one with more than tensors.
   """
-  path = _existing(path)
-  if not zipfile.is_zipfile(path):
+  file = _existing(path)
+  if not zipfile.is_zipfile(file):
     raise ValueError(
-      f"{path} is no zip archive, as torch.save writes since PyTorch 1.6."
+      f"{file} is no zip archive, which torch.save writes since PyTorch 1.6."
     )
-  with zipfile.ZipFile(path) as archive:
+  with zipfile.ZipFile(file) as archive:
     pickles = [n for n in archive.namelist() if n.endswith("/data.pkl")]
     if len(pickles) != 1:
-      raise ValueError(f"{path} has {len(pickles)} data.pkl, expected one.")
+      raise ValueError(f"{file} has {len(pickles)} data.pkl, expected one.")
     folder = pickles[0].removesuffix("data.pkl")
-    with archive.open(pickles[0]) as file:
-      content = _load(_TorchUnpickler(file, archive, folder), path)
+    with archive.open(pickles[0]) as stream:
+      content = _load(_TorchUnpickler(stream, archive, folder), file)
   return dict(_flatten(content, ""))
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-  allowed = MappingProxyType(
+  allowed: Mapping[tuple[str, str], Any] = MappingProxyType(
     {
       **{
         (f"numpy.{core}.multiarray", "_reconstruct"): lambda *_: np.ndarray(0)
@@ -86,7 +91,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 class _Module:
-  """What stands for a scripted module: its attributes, without any code."""
+  """A scripted module, reduced to its attributes."""
 
   def __setstate__(self, state):
     self.attributes = state
@@ -118,7 +123,7 @@ class _TorchUnpickler(_ArrayUnpickler):
 
 
 def _tensor(storage, offset, size, stride):
-  # Checked here: as_strided itself would read any memory.
+  # Checked here, because as_strided itself would read any memory.
   last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
   if min((*size, *stride, offset, 0)) < 0 or (
     math.prod(size) and last >= len(storage)
@@ -146,7 +151,7 @@ def _load(unpickler, path):
 
 
 def _existing(path):
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise FileNotFoundError(f"No file {path}.")
-  return path
+  file = pathlib.Path(path)
+  if not file.is_file():
+    raise FileNotFoundError(f"No file {file}.")
+  return file

@@ -1,4 +1,4 @@
-"""The CPU's convolution equals JAX's, with all its derivatives."""
+"""The CPU's convolution and its derivatives against JAX's own."""
 
 import functools
 import itertools
@@ -32,7 +32,7 @@ CASES = [
 
 
 def _both(stride, padding, dilation):
-  """(ours, JAX's), as functions of data and weights."""
+  """Returns our convolution and JAX's, as functions of data and weights."""
   arguments = {
     "window_strides": (stride,) * 2,
     "padding": padding,
@@ -62,7 +62,7 @@ def _assert_equal(run, functions):
 
 
 @pytest.mark.parametrize("kernel, stride, padding, dilation", CASES)
-def test_values_and_derivatives_are_jaxs(kernel, stride, padding, dilation):
+def test_values_and_derivatives(kernel, stride, padding, dilation):
   functions = _both(stride, padding, dilation)
   x, w = _arrays(kernel)
   dx, dw = _arrays(kernel, seed=1)
@@ -85,13 +85,13 @@ def test_values_and_derivatives_are_jaxs(kernel, stride, padding, dilation):
 
 @pytest.mark.parametrize("outputs", [2, 4])
 @pytest.mark.parametrize("kernel, stride, padding, dilation", CASES)
-def test_gradients_by_parts_of_the_batch(
+def test_gradients_in_parts_of_the_batch(
   kernel, stride, padding, dilation, outputs, monkeypatch
 ):
   functions = _both(stride, padding, dilation)
   x, w = _arrays(kernel, batch=6, outputs=outputs)
   cotangent = jnp.sin(functions[0](x, w))
-  # Parts of three examples at most, whichever array stands in for weights.
+  # Parts of at most three examples, whichever array serves as the weights.
   fewer = min(x.size, cotangent.size) // 6
   monkeypatch.setattr(cpu_convolution, "CACHE_BYTES", 4 * 3 * fewer)
 
@@ -106,7 +106,7 @@ def test_gradients_by_parts_of_the_batch(
 @pytest.mark.parametrize(
   "axes", list(itertools.product([0, 2, None], repeat=2))[:-1]
 )
-def test_mapping_over_data_or_weights_or_both(axes):
+def test_vmap_over_data_or_weights_or_both(axes):
   functions = _both(2, ((1, 1), (1, 1)), 1)
   x, w = _arrays(3)
 
@@ -119,7 +119,7 @@ def test_mapping_over_data_or_weights_or_both(axes):
   _assert_equal(lambda f: jax.vmap(f, axes)(x, w), functions)
 
 
-def test_every_convolution_of_a_scanned_gradient_has_the_fast_layout():
+def test_scanned_gradients_have_the_fast_layout():
   f, _ = _both(1, "SAME", 1)
   x, w = jnp.ones((2, 8, 8, 4)), jnp.ones((3, 3, 3, 4, 4))
 

@@ -1,4 +1,4 @@
-"""The peaks that utilisation is a share of."""
+"""FLOPs of functions and peaks of devices."""
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +20,11 @@ from cinn_jax.runtime.flops import flops, peak_flops
     ("cpu", None),
   ],
 )
-def test_the_longest_name_counts(kind, expected):
+def test_peak_of_the_longest_matching_name(kind, expected):
   assert peak_flops(kind) == expected
 
 
-def test_of_branches_the_dearest_counts():
+def test_conditional_counts_its_most_expensive_branch():
   def either(a, b, first):
     return jax.lax.cond(first, lambda: a @ b, lambda: a @ b @ b)
 

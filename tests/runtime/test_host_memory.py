@@ -1,7 +1,4 @@
-"""Memory that a program freed serves its next call, without new pages.
-
-And its pages are large.
-"""
+"""Freed memory that serves the next call, in large pages."""
 
 import os
 import pathlib
@@ -11,7 +8,7 @@ import sys
 
 import pytest
 
-# Whether Linux may hand out large pages: [always], [madvise] or [never].
+# Linux says here if it may hand out large pages: [always], [madvise] or [never].
 HUGE_PAGES = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 ROOT = pathlib.Path(__file__).parents[2]
 _PROGRAM = """
@@ -43,7 +40,7 @@ with open("/proc/self/smaps") as file:
 
 
 def _run(*arguments):
-  """(Page faults of the last call, kB that are in large pages)."""
+  """Returns the page faults of the last call, and kB in large pages."""
   result = subprocess.run(
     [sys.executable, "-c", _PROGRAM, *arguments],
     cwd=ROOT,
@@ -57,13 +54,13 @@ def _run(*arguments):
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-  platform.libc_ver()[0] != "glibc", reason="Other C libraries are left alone."
+  platform.libc_ver()[0] != "glibc", reason="only glibc has these settings"
 )
 def test_freed_memory_is_used_again():
   faults, huge = _run("keep")
   assert faults < 2_000
   if HUGE_PAGES.is_file() and "[never]" not in HUGE_PAGES.read_text():
     assert huge > 60_000
-  # Else the program is too small to show it.
+  # Without the setting, the kernel has to clear new pages.
   faults, _ = _run("leave")
   assert faults > 2_000

@@ -1,7 +1,10 @@
-"""Arrays are read from pickles, and what else they ask for is not."""
+"""Arrays from pickles and PyTorch files, without running their code."""
 
+import io
 import os
 import pickle
+import sys
+import types
 import zipfile
 
 import numpy as np
@@ -16,7 +19,7 @@ def _write(path, content, protocol=3):
 
 
 @pytest.mark.parametrize("protocol", [3, 4])
-def test_arrays_come_back_as_they_were(tmp_path, protocol):
+def test_round_trip(tmp_path, protocol):
   rng = np.random.default_rng(0)
   saved = {
     "a": {"kernel": rng.normal(size=(2, 3)).astype(np.float32)},
@@ -36,7 +39,7 @@ class _Runs:
     return os.mkdir, ("run",)
 
 
-def test_nothing_is_run(tmp_path, monkeypatch):
+def test_code_is_not_run(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   path = _write(tmp_path / "a", {"a": _Runs()})
   with pytest.raises(ValueError, match=r"mkdir, which makes no array"):
@@ -47,21 +50,59 @@ def test_nothing_is_run(tmp_path, monkeypatch):
   with pytest.raises(ValueError, match=r"mkdir, which makes no array"):
     unpickling.load_torch(archive)
   assert not (tmp_path / "run").exists()
-  # The same file, read by pickle itself, does run.
+  # With pickle itself, the same file runs its code.
   pickle.loads(path.read_bytes())
   assert (tmp_path / "run").exists()
 
 
+def _write_tensor(path, monkeypatch, *arguments):
+  """Writes 8 numbers and a view of them, in the format of torch.save."""
+  torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
+  monkeypatch.setitem(sys.modules, "torch", torch)
+  monkeypatch.setitem(sys.modules, "torch._utils", utils)
+  torch.DoubleStorage = type("DoubleStorage", (), {"__module__": "torch"})
+  utils._rebuild_tensor_v2 = lambda: None
+  utils._rebuild_tensor_v2.__module__ = "torch._utils"
+  utils._rebuild_tensor_v2.__qualname__ = "_rebuild_tensor_v2"
+  numbers = object()
+
+  class View:
+    def __reduce__(self):
+      return utils._rebuild_tensor_v2, (numbers, *arguments)
+
+  class Pickler(pickle.Pickler):
+    def persistent_id(self, value):
+      if value is numbers:
+        return ("storage", torch.DoubleStorage, "0", "cpu", 8)
+      return None
+
+  stream = io.BytesIO()
+  Pickler(stream, 2).dump({"a": View()})
+  with zipfile.ZipFile(path, "w") as file:
+    file.writestr("a/data.pkl", stream.getvalue())
+    file.writestr("a/data/0", np.arange(8.0).tobytes())
+  return path
+
+
+def test_views_of_tensors(tmp_path, monkeypatch):
+  path = _write_tensor(tmp_path / "a.pt", monkeypatch, 1, (2, 3), (1, 2))
+  expected = [[1, 3, 5], [2, 4, 6]]
+  np.testing.assert_array_equal(unpickling.load_torch(path)["a"], expected)
+
+
 @pytest.mark.parametrize(
-  ("size", "stride", "offset"),
-  [((9,), (1,), 0), ((2,), (1,), 7), ((2,), (-1,), 4)],
+  ("offset", "size", "stride"),
+  [(0, (9,), (1,)), (7, (2,), (1,)), (4, (2,), (-1,))],
 )
-def test_a_tensor_stays_within_its_numbers(size, stride, offset):
-  with pytest.raises(pickle.UnpicklingError, match="beyond its numbers"):
-    unpickling._tensor(np.arange(8.0), offset, size, stride)
+def test_views_beyond_the_numbers_raise(
+  tmp_path, monkeypatch, offset, size, stride
+):
+  path = _write_tensor(tmp_path / "a.pt", monkeypatch, offset, size, stride)
+  with pytest.raises(ValueError, match="beyond its numbers"):
+    unpickling.load_torch(path)
 
 
-def test_other_files_are_refused(tmp_path):
+def test_other_files_raise(tmp_path):
   with pytest.raises(FileNotFoundError, match="No file"):
     unpickling.load_arrays(tmp_path / "none")
   path = tmp_path / "text"
@@ -76,7 +117,7 @@ def test_other_files_are_refused(tmp_path):
     unpickling.load_torch(path)
 
 
-def test_tensors_of_torch(tmp_path):
+def test_tensors_written_by_torch(tmp_path):
   torch = pytest.importorskip("torch", reason="torch writes the file")
   saved = {
     "a": {"weight": torch.randn(3, 4).T, "steps": torch.tensor(7)},
