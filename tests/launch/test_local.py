@@ -17,19 +17,17 @@ class TestCommand:
       assert out == f"{project.elsewhere}\n{project.venv}\n{python}\n"
     assert project.made() == ["venv", f"pip {project.root}[test]"] and not err
 
-  def test_passes_arguments_on(self, project):
-    _, out, _ = project.run("python", "--restart", "--help", *ARGUMENTS)
-    assert out == "<--restart><--help>" + "".join(f"<{x}>" for x in ARGUMENTS)
-
   def test_dry_run_prints_what_would_run(self, project):
     project.fake("train")
-    _, dry, _ = project.run("--dry-run", "train", *ARGUMENTS)
+    # Options after COMMAND are COMMAND's.
+    words = ["train", "--restart", "--help", *ARGUMENTS]
+    _, dry, _ = project.run("--dry-run", *words)
     assert not project.made() and not project.calls()
-    project.run("train", *ARGUMENTS)
+    project.run(*words)
     venv, pip, command = parse(dry)
     assert venv[1:] == ["-m", "venv", str(project.venv)]
     assert project.made() == ["venv", f"pip {pip[-1]}"]
-    assert project.calls() == [command]
+    assert project.calls() == [command] == [words]
     # An environment that is up to date is not made again.
     assert parse(project.run("--dry-run", "train")[1]) == [["train"]]
 

@@ -117,7 +117,8 @@ class TestWhileItRuns:
     assert tpu.run("stop")[0] == 0
     assert tpu.worker("start", "7.1", "train") == ""
     assert tpu.worker("poll", "7.1") == "cinn_jax worker-0: stopped\n"
-    assert tpu.started() == 2
+    log = (tpu.cloud / "worker-0/cinn_jax_run/log").read_text()
+    assert tpu.started() == 2 and log.count(" train ") == 1
     # A new `run` starts training again.
     tpu.worker("start", "8.0", "train")
     tpu.wait_for_starts(3)

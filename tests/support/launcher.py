@@ -89,14 +89,14 @@ class Project:
   def fake(self, name, body=""):
     self.add_tool(name, TOOL.format(body=body))
 
-  def start(self, *command, cwd=None, script=None, **env):
+  def start(self, *command, script=None, **env):
     env = {k: v for k, v in {**self.env, **env}.items() if v is not None}
     # A shell cannot reset what it was started to ignore, as under nohup.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
       return subprocess.Popen(
         [script or self.script, *command],
-        cwd=cwd or self.elsewhere,
+        cwd=self.elsewhere,
         env=env,
         text=True,
         stdin=subprocess.DEVNULL,
