@@ -33,7 +33,7 @@ def _flat(tree):
 )
 def test_round_trip_and_log_det(kind):
   model = pairs.make(kind, channels=1, condition_channels=1)
-  variables = pairs.drawn(model, 7, X, COND)
+  variables = pairs.draw(model, 7, X, COND)
 
   @jax.jit
   def run(variables, x, cond):
@@ -57,7 +57,7 @@ def test_round_trip_and_log_det(kind):
 
 def test_reconstruction_errors_are_rounding_errors():
   model = pairs.make("dual_glow", channels=1, condition_channels=1)
-  variables = pairs.drawn(model, 7, X, COND)
+  variables = pairs.draw(model, 7, X, COND)
   apply = functools.partial(model.apply, method="reconstruction_errors")
   errors = jax.jit(apply)(variables, X, COND)
   assert sorted(errors) == [
@@ -90,7 +90,7 @@ def _latents(levels):
 def _latent_flows(kind, levels=2, **options):
   """Returns (the latent flows of a model, their variables)."""
   flows = pairs.make(kind, levels=levels, channels=1, **options).latent_flows
-  return flows, pairs.drawn(flows, 8, *_latents(levels))
+  return flows, pairs.draw(flows, 8, *_latents(levels))
 
 
 @pytest.mark.parametrize("kind", pairs.KINDS)

@@ -66,7 +66,7 @@ def test_no_network_makes_a_conditional_mixing_singular():
 
 def test_a_mixing_refuses_maps():
   mixing = bj.ConditionalMixing(lambda: None)
-  with pytest.raises(ValueError, match=r"by vectors .* average maps over"):
+  with pytest.raises(ValueError, match=r"takes vectors .* average maps over"):
     jax.eval_shape(mixing.init, jax.random.key(0), X, COND)
 
 

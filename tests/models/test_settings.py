@@ -1,31 +1,39 @@
-"""What every model takes: a memory policy, and its networks' precision."""
+"""Settings of every model: its memory policy and its networks' precision."""
 
 import dataclasses
 import functools
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.extend.core import jaxprs_in_params
 
 from cinn_jax import bijections as bj
 from cinn_jax import models
 from cinn_jax.experiment.build import build_model
 from cinn_jax.models.networks.subnets import Subnet
 from cinn_jax.models.vector_flow import vector_flow
+from cinn_jax.runtime.jax_internals import operations
 from tests.support.drawing import draw_variables, normal
+
+
+class Small(NamedTuple):
+  """Settings of a small model, and the shapes of one x and one condition."""
+
+  settings: dict[str, Any]
+  x: tuple[int, ...]
+  cond: tuple[int, ...]
+
 
 _PAIR = {"levels": 2, "depth": 2, "hidden": 4, "transitions": 0}
 _LATENT = {"latent_hidden": 4, "latent_transitions": 0}
-# name: (settings of a small one, shape of x, shape of cond)
 SMALL = {
-  "caflow": (
-    {**_PAIR, **_LATENT, "latent_depths": (1, 1)},
-    *((8, 8, 3), (8, 8, 3)),
+  "caflow": Small(
+    {**_PAIR, **_LATENT, "latent_depths": (1, 1)}, x=(8, 8, 3), cond=(8, 8, 3)
   ),
-  "color_mnist": (
+  "color_mnist": Small(
     {
       "size": 8,
       "conv_depth": 2,
@@ -34,9 +42,10 @@ SMALL = {
       "convolutions": ((4,),),
       "classifier_hidden": (4,),
     },
-    *((8, 8, 3), (8, 8, 1)),
+    x=(8, 8, 3),
+    cond=(8, 8, 1),
   ),
-  "conditional_glow": (
+  "conditional_glow": Small(
     {
       "levels": 1,
       "depth": 1,
@@ -44,22 +53,22 @@ SMALL = {
       "head": 4,
       "condition_channels": (4,),
     },
-    *((4, 4, 3), (4, 4, 1)),
+    x=(4, 4, 3),
+    cond=(4, 4, 1),
   ),
-  "dense_cinn": (
-    {"size": 4, "depth": 2, "hidden": (4,)},
-    *((4, 4, 1), (10,)),
+  "dense_cinn": Small(
+    {"size": 4, "depth": 2, "hidden": (4,)}, x=(4, 4, 1), cond=(10,)
   ),
-  "dual_glow": (_PAIR, (8, 8, 3), (8, 8, 3)),
-  "dual_glow_plus": (
-    {**_PAIR, **_LATENT, "latent_depth": 1},
-    *((8, 8, 3), (8, 8, 3)),
+  "dual_glow": Small(_PAIR, x=(8, 8, 3), cond=(8, 8, 3)),
+  "dual_glow_plus": Small(
+    {**_PAIR, **_LATENT, "latent_depth": 1}, x=(8, 8, 3), cond=(8, 8, 3)
   ),
-  "glow": (
+  "glow": Small(
     {"levels": 2, "depth": 2, "hidden": 4, "dequantization_depth": 1},
-    *((8, 8, 3), (10,)),
+    x=(8, 8, 3),
+    cond=(10,),
   ),
-  "haar_colorization": (
+  "haar_colorization": Small(
     {
       "size": 8,
       "hidden": (4, 4, 4, 8),
@@ -67,15 +76,21 @@ SMALL = {
       "condition_vector": 4,
       "condition_pool": 2,
     },
-    *((8, 8, 2), (8, 8, 1)),
+    x=(8, 8, 2),
+    cond=(8, 8, 1),
   ),
-  "image_cinn": (
+  "image_cinn": Small(
     {"hidden": (4, 4), "depths": (2, 2), "condition_channels": (4, 4)},
-    *((8, 8, 3), (8, 8, 1)),
+    x=(8, 8, 3),
+    cond=(8, 8, 1),
   ),
-  "imagenet_colorization": ({"width": 8}, (64, 64, 2), (256, 256, 1)),
-  "realnvp": ({"levels": 1, "hidden": 4, "blocks": 1}, (4, 4, 3), (10,)),
-  "srflow": (
+  "imagenet_colorization": Small(
+    {"width": 8}, x=(64, 64, 2), cond=(256, 256, 1)
+  ),
+  "realnvp": Small(
+    {"levels": 1, "hidden": 4, "blocks": 1}, x=(4, 4, 3), cond=(10,)
+  ),
+  "srflow": Small(
     {
       "levels": 2,
       "depth": 2,
@@ -85,29 +100,32 @@ SMALL = {
       "encoder_width": 4,
       "encoder_growth": 4,
     },
-    *((8, 8, 3), (4, 4, 3)),
+    x=(8, 8, 3),
+    cond=(4, 4, 3),
   ),
-  "vector_flow": ({"dim": 4, "blocks": 2, "hidden": (4,)}, (4,), (3,)),
+  "vector_flow": Small(
+    {"dim": 4, "blocks": 2, "hidden": (4,)}, x=(4,), cond=(3,)
+  ),
 }
 
 
-# Has no stack, whose memory there would be a policy for.
+# RealNVP has no stack, so no memory policy.
 STACKED = [name for name in SMALL if name != "realnvp"]
 
 
-def test_every_model_is_here():
+def test_every_model_has_a_case():
   assert set(models.BUILDERS) == set(SMALL) - {"vector_flow"}
 
 
 def _build(name, **options):
-  settings = {**SMALL[name][0], **options}
+  settings = {**SMALL[name].settings, **options}
   if name == "vector_flow":
     return vector_flow(**settings)
   return build_model(name, **settings)
 
 
 def _stacks(part):
-  """Every stack in what a flow is made of."""
+  """Yields every stack inside a flow."""
   if isinstance(part, bj.Stack):
     yield part
   if isinstance(part, nn.Module):
@@ -132,11 +150,10 @@ def test_a_memory_policy_reaches_every_stack(name):
 
 
 def _traced(name, **options):
-  """(what forward returns, all variables, its jaxpr), of shapes alone."""
-  model = _build(name, **options)
-  x, cond = (
-    jax.ShapeDtypeStruct((2, *shape), jnp.float32) for shape in SMALL[name][1:]
-  )
+  """Returns forward's results, all variables and its jaxpr; shapes only."""
+  model, small = _build(name, **options), SMALL[name]
+  x = jax.ShapeDtypeStruct((2, *small.x), jnp.float32)
+  cond = jax.ShapeDtypeStruct((2, *small.cond), jnp.float32)
   key = jax.eval_shape(lambda: jax.random.key(0))
   variables = jax.eval_shape(model.init, key, x, cond)
   run = functools.partial(model.apply, mutable=["diagnostics"])
@@ -145,14 +162,15 @@ def _traced(name, **options):
 
 
 def _equations(jaxpr):
-  for equation in jaxpr.eqns:
-    yield equation
-    for inner in jaxprs_in_params(equation.params):
-      yield from _equations(inner)
+  """Yields the equations of a jaxpr and of all bodies in it."""
+  yield from jaxpr.eqns
+  for operation in operations(jaxpr):
+    for body in operation.bodies:
+      yield from _equations(body)
 
 
 def _dtypes(equations, *names):
-  """Of the first inputs of the primitives of these names."""
+  """Returns the types of the first inputs of the primitives of these names."""
   return {
     str(equation.invars[0].aval.dtype)
     for equation in equations
@@ -161,26 +179,26 @@ def _dtypes(equations, *names):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_networks_compute_in_half_precision_and_the_rest_in_single(name):
+def test_bfloat16_is_for_networks_alone(name):
   out, variables, jaxpr = _traced(name, compute_dtype="bfloat16")
   equations = list(_equations(jaxpr))
-  # Products; and heads, clamps, sums and results.
   products = ("dot_general", "conv_general_dilated", "cpu_conv")
   assert "bfloat16" in _dtypes(equations, *products)
+  # Heads and clamps, then results.
   assert _dtypes(equations, "exp", "atan", "log", "logistic") == {"float32"}
   leaves = jax.tree.leaves((out, variables))
   dtypes = {leaf.dtype.name for leaf in leaves}
   assert dtypes <= {"float32", "int32"}
 
 
-def test_float32_is_the_default():
+def test_default_precision_is_float32():
   _, _, jaxpr = _traced("dense_cinn")
   dtypes = {v.aval.dtype.name for e in _equations(jaxpr) for v in e.outvars}
   assert "bfloat16" not in dtypes
 
 
 @pytest.mark.parametrize("option", ["memory", "compute_dtype"])
-def test_unknown_names_are_refused(option):
+def test_unknown_name_raises(option):
   with pytest.raises(ValueError, match=r"'float8'; there are [\w, ]+\."):
     _traced("dense_cinn", **{option: "float8"})
 
@@ -191,29 +209,29 @@ NET = functools.partial(
 
 
 def _round_trip(bijection, scale):
-  """The largest error, and how far bfloat16 takes z from float32's."""
+  """Returns the largest errors of x, and of log_det relative to its size."""
   x, cond = normal(0, (8, 8, 8, 4), np.float32), normal(1, (8, 8, 8, 3))
   cond = cond.astype(np.float32)
   variables = draw_variables(bijection, 2, x, cond, scale)
   z, log_det = jax.jit(bijection.apply)(variables, x, cond)
   inverse = functools.partial(bijection.apply, method="inverse")
-  back, inverse_log_det = jax.jit(inverse)(variables, z, cond)
+  back, minus_log_det = jax.jit(inverse)(variables, z, cond)
   return (
     np.abs(back - x).max(),
-    np.abs(log_det + inverse_log_det).max() / np.abs(log_det).max(),
+    np.abs(log_det + minus_log_det).max() / np.abs(log_det).max(),
   )
 
 
-def test_a_network_that_sees_the_same_makes_the_same():
-  # The passive half is kept as it is, so both directions round alike.
+def test_one_sided_bfloat16_round_trip_is_exact():
+  # The passive half does not change, so both directions round alike.
   error, log_det_error = _round_trip(bj.AffineCoupling(NET, sides=1), 0.1)
   assert 0 < error < 1e-5
   assert log_det_error < 1e-6
 
 
-def test_the_round_trip_of_many_couplings_is_within_half_precision():
-  # The second network of a coupling sees its input rebuilt in float32: where
-  # that rounds to another bfloat16, it makes something else.
+def test_two_sided_bfloat16_round_trip_is_within_its_precision():
+  # The second network of a coupling sees its input rebuilt in float32. If that
+  # rounds to another bfloat16, the network's output changes.
   block = bj.Chain((bj.AffineCoupling(NET), bj.Orthogonal()))
   error, log_det_error = _round_trip(bj.Stack(block, 8), 0.05)
   half = float(jnp.finfo(jnp.bfloat16).eps)

@@ -1,4 +1,4 @@
-"""Small flows of pairs of images, for tests."""
+"""Small flows of pairs of images for tests."""
 
 import jax
 import numpy as np
@@ -6,7 +6,7 @@ import numpy as np
 from cinn_jax.experiment.build import build_model
 from tests.support.drawing import draw_variables
 
-# What varies, of each model; the condition has a mask beside its colours.
+# Settings that are particular to each kind of model.
 KINDS = {
   "caflow": {"latent_depths": (2, 1)},
   "caflow_shared": {"latent_depths": (1, 2), "shared": True},
@@ -16,7 +16,7 @@ KINDS = {
 
 
 def make(kind, **options):
-  """A model of two levels."""
+  """Builds a model of two levels."""
   name = kind.removesuffix("_shared")
   small = {"levels": 2, "depth": 1, "hidden": 4, "transitions": 1}
   if name != "dual_glow":
@@ -25,18 +25,18 @@ def make(kind, **options):
 
 
 def images(seed, shape, dtype=np.float64):
-  """Within (0, 1), as dequantized pictures are."""
+  """Draws images within (0, 1), as dequantized pictures are."""
   values = np.random.default_rng(seed).uniform(0.02, 0.98, shape)
   return values.astype(dtype)
 
 
-def drawn(model, seed, x, cond):
-  """Variables that leave no part the identity, and every matrix invertible."""
+def draw(model, seed, x, cond):
+  """Draws variables: no part is the identity, every matrix is invertible."""
   variables = draw_variables(model, seed, x, cond, scale=0.15)
 
-  def mend(path, leaf):
+  def add_identity(path, leaf):
     if path[-1].key != "matrix":
       return leaf
     return leaf + np.eye(leaf.shape[-1], dtype=leaf.dtype)
 
-  return jax.tree.map_with_path(mend, variables)
+  return jax.tree.map_with_path(add_identity, variables)

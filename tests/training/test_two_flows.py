@@ -1,4 +1,4 @@
-"""Models that also score their condition, and that are trained in phases."""
+"""Models of two flows score their condition and train in phases."""
 
 import functools
 import itertools
@@ -50,13 +50,14 @@ def _flow(weight=WEIGHT):
       condition_channels=1,
       condition_weight=weight,
     ),
-    *(SHAPE, SHAPE),
+    SHAPE,
+    SHAPE,
   )
 
 
 @functools.cache
 def _params():
-  return pairs.drawn(_flow().module, 3, X, COND)["params"]
+  return pairs.draw(_flow().module, 3, X, COND)["params"]
 
 
 def _nats(params, weight=WEIGHT):
@@ -87,8 +88,8 @@ def _assert_close(actual, expected):
   )
 
 
-def _stepped(weight, unconditional=None):
-  """(parameters after a step of gradient descent, measured)."""
+def _take_step(weight, unconditional=None):
+  """Takes a step of gradient descent; returns (parameters, measured)."""
   optimizer = optax.sgd(RATE)
   update = jax.jit(make_update(_flow(weight), optimizer))
   fit = Fit(_params(), {}, optimizer.init(_params()))
@@ -96,21 +97,21 @@ def _stepped(weight, unconditional=None):
   return after.params, measured
 
 
-def _descended(loss):
+def _descend(loss):
   gradient = jax.jit(jax.grad(loss))(_params())
   return jax.tree.map(lambda p, g: p - RATE * g, _params(), gradient)
 
 
 @pytest.mark.parametrize("weight", [0.0, WEIGHT])
-def test_the_step_descends_both_likelihoods(weight):
+def test_step_descends_both_likelihoods(weight):
   def loss(params):
     own = -jnp.mean(_nats(params, weight)) / DIMS
     return own + weight * _condition_loss(params)
 
-  after, measured = _stepped(weight)
-  _assert_close(after, _descended(loss))
+  after, measured = _take_step(weight)
+  _assert_close(after, _descend(loss))
   _assert_close(measured["loss"], jax.jit(loss)(_params()))
-  # The conditional likelihood is what it is without the condition's.
+  # The weight of the condition does not change the conditional likelihood.
   _assert_close(measured["parts"].total, _nats(_params(), 0.0))
   if weight:
     expected = weight * _condition_loss(_params())
@@ -119,26 +120,26 @@ def test_the_step_descends_both_likelihoods(weight):
     assert measured["auxiliary_loss"] is None
 
 
-def test_unconditional_steps_train_each_flow_by_itself():
-  after, measured = _stepped(0.0, jnp.array(True))
+def test_unconditional_steps_train_flows_separately():
+  after, measured = _take_step(0.0, jnp.array(True))
 
   def loss(params):
     return _target_loss(params) + _condition_loss(params)
 
-  _assert_close(after, _descended(loss))
+  _assert_close(after, _descend(loss))
   _assert_close(measured["loss"], jax.jit(loss)(_params()))
-  conditional, _ = _stepped(0.0)
-  _assert_close(_stepped(0.0, jnp.array(False))[0], conditional)
+  conditional, _ = _take_step(0.0)
+  _assert_close(_take_step(0.0, jnp.array(False))[0], conditional)
 
 
 @functools.cache
 def _phases():
-  """(state at step 0, step): 2 steps alone, 2 with both flows as they are."""
+  """Returns (state at step 0, step), with two phases of two steps."""
   optimizer = make_optimizer(
     num_steps=6, learning_rate=1e-2, groups=phases.groups(2, 4)
   )
   step = make_train_step(
-    *(_flow(), TASK, optimizer), seed=0, ema_decay=0.9, unconditional_steps=2
+    _flow(), TASK, optimizer, seed=0, ema_decay=0.9, unconditional_steps=2
   )
   init = functools.partial(init_state, flow=_flow(), task=TASK)
   key = jax.random.key(0, impl="rbg")
@@ -146,7 +147,7 @@ def _phases():
   return state, jax.jit(step)
 
 
-def test_a_run_goes_through_its_phases():
+def test_run_goes_through_its_phases():
   state, step = _phases()
   states, metrics = [state], []
   for _ in range(6):
@@ -154,14 +155,15 @@ def test_a_run_goes_through_its_phases():
     states.append(state)
     metrics.append(measured)
   params = [state.fit.params for state in states]
-  moved = [
+  changes = [
     [
       name
       for name in PARTS
       if any(
         bool(np.any(a != b))
         for a, b in zip(
-          *(jax.tree.leaves(tree[name]) for tree in (before, after)),
+          jax.tree.leaves(before[name]),
+          jax.tree.leaves(after[name]),
           strict=True,
         )
       )
@@ -169,14 +171,14 @@ def test_a_run_goes_through_its_phases():
     for before, after in itertools.pairwise(params)
   ]
   flows = ["target_flow", "condition_flow"]
-  assert moved == [flows] * 2 + [["latent_flows"]] * 2 + [list(PARTS)] * 2
+  assert changes == [flows] * 2 + [["latent_flows"]] * 2 + [list(PARTS)] * 2
   alone = float(jax.jit(_target_loss)(params[1])) / math.log(2)
   np.testing.assert_allclose(metrics[1]["bits_per_dim"], alone, rtol=1e-4)
   together = -float(jnp.mean(_nats(params[2]))) / DIMS / math.log(2)
   np.testing.assert_allclose(metrics[2]["bits_per_dim"], together, rtol=1e-4)
 
 
-def test_phases_come_one_after_the_other():
+def test_phases_follow_each_other():
   config = ConfigDict(
     {
       "optimizer": {"groups": {"target_flow": {"eps": 1e-6}}},
@@ -199,17 +201,15 @@ def test_phases_come_one_after_the_other():
     phases.groups(5, 3)
 
 
-def test_unconditional_steps_are_for_models_of_two_flows():
+def test_unconditional_steps_need_two_flows():
   class One:
     module = _flow().module.target_flow
 
   with pytest.raises(ValueError, match=r"of two flows, .*3 for a Chain"):
-    make_train_step(
-      *(One, TASK, None), seed=0, ema_decay=0, unconditional_steps=3
-    )
+    make_train_step(One, TASK, None, seed=0, ema_decay=0, unconditional_steps=3)
 
 
-def test_validation_scores_the_condition_and_every_parts_inverse():
+def test_validation_scores_every_part():
   flow = _flow()
   score = jax.jit(bits.make_scorer(flow, TASK, seed=0))
   values = score({"params": _params()}, BATCH, 0)
@@ -219,7 +219,7 @@ def test_validation_scores_the_condition_and_every_parts_inverse():
   )
   errors = values["reconstruction_error"]
   assert sorted(errors) == sorted(PARTS)
-  # In units of 256 levels.
+  # In units of the 256 levels.
   largest = max(float(error.max()) for error in errors.values())
   assert 1e-6 < largest < 0.01
   mask = np.array([1, 1, 1, 0, 0, 0])

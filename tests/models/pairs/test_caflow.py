@@ -1,6 +1,6 @@
-"""CAFLOW and its relatives: sizes, beginnings, and what sampling costs.
+"""CAFLOW and its relatives: sizes, initial values and the cost of sampling.
 
-tests/exact/test_paired_flows.py has their likelihoods and dependences.
+tests/exact/test_paired_flows.py checks their likelihoods and dependences.
 """
 
 import dataclasses
@@ -41,14 +41,14 @@ def _count(tree):
   return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-def test_caflow_has_the_published_numbers_of_parameters():
+def test_published_caflow_parameter_counts():
   _, params = _published("caflow")
   assert _count(params) == 35_229_968
   assert _count(params["target_flow"]) == 2_988_336
   assert _count(params["condition_flow"]) == 2_988_336
   flows = params["latent_flows"]
   assert _count(flows) == 29_253_296
-  # Of each G_k its own block, then what conditions it on coarser scales.
+  # Of each G_k first its own block, then the blocks of coarser scales.
   own = [_count(flows[f"own_{k}"]) for k in range(4)]
   assert own == [327_728, 648_416, 1_320_896, 6_226_688]
   for m, count in enumerate([869_600, 1_763_264, 5_444_480]):
@@ -64,34 +64,37 @@ def test_dual_glow_plus_is_caflow_without_coarser_scales():
     assert _count(block) == _count(ours[name])
 
 
-def test_the_shared_variant_has_one_block_per_scale_for_all_finer_ones():
+def test_shared_variant_has_one_block_per_coarser_scale():
   flows = _published("caflow", shared=True)[1]["latent_flows"]
-  own, others = [f"own_{k}" for k in range(4)], ["others_0", "others_1"]
   flows = jax.tree.map(lambda leaf: leaf.shape, flows)
-  assert set(flows) == {*own, *others, "others_2"}
-  for name, depth in [*((o, 16) for o in own), *((o, 12) for o in others)]:
-    stacked = flows[name]["bijection"]
-    stacked = stacked if name in own else stacked["bijection"]
-    assert stacked["parts_1"]["block"]["parts_0"]["bias"][0] == depth
+  own = [flows.pop(f"own_{k}")["bijection"] for k in range(4)]
+  others = [flows.pop(f"others_{m}")["bijection"] for m in range(3)]
+  assert not flows
+  for block, depth in [
+    *((block, 16) for block in own),
+    *((block["bijection"], 12) for block in others),
+  ]:
+    assert block["parts_1"]["block"]["parts_0"]["bias"][0] == depth
 
 
 def test_latents_add_up_to_the_image_in_their_order():
   z, _ = _published("caflow")
+  coarser = [(8, 8, 24), (4, 4, 48), (2, 2, 192)]
   assert [leaf.shape[1:] for leaf in z] == [
-    *((16, 16, 12), (8, 8, 24), (4, 4, 48), (2, 2, 192)),
-    *((8, 8, 24), (4, 4, 48), (2, 2, 192)),
-    *((4, 4, 48), (2, 2, 192)),
+    (16, 16, 12),
+    *coarser,
+    *coarser,
+    *coarser[1:],
     (2, 2, 384),
   ]
   assert sum(leaf.size for leaf in z) == 64 * 64 * 3
   z, _ = _published("dual_glow_plus")
-  assert [leaf.shape[1:] for leaf in z] == [
-    *((16, 16, 24), (8, 8, 48), (4, 4, 96), (2, 2, 384))
-  ]
+  shapes = [(16, 16, 24), (8, 8, 48), (4, 4, 96), (2, 2, 384)]
+  assert [leaf.shape[1:] for leaf in z] == shapes
 
 
 @pytest.mark.parametrize("coupling", ["affine", "additive"])
-def test_a_new_block_normalizes_and_turns_and_no_more(coupling):
+def test_new_block_only_normalizes_and_rotates(coupling):
   block = steps(
     2,
     StepOptions(hidden=4, transitions=1, coupling=coupling),
@@ -101,7 +104,7 @@ def test_a_new_block_normalizes_and_turns_and_no_more(coupling):
   cond = pairs.images(4, (4, 4, 4, 2), np.float32)
   init = jax.jit(block.init_with_output)
   (z, log_det), _ = init(jax.random.key(0, impl="rbg"), x, cond)
-  # As wide in all as six standard deviations of 1, wherever they point.
+  # A rotation keeps the total variance of six channels of variance 1.
   flat = np.asarray(z).reshape(-1, 6)
   np.testing.assert_allclose(flat.mean(0), 0, atol=1e-4)
   np.testing.assert_allclose(flat.var(0).sum(), 6, rtol=1e-3)
@@ -111,21 +114,21 @@ def test_a_new_block_normalizes_and_turns_and_no_more(coupling):
   np.testing.assert_array_equal(again, z)
 
 
-def _sown(model, variables, method="forward"):
+def _run_sowing(model, variables, method="forward"):
   apply = functools.partial(
     model.apply, method=method, mutable=["auxiliary_losses"]
   )
   return jax.jit(apply)(variables, X, COND)
 
 
-def test_the_weight_of_the_condition_leaves_the_conditional_likelihood_alone():
+def test_condition_weight_changes_the_auxiliary_loss_alone():
   light, heavy = (
     pairs.make("dual_glow", condition_weight=weight) for weight in (0.0, 0.25)
   )
-  variables = pairs.drawn(light, 5, X, COND)
-  (z, log_det), nothing = _sown(light, variables)
+  variables = pairs.draw(light, 5, X, COND)
+  (z, log_det), nothing = _run_sowing(light, variables)
   assert not nothing
-  weighted, sown = _sown(heavy, variables)
+  weighted, sown = _run_sowing(heavy, variables)
   np.testing.assert_array_equal(weighted[1], log_det)
   jax.tree.map(np.testing.assert_array_equal, weighted[0], z)
   [loss] = sown["auxiliary_losses"]["condition"]
@@ -133,8 +136,8 @@ def test_the_weight_of_the_condition_leaves_the_conditional_likelihood_alone():
   parts = likelihood.log_prob(*heavy.condition_flow.apply(alone, COND))
   expected = -0.25 * parts.total / math.prod(COND.shape[1:])
   np.testing.assert_allclose(loss, expected, rtol=1e-5)
-  # By themselves: the target by its own prior, the condition in full.
-  (latents, log_det), sown = _sown(light, variables, "unconditional")
+  # On its own, the target has its own prior, and the condition full weight.
+  (latents, log_det), sown = _run_sowing(light, variables, "unconditional")
   own = {"params": variables["params"]["target_flow"]}
   expected_latents, expected_log_det = light.target_flow.apply(own, X)
   np.testing.assert_allclose(latents[0], expected_latents[0], atol=1e-5)
@@ -143,25 +146,25 @@ def test_the_weight_of_the_condition_leaves_the_conditional_likelihood_alone():
   np.testing.assert_allclose(loss, 4 * expected, rtol=1e-5)
 
 
-def test_at_temperature_0_a_sample_is_what_it_is():
+def test_temperature_0_gives_one_sample():
   model = pairs.make("caflow")
   flow = make_flow(model, (8, 8, 3), (8, 8, 3))
-  variables = pairs.drawn(model, 5, X, COND)
+  variables = pairs.draw(model, 5, X, COND)
   draw = jax.jit(
     lambda key, t: flow.sample(variables, key, COND, 2, temperature=t)[0]
   )
   keys = [jax.random.key(seed) for seed in (0, 1)]
-  still, again = (draw(key, jnp.zeros(3)) for key in keys)
-  np.testing.assert_array_equal(still, again)
-  np.testing.assert_array_equal(still[:, 0], still[:, 1])
-  # One temperature per latent: the coarsest alone.
-  moved, other = (draw(key, jnp.array([0.0, 0.0, 1.0])) for key in keys)
-  assert np.abs(moved - other).max() > 1e-3
-  # Within what the logit keeps of the range, a little more than the data's.
-  assert ((moved > -1e-5) & (moved < 1 + 1e-5)).all()
+  first, again = (draw(key, jnp.zeros(3)) for key in keys)
+  np.testing.assert_array_equal(first, again)
+  np.testing.assert_array_equal(first[:, 0], first[:, 1])
+  # One temperature per latent: only the coarsest varies.
+  varied, other = (draw(key, jnp.array([0.0, 0.0, 1.0])) for key in keys)
+  assert np.abs(varied - other).max() > 1e-3
+  # The logit's range is slightly larger than the data's.
+  assert ((varied > -1e-5) & (varied < 1 + 1e-5)).all()
 
 
-def test_many_samples_encode_their_condition_once():
+def test_samples_share_one_encoding_of_the_condition():
   model = pairs.make("caflow", condition_depth=24)
   flow = make_flow(model, (8, 8, 3), (8, 8, 3))
   variables = jax.eval_shape(model.init, jax.random.key(0), X, COND)
@@ -196,10 +199,10 @@ def test_compile_time_does_not_grow_with_depth(method):
 
 
 @pytest.mark.parametrize("kind", ["caflow", "dual_glow"])
-def test_gradients_reach_every_parameter_and_pixel(kind):
+def test_gradients_reach_all_parameters_and_the_condition(kind):
   model = pairs.make(kind, channels=1, condition_channels=1)
   x, cond = X[..., :1], COND[..., :2]
-  variables = pairs.drawn(model, 6, x, cond)
+  variables = pairs.draw(model, 6, x, cond)
 
   @jax.jit
   @functools.partial(jax.grad, argnums=(0, 1))
@@ -210,7 +213,7 @@ def test_gradients_reach_every_parameter_and_pixel(kind):
   for path, leaf in jax.tree.leaves_with_path(of_variables):
     assert np.isfinite(leaf).all(), path
     assert np.abs(leaf).max() > 0, path
-  # Of the image and of the mask.
+  # The image's and the mask's.
   assert (np.abs(of_cond).max(0) > 0).all()
 
 
@@ -234,12 +237,12 @@ def test_gradients_reach_every_parameter_and_pixel(kind):
     ("caflow", (2, 8, 8, 3), (2, 5), ["a condition image", "(2, 5)"]),
   ],
 )
-def test_what_does_not_fit_is_refused(kind, x, cond, says):
+def test_bad_shapes_raise(kind, x, cond, says):
   assert_refused(pairs.make(kind), "forward", _array(*x), _array(*cond), says)
 
 
 def _modules(module):
-  """A module and all that it is made of."""
+  """Yields a module and all bijections inside it."""
   yield module
   for field in dataclasses.fields(module):
     value = getattr(module, field.name)
@@ -248,27 +251,28 @@ def _modules(module):
         yield from _modules(entry)
 
 
-def test_remedies_against_exploding_inverses_reach_every_part():
-  def found(kind, **options):
+def test_step_settings_reach_every_part():
+  def parts_of(kind, **options):
     parts = list(_modules(pairs.make("caflow", **options)))
     return [part for part in parts if isinstance(part, kind)]
 
   tight = {"clamp": "contracting", "alpha": 0.693, "latent_alpha": 0.3}
-  steered = (bj.AffineCoupling, bj.AffineInjector)
-  clamps = [(each.clamp, each.alpha) for each in found(steered, **tight)]
-  # Of two flows with two scales, and of three blocks with an injector each.
-  assert (
-    sorted(clamps) == [("contracting", 0.3)] * 6 + [("contracting", 0.693)] * 4
+  affine = (bj.AffineCoupling, bj.AffineInjector)
+  clamps = sorted(
+    (part.clamp, part.alpha) for part in parts_of(affine, **tight)
   )
-  assert not found(steered, coupling="additive")
-  added = (bj.AdditiveCoupling, bj.AdditiveInjector)
-  assert len(found(added, coupling="additive")) == 10
+  # Three blocks with an injector each, and two flows with two scales.
+  latent, outer = ("contracting", 0.3), ("contracting", 0.693)
+  assert clamps == [latent] * 6 + [outer] * 4
+  assert not parts_of(affine, coupling="additive")
+  additive = (bj.AdditiveCoupling, bj.AdditiveInjector)
+  assert len(parts_of(additive, coupling="additive")) == 10
   # One in each stack of transitions and of steps.
-  assert len(found(bj.Cayley, mixing="cayley")) == 14
-  assert not found(bj.FullConv1x1, mixing="cayley")
+  assert len(parts_of(bj.Cayley, mixing="cayley")) == 14
+  assert not parts_of(bj.FullConv1x1, mixing="cayley")
 
 
-def test_unknown_options_are_refused():
+def test_unknown_options_raise():
   with pytest.raises(ValueError, match="'affine' or 'additive', got 'cubic'"):
     pairs.make("caflow", coupling="cubic")
   with pytest.raises(ValueError, match="there are permutation, orthogonal"):
