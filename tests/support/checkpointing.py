@@ -1,4 +1,4 @@
-"""States to save, and what is asked of what was saved."""
+"""States to save, and helpers to compare them with what is restored."""
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,8 @@ CONFIG = {"model": {"hidden": (4, 8), "init_std": None}}
 
 
 def state_at(step):
+  """Returns a small state whose numbers depend on the step."""
+
   def leaf(k):
     return {"w": jnp.arange(3.0) + 10 * k + step}
 
@@ -29,7 +31,7 @@ def state_at(step):
 
 
 def save(folder, bits):
-  """Saves a state for each {step: validation bits/dim}; gives what is kept."""
+  """Saves a state for each {step: bits/dim}; returns the steps that stay."""
   checkpoints = Checkpoints(folder)
   for step, value in bits.items():
     checkpoints.save(state_at(step), CONFIG, {"bits_per_dim": value})
@@ -39,6 +41,7 @@ def save(folder, bits):
 
 
 def abstract(tree):
+  """Returns the shapes of a tree's arrays, on one device."""
   [device] = jax.local_devices()[:1]
   sharding = jax.sharding.SingleDeviceSharding(device)
   return jax.tree.map(
@@ -55,11 +58,13 @@ def assert_identical(actual, expected):
 
 
 def files(folder, step):
+  """Returns the files of a saved step that are not empty."""
   step = folder / "checkpoints" / str(step)
   return sorted(p for p in step.rglob("*") if p.is_file() and p.stat().st_size)
 
 
 def read_newest(folder):
+  """Returns (step, state) of the newest intact checkpoint."""
   checkpoints = Checkpoints(folder)
   try:
     return newest_intact(
@@ -69,7 +74,7 @@ def read_newest(folder):
     checkpoints.close()
 
 
-# Orbax drops its other readers of a file that it cannot read, noisily.
-unheard = pytest.mark.filterwarnings(
+# If Orbax cannot read a file, its other readers end with warnings.
+ignore_reader_warnings = pytest.mark.filterwarnings(
   "ignore::pytest.PytestUnraisableExceptionWarning"
 )

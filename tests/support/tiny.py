@@ -1,4 +1,4 @@
-"""The smallest experiments that have every part of real ones."""
+"""Configs of the smallest experiments with every part of real ones."""
 
 from ml_collections import ConfigDict
 
@@ -8,12 +8,12 @@ from configs import color_mnist, colorize, mnist
 
 
 def get_config(variant: str = "photos") -> ConfigDict:
-  """A run of photos or, compiled sooner, of digits."""
+  """Returns the config of photos, or of digits, which compiles faster."""
   return {"photos": photos, "digits": digits}[variant]()
 
 
 def photos() -> ConfigDict:
-  """configs/colorize.py, shrunk to seconds."""
+  """Returns configs/colorize.py, shrunk to take seconds."""
   tiny = colorize.get_config()
   tiny.model.update(
     {
@@ -26,7 +26,7 @@ def photos() -> ConfigDict:
     }
   )
   tiny.task.update({"image_size": 16, "ab_size": 8})
-  # Large steps at once, so that a few of them show.
+  # Large steps from the start, so that a few are enough.
   tiny.optimizer.update(
     {"learning_rate": 1e-2, "schedule_options": {"warmup_steps": 0}}
   )
@@ -43,7 +43,7 @@ def photos() -> ConfigDict:
 
 
 def digits(**train) -> ConfigDict:
-  """configs/mnist.py:digits, shrunk to seconds."""
+  """Returns configs/mnist.py:digits, shrunk to take seconds."""
   tiny = mnist.get_config("digits")
   tiny.model.update({"depth": 3, "hidden": (32,)})
   tiny.optimizer.update(
@@ -64,7 +64,7 @@ def digits(**train) -> ConfigDict:
 
 
 def color_digits(**train) -> ConfigDict:
-  """configs/color_mnist.py:digits, shrunk to seconds."""
+  """Returns configs/color_mnist.py:digits, shrunk to take seconds."""
   tiny = color_mnist.get_config("digits")
   tiny.model.update({"depth": 2, "hidden": (32,), "conv_hidden": 16})
   tiny.pretrain.update({"epochs": 4})
@@ -86,14 +86,14 @@ def color_digits(**train) -> ConfigDict:
 
 
 def config(**train) -> ConfigDict:
-  """`photos`; `train` overrides its section."""
+  """Returns `photos` with `train` overriding its section of that name."""
   tiny = photos()
   tiny.train.update(train)
   return tiny
 
 
 def with_actnorm(name):
-  """A builder of the model `name` behind an ActNorm, for `models.BUILDERS`."""
+  """Returns a builder of the model `name` that starts with an ActNorm."""
   build = models.BUILDERS[name]
 
   def build_both(**arguments):

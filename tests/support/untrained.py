@@ -1,4 +1,4 @@
-"""Workdirs to load in a moment, for what need not be good."""
+"""Workdirs of untrained models, for tests that need no quality."""
 
 import jax
 import optax
@@ -9,7 +9,7 @@ from cinn_jax.workdir.state import init_state
 
 
 def make_workdir(config, workdir):
-  """A workdir with a checkpoint of step 0 of what `config` describes."""
+  """Creates a workdir with a checkpoint of step 0 of a config's run."""
   flow, task = build(config)
   optimizer = optax.adam(1e-3)
   start = jax.jit(lambda: init_state(jax.random.key(0), flow, task, optimizer))

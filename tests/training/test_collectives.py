@@ -1,4 +1,4 @@
-"""What a data-parallel step moves between devices: gradients, and numbers."""
+"""A data-parallel step moves only gradients and metrics between devices."""
 
 import json
 import os
@@ -46,30 +46,30 @@ _KINDS = "all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"
 
 
 def _computations(text):
-  """{name: its lines} of a compiled module, and the name of its entry."""
+  """Returns {name: lines} of a compiled module, and the name of its entry."""
   computations, name, entry = {}, None, None
   for line in text.splitlines():
-    if found := re.match(r"(ENTRY )?%?([\w.\-]+) \(.*\{$", line):
-      name = found[2]
-      entry = name if found[1] else entry
+    if head := re.match(r"(ENTRY )?%?([\w.\-]+) \(.*\{$", line):
+      name = head[2]
+      entry = name if head[1] else entry
       computations[name] = []
     elif name:
       computations[name].append(line)
   return computations, entry
 
 
-def _moved(computations, name):
-  """Numbers that a computation's all-reduces move, loops unrolled."""
+def _count_moved(computations, name):
+  """Counts the numbers that all-reduces move, with loops unrolled."""
   total = 0
   for line in computations[name]:
-    if found := re.search(r" = (.*?) all-reduce(-start)?\(", line):
+    if result := re.search(r" = (.*?) all-reduce(-start)?\(", line):
       total += sum(
-        _size(shape) for shape in re.findall(r"\w+\[([\d,]*)\]", found[1])
+        _size(shape) for shape in re.findall(r"\w+\[([\d,]*)\]", result[1])
       )
     repeats = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
     for inner in re.findall(r"(?:body|calls|to_apply)=%?([\w.\-]+)", line):
       times = int(repeats[1]) if repeats and "body=" in line else 1
-      total += times * _moved(computations, inner)
+      total += times * _count_moved(computations, inner)
   return total
 
 
@@ -80,7 +80,7 @@ def _size(shape):
   return size
 
 
-def test_a_step_reduces_its_gradients_and_metrics_and_nothing_else():
+def test_step_reduces_only_gradients_and_metrics():
   result = subprocess.run(
     [sys.executable, "-c", _PROGRAM],
     cwd=ROOT,
@@ -92,8 +92,8 @@ def test_a_step_reduces_its_gradients_and_metrics_and_nothing_else():
   compiled = json.loads(result.stdout)
   kinds = set(re.findall(rf"\s({_KINDS})(?:-start)?\(", compiled["text"]))
   assert kinds == {"all-reduce"}
-  moved = _moved(*_computations(compiled["text"]))
-  # The gradients, once; the loss and its two parts, and the largest log-scale
-  # of each of the two networks of each coupling.
+  moved = _count_moved(*_computations(compiled["text"]))
+  # The gradients, once; the loss and its two parts; the largest log-scale of
+  # each network of each coupling.
   scalars = 3 + 2 * compiled["couplings"]
   assert compiled["parameters"] < moved <= compiled["parameters"] + scalars

@@ -1,4 +1,8 @@
-"""A step that is not finite is named, left out, and can be shown again."""
+"""A step that is not finite is left out, diagnosed and can be repeated."""
+
+import pathlib
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -11,6 +15,8 @@ from cinn_jax.training.train import train
 from cinn_jax.workdir.checkpoint import Checkpoints
 from tests.support import tiny
 
+ROOT = pathlib.Path(__file__).parents[2]
+
 
 def _config(**train):
   config = tiny.digits(
@@ -20,8 +26,8 @@ def _config(**train):
   return config
 
 
-def test_a_diverging_run_leaves_its_last_finite_state(tmp_path):
-  # The fifth update is far too large, and the sixth step finds it.
+def test_diverging_run_keeps_its_last_finite_state(tmp_path):
+  # The fifth update is far too large; the sixth step is not finite.
   config = _config()
   config.optimizer.update(
     {
@@ -31,41 +37,53 @@ def test_a_diverging_run_leaves_its_last_finite_state(tmp_path):
   )
   with pytest.raises(Diverged) as caught:
     train(config, tmp_path)
-  said = str(caught.value)
-  assert "Step 6: " in said and "is not finite" in said
-  assert "First not finite: bijection/" in said and "(Dense, call 1)" in said
+  message = str(caught.value)
+  assert "Step 6: " in message and "is not finite" in message
+  assert "First not finite: bijection/" in message
+  assert "(Dense, call 1)" in message
   [path] = (tmp_path / "diverged").iterdir()
-  assert path.name == "step_000006.npz" and str(path) in said
-  assert diagnosis.reproduce(path) in said
+  assert path.name == "step_000006.npz" and str(path) in message
+  assert diagnosis.reproduce(path) in message
+  assert diagnosis.reproduce(path) in _command(str(path)).stdout
   checkpoints = Checkpoints(tmp_path)
   assert checkpoints.latest_step() == 4
   checkpoints.close()
 
 
-@pytest.mark.parametrize(
-  "content, said",
-  [
-    (None, "No such file"),
-    (b"# A page", "is not what a run that diverged leaves"),
-    (b"", "is not what a run that diverged leaves"),
-  ],
-)
-def test_other_files_are_one_line(content, said, tmp_path):
+def _command(*arguments):
+  return subprocess.run(
+    [sys.executable, "-m", "cinn_jax.training.diagnosis", *arguments],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+
+
+@pytest.mark.parametrize("content", [b"# A page", b"", {"step": 3}])
+def test_file_of_another_kind_raises(content, tmp_path):
   path = tmp_path / "step.npz"
-  if content is not None:
+  if isinstance(content, bytes):
     path.write_bytes(content)
-  with pytest.raises(SystemExit, match=f"^Error: .*{said}"):
-    diagnosis.main([str(path)])
-  np.savez(path, step=3)
-  with pytest.raises(SystemExit, match="is not what a run that diverged"):
-    diagnosis.main([str(path)])
-  with pytest.raises(SystemExit, match="expected one file"):
-    diagnosis.main([])
+  else:
+    np.savez(path, **content)
+  with pytest.raises(ValueError, match="is not from a run that diverged"):
+    diagnosis.reproduce(path)
+
+
+def test_command_prints_one_line_for_an_error(tmp_path):
+  for arguments, message in [
+    ([str(tmp_path / "none.npz")], "No such file"),
+    ([], "expected one argument, such as workdirs/RUN/diverged"),
+  ]:
+    result = _command(*arguments)
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert line.startswith("Error: ") and message in line
 
 
 @pytest.fixture(scope="module")
-def made():
-  """(flow, task, variables, batch) of a small class-conditional flow."""
+def model():
+  """A small class-conditional flow: (flow, task, variables, batch)."""
   flow, task = build(_config())
   random = np.random.default_rng(0)
   batch = {
@@ -76,13 +94,13 @@ def made():
   return flow, task, flow.init(jax.random.key(0), x, cond), batch
 
 
-def _diagnose(made, variables, batch=None):
-  flow, task, _, own = made
-  return diagnosis.diagnose(flow, task, variables, batch or own, seed=0, step=1)
+def _diagnose(model, variables):
+  flow, task, _, batch = model
+  return diagnosis.diagnose(flow, task, variables, batch, seed=0, step=1)
 
 
-def _changed(variables, layer, block, value):
-  """One bias of one block's network set to `value`."""
+def _set_bias(variables, layer, block, value):
+  """Sets one bias of one block's network to `value`."""
 
   def change(path, leaf):
     name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -93,32 +111,32 @@ def _changed(variables, layer, block, value):
   return jax.tree_util.tree_map_with_path(change, variables)
 
 
-def test_a_finite_step_has_nothing_to_name(made):
-  assert _diagnose(made, made[2]) == "nothing, when run again"
+def test_finite_step_has_no_diagnosis(model):
+  assert _diagnose(model, model[2]) == "nothing when run again"
 
 
-def test_parameters_that_are_not_finite_are_named(made):
-  said = _diagnose(made, _changed(made[2], "layer_0", 1, np.nan))
-  assert said.startswith("params/") and said.endswith("bias before the step")
+def test_names_parameters_that_are_not_finite(model):
+  part = _diagnose(model, _set_bias(model[2], "layer_0", 1, np.nan))
+  assert part.startswith("params/") and part.endswith("bias before the step")
 
 
-def test_the_first_part_that_overflows_is_named(made):
-  # Finite, but not what the next layer makes of it: in the second block.
-  variables = _changed(made[2], "layer_0", 1, 3e38)
+def test_names_the_first_part_that_overflows(model):
+  # This bias of the second block is finite, but the next layer overflows.
+  variables = _set_bias(model[2], "layer_0", 1, 3e38)
 
-  def large(path, leaf):
+  def enlarge(path, leaf):
     name = jax.tree_util.keystr(path, simple=True, separator="/")
     return leaf * 0 + 10.0 if name.endswith("net_1/layer_1/kernel") else leaf
 
-  variables = jax.tree_util.tree_map_with_path(large, variables)
-  said = _diagnose(made, variables)
-  assert "net_1" in said and "call 2)" in said
+  variables = jax.tree_util.tree_map_with_path(enlarge, variables)
+  part = _diagnose(model, variables)
+  assert "net_1" in part and "call 2)" in part
 
 
-def test_a_condition_that_is_not_finite_is_named(made):
-  flow, task, variables, batch = made
+def test_names_a_condition_that_is_not_finite(model):
+  flow, task, variables, batch = model
   broken = task._replace(
     prepare=lambda batch: (task.prepare(batch)[0], np.full((4, 10), np.inf))
   )
-  said = diagnosis.diagnose(flow, broken, variables, batch, seed=0, step=1)
-  assert said == "the condition of the step"
+  part = diagnosis.diagnose(flow, broken, variables, batch, seed=0, step=1)
+  assert part == "the condition of the step"

@@ -1,4 +1,4 @@
-"""Encoders that learn to guess the picture before their flow does."""
+"""Pretraining teaches an encoder to predict the picture."""
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +66,7 @@ def start():
   return flow, jax.jit(lambda: init_state(key, flow, TASK, optimizer))()
 
 
-def _pretrained(start, config, alive=lambda: None):
+def _pretrain(start, config, alive=lambda: None):
   flow, state = start
   train_source, validation_source = (
     sources.open_source("photos", split) for split in ("train", "validation")
@@ -87,31 +87,31 @@ def _pretrained(start, config, alive=lambda: None):
 
 
 def _error(flow, params):
-  """Of the encoder, and of the best guess that does not look."""
+  """Returns mean absolute errors: the encoder's, and the best constant's."""
   source = sources.open_source("photos", "validation")
   batch = next(
     loader.evaluation_batches(source, image_size=8, batch_size=len(source))
   )
   x, cond = _prepare(batch)
-  guess = jax.jit(
+  prediction = jax.jit(
     lambda p: flow.module.condition_net.apply(
       {"params": p}, cond, method="predict"
     )
   )(params)
-  errors = (np.mean(np.abs(value - x)) for value in (guess, np.median(x)))
+  errors = (np.mean(np.abs(value - x)) for value in (prediction, np.median(x)))
   return tuple(map(float, errors))
 
 
-def test_it_learns_to_guess_and_nothing_else_moves(start, capsys):
+def test_only_the_encoder_learns(start, capsys):
   flow, before = start
   before = jax.tree.map(np.asarray, before)
   beats = []
-  after = _pretrained(start, _config(120), lambda: beats.append(None))
+  after = _pretrain(start, _config(120), lambda: beats.append(None))
   assert len(beats) == 120
   assert "mean absolute error" in capsys.readouterr().out
   net = "condition_net"
-  error, blind = _error(flow, after.fit.params[net])
-  assert error < 0.8 * blind
+  error, constant = _error(flow, after.fit.params[net])
+  assert error < 0.8 * constant
   jax.tree.map(
     np.testing.assert_array_equal, after.ema[net], after.fit.params[net]
   )
@@ -121,8 +121,8 @@ def test_it_learns_to_guess_and_nothing_else_moves(start, capsys):
   assert all(jax.tree.leaves(unchanged.fit.optimizer)) and after.step == 0
 
 
-def test_without_steps_or_a_section_it_stays_as_it_starts(start):
+def test_without_steps_or_a_section_nothing_changes(start):
   config = _config(0)
-  assert _pretrained(start, config) is start[1]
+  assert _pretrain(start, config) is start[1]
   del config["pretrain"]
-  assert _pretrained(start, config) is start[1]
+  assert _pretrain(start, config) is start[1]

@@ -1,4 +1,4 @@
-"""Layers that start from data start from the run's first batch."""
+"""ActNorm is initialised from the run's first batch."""
 
 import jax
 import numpy as np
@@ -23,7 +23,7 @@ def _config(num_steps, learning_rate=1e-3):
   config.optimizer.update(
     {"learning_rate": learning_rate, "schedule": "constant"}
   )
-  # Pixels as they are, far from standard.
+  # Raw pixels, which are far from standardised.
   config.task.update({"mean": 0.0, "std": 1.0})
   return config
 
@@ -33,7 +33,7 @@ def _actnorm_params(workdir):
   return variables["params"]["bijection"]["parts_0"]
 
 
-def test_a_run_starts_from_its_first_batch_with_its_noise(tmp_path):
+def test_initial_values_come_from_the_first_batch(tmp_path):
   config = _config(1, learning_rate=1e-9)
   train(config, tmp_path)
   _, task = build(config)
@@ -53,7 +53,7 @@ def test_a_run_starts_from_its_first_batch_with_its_noise(tmp_path):
   np.testing.assert_allclose(params["log_scale"], -np.log(np.std(x)), rtol=1e-4)
 
 
-def test_after_a_restore_they_stay(tmp_path):
+def test_resumed_run_keeps_them(tmp_path):
   for num_steps in (2, 4):
     train(_config(num_steps), tmp_path / "resumed")
   train(_config(4), tmp_path / "at_once")

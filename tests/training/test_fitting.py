@@ -1,4 +1,4 @@
-"""`fit`: what it recovers, what it returns, and what it refuses."""
+"""`fit` recovers posteriors, returns its history and refuses bad input."""
 
 import functools
 import itertools
@@ -35,7 +35,7 @@ def simulate(rng, batch_size):
 
 
 def _posterior(x):
-  """(mean, covariance) of theta given x."""
+  """Returns the mean and the covariance of theta given x."""
   covariance = np.linalg.inv(np.eye(2) + MATRIX.T @ MATRIX / NOISE**2)
   return covariance @ MATRIX.T @ x / NOISE**2, covariance
 
@@ -48,16 +48,16 @@ def data():
 def _assert_recovers(variables):
   x = np.array([0.5, -1.0, 0.3], np.float32)
   draw = jax.jit(FLOW.sample, static_argnames="num_samples")
-  drawn, _ = draw(variables, _key(9), x[None], num_samples=4000)
-  drawn = np.asarray(drawn[0])
+  samples, _ = draw(variables, _key(9), x[None], num_samples=4000)
+  samples = np.asarray(samples[0])
   mean, covariance = _posterior(x)
-  # The posterior's deviations are about 0.45: a fifth of one, and a quarter of
-  # the variance.
-  np.testing.assert_allclose(drawn.mean(0), mean, atol=0.09)
-  np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=0.05)
+  # The posterior's standard deviation is about 0.45. The tolerances are a fifth
+  # of that, and a quarter of the variance.
+  np.testing.assert_allclose(samples.mean(0), mean, atol=0.09)
+  np.testing.assert_allclose(np.cov(samples.T), covariance, atol=0.05)
   random = np.random.default_rng(0)
   exact = random.multivariate_normal(mean, covariance, 1000)
-  assert calibration.c2st(drawn[:1000], exact) < 0.58
+  assert calibration.c2st(samples[:1000], exact) < 0.58
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +65,17 @@ def fitted(data):
   return cinn_jax.fit(FLOW, _key(1), *data, num_epochs=50, progress=False)
 
 
-def test_a_linear_gaussian_posterior_is_recovered(fitted):
+def test_recovers_a_linear_gaussian_posterior(fitted):
   _assert_recovers(fitted.variables)
-  # Minus the posterior's entropy, in nats; four standard errors of 800 rows.
+  # The exact mean is minus the posterior's entropy, in nats. The tolerance is
+  # four standard errors of 800 rows.
   covariance = _posterior(np.zeros(3))[1]
   exact = -0.5 * np.linalg.slogdet(2 * np.pi * np.e * covariance)[1]
   history = fitted.history
   assert abs(history.validation_log_prob[history.best_epoch] - exact) < 0.15
 
 
-def test_a_posterior_is_calibrated(fitted):
+def test_posterior_is_calibrated(fitted):
   theta, x = simulate(_key(77), 300)
   draw = jax.jit(FLOW.sample, static_argnames="num_samples")
   samples, _ = draw(fitted.variables, _key(3), x, num_samples=99)
@@ -84,7 +85,7 @@ def test_a_posterior_is_calibrated(fitted):
   np.testing.assert_allclose(coverage, [[0.5] * 2, [0.9] * 2], atol=0.12)
 
 
-def test_a_simulator_takes_the_place_of_arrays():
+def test_simulator_replaces_arrays():
   variables, history = cinn_jax.fit(
     FLOW,
     _key(1),
@@ -98,8 +99,8 @@ def test_a_simulator_takes_the_place_of_arrays():
   assert len(history.train_log_prob) == 8
 
 
-def test_the_history_and_early_stopping(data):
-  # With a large rate the last epoch is not the best.
+def test_history_and_early_stopping(data):
+  # With a large learning rate the last epoch is not the best.
   _, history = cinn_jax.fit(
     FLOW,
     _key(1),
@@ -113,7 +114,7 @@ def test_the_history_and_early_stopping(data):
   )
   validation = history.validation_log_prob
   assert history.best_epoch == np.argmax(validation)
-  # It stopped three epochs after the best, and before the end.
+  # It stopped three epochs after the best one, before the end.
   assert len(validation) == history.best_epoch + 4 < 40
   assert len(history.train_log_prob) == len(validation)
   assert history.dims == 2
@@ -127,42 +128,43 @@ def test_the_history_and_early_stopping(data):
   )
 
 
-def _validation_rows(data):
-  """What `fit` holds out, found by fitting a flow that remembers nothing."""
-  seen = []
+def _recorded_batches(data):
+  """Returns every batch of x that `fit` passes to a flow."""
+  batches = []
 
   class Spy(bj.Bijection):
     def setup(self):
       self.shift = self.param("shift", lambda _: jnp.zeros(()))
 
     def forward(self, x, cond=None):
-      jax.debug.callback(lambda x: seen.append(np.asarray(x)), x)
+      jax.debug.callback(lambda x: batches.append(np.asarray(x)), x)
       return x - self.shift, jnp.zeros(len(x))
 
   flow = cinn_jax.make_flow(Spy(), (2,))
   cinn_jax.fit(flow, _key(5), data, batch_size=8, **QUICK)
   jax.effects_barrier()
-  return seen
+  return batches
 
 
-def test_rows_held_out_are_never_trained_on():
+def test_never_trains_on_held_out_rows():
   x = np.arange(100, dtype=np.float32).reshape(50, 2)
-  rows = [batch[:, 0] for batch in _validation_rows(x)]
-  # One to initialise; then three times five of 8 and a validation of 5 rows.
+  rows = [batch[:, 0] for batch in _recorded_batches(x)]
+  # One batch to initialise; then in each of three epochs five batches of 8 rows
+  # and a validation of 5.
   assert [len(r) for r in rows[1:]] == 3 * ([8] * 5 + [5])
   held_out = {tuple(sorted(r)) for r in rows[1:] if len(r) == 5}
   assert len(held_out) == 1
   held_out = set(held_out.pop())
-  trained = [r for r in rows if len(r) == 8]
-  assert not held_out & set(np.concatenate(trained))
-  epochs = [np.concatenate(trained[1 + 5 * k : 6 + 5 * k]) for k in range(3)]
+  training = [r for r in rows if len(r) == 8]
+  assert not held_out & set(np.concatenate(training))
+  epochs = [np.concatenate(training[1 + 5 * k : 6 + 5 * k]) for k in range(3)]
   for epoch in epochs:
     assert len(set(epoch)) == 40  # each row at most once
   assert np.any(epochs[0] != epochs[1])
 
 
-def test_the_best_variables_score_as_the_history_says(data):
-  # Rows are all one, so what is held out is known.
+def test_returns_the_best_variables(data):
+  # All rows are equal, so the held-out rows are known.
   x, cond = (leaf[:40] for leaf in data)
   variables, history = cinn_jax.fit(
     FLOW,
@@ -184,17 +186,17 @@ def _leaves(fitted):
   return jax.tree.leaves(fitted.variables)
 
 
-def test_the_same_key_gives_the_same_and_another_another(data):
-  one, again, other = (
+def test_result_depends_on_the_key(data):
+  first, again, other = (
     cinn_jax.fit(FLOW, _key(seed), *data, **QUICK) for seed in (1, 1, 2)
   )
-  for a, b in zip(_leaves(one), _leaves(again), strict=True):
+  for a, b in zip(_leaves(first), _leaves(again), strict=True):
     np.testing.assert_array_equal(a, b)
-  differ = zip(_leaves(one), _leaves(other), strict=True)
+  differ = zip(_leaves(first), _leaves(other), strict=True)
   assert any(np.any(a != b) for a, b in differ)
 
 
-def test_any_pytree_of_conditions_and_an_optimizer_of_ones_own(data):
+def test_pytree_conditions_and_own_optimizer(data):
   theta, x = data
   cond = {"measured": (x[:, :1], x[:, 1:])}
   still = cinn_jax.fit(
@@ -207,7 +209,7 @@ def test_any_pytree_of_conditions_and_an_optimizer_of_ones_own(data):
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
-def test_adam_is_made_as_the_arguments_say(data, schedule):
+def test_arguments_configure_adam(data, schedule):
   arguments = {
     "learning_rate": 0.01,
     "schedule": schedule,
@@ -218,7 +220,7 @@ def test_adam_is_made_as_the_arguments_say(data, schedule):
     cinn_jax.fit, FLOW, _key(1), theta, x, batch_size=100, **QUICK
   )
   by_name = fit(**arguments)
-  # Three epochs through 900 rows.
+  # Three epochs of 900 rows.
   by_hand = fit(optimizer=make_optimizer(num_steps=27, **arguments))
   for a, b in zip(_leaves(by_name), _leaves(by_hand), strict=True):
     np.testing.assert_array_equal(a, b)
@@ -228,7 +230,7 @@ def test_adam_is_made_as_the_arguments_say(data, schedule):
   )
 
 
-def test_an_iterator_feeds_python_simulators():
+def test_iterator_of_minibatches():
   def batches(random):
     while True:
       theta = random.normal(size=(64, 2))
@@ -247,17 +249,17 @@ def test_an_iterator_feeds_python_simulators():
     cinn_jax.fit(FLOW, _key(1), few, steps_per_epoch=30, **QUICK)
 
 
-def test_an_iterators_minibatches_are_of_one_size():
+def test_iterator_with_unequal_sizes_raises():
   x = np.zeros((64, 2), np.float32), np.zeros((64, 3), np.float32)
   sizes = itertools.cycle([64, 64, 30])
   batches = (tuple(part[:size] for part in x) for size in sizes)
-  with pytest.raises(ValueError, match=r"\[30, 2\] and \[64, 2\]: leave the"):
+  with pytest.raises(ValueError, match=r"\[30, 2\] and \[64, 2\]: leave out"):
     cinn_jax.fit(FLOW, _key(1), batches, steps_per_epoch=30, **QUICK)
 
 
 def test_images_and_running_statistics():
   class Centre(bj.Bijection):
-    """Takes off a running mean of the data."""
+    """Subtracts a running mean of the data."""
 
     def setup(self):
       self.mean = self.variable("batch_stats", "mean", lambda: jnp.zeros(()))
@@ -272,7 +274,7 @@ def test_images_and_running_statistics():
   flow = cinn_jax.make_flow(Centre(), (3, 2, 1))
   x = 2 + np.random.default_rng(0).normal(size=(200, 3, 2, 1))
   variables, _ = cinn_jax.fit(flow, _key(0), x, batch_size=20, **QUICK)
-  # 27 steps and the initialisation came nearer, by a tenth each.
+  # The initialisation and 27 steps each closed a tenth of the gap.
   mean = float(variables["batch_stats"]["mean"])
   assert abs(mean - 2 * (1 - 0.9**28)) < 0.1
 
@@ -293,12 +295,12 @@ def test_images_and_running_statistics():
       r"cond\['a'\] is not finite in 1 of 50 rows, the first at 7",
     ),
     (lambda t, x: (t[:1], x[:1]), "x has 1 rows, of which 1 would be held out"),
-    (lambda t, x: (simulate, x), "leave fit's argument cond out"),
+    (lambda t, x: (simulate, x), "leave out fit's argument cond"),
     (lambda t, x: (lambda rng, n: t, None), r"a pair \(x, cond\)"),
   ],
 )
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
-def test_bad_data_are_one_clear_line(data, change, message):
+def test_bad_data_raise(data, change, message):
   theta, x = change(*(leaf[:50] for leaf in data))
   with pytest.raises(ValueError, match=message):
     cinn_jax.fit(FLOW, _key(0), theta, x, **QUICK)
@@ -309,32 +311,32 @@ def test_bad_data_are_one_clear_line(data, change, message):
   [
     ({"validation_fraction": 0.0}, "between 0 and 1, got 0.0"),
     ({"validation_fraction": 0.999}, "of which 50 would be held out"),
-    ({"num_epochs": 0}, "num_epochs is at least 1"),
-    ({"batch_size": 0}, "batch_size is at least 1"),
+    ({"num_epochs": 0}, "num_epochs must be at least 1"),
+    ({"batch_size": 0}, "batch_size must be at least 1"),
     ({"schedule": "sudden"}, "Unknown schedule"),
   ],
 )
-def test_bad_options_are_one_clear_line(data, options, message):
+def test_bad_options_raise(data, options, message):
   theta, x = (leaf[:50] for leaf in data)
   with pytest.raises(ValueError, match=message):
     cinn_jax.fit(FLOW, _key(0), theta, x, **{**QUICK, **options})
 
 
-def test_divergence_says_where(data):
+def test_divergence_names_the_step(data):
   with pytest.raises(Diverged, match=r"not finite in epoch 0, step \d+: lower"):
     cinn_jax.fit(
       FLOW, _key(0), *data, optimizer=optax.sgd(1e30), batch_size=64, **QUICK
     )
 
 
-def test_the_bar_shows_the_validation(data, capsys):
+def test_progress_bar_shows_the_validation(data, capsys):
   cinn_jax.fit(FLOW, _key(0), *data, num_epochs=2)
   assert "2/2" in capsys.readouterr().err
   cinn_jax.fit(FLOW, _key(0), *data, **QUICK)
   assert capsys.readouterr().err == ""
 
 
-def test_the_function_stays_when_its_module_is_imported():
+def test_importing_the_module_keeps_the_function():
   import cinn_jax.training.fitting
 
   assert cinn_jax.fit is cinn_jax.training.fitting.fit

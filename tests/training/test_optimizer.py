@@ -1,4 +1,4 @@
-"""The optimizer and its schedules, by the published formulas."""
+"""The optimizer and its schedules against the published formulas."""
 
 import itertools
 
@@ -35,7 +35,7 @@ def _gradients(steps, seed=0, scale=1.0):
 
 
 def _run(gradients, losses=None, **options):
-  """The parameters after each step, beginning with the first ones."""
+  """Returns the initial parameters and those after each step."""
   options = {"num_steps": 10, "learning_rate": 0.1, **options}
   optimizer = make_optimizer(**options)
 
@@ -48,13 +48,13 @@ def _run(gradients, losses=None, **options):
   state = optimizer.init(params[0])
   losses = losses or [1.0] * len(gradients)
   for gradient, loss in zip(gradients, losses, strict=True):
-    now, state = update(params[-1], state, _float32(gradient), loss)
-    params.append(now)
+    latest, state = update(params[-1], state, _float32(gradient), loss)
+    params.append(latest)
   return params
 
 
 def _adam(part, gradients, rates, eps=1e-8, weight_decay=0.0):
-  """Kingma and Ba 2015, algorithm 1, with L2 in the gradient (PyTorch's)."""
+  """Runs algorithm 1 of Kingma and Ba 2015, with PyTorch's L2 gradient."""
   w = np.array(part)
   m, v = np.zeros_like(w), np.zeros_like(w)
   b1, b2 = 0.9, 0.999
@@ -82,14 +82,16 @@ def test_adam_with_coupled_weight_decay(weight_decay):
   params = _run(gradients, weight_decay=weight_decay, eps=1e-3)
   for name in PARAMS:
     expected = _adam(
-      *(_part([PARAMS], name)[0], _part(gradients, name), [0.1] * 3),
+      _part([PARAMS], name)[0],
+      _part(gradients, name),
+      [0.1] * 3,
       eps=1e-3,
       weight_decay=weight_decay,
     )
     _assert_part(params[-1], name, expected)
 
 
-def test_moments_are_those_of_optax():
+def test_moments_equal_those_of_optax():
   ours, optaxs = (
     scale_by_adam(0.8, 0.9, 1e-3),
     optax.scale_by_adam(0.8, 0.9, 1e-3),
@@ -104,7 +106,7 @@ def test_moments_are_those_of_optax():
 
 
 def test_clipping_bounds_the_norm_of_the_whole_gradient():
-  # With a large eps Adam is linear in its gradient, so the norm shows.
+  # With a large eps, Adam is linear in its gradient and shows the norm.
   options = {"eps": 1e3, "learning_rate": 1e3}
   gradients = _gradients(1)
   norm = np.sqrt(
@@ -120,7 +122,7 @@ def test_clipping_bounds_the_norm_of_the_whole_gradient():
     np.testing.assert_allclose(clipped - start, (end - start) / 4, rtol=2e-3)
 
 
-def test_groups_have_their_own_rate_eps_and_decay():
+def test_groups_have_their_own_settings():
   group = {"learning_rate": 0.02, "eps": 0.1, "weight_decay": 0.5}
   gradients = _gradients(3)
   params = _run(gradients, weight_decay=0.1, groups={"condition_net": group})[
@@ -147,18 +149,16 @@ def test_groups_have_their_own_rate_eps_and_decay():
 @pytest.mark.parametrize(
   "frozen_steps, steps_that_move", [(2, [3, 4]), (-1, [])]
 )
-def test_a_frozen_group_stays_as_it_is_for_so_many_steps(
-  frozen_steps, steps_that_move
-):
+def test_frozen_group_does_not_change(frozen_steps, steps_that_move):
   group = {"frozen_steps": frozen_steps, "weight_decay": 0.5}
   params = _run(_gradients(4), groups={"condition_net": group})
   parts = _part(params, "condition_net")
-  moved = [
+  changes = [
     step
     for step in range(1, 5)
     if np.any(np.asarray(parts[step]) != np.asarray(parts[step - 1]))
   ]
-  assert moved == steps_that_move
+  assert changes == steps_that_move
   others = _part(params, "bijection")
   assert all(np.all(a != b) for a, b in itertools.pairwise(others))
 
@@ -167,25 +167,25 @@ def test_a_frozen_group_stays_as_it_is_for_so_many_steps(
   "paused, steps_that_move",
   [((0, 2), [3, 4]), ((1, 3), [1, 4]), ((1, -1), [1])],
 )
-def test_a_paused_group_goes_on_as_if_nothing_had_been(paused, steps_that_move):
+def test_paused_group_skips_steps(paused, steps_that_move):
   group = {"paused": paused, "weight_decay": 0.5}
   gradients = _gradients(4)
   params = _run(gradients, groups={"condition_net": group})
   parts = _part(params, "condition_net")
-  moved = [
+  changes = [
     step
     for step in range(1, 5)
     if np.any(np.asarray(parts[step]) != np.asarray(parts[step - 1]))
   ]
-  assert moved == steps_that_move
-  # As Adam that never saw the gradients in between.
-  seen = [_part(gradients, "condition_net")[step - 1] for step in moved]
+  assert changes == steps_that_move
+  # Equal to Adam without the gradients of the pause.
+  kept = [_part(gradients, "condition_net")[step - 1] for step in changes]
   start = _part([PARAMS], "condition_net")[0]
-  expected = _adam(start, seen, [0.1] * len(seen), weight_decay=0.5)
+  expected = _adam(start, kept, [0.1] * len(kept), weight_decay=0.5)
   _assert_part(params[-1], "condition_net", expected)
 
 
-def test_the_longest_path_of_a_group_counts():
+def test_longest_matching_path_counts():
   params = {
     "net": {"a": {"w": 1.0}, "ab": {"w": 1.0}, "b": {"w": 1.0}},
     "network": {"w": 1.0},
@@ -201,7 +201,7 @@ def test_the_longest_path_of_a_group_counts():
   }
 
 
-def test_the_schedule_drives_the_steps():
+def test_schedule_sets_the_step_size():
   gradients = _gradients(3)
   options = {"every": 1, "factor": 0.5}
   params = _run(gradients, schedule="step", schedule_options=options)[-1]
@@ -213,7 +213,7 @@ def test_the_schedule_drives_the_steps():
   _assert_part(params, "bijection", expected)
 
 
-def test_a_plateau_of_the_loss_reduces_the_rate():
+def test_plateau_reduces_the_rate():
   plateau = {"factor": 0.5, "patience": 2, "accumulation_size": 1}
 
   def step_sizes(losses):
@@ -223,7 +223,7 @@ def test_a_plateau_of_the_loss_reduces_the_rate():
 
   flat = step_sizes([6.0, *[5.0] * 5])
   ratios = flat / step_sizes([6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
-  # The best loss comes at the second step; two more without a better one.
+  # The best loss is that of the second step; patience is two more steps.
   np.testing.assert_allclose(ratios, [1, 1, 1, 0.5, 0.5, 0.25], rtol=1e-4)
 
 
@@ -266,7 +266,7 @@ def test_schedules_at_known_steps(options, expected):
   assert actual == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
-def test_the_published_schedules_for_mnist():
+def test_published_schedules_for_mnist():
   def rate(variant):
     config = mnist.get_config(variant)
     options = config.optimizer.to_dict()
@@ -277,12 +277,13 @@ def test_the_published_schedules_for_mnist():
       **options["schedule_options"],
     )
 
-  # 60 epochs of 230 steps, a tenth from epochs 20 and 40 on.
+  # 60 epochs of 230 steps; a tenth of the rate after 20 and after 40.
   steps, minimal = rate("minimal")
   assert steps == 13_800
   at = {0: 5e-4, 4_599: 5e-4, 4_600: 5e-5, 9_199: 5e-5, 9_200: 5e-6}
   assert {k: float(minimal(k)) for k in at} == pytest.approx(at, rel=1e-4)
-  # An epoch of 117 steps at a fiftieth, then 1,440 down to a hundredth.
+  # One epoch of 117 steps at a fiftieth of the rate, then 1,440 epochs that
+  # fall to a hundredth.
   steps, paper = rate("paper")
   assert steps == 117 * 1_441
   half = 117 * 721
@@ -291,8 +292,8 @@ def test_the_published_schedules_for_mnist():
   assert 0.99e-4 < paper(234) < 0.9999e-4
 
 
-def test_the_feature_networks_own_classifier_does_not_decay():
-  """Of the ImageNet cINN: no gradient ever reaches it."""
+def test_feature_networks_classifier_does_not_decay():
+  """Checks the ImageNet cINN; no gradient ever reaches that classifier."""
   options = dict(colorize.get_config("imagenet").optimizer)
   optimizer = make_optimizer(num_steps=10, **options)
   names = ("condition_net/feature_net", "condition_net/classifier", "bijection")
@@ -305,16 +306,16 @@ def test_the_feature_networks_own_classifier_does_not_decay():
     params,
     value=1.0,
   )
-  moved = traverse_util.flatten_dict(updates, sep="/")
-  assert {name: bool(np.any(moved[f"{name}/kernel"])) for name in names} == {
+  flat = traverse_util.flatten_dict(updates, sep="/")
+  assert {name: bool(np.any(flat[f"{name}/kernel"])) for name in names} == {
     "condition_net/feature_net": False,
     "condition_net/classifier": False,
     "bijection": True,
   }
 
 
-def test_unknown_names_are_refused():
-  with pytest.raises(ValueError, match="'linear'; there are constant, cosine"):
+def test_unknown_names_raise():
+  with pytest.raises(ValueError, match="'linear': expected constant, cosine"):
     make_schedule(1.0, 10, "linear")
   for group in ("head", "bijection/bia"):
     with pytest.raises(ValueError, match=rf"\['{group}'\].*\['bijection', 'co"):

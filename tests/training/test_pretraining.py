@@ -1,4 +1,4 @@
-"""Condition networks that are classifiers: trained first, never moved after."""
+"""Classifiers as condition networks are trained first and then fixed."""
 
 import jax
 import numpy as np
@@ -17,14 +17,14 @@ from tests.support.interruption import interrupt_after
 def _config(**train):
   steps = {"num_steps": 5, "eval_every": 2, "sheet_every": 9, "batch_size": 16}
   config = tiny.color_digits(**{**steps, **train})
-  # What weight decay and averages could move, they would move far.
+  # If weight decay or averages reached the classifier, it would show.
   config.optimizer.weight_decay = 1.0
   config.pretrain.epochs = 1
   return config
 
 
-def _pretrained(config):
-  """A new state of `config`, pretrained, and (flow, task)."""
+def _pretrain(config):
+  """Returns a new, pretrained state of `config`, and (flow, task)."""
   flow, task = build(config)
   key = jax.random.key(0, impl="rbg")  # compiles fast
 
@@ -53,18 +53,16 @@ def _pretrained(config):
 
 
 def _classifier(constants):
-  """The parameters of a classifier, as a list."""
+  """Returns the parameters of a classifier as a list."""
   tree = constants["constants"]["condition_net"]["classifier"]
   return [np.array(leaf) for leaf in jax.tree.leaves(tree)]
 
 
-def _differ(ours, theirs):
-  return [bool(np.any(a != b)) for a, b in zip(ours, theirs, strict=True)]
+def _differ(one, other):
+  return [bool(np.any(a != b)) for a, b in zip(one, other, strict=True)]
 
 
-def test_training_and_resuming_leave_the_classifier_as_it_is(
-  tmp_path, monkeypatch
-):
+def test_training_does_not_change_it(tmp_path, monkeypatch):
   results, fit_logits = [], pretraining.fit_logits
 
   def remember(*arguments, **options):
@@ -81,11 +79,11 @@ def test_training_and_resuming_leave_the_classifier_as_it_is(
   train(_config(), tmp_path)
   after = restore(tmp_path)
   assert (before.step, after.step) == (2, 5)
-  # It ran once, and neither steps, decay nor the average moved what it made.
+  # Pretraining ran once; steps, decay and the average left its result alone.
   [pretrained] = results
   for run in (before, after):
     assert not any(_differ(_classifier(run.variables), pretrained))
-  # All that is trained is the flow, and it moved.
+  # Only the flow is trained, and it changed.
   assert list(after.variables["params"]) == ["bijection"]
   params = (jax.tree.leaves(run.variables["params"]) for run in (before, after))
   assert all(_differ(*params))
@@ -95,19 +93,19 @@ def test_training_and_resuming_leave_the_classifier_as_it_is(
     train(config, tmp_path)
 
 
-def test_it_depends_on_the_seed_alone():
+def test_result_depends_only_on_the_seed():
   first, again, other = (
-    _classifier(_pretrained(_config(seed=seed))[0].fit.constants)
+    _classifier(_pretrain(_config(seed=seed))[0].fit.constants)
     for seed in (0, 0, 1)
   )
   assert not any(_differ(first, again))
   assert all(_differ(first, other))
 
 
-def test_it_learns_to_classify_what_it_has_not_seen(capsys):
+def test_it_classifies_new_pictures(capsys):
   config = _config()
   config.pretrain.epochs = 8
-  state, (flow, task) = _pretrained(config)
+  state, (flow, task) = _pretrain(config)
   source = open_source(config, task, "test")
   cond, labels = pretraining.read_conditions(source, task)
   net = flow.module.condition_net.classifier()
@@ -117,34 +115,34 @@ def test_it_learns_to_classify_what_it_has_not_seen(capsys):
   assert np.mean(np.argmax(logits, axis=1) == labels) > 0.9
   out = capsys.readouterr().out
   assert "trained to classify: 9" in out and "180 held-out pictures" in out
-  # Nothing else of the state is other than it was.
+  # The rest of the state is unchanged.
   assert state.step == 0
   assert set(state.fit.constants) == {"constants"}
   assert set(state.fit.constants["constants"]) == {"bijection", "condition_net"}
 
 
-def test_without_epochs_it_stays_as_it_starts(monkeypatch):
+def test_without_epochs_it_keeps_its_initial_values(monkeypatch):
   monkeypatch.setattr(pretraining, "fit_logits", None)
   config = _config()
   config.pretrain.epochs = 0
-  state, _ = _pretrained(config)
+  state, _ = _pretrain(config)
   assert all(
     np.isfinite(leaf).all() for leaf in _classifier(state.fit.constants)
   )
 
 
-def test_configs_that_do_not_fit_are_refused():
+def test_pretrain_must_fit_the_model():
   config = _config()
   del config["pretrain"]
   with pytest.raises(ValueError, match="classifier; color_mnist needs it"):
-    _pretrained(config)
+    _pretrain(config)
   config = tiny.digits()
   config.pretrain = _config().pretrain
   with pytest.raises(ValueError, match="classifier; dense_cinn has none"):
-    _pretrained(config)
+    _pretrain(config)
 
 
-def test_pictures_without_labels_are_refused():
+def test_pictures_without_labels_raise():
   class Unlabelled:
     name = "unlabelled"
 

@@ -1,4 +1,4 @@
-"""One training step: the loss, the average, the noise, what else moves."""
+"""One training step: loss, average, noise and running statistics."""
 
 import functools
 
@@ -22,7 +22,7 @@ DIMS, NOISE, RATE = 4, 0.1, 0.1
 
 
 def _task():
-  """Vectors: x is the first half of an "image", the condition its second."""
+  """Splits vectors: x is the first part, the condition the rest."""
 
   def add_noise(rng, x, cond):
     return x + NOISE * jax.random.normal(rng, x.shape), cond
@@ -42,8 +42,8 @@ def _task():
 
 
 @pytest.fixture(scope="module")
-def made():
-  """(flow, task, state at step 0, batch)."""
+def setting():
+  """A small flow: (flow, task, state at step 0, batch)."""
   subnet = functools.partial(Subnet, widths=(5,), kernels=(1, 1), init_std=0.5)
   coupling = bj.AffineCoupling(functools.partial(subnet, zero_last=False))
   module = ConditionalFlow(coupling, Norm("batch"))
@@ -54,8 +54,8 @@ def made():
   return flow, task, state, {"image": jnp.asarray(image, jnp.float32)}
 
 
-def _step(made, seed=0, ema_decay=0.5):
-  flow, task, state, batch = made
+def _step(setting, seed=0, ema_decay=0.5):
+  flow, task, state, batch = setting
   step = make_train_step(
     flow, task, optax.sgd(RATE), seed=seed, ema_decay=ema_decay
   )
@@ -66,8 +66,8 @@ def _variables(state):
   return {"params": state.fit.params, **state.fit.constants}
 
 
-def _noisy(made, seed, step):
-  _, task, _, batch = made
+def _noisy(setting, seed, step):
+  _, task, _, batch = setting
   rng = jax.random.fold_in(jax.random.key(seed), step)
   return task.add_noise(rng, *task.prepare(batch))
 
@@ -80,18 +80,18 @@ def _assert_close(actual, expected):
   )
 
 
-def test_a_new_state_is_its_own_average(made):
-  state = made[2]
+def test_average_starts_from_the_parameters(setting):
+  state = setting[2]
   assert state.step == 0 and state.step.dtype == jnp.int32
   _assert_close(state.ema, state.fit.params)
   assert set(state.fit.constants) == {"batch_stats"}
   assert set(state.ema_variables) == {"params", "batch_stats"}
 
 
-def test_the_step_descends_the_mean_of_nats_per_dimension(made):
-  step, state, batch = _step(made, seed=3)
-  flow = made[0]
-  x, cond = _noisy(made, seed=3, step=0)
+def test_step_descends_mean_nats_per_dimension(setting):
+  step, state, batch = _step(setting, seed=3)
+  flow = setting[0]
+  x, cond = _noisy(setting, seed=3, step=0)
 
   def loss(params):
     parts = flow.log_prob({"params": params, **state.fit.constants}, x, cond)
@@ -113,10 +113,10 @@ def test_the_step_descends_the_mean_of_nats_per_dimension(made):
   assert after.step == 1
 
 
-def test_the_largest_log_scale_is_reported(made):
-  step, state, batch = _step(made)
-  x, cond = _noisy(made, seed=0, step=0)
-  apply = functools.partial(made[0].module.apply, mutable=["diagnostics"])
+def test_reports_the_largest_log_scale(setting):
+  step, state, batch = _step(setting)
+  x, cond = _noisy(setting, seed=0, step=0)
+  apply = functools.partial(setting[0].module.apply, mutable=["diagnostics"])
   _, sown = jax.jit(apply)(_variables(state), x, cond)
   [largest] = jax.tree.leaves(sown)
   _, metrics = step(state, batch)
@@ -124,8 +124,8 @@ def test_the_largest_log_scale_is_reported(made):
   assert largest > 0.1
 
 
-def test_the_average_follows_quickly_at_first(made):
-  step, state, batch = _step(made, ema_decay=0.15)
+def test_average_follows_quickly_at_first(setting):
+  step, state, batch = _step(setting, ema_decay=0.15)
   expected = state.ema
   for decay in (0.1, 0.15, 0.15):  # 1/10; then 2/11 is above the decay
     state, _ = step(state, batch)
@@ -135,21 +135,21 @@ def test_the_average_follows_quickly_at_first(made):
     _assert_close(state.ema, expected)
 
 
-def test_without_an_average_the_parameters_stand_for_it(made):
-  flow, task, state, batch = made
+def test_without_an_average_parameters_replace_it(setting):
+  flow, task, state, batch = setting
   state = state._replace(ema=None)
   optimizer = optax.sgd(RATE)
   step = make_train_step(flow, task, optimizer, seed=0, ema_decay=0.0)
-  # As in a run: buffers that are given away must not be one another's.
+  # Donates as a run does, which needs a buffer per array.
   donating = jax.jit(step, donate_argnums=0)
   after, _ = donating(jax.tree.map(jnp.copy, state), batch)
   after, _ = donating(after, batch)
   assert after.ema is None
   assert after.ema_variables["params"] is after.fit.params
-  moved = jax.tree.map(
+  changed = jax.tree.map(
     lambda a, b: jnp.any(a != b), after.fit.params, state.fit.params
   )
-  assert all(jax.tree.leaves(moved))
+  assert all(jax.tree.leaves(changed))
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def test_without_an_average_the_parameters_stand_for_it(made):
   [make_optimizer(num_steps=9, learning_rate=RATE), optax.adam(RATE)],
   ids=["ours", "optax's"],
 )
-def test_from_the_first_step_that_is_not_finite_nothing_moves(made, optimizer):
-  flow, task, before, batch = made
+def test_state_stays_after_a_step_that_is_not_finite(setting, optimizer):
+  flow, task, before, batch = setting
   step = jax.jit(make_train_step(flow, task, optimizer, seed=0, ema_decay=0.5))
   fit = before.fit._replace(optimizer=optimizer.init(before.fit.params))
   before = before._replace(fit=fit)
@@ -166,8 +166,8 @@ def test_from_the_first_step_that_is_not_finite_nothing_moves(made, optimizer):
   assert not before.diverged
   broken = {"image": batch["image"].at[0, 0].set(jnp.nan)}
   state = before
-  for given in (broken, batch):
-    state, _ = step(state, given)
+  for images in (broken, batch):
+    state, _ = step(state, images)
     assert state.diverged
     jax.tree.map(
       np.testing.assert_array_equal,
@@ -176,8 +176,8 @@ def test_from_the_first_step_that_is_not_finite_nothing_moves(made, optimizer):
     )
 
 
-def test_running_statistics_move_and_are_kept(made):
-  step, state, batch = _step(made)
+def test_updates_running_statistics(setting):
+  step, state, batch = _step(setting)
   after, _ = step(state, batch)
   cond = batch["image"][:, DIMS:]
   statistics = after.fit.constants["batch_stats"]["condition_net"]
@@ -186,13 +186,13 @@ def test_running_statistics_move_and_are_kept(made):
   assert jax.tree.structure(after) == jax.tree.structure(state)
 
 
-def test_noise_depends_on_the_seed_and_the_step_alone(made):
-  step, state, batch = _step(made)
+def test_noise_depends_only_on_seed_and_step(setting):
+  step, state, batch = _step(setting)
   _, first = step(state, batch)
   _, again = step(state, batch)
   assert first["bits_prior"] == again["bits_prior"]
   _, later = step(state._replace(step=state.step + 1), batch)
-  other, *_ = _step(made, seed=1)
+  other, *_ = _step(setting, seed=1)
   _, seeded = other(state, batch)
   bits = {float(m["bits_prior"]) for m in (first, later, seeded)}
   assert len(bits) == 3

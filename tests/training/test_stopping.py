@@ -1,4 +1,4 @@
-"""Signals end a run early, with everything saved; a stalled one ends too."""
+"""A signal ends a run early and saves it; a watchdog ends a stalled run."""
 
 import json
 import os
@@ -34,8 +34,8 @@ def _config():
   )
 
 
-def _left(workdir):
-  """Validation rows and the parameters that a run left."""
+def _results(workdir):
+  """Returns the validation rows and the parameters of a run."""
   lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
   rows = [row for row in lines if row["split"] == "validation"]
   return rows, jax.tree.leaves(cinn_jax.load(workdir)[1])
@@ -45,42 +45,44 @@ def _left(workdir):
 def uninterrupted(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("run") / "uninterrupted"
   train(_config(), workdir)
-  return _left(workdir)
+  return _results(workdir)
 
 
 @pytest.mark.parametrize(
   "step, number", [(3, signal.SIGTERM), (2, signal.SIGINT), (5, signal.SIGTERM)]
 )
-def test_a_signal_saves_the_step_and_no_work_is_lost(
+def test_signal_saves_the_step(
   step, number, uninterrupted, tmp_path, monkeypatch, capfd
 ):
   signal_once(
     monkeypatch,
-    *(monitor.Monitor, "add", number),
-    lambda at, metrics: at == step,
+    monitor.Monitor,
+    "add",
+    number,
+    lambda latest, metrics: latest == step,
   )
   with pytest.raises(Stopped, match=f"Saved step {step} of 5 in"):
     train(_config(), tmp_path)
   assert "finishing the step" in capfd.readouterr().err
   assert (tmp_path / "checkpoints" / str(step)).is_dir()
   train(_config(), tmp_path)
-  rows, leaves = _left(tmp_path)
-  # Those of the steps at which it left, 2 and 5, too.
+  rows, leaves = _results(tmp_path)
+  # Steps 2 and 5 are validated too, although the run stopped there.
   assert rows == uninterrupted[0]
   for resumed, expected in zip(leaves, uninterrupted[1], strict=True):
     np.testing.assert_array_equal(resumed, expected)
 
 
-def test_validation_is_left_in_the_middle(uninterrupted, tmp_path, monkeypatch):
+def test_signal_interrupts_validation(uninterrupted, tmp_path, monkeypatch):
   signal_once(monkeypatch, Validator, "score", signal.SIGTERM)
   with pytest.raises(Stopped, match="Saved step 2 of 5"):
     train(_config(), tmp_path)
   assert not (tmp_path / "metrics.jsonl").read_text().count("validation")
   train(_config(), tmp_path)
-  assert _left(tmp_path)[0] == uninterrupted[0]
+  assert _results(tmp_path)[0] == uninterrupted[0]
 
 
-def test_handlers_are_as_before_afterwards():
+def test_stop_restores_signal_handlers():
   before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
   with Stop():
     assert signal.getsignal(signal.SIGTERM) != before[1]
@@ -88,13 +90,13 @@ def test_handlers_are_as_before_afterwards():
   assert after == before
 
 
-def test_before_the_first_step_a_signal_leaves_at_once():
+def test_signal_before_the_first_step_ends_at_once():
   with Stop(), pytest.raises(Stopped, match="SIGTERM before the first step"):
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(1)
 
 
-def test_a_second_ctrl_c_leaves_at_once():
+def test_second_ctrl_c_ends_at_once():
   with Stop() as stop:
     stop.defer()
     os.kill(os.getpid(), signal.SIGINT)
@@ -108,7 +110,7 @@ _STALLED = """
 import time
 from cinn_jax.training.stopping import Watchdog
 with Watchdog(0.03) as watchdog:
-  time.sleep(2.5)  # Nothing is expected before the first beat.
+  time.sleep(2.5)  # The clock starts with the first beat.
   for _ in range(4):
     time.sleep(0.3)
     watchdog.beat()
@@ -117,7 +119,7 @@ with Watchdog(0.03) as watchdog:
 """
 
 
-def test_a_stalled_run_ends_to_be_started_again():
+def test_watchdog_ends_a_stalled_run():
   begin = time.monotonic()
   result = subprocess.run(
     [sys.executable, "-c", _STALLED], cwd=ROOT, capture_output=True, text=True
@@ -128,16 +130,15 @@ def test_a_stalled_run_ends_to_be_started_again():
   assert time.monotonic() - begin < 50
 
 
-def test_the_command_ends_with_75_on_sigterm(tmp_path):
+def test_command_exits_with_75_on_sigterm(tmp_path):
   with subprocess.Popen(
     [
-      *(
-        sys.executable,
-        "-m",
-        "cinn_jax.main",
-        "--config=tests/support/tiny.py:digits",
-      ),
-      *(f"--workdir={tmp_path}", "--config.train.num_steps=1000000"),
+      sys.executable,
+      "-m",
+      "cinn_jax.main",
+      "--config=tests/support/tiny.py:digits",
+      f"--workdir={tmp_path}",
+      "--config.train.num_steps=1000000",
       "--config.train.eval_every=1000000",
     ],
     cwd=ROOT,
@@ -176,6 +177,6 @@ _LOST = "UNKNOWN: Gloo AllGather failed: Connection closed by peer"
     (ValueError("UNKNOWN: no access [tensorstore_spec='']"), 2, False),
   ],
 )
-def test_lost_processes_are_told_from_errors(error, count, lost, monkeypatch):
+def test_lost_peer_is_not_any_error(error, count, lost, monkeypatch):
   monkeypatch.setattr(stopping.jax, "process_count", lambda: count)
   assert (lost_peer(error) is not None) == lost

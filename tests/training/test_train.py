@@ -1,4 +1,4 @@
-"""The main job on a tiny network: it learns, resumes, says what is wrong."""
+"""Training a tiny network: it learns, resumes and reports mistakes."""
 
 import json
 
@@ -20,8 +20,8 @@ def _rows(workdir, split):
   return [row for row in map(json.loads, lines) if row["split"] == split]
 
 
-def _saved(workdir, step):
-  """Every array of a checkpoint, by path."""
+def _arrays(workdir, step):
+  """Returns all arrays of a checkpoint, in the order of their paths."""
   folder = workdir / "checkpoints" / str(step)
   _, variables = cinn_jax.load(workdir)
   assert folder.is_dir()
@@ -35,9 +35,9 @@ def uninterrupted(tmp_path_factory):
   return workdir
 
 
-def test_leaves_metrics_checkpoints_and_sheets(uninterrupted):
+def test_writes_metrics_checkpoints_and_sheets(uninterrupted):
   validated = _rows(uninterrupted, "validation")
-  # The last step too, though 5 is no multiple of eval_every.
+  # The last step is validated although 5 is no multiple of eval_every.
   assert [row["step"] for row in validated] == [2, 4, 5]
   for row in validated + _rows(uninterrupted, "train"):
     parts = row["bits_prior"] + row["bits_log_det"]
@@ -62,7 +62,7 @@ def test_resumed_run_is_bit_identical(uninterrupted, tmp_path, monkeypatch):
     uninterrupted, "validation"
   )
   for resumed, expected in zip(
-    _saved(tmp_path / "run", 5), _saved(uninterrupted, 5), strict=True
+    _arrays(tmp_path / "run", 5), _arrays(uninterrupted, 5), strict=True
   ):
     np.testing.assert_array_equal(resumed, expected)
 
@@ -74,16 +74,14 @@ def test_finished_run_is_left_alone(uninterrupted, capsys):
   assert (uninterrupted / "metrics.jsonl").read_bytes() == before
 
 
-def test_another_config_in_the_same_workdir_is_refused(uninterrupted):
+def test_another_config_in_the_workdir_raises(uninterrupted):
   config = tiny.config(num_steps=9)
   config.model.condition_vector = 6
   with pytest.raises(ValueError, match=r"condition_vector is 6, was 4"):
     train(config, uninterrupted)
 
 
-def test_divergence_names_the_step_and_keeps_the_checkpoint(
-  tmp_path, monkeypatch
-):
+def test_divergence_keeps_the_checkpoint(tmp_path, monkeypatch):
   change_metrics(monkeypatch, 3, grad_norm=np.nan)
   with pytest.raises(monitor.Diverged, match=r"Step 3: grad_norm .*learning"):
     train(
@@ -95,7 +93,7 @@ def test_divergence_names_the_step_and_keeps_the_checkpoint(
 @pytest.mark.parametrize(
   "name", ["num_steps", "log_every", "eval_every", "sheet_every"]
 )
-def test_intervals_of_no_step_are_refused(name, tmp_path):
+def test_intervals_below_one_raise(name, tmp_path):
   with pytest.raises(ValueError, match=rf"{name} is 0, expected 1 "):
     train(tiny.config(**{name: 0}), tmp_path)
 
@@ -108,13 +106,13 @@ def test_loss_goes_down(tmp_path):
   assert bits[-1] < bits[0] - 0.2
 
 
-def test_a_profile_is_a_trace_of_a_few_steps(tmp_path, capsys):
+def test_profile_traces_a_few_steps(tmp_path, capsys):
   config = tiny.digits(num_steps=10, eval_every=10, sheet_every=10, log_every=5)
   train(config, tmp_path, profile=True)
   assert "Trace of 4 steps in" in capsys.readouterr().out
   traces = list((tmp_path / "profile").rglob("perfetto_trace.json.gz"))
   assert len(traces) == 1 and traces[0].stat().st_size > 1000
-  # A step's matrix products: three of each layer, of 64 pictures.
+  # Three matrix products per layer and step, for 64 pictures.
   rows = _rows(tmp_path, "train")
   assert all(row["flops_per_second"] > 0 for row in rows)
   seconds = 64 / rows[-1]["images_per_second"]

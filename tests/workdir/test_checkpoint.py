@@ -1,4 +1,4 @@
-"""What is saved comes back, or one line says why not."""
+"""A saved state is restored exactly, or one line says why not."""
 
 import json
 import pathlib
@@ -21,7 +21,7 @@ from tests.support.checkpointing import (
 )
 
 
-def test_a_state_comes_back_whole(tmp_path):
+def test_round_trip(tmp_path):
   save(tmp_path, {7: 1.5})
   checkpoints = Checkpoints(tmp_path)
   assert checkpoints.latest_step() == 7
@@ -38,7 +38,7 @@ def test_a_state_comes_back_whole(tmp_path):
   assert read_config(tmp_path, 7) == json.loads(json.dumps(CONFIG))
 
 
-def test_a_state_of_a_model_without_constants_comes_back(tmp_path):
+def test_round_trip_without_constants(tmp_path):
   state = state_at(7)
   state = state._replace(fit=state.fit._replace(constants={}))
   checkpoints = Checkpoints(tmp_path)
@@ -50,7 +50,7 @@ def test_a_state_of_a_model_without_constants_comes_back(tmp_path):
   checkpoints.close()
 
 
-def test_without_an_average_the_parameters_stand_for_it(tmp_path):
+def test_without_an_average_parameters_replace_it(tmp_path):
   with_average = state_at(7)
   state = with_average._replace(ema=None)
   checkpoints = Checkpoints(tmp_path)
@@ -60,10 +60,10 @@ def test_without_an_average_the_parameters_stand_for_it(tmp_path):
   assert_identical(checkpoints.restore(7, abstract(state)), state)
   variables = checkpoints.restore_variables(7, abstract(state.ema_variables))
   assert_identical(variables, state.ema_variables)
-  # A run that goes on with one starts it there.
+  # A resumed run that keeps an average starts it there.
   restored = checkpoints.restore(7, abstract(with_average))
   assert_identical(restored, state._replace(ema=state.fit.params))
-  # And one that goes on without leaves it.
+  # A resumed run that keeps none ignores it.
   checkpoints.save(state_at(8), CONFIG, None)
   checkpoints.wait()
   restored = checkpoints.restore(8, abstract(state))
@@ -71,7 +71,7 @@ def test_without_an_average_the_parameters_stand_for_it(tmp_path):
   checkpoints.close()
 
 
-def test_a_state_may_be_donated_while_it_is_saved(tmp_path):
+def test_state_may_be_donated_while_it_is_saved(tmp_path):
   checkpoints = Checkpoints(tmp_path)
   state = state_at(7)
   checkpoints.save(state, CONFIG, {"bits_per_dim": 1.5})
@@ -82,18 +82,18 @@ def test_a_state_may_be_donated_while_it_is_saved(tmp_path):
   checkpoints.close()
 
 
-def test_the_two_newest_and_the_best_are_kept(tmp_path):
+def test_keeps_the_two_newest_and_the_best(tmp_path):
   assert save(tmp_path, {1: 3.0, 2: 1.0, 3: 2.0, 4: 2.5, 5: 2.0}) == [2, 4, 5]
 
 
-def test_a_resumed_run_still_knows_the_best(tmp_path):
+def test_resumed_run_keeps_the_best(tmp_path):
   save(tmp_path, {1: 1.0, 2: 3.0})
   assert save(tmp_path, {3: 2.0, 4: 2.5, 5: 2.0}) == [1, 4, 5]
-  # Until there is a better one.
+  # A better one replaces it.
   assert save(tmp_path, {6: 0.5, 7: 2.5, 8: 2.0, 9: 1.5}) == [6, 8, 9]
 
 
-def test_metrics_are_added_to_a_step_saved_without_them(tmp_path):
+def test_adds_metrics_to_a_saved_step(tmp_path):
   checkpoints = Checkpoints(tmp_path)
   checkpoints.save(state_at(3), CONFIG, None)
   checkpoints.save(state_at(4), CONFIG, None)
@@ -101,7 +101,7 @@ def test_metrics_are_added_to_a_step_saved_without_them(tmp_path):
   assert not checkpoints.metrics(4)
   checkpoints.save(state_at(4), CONFIG, {"bits_per_dim": 1.0})
   assert checkpoints.metrics(4) == {"bits_per_dim": 1.0}
-  # They stay, and tell the best.
+  # They are not overwritten, and decide which step is best.
   checkpoints.save(state_at(4), CONFIG, {"bits_per_dim": 9.0})
   checkpoints.save(state_at(5), CONFIG, {"bits_per_dim": 3.0})
   checkpoints.save(state_at(6), CONFIG, None)
@@ -115,7 +115,7 @@ def test_metrics_are_added_to_a_step_saved_without_them(tmp_path):
   checkpoints.close()
 
 
-def test_metrics_are_added_in_a_bucket(bucket):
+def test_adds_metrics_in_a_bucket(bucket):
   workdir = "gs://bucket/validated-later"
   for metrics in (None, {"bits_per_dim": 1.0}):
     checkpoints = Checkpoints(workdir)
@@ -132,18 +132,18 @@ _NO_ROOM = """
 import resource, signal, sys
 import jax.numpy as jnp
 from cinn_jax.workdir.checkpoint import Checkpoints
-from tests.support import checkpointing as t
+from tests.support import checkpointing
 
 checkpoints = Checkpoints(sys.argv[1])
-checkpoints.save(t.state_at(1), t.CONFIG, None)
+checkpoints.save(checkpointing.state_at(1), checkpointing.CONFIG, None)
 checkpoints.wait()
-state = t.state_at(1 if sys.argv[2] else 2)
+state = checkpointing.state_at(1 if sys.argv[2] else 2)
 metrics = {"bits_per_dim": 1.0} if sys.argv[2] else None
-# No file may grow further, as on a full disk.
+# No file may grow, as on a full disk.
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 try:
-  checkpoints.save(state, t.CONFIG, metrics)
+  checkpoints.save(state, checkpointing.CONFIG, metrics)
   checkpoints.wait()
 except OSError as error:
   print(error)
@@ -151,29 +151,29 @@ except OSError as error:
 
 
 @pytest.mark.parametrize("same_step", ["", "with metrics"])
-def test_a_full_disk_is_one_line_and_keeps_what_there_was(tmp_path, same_step):
+def test_full_disk_keeps_earlier_checkpoints(tmp_path, same_step):
   result = subprocess.run(
     [sys.executable, "-c", _NO_ROOM, str(tmp_path), same_step],
     cwd=pathlib.Path(__file__).parents[2],
     capture_output=True,
     text=True,
   )
-  said = result.stdout.strip().splitlines()
-  assert len(said) == 1 and "could not be written" in said[0], result
-  assert "make room" in said[0]
+  lines = result.stdout.strip().splitlines()
+  assert len(lines) == 1 and "could not be written" in lines[0], result
+  assert "make room" in lines[0]
   step, state = read_newest(tmp_path)
   assert step == 1
   assert_identical(state, state_at(1))
 
 
-def test_without_a_checkpoint_there_is_no_config(tmp_path):
+def test_workdir_without_checkpoints_raises(tmp_path):
   missing = tmp_path / "run"
   with pytest.raises(
     FileNotFoundError, match=r"No trained checkpoint in .*run"
   ):
     saved_steps(missing)
   assert not missing.exists()
-  # What an interrupted save leaves behind is none either.
+  # What an interrupted save leaves behind does not count.
   (missing / "checkpoints" / "3.orbax-checkpoint-tmp").mkdir(parents=True)
   with pytest.raises(FileNotFoundError):
     saved_steps(missing)

@@ -1,4 +1,4 @@
-"""A damaged checkpoint is seen, set aside, and an older one taken."""
+"""A damaged checkpoint is detected and set aside; an older one is used."""
 
 import gc
 import shutil
@@ -19,24 +19,22 @@ from tests.support.checkpointing import (
   CONFIG,
   assert_identical,
   files,
+  ignore_reader_warnings,
   read_newest,
   save,
   state_at,
-  unheard,
 )
 
 
 @pytest.fixture
 def collected():
-  """Within the test, what it left behind is let go."""
+  """Collects garbage within the test, so that warnings are ignored there."""
   yield
   gc.collect()
 
 
-@unheard
-def test_an_older_checkpoint_stands_in_for_a_truncated_one(
-  tmp_path, capsys, collected
-):
+@ignore_reader_warnings
+def test_older_checkpoint_replaces_a_truncated_one(tmp_path, capsys, collected):
   save(tmp_path, {1: 1.0, 2: 1.0})
 
   def truncate():
@@ -51,7 +49,7 @@ def test_an_older_checkpoint_stands_in_for_a_truncated_one(
 
 
 def _assert_set_aside(workdir, truncate, capsys):
-  """Step 2, twice: it goes out of the way of a new one, and is not lost."""
+  """Checks, twice, that a damaged step 2 is moved and can be saved again."""
   for _ in range(2):
     truncate()
     step, state = read_newest(workdir)
@@ -67,26 +65,26 @@ def _assert_set_aside(workdir, truncate, capsys):
     assert_identical(state, state_at(2))
 
 
-# Of one array that is refused the others learn after Orbax has left.
-@unheard
+# Orbax's other readers notice the failure of one only after it has returned.
+@ignore_reader_warnings
 class TestBucket:
-  def test_a_truncated_one_is_set_aside(self, bucket, capsys, collected):
+  def test_truncated_checkpoint_is_set_aside(self, bucket, capsys, collected):
     self._save("gs://bucket/truncated", {1: 1.0, 2: 1.0})
 
     saved = []
 
     def truncate():
       saved.append(self._names(bucket, "truncated/checkpoints/2/"))
-      for name, there in list(bucket.objects.items()):
+      for name, item in list(bucket.objects.items()):
         if name.startswith("truncated/checkpoints/2/params/"):
-          bucket.objects[name] = there._replace(content=there.content[:-20])
+          bucket.objects[name] = item._replace(content=item.content[:-20])
 
     _assert_set_aside("gs://bucket/truncated", truncate, capsys)
     for name, before in zip(("2", "2-2"), saved, strict=True):
       names = self._names(bucket, f"truncated/damaged/{name}/")
       assert names == before and "commit_success.txt" in names
 
-  def test_one_that_is_not_whole_is_none(self, bucket):
+  def test_incomplete_checkpoint_is_ignored(self, bucket):
     workdir = "gs://bucket/half"
     self._save(workdir, {1: 1.0, 2: 1.0})
     del bucket.objects["half/checkpoints/2/commit_success.txt"]
@@ -98,16 +96,14 @@ class TestBucket:
     assert saved_steps(workdir) == [2, 1]
     assert read_newest(workdir)[0] == 2
 
-  def test_one_of_a_folder_may_be_copied_there(self, bucket, tmp_path):
+  def test_folder_may_be_copied_to_a_bucket(self, bucket, tmp_path):
     save(tmp_path, {1: 1.0})
     storage.upload(tmp_path, "gs://bucket/copied")
     step, state = read_newest("gs://bucket/copied")
     assert step == 1
     assert_identical(state, state_at(1))
 
-  def test_what_cannot_be_written_is_one_line(
-    self, bucket, monkeypatch, collected
-  ):
+  def test_failed_write_raises(self, bucket, monkeypatch, collected):
     workdir = "gs://bucket/refused"
     self._save(workdir, {1: 1.0})
     checkpoints = Checkpoints(workdir)
@@ -129,12 +125,11 @@ class TestBucket:
     return sorted(n.removeprefix(prefix) for n in names)
 
 
-@unheard
-def test_no_flipped_bit_goes_unseen(tmp_path, collected):
-  """Either the content is what was saved, or it is not taken."""
+@ignore_reader_warnings
+def test_every_flipped_bit_is_harmless_or_detected(tmp_path, collected):
   save(tmp_path, {1: 1.0})
   random = np.random.default_rng(0)
-  seen = 0
+  detected = 0
   for path in files(tmp_path, 1):
     good = path.read_bytes()
     for _ in range(3):
@@ -144,18 +139,18 @@ def test_no_flipped_bit_goes_unseen(tmp_path, collected):
       try:
         _, state = read_newest(tmp_path)
       except Damaged:
-        seen += 1
+        detected += 1
       else:
         assert_identical(state, state_at(1))
     path.write_bytes(good)
-  assert seen > 5
+  assert detected > 5
   assert read_newest(tmp_path)[0] == 1
 
 
 @pytest.mark.parametrize(
   "bad", [b'{"bits_per_dim": \xb1.0}', b'{"bits_per_dim": ,}', b"[]"]
 )
-def test_metrics_that_cannot_be_read_are_one_line(tmp_path, bad):
+def test_unreadable_metrics_raise(tmp_path, bad):
   save(tmp_path, {1: 1.0})
   path = tmp_path / "checkpoints" / "1" / "metrics" / "metrics"
   path.write_bytes(bad)
@@ -165,8 +160,8 @@ def test_metrics_that_cannot_be_read_are_one_line(tmp_path, bad):
   assert_identical(read_newest(tmp_path)[1], state_at(1))
 
 
-def test_an_average_that_is_not_on_record_is_damaged(tmp_path):
-  """It is no run without one."""
+def test_missing_checksums_of_the_average_raise(tmp_path):
+  """Checks that this is not taken for a run without an average."""
   save(tmp_path, {1: 1.0})
   path = tmp_path / "checkpoints" / "1" / "checksums" / "metadata"
   path.write_text(path.read_text().replace('"ema"', '"emb"'))
@@ -174,7 +169,7 @@ def test_an_average_that_is_not_on_record_is_damaged(tmp_path):
     read_newest(tmp_path)
 
 
-def test_what_decodes_but_differs_is_damaged(tmp_path, monkeypatch):
+def test_changed_numbers_raise(tmp_path, monkeypatch):
   save(tmp_path, {1: 1.0})
   read = ocp.Checkpointer.restore
 
@@ -188,7 +183,7 @@ def test_what_decodes_but_differs_is_damaged(tmp_path, monkeypatch):
     read_newest(tmp_path)
 
 
-def test_a_config_that_cannot_be_read_is_damage(tmp_path):
+def test_unreadable_config_raises(tmp_path):
   save(tmp_path, {1: 1.0})
   path = tmp_path / "checkpoints" / "1" / "config" / "metadata"
   path.write_text(path.read_text()[:-3])

@@ -1,4 +1,4 @@
-"""A checkpoint of an earlier version is restored with the same numbers."""
+"""A checkpoint of an earlier version gives the same numbers."""
 
 import pathlib
 import zipfile
@@ -11,8 +11,8 @@ from cinn_jax.workdir.same_run import check_same_run
 from cinn_jax.workdir.trained import restore
 from tests.support import tiny
 
-# Two steps of tests/support/tiny.py, by the version before packages moved; the
-# log-densities are what that version computed for `_inputs` from it.
+# Two steps of tests/support/tiny.py, saved before the packages were rearranged,
+# and the log-densities of `_inputs` that the same version computed from it.
 ARCHIVE = pathlib.Path(__file__).parent / "earlier_checkpoint.zip"
 LOG_PROB = (-230.87265014648438, -232.15325927734375)
 
@@ -40,6 +40,6 @@ def test_densities_are_the_same(workdir):
   assert log_prob.total == pytest.approx(LOG_PROB, rel=1e-5)
 
 
-def test_training_may_go_on(workdir):
-  """Its config lacks settings that have been added since."""
+def test_training_may_resume(workdir):
+  """Checks a config without the settings that have been added since."""
   check_same_run(workdir, tiny.photos().to_dict())

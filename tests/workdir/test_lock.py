@@ -1,4 +1,4 @@
-"""One live run per workdir; what cannot be written is said at once."""
+"""A workdir has one live run, and must be writable."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ with hold_lock(sys.argv[1]):
 """
 
 
-def test_a_second_run_is_refused_until_the_first_ends(tmp_path):
+def test_second_run_is_refused_until_the_first_ends(tmp_path):
   workdir = tmp_path / "new" / "run"
   assert not is_held(workdir)
   with subprocess.Popen(
@@ -32,13 +32,13 @@ def test_a_second_run_is_refused_until_the_first_ends(tmp_path):
       hold_lock(workdir),
     ):
       pass
-    other.kill()  # It cannot let go of anything itself.
+    other.kill()  # It cannot release the lock itself.
   assert not is_held(workdir)
   with hold_lock(workdir):
     assert holder(workdir).startswith(f"process {os.getpid()} on ")
 
 
-def test_a_workdir_that_cannot_be_written_is_one_line(tmp_path):
+def test_unwritable_workdir_raises(tmp_path):
   (tmp_path / "file").write_text("")
   with (
     pytest.raises(OSError, match=r"Cannot write in .*file/run \(Not a direc"),

@@ -1,4 +1,4 @@
-"""What a run writes down, and what a resumed one takes back."""
+"""The log of a run, and what a resumed run drops from it."""
 
 import json
 import struct
@@ -16,7 +16,7 @@ def _lines(folder):
 
 
 def _events(folder):
-  """The TensorBoard events of a folder's only file."""
+  """Yields the TensorBoard events of a folder's only file."""
   [file] = (folder / "tensorboard").iterdir()
   data, start = file.read_bytes(), 0
   while start < len(data):
@@ -25,7 +25,7 @@ def _events(folder):
     start += 16 + length
 
 
-def test_scalars_and_pictures_reach_both_files(tmp_path):
+def test_scalars_and_pictures_are_written(tmp_path):
   with Log(tmp_path, 0) as log:
     log.scalars(3, "train", {"bits_per_dim": 1.5})
     log.scalars(3, "validation", {"bits_per_dim": 2.5, "examples": 7})
@@ -46,7 +46,7 @@ def test_scalars_and_pictures_reach_both_files(tmp_path):
   assert {step for step, _ in values.values()} == {3}
 
 
-def test_resuming_drops_what_comes_after(tmp_path):
+def test_resuming_drops_later_lines(tmp_path):
   with Log(tmp_path, 0) as log:
     for step in (10, 20, 30):
       log.scalars(step, "train", {"x": step / 3})
@@ -57,13 +57,13 @@ def test_resuming_drops_what_comes_after(tmp_path):
     assert _lines(tmp_path) == before[:2]
     log.scalars(30, "train", {"x": -1.0})
   assert json.loads(_lines(tmp_path)[2])["x"] == -1.0
-  # TensorBoard drops what earlier files say about this step and later ones.
+  # This makes TensorBoard drop step 21 and later ones of earlier files.
   [start] = [e for e in _events(tmp_path) if e.HasField("session_log")]
   assert start.step == 21
 
 
 @pytest.mark.parametrize("half", ['{"step": 20, "spl', "{", '{"step": 20}x'])
-def test_a_half_written_last_line_is_dropped(tmp_path, half):
+def test_half_written_last_line_is_dropped(tmp_path, half):
   with Log(tmp_path, 0) as log:
     log.scalars(10, "train", {"x": 1.0})
   with (tmp_path / "metrics.jsonl").open("a") as file:
@@ -75,7 +75,7 @@ def test_a_half_written_last_line_is_dropped(tmp_path, half):
 
 
 class _Rows(list):
-  """A log that keeps what it is told."""
+  """A log that keeps its rows."""
 
   def scalars(self, step, split, values):
     self.append((step, split, values))
@@ -89,47 +89,47 @@ def _monitor(rows, log_every=2):
   return Monitor(rows, start=4, num_steps=9, batch_size=10, log_every=log_every)
 
 
-def test_the_log_gets_means_of_the_steps_since_the_last(capsys):
+def test_log_gets_means_since_the_last_row(capsys):
   rows = _Rows()
   with _monitor(rows) as monitor:
     batches = iter("abc")
     assert [monitor.next_batch(batches) for _ in range(3)] == ["a", "b", "c"]
     for step, bits, scale in ((5, 8, 1), (6, 2, 3), (7, 6, 2), (8, 4, 1)):
       monitor.add(step, _metrics(bits, scale))
-      # Only now is the step before known to be done.
+      # Only now is the previous step known to be done.
       assert len(rows) == (step > 6)
     with monitor.pause():
       assert len(rows) == 2
     monitor.write("a line above the bar")
-  (first, split, means), (second, _, others) = rows
+  (first, split, means), (second, _, later) = rows
   assert (first, split, second) == (6, "train", 8)
-  assert means["bits_per_dim"] == others["bits_per_dim"] == 5.0
-  assert (means["max_log_scale"], others["max_log_scale"]) == (3, 2)
+  assert means["bits_per_dim"] == later["bits_per_dim"] == 5.0
+  assert (means["max_log_scale"], later["max_log_scale"]) == (3, 2)
   assert means["images_per_second"] > 0 and 0 < means["data_wait"] < 1
   written = capsys.readouterr()
   assert "a line above the bar" in written.out
   assert "8/9" in written.err and "5.000 bits/dim" in written.err
 
 
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_stops_before_it_is_logged(wrong):
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_number_that_is_not_finite_is_not_logged(bad):
   rows = _Rows()
   with _monitor(rows, log_every=1) as monitor:
     monitor.add(1_005, _metrics(1.0))
-    monitor.add(1_006, _metrics(wrong))
+    monitor.add(1_006, _metrics(bad))
     with pytest.raises(Diverged, match=r"1,006: bits_per_dim is not finite"):
       monitor.add(1_007, _metrics(1.0))
   assert [step for step, _, _ in rows] == [1_005]
 
 
-def test_what_is_not_finite_stops_before_it_is_saved():
+def test_step_that_is_not_finite_is_not_saved():
   with _monitor(_Rows()) as monitor:
     monitor.add(5, _metrics(np.nan))
     with pytest.raises(Diverged, match="Step 5"), monitor.pause():
       pytest.fail("the step would be validated and saved")
 
 
-def test_a_pause_is_not_the_steps_time(monkeypatch):
+def test_pause_does_not_count_as_time(monkeypatch):
   rows = _Rows()
   with monkeypatch.context() as patch:
     now = [0.0]
@@ -146,7 +146,7 @@ def test_a_pause_is_not_the_steps_time(monkeypatch):
   assert [values["images_per_second"] for _, _, values in rows] == [2.0, 5.0]
 
 
-def test_waiting_for_data_is_a_share_of_the_steps(monkeypatch):
+def test_share_of_time_waiting_for_data(monkeypatch):
   rows, now = _Rows(), [0.0]
 
   def slow_batches():

@@ -1,4 +1,4 @@
-"""Which changes of its config a run may go on with."""
+"""Some settings may change when a run is resumed, others may not."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_length_logging_and_memory_may_change(run, change):
 
 
 @pytest.mark.parametrize(
-  "change, said",
+  "change, message",
   [
     ({"model.clamp": "freia_2021"}, "model.clamp is 'freia_2021', was 'cinn"),
     ({"task.noise_scale": 0.1}, "task.noise_scale is 0.1, was 0.05"),
@@ -49,16 +49,16 @@ def test_length_logging_and_memory_may_change(run, change):
     ({"model.hidden": (4, 4, 4, 9)}, r"hidden is \[4, 4, 4, 9\], was"),
   ],
 )
-def test_another_experiment_is_refused(run, change, said):
+def test_another_experiment_raises(run, change, message):
   config = tiny.get_config()
   config.update_from_flattened_dict(change)
-  with pytest.raises(ValueError, match=said) as error:
+  with pytest.raises(ValueError, match=message) as error:
     check_same_run(run, config.to_dict())
   assert "holds step 3 of a run" in str(error.value)
   assert str(error.value).count(", was ") == 1
 
 
-def test_a_run_that_is_older_than_a_setting_goes_on(tmp_path):
+def test_run_may_be_older_than_a_setting(tmp_path):
   old = tiny.get_config().to_dict()
   for name in recipes.MODEL:
     del old["model"][name]
@@ -68,7 +68,7 @@ def test_a_run_that_is_older_than_a_setting_goes_on(tmp_path):
   check_same_run(tmp_path, tiny.get_config().to_dict())
 
 
-def test_a_run_of_digits_that_is_older_than_its_settings_goes_on(tmp_path):
+def test_digits_run_may_be_older_than_a_setting(tmp_path):
   config = tiny.digits()
   config.optimizer.clip_norm = 0.0
   old = config.to_dict()
@@ -82,12 +82,12 @@ def test_a_run_of_digits_that_is_older_than_its_settings_goes_on(tmp_path):
     check_same_run(tmp_path, config.to_dict())
 
 
-def test_older_blocks_of_mnist_were_scanned(run):
+def test_earlier_mnist_blocks_were_scanned(run):
   now = tiny.get_config().to_dict()
   check_same_run(run, {**now, "model": {**now["model"], "scanned": True}})
   with pytest.raises(ValueError, match="scanned is False, was True"):
     check_same_run(run, {**now, "model": {**now["model"], "scanned": False}})
 
 
-def test_an_empty_workdir_takes_any_run(tmp_path):
+def test_empty_workdir_takes_any_run(tmp_path):
   check_same_run(tmp_path, tiny.get_config().to_dict())

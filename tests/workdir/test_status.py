@@ -1,4 +1,4 @@
-"""`--mode=status` of runs that are new, at work, finished and damaged."""
+"""`--mode=status` of new, running and finished runs."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def _lines(workdir):
   return dict(line.split(maxsplit=1) for line in status(workdir).splitlines())
 
 
-def test_a_finished_run(workdir):
+def test_finished_run(workdir):
   lines = _lines(workdir)
   assert lines["run"].startswith("not running; last was process ")
   assert lines["step"].startswith("4, ") and "images/s" in lines["step"]
@@ -45,12 +45,12 @@ def test_a_finished_run(workdir):
   assert f"{bits[best]:.4f} at step {best}; last {bits[4]:.4f}" in lines["best"]
 
 
-def test_a_run_at_work(workdir):
+def test_live_run(workdir):
   with hold_lock(workdir):
     assert _lines(workdir)["run"].startswith("alive, process ")
 
 
-def test_a_run_that_has_just_begun(tmp_path):
+def test_run_before_its_first_step(tmp_path):
   with hold_lock(tmp_path):
     lines = _lines(tmp_path)
   assert lines["run"].startswith("alive, process ")
@@ -58,29 +58,29 @@ def test_a_run_that_has_just_begun(tmp_path):
   assert lines["saved"] == "nothing yet"
 
 
-def test_a_run_without_a_checkpoint(workdir, tmp_path):
+def test_run_without_a_checkpoint(workdir, tmp_path):
   [first, *_] = (workdir / "metrics.jsonl").read_text().splitlines()
-  # The last line is being written.
+  # The last line is still being written.
   (tmp_path / "metrics.jsonl").write_text(first + '\n{"step": 3, "spl')
   lines = _lines(tmp_path)
   assert lines["saved"] == "nothing yet" and lines["step"].startswith("2, ")
   assert "best" not in lines
 
 
-def test_no_run_is_one_line(tmp_path):
+def test_empty_folder_raises(tmp_path):
   with pytest.raises(FileNotFoundError, match="No run in"):
     status(tmp_path)
 
 
 @pytest.mark.parametrize(
-  "arguments, code, said",
+  "arguments, code, message",
   [
     (["--mode=status"], 1, "--config=FILE.py is needed; for --mode=status"),
     (["--mode=train", "--workdir=x"], 1, "--config=FILE.py is needed"),
     (["--mode=status", "--workdir={}"], 0, "saved step 4 of 4"),
   ],
 )
-def test_the_command(arguments, code, said, workdir):
+def test_command(arguments, code, message, workdir):
   result = subprocess.run(
     [sys.executable, "-m", "cinn_jax.main"]
     + [argument.format(workdir) for argument in arguments],
@@ -88,12 +88,12 @@ def test_the_command(arguments, code, said, workdir):
     text=True,
   )
   assert result.returncode == code
-  assert said in result.stdout + result.stderr
+  assert message in result.stdout + result.stderr
   assert "Traceback" not in result.stderr
 
 
-def test_no_device_is_opened(workdir):
-  """They may all be held by the run."""
+def test_opens_no_device(workdir):
+  """Checks that status works while the run holds all devices."""
   result = subprocess.run(
     [sys.executable, "-m", "cinn_jax.main", "--mode=status"]
     + [f"--workdir={workdir}"],
@@ -104,8 +104,8 @@ def test_no_device_is_opened(workdir):
   assert result.returncode == 0, result.stderr
 
 
-def test_the_default_workdir_has_no_commas(tmp_path):
-  def said():
+def test_default_workdir_has_no_commas(tmp_path):
+  def error():
     result = subprocess.run(
       [sys.executable, "-m", "cinn_jax.main", "--mode=status"]
       + [f"--config={ROOT}/configs/super_resolution.py:caflow,scale=4"],
@@ -117,9 +117,9 @@ def test_the_default_workdir_has_no_commas(tmp_path):
     assert result.returncode == 1
     return result.stderr
 
-  assert "No run in workdirs/super_resolution-caflow-scale=4 has" in said()
-  # A run of before is found under the name that it had.
+  assert "No run in workdirs/super_resolution-caflow-scale=4 has" in error()
+  # A run of an earlier version is found under its old name.
   (tmp_path / "workdirs" / "super_resolution-caflow,scale=4").mkdir(
     parents=True
   )
-  assert "No run in workdirs/super_resolution-caflow,scale=4 has" in said()
+  assert "No run in workdirs/super_resolution-caflow,scale=4 has" in error()
