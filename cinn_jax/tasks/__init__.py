@@ -1,4 +1,6 @@
-"""Tasks, one file each: pictures to what a flow models, and back."""
+"""Tasks, one file each: they turn pictures into (x, cond), and back."""
+
+from collections.abc import Callable, Mapping
 
 from cinn_jax.tasks.base import Task
 from cinn_jax.tasks.class_conditional import class_conditional
@@ -12,8 +14,8 @@ from cinn_jax.tasks.super_resolution import super_resolution
 
 __all__ = ["BUILDERS", "Task"]
 
-# What a config may name in `task.name`, with its arguments beside it.
-BUILDERS = {
+# By `config.task.name`; the other settings of `config.task` are the arguments.
+BUILDERS: Mapping[str, Callable[..., Task]] = {
   "class_conditional": class_conditional,
   "color_mnist": color_mnist,
   "colorize": colorize,

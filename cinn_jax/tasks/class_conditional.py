@@ -1,4 +1,4 @@
-"""Grey pictures of a class: the pixels given a one-hot label."""
+"""Grey pictures of a class: pixels given a one-hot label."""
 
 import jax
 import jax.numpy as jnp
@@ -19,29 +19,33 @@ def class_conditional(
   noise_scale: float = 0.08,
   levels: int = 256,
 ) -> Task:
-  """The task of drawing grey pictures of a class, as the MNIST cINNs do.
+  """Builds the task of drawing grey pictures of a class (the MNIST cINNs').
 
-  x is the pixels in [0, 1], standardised: [B, image_size, image_size, 1]; cond
-  is the label, one-hot [B, num_classes]. Of coloured pictures the mean of the
-  channels counts.
+  x holds standardised pixels, [B, image_size, image_size, 1], and cond the
+  one-hot label, [B, num_classes]. Colour pictures are averaged over their
+  channels.
 
   Args:
-    mean, std: x = (pixel - mean) / std. The defaults are those of the authors'
-      minimal example (Ardizzone et al. 2019, published code); their full model
-      takes 0 and 1.
-    noise_scale: N(0, noise_scale^2) is added to x, so it is in units of x: 0.08
+    image_size: Side of the pictures, in pixels.
+    num_classes: Number of classes; labels are 0 to num_classes - 1.
+    mean: Mean of the pixels, in [0, 1]: x = (pixel - mean) / std.
+    std: Standard deviation of the pixels. The defaults of mean and std are
+      those of the authors' minimal example (Ardizzone et al. 2019, published
+      code); their full model uses 0 and 1.
+    noise_scale: Standard deviation of the Gaussian noise, in units of x: 0.08
       in the minimal example, 0.15 in the full model.
-    levels: how many grey levels the data have; bits/dim in units of one of
-      them can be compared between normalisations.
+    levels: Number of grey levels in the data. Bits/dim in units of one level
+      can be compared across normalisations.
 
   Raises:
-    ValueError: for numbers that do not fit; by `prepare`, for pictures without
-      labels.
+    ValueError: if a number is out of range. `prepare` raises it for pictures
+      without labels.
   """
   if std <= 0 or noise_scale < 0 or levels < 2 or num_classes < 1:
     raise ValueError(
-      "class_conditional takes std above 0, noise_scale 0 or more, 2 levels and"
-      f" 1 class at least; got {std}, {noise_scale}, {levels}, {num_classes}."
+      "class_conditional takes std above 0, noise_scale of at least 0, at least"
+      f" 2 levels and at least 1 class; got std {std}, noise_scale"
+      f" {noise_scale}, levels {levels}, num_classes {num_classes}."
     )
   labels = np.stack(
     [sheets.text(str(k), _LABEL_SIDE) / 255 for k in range(num_classes)]
@@ -50,7 +54,7 @@ def class_conditional(
   def prepare(batch):
     if "label" not in batch:
       raise ValueError(
-        "The task class_conditional needs pictures with labels, and these have"
+        "The task class_conditional needs pictures with labels, but these have"
         " none: choose another --config.data.source."
       )
     grey = jnp.mean(batch["image"].astype(jnp.float32), -1, keepdims=True)

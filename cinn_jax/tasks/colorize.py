@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 
+from cinn_jax.bijections.base import Array
 from cinn_jax.images import bilateral, color
 from cinn_jax.tasks.base import Task
 
-# Offsets and scales of L and of (a, b): the authors' (Ardizzone et al. 2019).
+# Offsets and scales of L and of (a, b), from Ardizzone et al. 2019.
 L_OFFSET, L_SCALE = 47.5, 25.6
 AB_OFFSETS, AB_SCALES = (2.4, 7.4), (11.2, 16.8)
 
@@ -18,26 +19,31 @@ def colorize(
   noise: str = "gaussian",
   noise_scale: float = 0.05,
 ) -> Task:
-  """The task of colorizing pictures of `image_size`, ab at `ab_size` pixels.
+  """Builds the task of colorizing pictures: ab of Lab given the lightness L.
 
-  x is normalised ab [B, ab_size, ab_size, 2], downsampled with anti-aliasing
-  (the authors' code picks single pixels); cond is normalised L
-  [B, image_size, image_size, 1]. `render` upsamples ab along the edges of L
-  and keeps L: colours outside sRGB lose chroma, not lightness.
+  x holds normalised ab, [B, ab_size, ab_size, 2], and cond normalised L,
+  [B, image_size, image_size, 1]. `render` upsamples ab along the edges of L and
+  keeps L: colours outside sRGB lose chroma, not lightness.
+
+  Departure: ab is downsampled with anti-aliasing; the authors' code picks
+  single pixels.
 
   Args:
-    noise: "gaussian", N(0, noise_scale^2) on x, as the authors train ImageNet;
-      or "uniform", noise_scale * U[0, 1) on x and cond, as LSUN.
-    noise_scale: in normalised units.
+    image_size: Side of the pictures, in pixels.
+    ab_size: Side of the maps of ab, at most image_size.
+    noise: "gaussian" adds N(0, noise_scale^2) to x, as the authors do for
+      ImageNet; "uniform" adds noise_scale * U[0, 1) to x and to cond, as they
+      do for LSUN.
+    noise_scale: Size of the noise, in normalised units.
 
   Raises:
-    ValueError: for sizes or a noise that do not fit.
+    ValueError: if `ab_size` is out of range, or the noise is unknown.
   """
   if noise not in ("gaussian", "uniform"):
-    raise ValueError(f"noise is 'gaussian' or 'uniform', got {noise!r}.")
+    raise ValueError(f"noise must be 'gaussian' or 'uniform', got {noise!r}.")
   if not 0 < ab_size <= image_size:
     raise ValueError(
-      f"ab_size must be 1 to image_size ({image_size}), got {ab_size}."
+      f"ab_size must be from 1 to image_size ({image_size}), got {ab_size}."
     )
 
   def prepare(batch):
@@ -82,30 +88,30 @@ def colorize(
   )
 
 
-def downsample(maps, shape):
-  """[B, H, W, C] to [B, *shape, C] with anti-aliasing."""
+def downsample(maps: Array, shape: tuple[int, int]) -> Array:
+  """Resizes [B, H, W, C] to [B, *shape, C] with anti-aliasing."""
   b, _, _, c = maps.shape
   return jax.image.resize(maps, (b, *shape, c), "linear", antialias=True)
 
 
-def normalize_lightness(lightness):
-  """L in 0..100 to the network's units."""
+def normalize_lightness(lightness: Array) -> Array:
+  """Converts L, in [0, 100], to the network's units."""
   return (lightness - L_OFFSET) / L_SCALE
 
 
-def denormalize_lightness(cond):
-  """The network's units to L in 0..100."""
+def denormalize_lightness(cond: Array) -> Array:
+  """Converts the network's units to L, clipped to [0, 100]."""
   return jnp.clip(cond * L_SCALE + L_OFFSET, 0.0, 100.0)
 
 
-def normalize_ab(ab):
-  """ab in Lab units to the network's units."""
+def normalize_ab(ab: Array) -> Array:
+  """Converts ab [..., 2] in Lab units to the network's units."""
   offset, scale = _constants(ab)
   return (ab - offset) / scale
 
 
-def denormalize_ab(x):
-  """The network's units to ab in Lab units, within [-128, 128]."""
+def denormalize_ab(x: Array) -> Array:
+  """Converts the network's units to ab [..., 2], clipped to [-128, 128]."""
   offset, scale = _constants(x)
   return jnp.clip(x * scale + offset, -128.0, 128.0)
 

@@ -1,4 +1,4 @@
-"""Colorization as CAFLOW has it: all of RGB given the luma."""
+"""Colorization as in CAFLOW: all of RGB given the luma."""
 
 import jax.numpy as jnp
 
@@ -13,24 +13,25 @@ def colorize_rgb(
   condition_channels: int = 1,
   condition_noise: str = "half",
 ) -> Task:
-  """The task of colouring pictures of `image_size`, RGB and not colour alone.
+  """Builds the task of colouring pictures: RGB given the luma.
 
-  x is RGB in [0, 1), [B, H, W, 3]; cond the luma, as Pillow's mode "L" has it,
-  in [0, 1], [B, H, W, condition_channels]. What comes out need not have the
-  luma that was given: `Task.consistency` says how far it has. (`colorize` makes
-  the colours of Lab and keeps the lightness.)
+  x holds RGB in [0, 1), [B, H, W, 3], and cond the luma of Pillow's mode "L" in
+  [0, 1], [B, H, W, condition_channels]. A sample need not keep the luma of its
+  condition: `Task.consistency` measures how closely it does. The task
+  `colorize` models only the colours of Lab and keeps the lightness.
 
   Args:
     image_size: S or (H, W).
-    condition_channels: 1; or 3 equal ones, which is how CAFLOW gives it.
+    condition_channels: 1, or 3 for three equal channels, as in CAFLOW.
     condition_noise: "half" or "uniform", see `rgb.rgb_task`.
 
   Raises:
-    ValueError: for numbers that do not fit.
+    ValueError: for another number of channels, or another noise.
   """
   if condition_channels not in (1, 3):
     raise ValueError(
-      f"condition_channels is 1 or 3 equal ones, got {condition_channels}."
+      "condition_channels must be 1, or 3 for three equal ones; got"
+      f" {condition_channels}."
     )
   height, width = height_and_width(image_size)
 

@@ -1,4 +1,4 @@
-"""Pictures of nothing in particular, or of a class: RGB as it is."""
+"""Unconditional pictures, or pictures of a class: plain RGB."""
 
 import jax
 import jax.numpy as jnp
@@ -14,17 +14,18 @@ _LABEL_SIDE = 64
 def generate(
   *, image_size: int | tuple[int, int], num_classes: int = 0
 ) -> Task:
-  """The task of drawing pictures, as flows without a condition do.
+  """Builds the task of drawing pictures without a condition, or of a class.
 
-  x is RGB in [0, 1), see `tasks.rgb`. cond has no numbers, [B, 0]; or, of
-  pictures with labels, it is the class, one-hot [B, num_classes].
+  x holds RGB in [0, 1), [B, H, W, 3], see `tasks.rgb`. cond is empty, [B, 0],
+  or the one-hot class, [B, num_classes].
 
   Args:
     image_size: S, or (H, W).
-    num_classes: how many classes the pictures are of; 0 leaves them out.
+    num_classes: Number of classes of the labels; 0 ignores labels.
 
   Raises:
-    ValueError: by `prepare`, for classes of pictures without labels.
+    ValueError: by `prepare`, if there are classes but the pictures have no
+      labels.
   """
   labels = np.stack(
     [sheets.text(str(k), _LABEL_SIDE) for k in range(num_classes)]
@@ -47,7 +48,7 @@ def generate(
       return x, cond
     if "label" not in batch:
       raise ValueError(
-        "task.num_classes needs pictures with labels, and these have none:"
+        "task.num_classes needs pictures with labels, but these have none:"
         " choose another --config.data.source, or 0 classes."
       )
     return x, jax.nn.one_hot(batch["label"], num_classes)

@@ -7,30 +7,38 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cinn_jax.bijections.base import Array
+
 MASKS = ("square", "half", "free_form")
 
-# Of brush strokes, in units of a picture's shorter side.
+# Brush strokes: their number, and the segments of each.
 _STROKES, _SEGMENTS = 4, 5
+# Their lengths and radii, as fractions of the shorter side of the picture.
 _LENGTH = (0.1, 0.4)
 _RADIUS = (0.03, 0.08)
+# Largest turn between two segments.
 _TURN = 0.7 * math.pi
 
 
-def maker(mask: str, shape: tuple[int, int], area: float) -> Callable:
-  """`hole(image uint8 [B, H, W, 3]) -> bool [B, H, W, 1]`, true in the hole.
+def maker(
+  mask: str, shape: tuple[int, int], area: float
+) -> Callable[[Array], Array]:
+  """Returns `hole(image)`: uint8 [B, H, W, 3] to bool [B, H, W, 1].
+
+  It is true in the hole.
 
   Args:
-    mask: "square", as large as fits into `area`, in the middle (a side of 24
-      pixels in 64x64 at 0.15, as CAFLOW has it); "half", the right one; or
-      "free_form", four brush strokes with bends (after Yu et al. 2019).
+    mask: "square", in the middle, the largest that fits into `area` (24x24
+      pixels of 64x64 at 0.15, as in CAFLOW); "half", the right half; or
+      "free_form", four bent brush strokes (after Yu et al. 2019).
     shape: (H, W).
-    area: of the square, as a share of the picture.
+    area: Area of the square, as a fraction of the picture's.
 
   Raises:
-    ValueError: for another mask or an area without a square.
+    ValueError: for another mask, or if no square has that area.
   """
   if mask not in MASKS:
-    raise ValueError(f"mask is one of {', '.join(MASKS)}, got {mask!r}.")
+    raise ValueError(f"mask must be one of {', '.join(MASKS)}, got {mask!r}.")
   if mask == "free_form":
     return lambda image: _strokes(_seeds(image), shape)
   hole = _square(shape, area) if mask == "square" else _half(shape)
@@ -42,7 +50,7 @@ def maker(mask: str, shape: tuple[int, int], area: float) -> Callable:
 
 
 def describe(mask: str, area: float) -> str:
-  """The mask in words."""
+  """Describes the mask in words."""
   return {
     "square": f"a central square of {area:g} of its area",
     "half": "its right half",
@@ -71,16 +79,19 @@ def _half(shape):
 
 
 def _seeds(image):
-  """A number [B] that depends on each picture's every level and its place."""
+  """Hashes each picture to a number: returns uint32 [B].
+
+  It depends on the value and the position of every pixel.
+  """
   levels = image.reshape(len(image), -1).astype(jnp.uint32)
   places = jnp.arange(1, levels.shape[1] + 1, dtype=jnp.uint32)
-  # Odd multipliers, spread over 32 bits (Knuth); sums and products wrap.
+  # Odd multipliers, spread over 32 bits (Knuth). Sums and products wrap.
   weights = (places * np.uint32(2654435761)) | np.uint32(1)
   return jnp.sum(levels * weights[None], axis=1, dtype=jnp.uint32)
 
 
 def _strokes(seeds, shape):
-  """bool [B, H, W, 1]: pixels nearer to a stroke than its brush's radius."""
+  """Draws brush strokes: returns bool [B, H, W, 1], true under a brush."""
 
   def one(seed):
     points, radii = _draw(jax.random.key(seed), shape)
@@ -96,7 +107,7 @@ def _strokes(seeds, shape):
 
 
 def _draw(rng, shape):
-  """Vertices [strokes, segments + 1, 2] and radii [strokes], in pixels."""
+  """Draws vertices [strokes, segments + 1, 2] and radii [strokes] in pixels."""
   side = min(shape)
   start, turn, length, radius = jax.random.split(rng, 4)
   extent = jnp.asarray(shape, jnp.float32)
@@ -119,7 +130,7 @@ def _draw(rng, shape):
 
 
 def _to_segments(point, start, end):
-  """Distances of points [..., 1, 1, 2] to segments [strokes, segments, 2]."""
+  """Returns distances of points [..., 1, 1, 2] to [strokes, segments, 2]."""
   lead = (1,) * (point.ndim - start.ndim)
   start, end = (v.reshape(*lead, *v.shape) for v in (start, end))
   along, towards = end - start, point - start

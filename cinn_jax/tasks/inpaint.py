@@ -1,4 +1,4 @@
-"""Inpainting: the whole picture given what is left around a hole."""
+"""Inpainting: the whole picture given the part around a hole."""
 
 import jax.numpy as jnp
 
@@ -16,40 +16,42 @@ def inpaint(
   compose: bool = True,
   condition_noise: str = "half",
 ) -> Task:
-  """The task of filling a hole in pictures of `image_size`.
+  """Builds the task of filling a hole in a picture.
 
-  x is RGB in [0, 1), [B, H, W, 3]; cond the picture with a black hole in
-  [0, 1] and, as a last channel, 1 where the picture is known and 0 in the hole:
-  [B, H, W, 4]. A batch may bring its holes itself: "hole" uint8 [B, H, W, C],
-  of which 128 and more is hole.
+  x holds RGB in [0, 1), [B, H, W, 3]. cond is [B, H, W, 4]: the picture in
+  [0, 1] with a black hole, and a mask channel, 1 for known pixels and 0 in the
+  hole. A batch may come with its own holes: "hole", uint8 [B, H, W, C], where
+  values of 128 and above are the hole.
 
   Args:
     image_size: S or (H, W).
-    mask: "square", in the middle; "half", the right one; "free_form", brush
-      strokes that depend on the picture alone. See `holes`.
-    area: of the square, as a share of the picture's.
-    mask_channel: False leaves the last channel out, as CAFLOW does; then the
-      hole is the same in all pictures.
-    compose: `render` shows the known pixels as they were given; False: as the
-      model made them again.
+    mask: "square", in the middle; "half", the right half; or "free_form", brush
+      strokes that depend only on the picture. See `holes`.
+    area: Area of the square, as a fraction of the picture's.
+    mask_channel: False leaves out the mask channel, as CAFLOW does. The hole is
+      then the same in all pictures.
+    compose: Whether `render` shows known pixels as they were given; if False,
+      as the model generates them.
     condition_noise: "half" or "uniform", see `rgb.rgb_task`.
 
   Raises:
-    ValueError: for what does not fit.
+    ValueError: for an unknown mask or noise, an area that no square has, or
+      free-form holes without a mask channel.
   """
   height, width = height_and_width(image_size)
   make_hole = holes.maker(mask, (height, width), area)
   if not mask_channel and mask == "free_form":
     raise ValueError(
-      "inpaint with mask 'free_form' needs mask_channel=True: without it nobody"
-      " knows where the hole is."
+      "inpaint with mask 'free_form' needs mask_channel=True: otherwise the"
+      " model cannot know where the hole is."
     )
 
   def known_of_batch(batch):
     if "hole" in batch:
       if not mask_channel:
         raise ValueError(
-          "This run learned one hole (mask_channel=False) and takes no others."
+          "This run was trained with one fixed hole (mask_channel=False) and"
+          " takes no other holes."
         )
       return jnp.all(batch["hole"] < 128, axis=-1, keepdims=True)
     return ~make_hole(batch["image"])

@@ -1,9 +1,10 @@
-"""What tasks share whose flows make whole RGB pictures, given another picture.
+"""The base of tasks that make whole RGB pictures given another picture.
 
-x is a picture of 8-bit levels v as v / 256, in [0, 1), dequantized in training
-by U / 256 with U uniform on (0, 1): bits/dim in units of a level is then a
-bound of what the 8-bit picture costs (Theis et al. 2016), and a uniform density
-costs 8. The condition's levels c are (c + 1/2) / 256: the middle of their bins.
+x is v / 256 for 8-bit levels v, in [0, 1). Training dequantizes it: it adds
+U / 256, with U uniform on (0, 1). Bits/dim in units of a level is then an upper
+bound on the cost of the 8-bit picture (Theis et al. 2016), and a uniform
+density costs 8 bits. A level c of the condition becomes (c + 1/2) / 256, the
+middle of its bin.
 """
 
 from collections.abc import Callable
@@ -11,8 +12,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from cinn_jax.bijections.base import Array
 from cinn_jax.images.crops import height_and_width
-from cinn_jax.tasks.base import Task
+from cinn_jax.tasks.base import Batch, Task
 
 LEVELS = 256
 CONDITION_NOISES = ("half", "uniform")
@@ -21,34 +23,38 @@ CONDITION_NOISES = ("half", "uniform")
 def rgb_task(
   *,
   image_size: int | tuple[int, int],
-  cond_shape: tuple[int, int, int],
-  condition: Callable,
+  cond_shape: tuple[int, ...],
+  condition: Callable[[Batch], Array],
   condition_noise: str,
-  condition_picture: Callable,
+  condition_picture: Callable[[Array], Array],
   given: str,
   condition_name: str,
-  mask: Callable | None = None,
-  compose: Callable | None = None,
-  reference: Callable | None = None,
-  consistency: Callable | None = None,
+  mask: Callable[[Batch], Array] | None = None,
+  compose: Callable[[Array, Array], Array] | None = None,
+  reference: Callable[[Array], Array] | None = None,
+  consistency: Callable[[Array, Array], Array] | None = None,
   consistency_name: str = "consistency",
 ) -> Task:
-  """A task whose x is RGB [B, H, W, 3] and whose condition is a picture.
+  """Builds a task whose x is RGB [B, H, W, 3] and whose condition is a picture.
 
   Args:
     image_size: S, or (H, W).
-    cond_shape: of one condition, with the mask's channel.
-    condition: `(batch) -> levels` [B, h, w, C], what is given, in [0, 255].
-    condition_noise: "uniform" dequantizes the condition as x, for models that
-      score it; "half" leaves it at the middle of its bins.
-    condition_picture: `(levels) -> levels` [B, h, w, 3], to look at.
-    given: names the condition, after "given".
-    condition_name: see `Task`.
-    mask: `(batch) -> [B, h, w, 1]`, a last channel that gets no noise.
-    compose: `(levels of a sample, cond) -> levels`, before they are shown.
-    reference: `(cond) -> levels` [B, H, W, 3], real numbers; see `Task`.
-    consistency: `(levels of a sample [B, H, W, 3], cond) -> dB [B]`.
-    consistency_name: see `Task`.
+    cond_shape: Shape of one condition, including the mask channel.
+    condition: `(batch) -> levels`, the condition in [0, 255], [B, h, w, C].
+    condition_noise: "uniform" dequantizes the condition as it does x, for
+      models that score the condition; "half" leaves it at the middle of its
+      bins.
+    condition_picture: `(levels) -> levels`, the condition as a picture,
+      [B, h, w, 3].
+    given: Name of the condition, to follow the word "given".
+    condition_name: See `Task`.
+    mask: `(batch) -> [B, h, w, 1]`, a last channel of the condition, which gets
+      no noise.
+    compose: `(levels, cond) -> levels`, applied to a sample before it is shown.
+    reference: `(cond) -> levels`, real numbers [B, H, W, 3]; see `Task`.
+    consistency: `(levels, cond) -> dB [B]`, for the levels [B, H, W, 3] of a
+      sample; see `Task`.
+    consistency_name: See `Task`.
 
   Raises:
     ValueError: for an unknown noise.
@@ -91,7 +97,7 @@ def rgb_task(
 
   noise = {
     "half": "the condition at the middle of its levels",
-    "uniform": "so that of the condition",
+    "uniform": "also on the condition",
   }[condition_noise]
   return Task(
     prepare=prepare,
@@ -114,25 +120,26 @@ def rgb_task(
   )
 
 
-def levels_of(x):
-  """The 8-bit levels that numbers in [0, 1) stand for, as float32."""
+def levels_of(x: Array) -> Array:
+  """Returns the 8-bit levels of numbers in [0, 1), as float32."""
   return jnp.clip(jnp.floor(x * LEVELS), 0, LEVELS - 1)
 
 
-def luma(levels):
-  """Pillow's mode "L" of RGB levels [..., 3]: [..., 1], to the last bit.
+def luma(levels: Array) -> Array:
+  """Converts RGB levels [..., 3] to luma [..., 1], exactly as Pillow does.
 
-  ITU-R BT.601, in 16 fractional bits and rounded.
+  The weights are those of ITU-R BT.601 in 16 fractional bits; the result is
+  rounded. It is Pillow's mode "L".
   """
   weights = jnp.array([[19595], [38470], [7471]])
   total = jnp.matmul(jnp.asarray(levels, jnp.int32), weights)
   return ((total + (1 << 15)) >> 16).astype(levels.dtype)
 
 
-def psnr(levels, truth, weights=None):
-  """dB [B] between pictures [B, H, W, C] of levels; infinite for equal ones.
+def psnr(levels: Array, truth: Array, weights: Array | None = None) -> Array:
+  """Returns the PSNR [B] in dB of levels [B, H, W, C]; infinite if they match.
 
-  `weights` [B, H, W, 1] says what counts.
+  `weights`, [B, H, W, 1], weights the pixels: 1 counts a pixel, 0 ignores it.
   """
   squares = (levels - truth) ** 2
   axes = (1, 2, 3)
@@ -145,10 +152,10 @@ def psnr(levels, truth, weights=None):
 
 
 def _within_a_level(rng, shape):
-  """Uniform on (0, 1) / 256, in steps of 2^-15 of a level.
+  """Draws uniform noise on (0, 1) / 256, in steps of 2^-15 of a level.
 
-  With these, level + noise is exact in float32: none reaches the next level by
-  rounding, which 24 bits of noise do at times.
+  A level plus this noise is exact in float32, so rounding never reaches the
+  next level. With noise of 24 bits it sometimes does.
   """
   steps = jnp.floor(jax.random.uniform(rng, shape) * 2**15)
   return (steps + 0.5) / (2**15 * LEVELS)

@@ -1,12 +1,13 @@
-"""Sketches to photographs: RGB given a drawing of its edges."""
+"""Sketches to photographs: RGB given a drawing of the edges."""
 
 import jax.numpy as jnp
 
+from cinn_jax.bijections.base import Array
 from cinn_jax.images.crops import height_and_width
 from cinn_jax.tasks import rgb
 from cinn_jax.tasks.base import Task
 
-# Luma levels per pixel that are drawn quite black.
+# The gradient, in luma levels per pixel, from which an edge is black.
 _STRENGTH = 40.0
 
 
@@ -16,24 +17,26 @@ def sketch(
   condition_channels: int = 1,
   condition_noise: str = "half",
 ) -> Task:
-  """The task of making a picture from a sketch of it.
+  """Builds the task of making a picture from a sketch of it.
 
-  x is RGB in [0, 1), [B, H, W, 3]; cond the sketch in [0, 1], dark on white,
-  [B, H, W, condition_channels]. A batch brings the sketch as "condition" uint8
-  [B, H, W, 3] (source "paired"); of pictures alone the edges are drawn by
-  `draw`.
+  x holds RGB in [0, 1), [B, H, W, 3], and cond the sketch in [0, 1], dark on
+  white, [B, H, W, condition_channels]. A batch may come with its sketches:
+  "condition", uint8 [B, H, W, 3] (source "paired"). Otherwise `draw` draws the
+  edges of the pictures.
 
   Args:
     image_size: S or (H, W).
-    condition_channels: 1, the luma of the sketch; or 3, the sketch as it is,
-      which is how CAFLOW gives it.
+    condition_channels: 1 for the luma of the sketch, or 3 for its RGB, as in
+      CAFLOW.
     condition_noise: "half" or "uniform", see `rgb.rgb_task`.
 
   Raises:
-    ValueError: for numbers that do not fit.
+    ValueError: for another number of channels, or another noise.
   """
   if condition_channels not in (1, 3):
-    raise ValueError(f"condition_channels is 1 or 3, got {condition_channels}.")
+    raise ValueError(
+      f"condition_channels must be 1 or 3, got {condition_channels}."
+    )
   height, width = height_and_width(image_size)
 
   def condition(batch):
@@ -57,11 +60,11 @@ def sketch(
   )
 
 
-def draw(image):
-  """The edges of pictures as a drawing: uint8 [B, H, W, 3] to [B, H, W, 1].
+def draw(image: Array) -> Array:
+  """Draws the edges of pictures: uint8 [B, H, W, 3] to uint8 [B, H, W, 1].
 
-  The gradient of the luma (Sobel's filters), thinned to where it is largest
-  across the edge, as Canny 1986 does; the steeper, the darker, on white.
+  Edges are where the gradient of the luma (Sobel's filters) is largest across
+  the edge, as in Canny 1986. Lines are on white, and the steeper the darker.
   """
   levels = rgb.luma(image).astype(jnp.float32)[..., 0]
   levels = _filtered(levels, (1, 2, 1), (1, 2, 1)) / 16
@@ -74,7 +77,7 @@ def draw(image):
 
 
 def _filtered(levels, down, right):
-  """[B, H, W] correlated with the outer product of two rows of weights."""
+  """Correlates [B, H, W] with the outer product of two rows of weights."""
   height, width = levels.shape[1:]
   padded = jnp.pad(levels, ((0, 0), (1, 1), (1, 1)), mode="edge")
   return sum(
@@ -86,7 +89,7 @@ def _filtered(levels, down, right):
 
 
 def _across(size, down, right):
-  """The larger of each pixel's two neighbours in the gradient's direction."""
+  """Returns the larger of each pixel's two neighbours along the gradient."""
   height, width = size.shape[1:]
   padded = jnp.pad(size, ((0, 0), (1, 1), (1, 1)))
 
@@ -96,7 +99,7 @@ def _across(size, down, right):
 
     return jnp.maximum(moved(i, j), moved(-i, -j))
 
-  # Of four directions the nearest: tan(22.5 degrees) tells them apart.
+  # Takes the nearest of four directions; 0.414 is tan(22.5 degrees).
   steep = jnp.abs(right) <= jnp.abs(down) * 0.41421357
   flat = jnp.abs(down) <= jnp.abs(right) * 0.41421357
   diagonal = jnp.where(down * right > 0, larger(1, 1), larger(1, -1))

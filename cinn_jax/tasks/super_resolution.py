@@ -1,4 +1,4 @@
-"""Super-resolution: the picture given a smaller one of it."""
+"""Super-resolution: a picture given a smaller version of it."""
 
 import jax.numpy as jnp
 
@@ -17,29 +17,28 @@ def super_resolution(
   condition_size: str = "native",
   condition_noise: str = "half",
 ) -> Task:
-  """The task of enlarging pictures `scale` times.
+  """Builds the task of enlarging pictures `scale` times.
 
-  x is RGB in [0, 1), [B, H, W, 3]; cond the picture made smaller, as Pillow's
-  bicubic filter does it, [B, H / scale, W / scale, 3] in [0, 1]. A batch may
-  bring its small pictures itself, as "condition" uint8 of that size.
+  x holds RGB in [0, 1), [B, H, W, 3], and cond the picture in [0, 1],
+  [B, H / scale, W / scale, 3], downsampled by Pillow's bicubic filter. A batch
+  may come with its small pictures: "condition", uint8 of that size.
 
   Args:
-    image_size: of the large pictures, S or (H, W).
-    scale: how many times larger than the small ones.
-    condition_size: "native"; or "target", the small picture enlarged to
-      [B, H, W, 3] by the same filter and rounded to 8 bits, which is how CAFLOW
-      gives it.
+    image_size: Size of the large pictures, S or (H, W).
+    scale: Ratio of the sides, large by small.
+    condition_size: "native", or "target", as in CAFLOW: the small picture is
+      enlarged to [B, H, W, 3] by the same filter and rounded to 8 bits.
     condition_noise: "half" or "uniform", see `rgb.rgb_task`.
 
   Raises:
-    ValueError: for what does not fit; by `prepare`, for small pictures of
-      another size.
+    ValueError: for an unknown setting, or a scale that does not divide the
+      size. `prepare` raises it for small pictures of another size.
   """
   height, width = height_and_width(image_size)
   if scale < 2 or height % scale or width % scale:
     raise ValueError(
-      f"super_resolution takes a scale of 2 or more that divides {height} and"
-      f" {width}, got {scale}."
+      "super_resolution takes a scale of at least 2 that divides height"
+      f" {height} and width {width}, got {scale}."
     )
   if condition_size not in CONDITION_SIZES:
     raise ValueError(
@@ -82,6 +81,6 @@ def super_resolution(
     condition_name=f"{small[0]}x{small[1]}",
     reference=reference,
     consistency=consistency,
-    # The small picture itself cannot be told from the enlarged one.
+    # From the enlarged picture the small one cannot be recovered.
     consistency_name="LR-PSNR, enlarged" if enlarged else "LR-PSNR",
   )

@@ -124,5 +124,5 @@ def test_what_does_not_fit_is_said(workdir, tmp_path):
     sample(workdir, tmp_path, inputs=[__file__])
   config = tiny.color_digits()
   config.data.source = "digits"
-  with pytest.raises(ValueError, match="with the grey ones beside them"):
+  with pytest.raises(ValueError, match="together with grey ones"):
     train(config, tmp_path / "grey")

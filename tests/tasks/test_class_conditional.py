@@ -1,4 +1,4 @@
-"""Grey pictures of a class: pixels to standardised x and back."""
+"""Grey pictures of a class: pixels to standardised x, and back."""
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +20,14 @@ def _task(**options):
 
 @pytest.fixture(scope="module")
 def batch():
-  """Every grey level there is, in pictures of four classes."""
+  """Returns pictures of four classes with all grey levels."""
   grey = np.arange(256).repeat(2)[: 14 * SIZE * SIZE].astype(np.uint8)
   grey = np.resize(grey, (15, SIZE, SIZE, 1))
   labels = (np.arange(15) % 4).astype(np.int32)
   return {"image": np.repeat(grey, 3, -1), "label": labels}
 
 
-def test_shapes_are_those_that_the_task_names(batch):
+def test_shapes_match_the_task(batch):
   task = _task(num_classes=7)
   x, cond = jax.jit(task.prepare)(batch)
   assert x.shape == (15, SIZE, SIZE, 1) == (15, *task.event_shape)
@@ -42,14 +42,14 @@ def test_shapes_are_those_that_the_task_names(batch):
   "options, mean, std",
   [({}, 0.128, 0.305), ({"mean": 0.0, "std": 1.0}, 0.0, 1.0)],
 )
-def test_pixels_are_standardised_and_labels_one_hot(batch, options, mean, std):
+def test_pixels_are_standardised_labels_one_hot(batch, options, mean, std):
   x, cond = jax.jit(_task(**options).prepare)(batch)
   expected = (batch["image"][..., :1] / 255.0 - mean) / std
   np.testing.assert_allclose(x, expected, atol=2e-6)
   np.testing.assert_array_equal(cond, np.eye(10)[batch["label"]])
 
 
-def test_render_gives_every_grey_level_back(batch):
+def test_render_restores_every_grey_level(batch):
   task = _task()
   picture = color.to_uint8(task.render(*task.prepare(batch)))
   np.testing.assert_array_equal(picture, batch["image"])
@@ -57,7 +57,7 @@ def test_render_gives_every_grey_level_back(batch):
   assert np.all(np.asarray(far) == 1)
 
 
-def test_colour_counts_by_its_mean():
+def test_colours_are_averaged():
   image = np.zeros((1, SIZE, SIZE, 3), np.uint8) + np.array([30, 60, 9], "u1")
   x, _ = _task(mean=0.0, std=1.0).prepare(
     {"image": image, "label": np.zeros(1, np.int32)}
@@ -65,7 +65,7 @@ def test_colour_counts_by_its_mean():
   np.testing.assert_allclose(x, 33 / 255, rtol=1e-6)
 
 
-def test_noise_is_gaussian_in_units_of_x_and_on_x_alone():
+def test_noise_is_gaussian_and_only_on_x():
   x, cond = jnp.ones((400, SIZE, SIZE, 1)), jnp.ones((400, 10))
   add = jax.jit(_task(noise_scale=0.15).add_noise)
   noisy, same = add(jax.random.key(0), x, cond)
@@ -78,14 +78,14 @@ def test_noise_is_gaussian_in_units_of_x_and_on_x_alone():
   assert np.all(again != noisy)
 
 
-def test_scales_lead_to_steps_of_a_grey_level():
-  # One step of x is std of the range, which has levels - 1 steps.
+def test_scales_convert_to_grey_levels():
+  # One unit of x is std of the range, which has levels - 1 steps.
   assert _task().scales == pytest.approx((0.305 * 255,))
   assert _task(std=0.376, levels=17).scales == pytest.approx((0.376 * 16,))
   assert _task(levels=17).units == "steps of 17 grey levels"
 
 
-def test_the_condition_is_shown_as_the_classs_number():
+def test_condition_picture_shows_the_class():
   shown = np.asarray(_task(num_classes=12).condition_picture(jnp.eye(12)))
   assert shown.ndim == 4 and shown.shape[::3] == (12, 3)
   assert np.all((shown >= 0) & (shown <= 1))
@@ -95,7 +95,7 @@ def test_the_condition_is_shown_as_the_classs_number():
   assert 0 < ink[1] < ink[8] < 0.3
 
 
-def test_evaluation_sees_pictures_in_the_same_grey():
+def test_evaluation_uses_the_same_grey():
   colored = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), np.uint8)
   task = _task(mean=0.0, std=1.0)
   x, _ = task.prepare({"image": colored, "label": np.zeros(3, np.int32)})
@@ -103,8 +103,8 @@ def test_evaluation_sees_pictures_in_the_same_grey():
   np.testing.assert_allclose(grey, 255 * x[..., 0], atol=0.51)
 
 
-def test_labels_of_no_class_are_refused():
-  """One-hot, they would be a condition of zeros."""
+def test_label_out_of_range_raises():
+  """Checks labels, because one-hot such a label would be all zeros."""
   config = mnist.get_config("digits")
   config.task.num_classes = 7
   source = open_source(config, build_task(**config.task), "test")
@@ -115,7 +115,7 @@ def test_labels_of_no_class_are_refused():
     source[first]
 
 
-def test_pictures_without_labels_are_refused(batch):
+def test_missing_labels_raise(batch):
   with pytest.raises(ValueError, match="needs pictures with labels"):
     _task().prepare({"image": batch["image"]})
 
@@ -124,7 +124,8 @@ def test_pictures_without_labels_are_refused(batch):
   "options",
   [{"std": 0.0}, {"noise_scale": -0.1}, {"levels": 1}, {"num_classes": 0}],
 )
-def test_what_does_not_fit_is_refused(options):
-  with pytest.raises(ValueError, match="takes std above 0") as caught:
+def test_bad_numbers_raise(options):
+  with pytest.raises(ValueError, match="takes std above 0") as error:
     _task(**options)
-  assert str(next(iter(options.values()))) in str(caught.value)
+  [(name, value)] = options.items()
+  assert f"{name} {value}" in str(error.value)

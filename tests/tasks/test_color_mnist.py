@@ -1,4 +1,4 @@
-"""Coloured digits as a task: RGB to standardised x and back, given the grey."""
+"""Coloured digits: RGB to standardised x given the grey digit, and back."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def batch():
   return {k: np.stack([r[k] for r in records]) for k in records[0]}
 
 
-def test_shapes_are_those_that_the_task_names(batch):
+def test_shapes_match_the_task(batch):
   task = _task()
   x, cond = jax.jit(task.prepare)(batch)
   assert x.shape[1:] == task.event_shape == (SIZE, SIZE, 3)
@@ -33,20 +33,20 @@ def test_shapes_are_those_that_the_task_names(batch):
   assert "8x8" in task.description
 
 
-def test_x_is_standardised_colour_and_cond_is_grey(batch):
+def test_x_is_standardised_rgb_cond_is_grey(batch):
   x, cond = jax.jit(_task(mean=0.5, std=0.2).prepare)(batch)
   np.testing.assert_allclose(x, (batch["image"] / 255 - 0.5) / 0.2, atol=2e-6)
   np.testing.assert_allclose(cond, batch["grey"][..., :1] / 255, atol=1e-7)
   assert np.min(cond) == 0 and np.max(cond) == 1
 
 
-def test_defaults_standardise(batch):
+def test_defaults_standardise_the_pixels(batch):
   x, _ = _task().prepare(batch)
   assert abs(np.mean(x)) < 0.05
   assert np.std(x) == pytest.approx(1.0, abs=0.1)
 
 
-def test_render_gives_every_colour_back(batch):
+def test_render_restores_every_colour(batch):
   task = _task()
   x, cond = task.prepare(batch)
   picture = color.to_uint8(task.render(x, cond))
@@ -57,7 +57,7 @@ def test_render_gives_every_colour_back(batch):
   np.testing.assert_array_equal(shown, batch["grey"])
 
 
-def test_noise_is_gaussian_in_units_of_x_and_on_x_alone():
+def test_noise_is_gaussian_and_only_on_x():
   x, cond = jnp.ones((300, SIZE, SIZE, 3)), jnp.ones((300, SIZE, SIZE, 1))
   noisy, same = jax.jit(_task(noise_scale=0.2).add_noise)(
     jax.random.key(0), x, cond
@@ -69,12 +69,12 @@ def test_noise_is_gaussian_in_units_of_x_and_on_x_alone():
   assert np.mean(np.abs(noise) > 0.4) == pytest.approx(0.0455, abs=0.01)
 
 
-def test_scales_lead_to_steps_of_a_level():
+def test_scales_convert_to_levels():
   assert _task(std=0.2).scales == pytest.approx((51.0,) * 3)
 
 
-def test_what_does_not_fit_is_refused(batch):
-  with pytest.raises(ValueError, match="ones beside them: choose --config"):
+def test_bad_numbers_and_missing_grey_raise(batch):
+  with pytest.raises(ValueError, match="with grey ones: choose --config"):
     _task().prepare({"image": batch["image"]})
   for options in ({"std": 0.0}, {"noise_scale": -0.1}):
     with pytest.raises(ValueError, match="takes std above 0"):

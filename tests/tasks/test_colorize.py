@@ -1,4 +1,4 @@
-"""Colorization: pictures to normalised Lab and back."""
+"""Colorization: pictures to normalised Lab, and back."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from cinn_jax.tasks.colorize import (
 )
 
 SIZE, AB_SIZE = 32, 16
-# What rounding to 8 bits may change L by; see tests/images/test_color.py.
+# The most that rounding to 8 bits changes L; see tests/images/test_color.py.
 ROUNDING = 0.28
 
 
@@ -29,7 +29,7 @@ def _task(**options):
 
 @pytest.fixture(scope="module")
 def photos():
-  """Two photographs, uint8 [2, SIZE, SIZE, 3]."""
+  """Returns two photographs, uint8 [2, SIZE, SIZE, 3]."""
   pictures = skimage.data.astronaut()[:300, 100:400], skimage.data.coffee()
   return np.stack(
     [np.asarray(Image.fromarray(p).resize((SIZE, SIZE))) for p in pictures]
@@ -57,12 +57,12 @@ def _lab(image):
 
 
 def _plain(colors):
-  """One picture [N, SIZE, SIZE, 3] of each colour."""
+  """Returns a plain picture of each colour, [N, SIZE, SIZE, 3]."""
   colors = np.asarray(colors, np.uint8)
   return np.tile(colors[:, None, None], (1, SIZE, SIZE, 1))
 
 
-def test_shapes_are_those_that_the_task_names(task, prepare, render, photos):
+def test_shapes_match_the_task(task, prepare, render, photos):
   x, cond = prepare(photos)
   assert x.shape == (2, AB_SIZE, AB_SIZE, 2) == (2, *task.event_shape)
   assert cond.shape == (2, SIZE, SIZE, 1) == (2, *task.cond_shape)
@@ -72,7 +72,7 @@ def test_shapes_are_those_that_the_task_names(task, prepare, render, photos):
   assert "16x16 given L at 32x32, gaussian noise 0.05" in task.description
 
 
-def test_lightness_and_ab_have_the_published_offsets_and_scales(task, prepare):
+def test_published_offsets_and_scales(task, prepare):
   colors = [[200, 30, 60], [10, 90, 250], [255, 255, 255]]
   lab = _lab(np.array(colors)[:, None])[:, 0]
   x, cond = prepare(_plain(colors))
@@ -83,14 +83,14 @@ def test_lightness_and_ab_have_the_published_offsets_and_scales(task, prepare):
   assert task.scales == (11.2, 16.8)
 
 
-def test_ab_is_averaged_where_it_shrinks(prepare):
+def test_ab_is_downsampled_by_averaging(prepare):
   first, second = [220, 60, 60], [60, 90, 220]
   y, x = np.mgrid[:SIZE, :SIZE]
   board = np.where(((x + y) % 2)[..., None], first, second).astype(np.uint8)
   mixed, _ = prepare(board[None])
   plain, _ = prepare(_plain([first, second]))
   mean = plain.mean(0)
-  # At the border a cell covers unequal parts of the two.
+  # At the border, a cell covers unequal parts of the two colours.
   np.testing.assert_allclose(mixed[0, 1:-1, 1:-1], mean[1:-1, 1:-1], atol=1e-4)
   assert np.abs(plain[0] - mean).min() > 1
 
@@ -101,7 +101,7 @@ def test_lightness_is_not_averaged(prepare, photos):
   np.testing.assert_allclose(lightness, _lab(photos)[..., 0], atol=2e-3)
 
 
-def test_render_keeps_lightness_whatever_the_colours(prepare, render, photos):
+def test_render_keeps_the_lightness(prepare, render, photos):
   x, cond = prepare(photos)
   truth = _lab(photos)[..., 0]
   wild = np.random.default_rng(0).normal(0, 4, x.shape).astype(np.float32)
@@ -111,10 +111,10 @@ def test_render_keeps_lightness_whatever_the_colours(prepare, render, photos):
   assert np.std(render(wild, cond) - render(x, cond).astype(float)) > 20
 
 
-def test_render_gives_the_true_colours_back(prepare, render, photos):
+def test_render_restores_the_colours(prepare, render, photos):
   ab = _lab(photos)[..., 1:]
   back = _lab(render(*prepare(photos)))[..., 1:]
-  # What is lost is detail finer than a cell.
+  # Only detail finer than a cell is lost.
   error = np.sqrt(np.mean((back - ab) ** 2))
   assert error < 0.25 * np.sqrt(np.mean(ab**2))
   colors = [[200, 90, 60], [60, 90, 140], [128, 128, 128]]
@@ -123,13 +123,13 @@ def test_render_gives_the_true_colours_back(prepare, render, photos):
   assert difference.max() <= 1
 
 
-def test_colours_of_the_pictures_own_size_stay_as_they_are(photos):
+def test_colours_at_full_size_are_unchanged(photos):
   task = _task(ab_size=SIZE)
   back = jax.jit(lambda b: task.render(*task.prepare(b)))({"image": photos})
   np.testing.assert_allclose(back, photos / np.float32(255), atol=1e-3)
 
 
-def test_the_condition_is_shown_in_grey(task, prepare, photos):
+def test_condition_picture_is_grey(task, prepare, photos):
   _, cond = prepare(photos)
   grey = np.asarray(jax.jit(task.condition_picture)(cond))
   np.testing.assert_allclose(grey, grey[..., :1].repeat(3, -1), atol=1e-3)
@@ -138,7 +138,7 @@ def test_the_condition_is_shown_in_grey(task, prepare, photos):
   assert task.condition_name == "grey"
 
 
-def test_a_noisy_lightness_stays_a_lightness(task, prepare, photos):
+def test_render_clips_an_extreme_lightness(task, prepare, photos):
   x, cond = prepare(photos)
   picture = jax.jit(task.render)(x, 3 * cond)
   assert np.all((picture >= 0) & (picture <= 1))
@@ -154,7 +154,7 @@ def _noise(flat, **options):
   return lambda seed: add(jax.random.key(seed, impl="rbg"), *flat)
 
 
-def test_gaussian_noise_is_on_x_alone(flat):
+def test_gaussian_noise_is_only_on_x(flat):
   draw = _noise(flat, noise="gaussian", noise_scale=0.05)
   x, cond = draw(0)
   np.testing.assert_array_equal(cond, flat[1])
@@ -165,19 +165,19 @@ def test_gaussian_noise_is_on_x_alone(flat):
   assert np.all(draw(1)[0] != x)
 
 
-def test_uniform_noise_is_on_x_and_condition(flat):
+def test_uniform_noise_is_on_x_and_cond(flat):
   draw = _noise(flat, noise="uniform", noise_scale=0.2)
   x, cond = draw(0)
   for noise in (np.asarray(x), np.asarray(cond) - 1):
     assert -1e-6 <= noise.min() < 0.01 and 0.19 < noise.max() <= 0.2
     assert np.mean(noise) == pytest.approx(0.1, abs=2e-3)
     assert np.std(noise) == pytest.approx(0.2 / np.sqrt(12), rel=0.02)
-  # Independent of each other.
+  # The two are independent.
   both = [np.ravel(x), np.ravel(cond)[: x.size]]
   assert abs(np.corrcoef(both)[0, 1]) < 0.03
 
 
-def test_normalisation_is_undone():
+def test_normalisation_round_trip():
   x = np.random.default_rng(0).normal(size=(2, 3, 3, 2)).astype(np.float32)
   back = normalize_ab(denormalize_ab(x))
   np.testing.assert_allclose(back, x, atol=1e-5)
@@ -200,23 +200,23 @@ def test_jit_changes_nothing(task, prepare, render, photos):
   "options, message",
   [
     ({"noise": "laplace"}, "'gaussian' or 'uniform', got 'laplace'"),
-    ({"ab_size": 33}, r"1 to image_size \(32\), got 33"),
-    ({"ab_size": 0}, r"1 to image_size \(32\), got 0"),
+    ({"ab_size": 33}, r"from 1 to image_size \(32\), got 33"),
+    ({"ab_size": 0}, r"from 1 to image_size \(32\), got 0"),
   ],
 )
-def test_what_does_not_fit_is_refused(options, message):
+def test_bad_settings_raise(options, message):
   with pytest.raises(ValueError, match=message):
     _task(**options)
 
 
-def test_an_unknown_task_is_refused():
+def test_unknown_task_raises():
   with pytest.raises(
     ValueError, match="'paint'; there are class_conditional, color"
   ):
     build_task("paint")
 
 
-def test_settings_of_another_task_are_refused():
+def test_settings_of_another_task_raise():
   with pytest.raises(ValueError, match=r"task 'inpaint' do not .*'ab_size'\)"):
     build_task("inpaint", image_size=16, ab_size=16)
   with pytest.raises(ValueError, match=r"missing a required .*'image_size'"):

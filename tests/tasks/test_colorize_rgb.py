@@ -1,4 +1,4 @@
-"""RGB given the luma: one channel or three equal ones."""
+"""Colorization of RGB: the luma in one channel or in three equal ones."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (2, 8, 12, 3), np.uint8)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_is_given_is_pillows_luma(channels):
+def test_cond_is_pillows_luma(channels):
   task = build_task(
     "colorize_rgb", image_size=(8, 12), condition_channels=channels
   )
@@ -24,7 +24,7 @@ def test_what_is_given_is_pillows_luma(channels):
   np.testing.assert_allclose(task.condition_picture(cond), grey, atol=1e-6)
 
 
-def test_consistency_is_of_the_luma_alone():
+def test_consistency_measures_only_the_luma():
   task = build_task("colorize_rgb", image_size=(8, 12))
   _, cond = task.prepare({"image": IMAGE})
   grey = task.reference(cond)
@@ -33,6 +33,6 @@ def test_consistency_is_of_the_luma_alone():
   assert (np.asarray(task.consistency(darker, cond)) < 36).all()
 
 
-def test_two_channels_are_refused():
-  with pytest.raises(ValueError, match="1 or 3 equal ones, got 2"):
+def test_two_channels_raise():
+  with pytest.raises(ValueError, match="3 for three equal ones; got 2"):
     build_task("colorize_rgb", image_size=8, condition_channels=2)

@@ -1,4 +1,4 @@
-"""Pictures of nothing in particular, or of a class."""
+"""Unconditional pictures, and pictures of a class."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ def _task(**options):
   return build_task("generate", image_size=(4, 6), **options)
 
 
-def test_without_classes_the_condition_has_no_numbers():
+def test_without_classes_cond_is_empty():
   task = _task()
   x, cond = jax.jit(task.prepare)({"image": IMAGE})
   assert x.shape == (5, *task.event_shape) and cond.shape == (5, 0)
@@ -30,7 +30,7 @@ def test_without_classes_the_condition_has_no_numbers():
   assert "given nothing" in task.description
 
 
-def test_with_classes_it_is_the_label():
+def test_with_classes_cond_is_the_label():
   task = _task(num_classes=3)
   label = np.array([2, 0, 1, 1, 2], np.int32)
   x, cond = task.prepare({"image": IMAGE, "label": label})
@@ -43,6 +43,6 @@ def test_with_classes_it_is_the_label():
   assert "one of 3 classes" in task.description and task.cond_shape == (3,)
 
 
-def test_classes_need_labels():
+def test_classes_without_labels_raise():
   with pytest.raises(ValueError, match="these have none"):
     _task(num_classes=3).prepare({"image": IMAGE})

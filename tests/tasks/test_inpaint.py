@@ -1,4 +1,4 @@
-"""Holes, what is known around them, and what is shown at last."""
+"""Inpainting: holes, the known pixels around them, and rendering."""
 
 import jax
 import numpy as np
@@ -20,51 +20,47 @@ def _known(task, image=IMAGE, **more):
   return np.asarray(cond[..., 3])
 
 
-def test_the_square_is_the_published_one():
+def test_square_hole_is_the_published_one():
   image = np.zeros((1, 64, 64, 3), np.uint8)
   hole = 1 - _known(_task(image_size=64), image)[0]
   assert hole.sum() == 24**2 and hole[20:44, 20:44].all()
 
 
-def test_half_is_the_right_one():
+def test_half_hides_the_right_half():
   hole = 1 - _known(_task(mask="half"))
   assert hole[:, :, 16:].all() and not hole[:, :, :16].any()
 
 
-def test_strokes_depend_on_the_picture_alone():
+def test_strokes_depend_only_on_the_picture():
   prepare = jax.jit(_task(mask="free_form").prepare)
   known = np.asarray(prepare({"image": IMAGE})[1][..., 3])
   again = np.asarray(prepare({"image": IMAGE[::-1]})[1][..., 3])
   np.testing.assert_array_equal(known, again[::-1])
   assert len({hole.tobytes() for hole in known}) == len(IMAGE)
-  # A single level elsewhere, or two pixels exchanged, draws another hole.
+  # One changed level, or two swapped pixels, gives another hole.
   other = IMAGE.copy()
   other[0, 0, 0, 0] ^= 1
   other[1, [0, 5], 3] = other[1, [5, 0], 3]
   moved = np.asarray(prepare({"image": other})[1][..., 3])
-  assert (moved != known).any(axis=(1, 2)).tolist() == [
-    True,
-    True,
-    False,
-    False,
-  ]
+  changed = (moved != known).any(axis=(1, 2)).tolist()
+  assert changed == [True, True, False, False]
 
 
-def test_strokes_have_a_sensible_area_and_are_wide():
+def test_strokes_have_a_sensible_area_and_width():
   image = np.random.default_rng(1).integers(0, 256, (64, 64, 64, 3), np.uint8)
   hole = 1 - _known(_task(mask="free_form", image_size=64), image)
   share = hole.mean(axis=(1, 2))
   assert 0.2 < share.mean() < 0.35
   assert share.min() > 0.04 and share.max() < 0.65
-  # Hardly a pixel stands alone: strokes are at least two radii of 0.03 * 64.
+  # Almost no pixel stands alone: a stroke's radius is at least 0.03 * 64.
   padded = np.pad(hole, ((0, 0), (1, 1), (1, 1)))
-  beside = padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1]
-  assert (beside[hole == 1] > 0).mean() > 0.99
+  vertical = padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1]
+  assert (vertical[hole == 1] > 0).mean() > 0.99
 
 
 @pytest.mark.parametrize("mask", ["square", "half", "free_form"])
 @pytest.mark.parametrize("mask_channel", [True, False])
-def test_known_pixels_are_composed_back_to_the_bit(mask, mask_channel):
+def test_render_composes_known_pixels_exactly(mask, mask_channel):
   if mask == "free_form" and not mask_channel:
     with pytest.raises(ValueError, match="needs mask_channel=True"):
       _task(mask=mask, mask_channel=False)
@@ -82,7 +78,7 @@ def test_known_pixels_are_composed_back_to_the_bit(mask, mask_channel):
   assert not np.any(color.to_uint8(bare.render(0 * x, cond)))
 
 
-def test_the_trivial_answer_is_the_mean_of_what_is_known():
+def test_reference_is_the_mean_of_known_pixels():
   task = _task(mask="half")
   _, cond = task.prepare({"image": IMAGE})
   answer = np.asarray(task.reference(cond)) * 255
@@ -91,12 +87,12 @@ def test_the_trivial_answer_is_the_mean_of_what_is_known():
   np.testing.assert_allclose(answer[:, 3, 20], mean, rtol=1e-4)
 
 
-def test_a_batch_may_bring_its_holes():
+def test_holes_of_the_batch_are_used():
   hole = np.zeros((4, SIZE, SIZE, 3), np.uint8)
   hole[:, :4] = 255
   known = _known(_task(), hole=hole)
   assert not known[:, :4].any() and known[:, 4:].all()
-  with pytest.raises(ValueError, match="learned one hole"):
+  with pytest.raises(ValueError, match="trained with one fixed hole"):
     _task(mask_channel=False).prepare({"image": IMAGE, "hole": hole})
 
 
@@ -108,6 +104,6 @@ def test_a_batch_may_bring_its_holes():
     ({"area": 1.5}, "No square has 1.5 of the area"),
   ],
 )
-def test_what_does_not_fit_is_told(options, complaint):
+def test_bad_settings_raise(options, complaint):
   with pytest.raises(ValueError, match=complaint):
     _task(**options)

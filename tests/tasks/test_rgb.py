@@ -1,4 +1,4 @@
-"""What tasks on whole RGB pictures share: units, noise, luma, PSNR."""
+"""The base of tasks on whole RGB pictures: units, noise, luma, PSNR."""
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,9 @@ NAMES = ("colorize_rgb", "inpaint", "sketch", "super_resolution")
 
 @pytest.fixture(scope="module")
 def batch():
-  drawn = np.random.default_rng(0).integers(0, 256, (3, *SHAPE, 3), np.uint8)
-  drawn[1, 0], drawn[1, 1] = 0, 255
-  return {"image": drawn}
+  image = np.random.default_rng(0).integers(0, 256, (3, *SHAPE, 3), np.uint8)
+  image[1, 0], image[1, 1] = 0, 255
+  return {"image": image}
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -27,7 +27,7 @@ def task(request):
   return build_task(request.param, image_size=SHAPE)
 
 
-def test_shapes_are_those_that_the_task_names(task, batch):
+def test_shapes_match_the_task(task, batch):
   x, cond = task.prepare(batch)
   assert x.shape[1:] == task.event_shape == (*SHAPE, 3)
   assert cond.shape[1:] == task.cond_shape
@@ -37,7 +37,7 @@ def test_shapes_are_those_that_the_task_names(task, batch):
   assert "16x24" in task.description
 
 
-def test_rendering_gives_the_picture_back_with_or_without_noise(task, batch):
+def test_render_restores_pictures_with_noise_or_not(task, batch):
   x, cond = task.prepare(batch)
   noisy, _ = task.add_noise(jax.random.key(0), x, cond)
   for value in (x, noisy):
@@ -45,7 +45,7 @@ def test_rendering_gives_the_picture_back_with_or_without_noise(task, batch):
     np.testing.assert_array_equal(shown, batch["image"])
 
 
-def test_noise_fills_a_level_and_never_reaches_the_next(task, batch):
+def test_noise_fills_a_level_but_not_the_next(task, batch):
   image = np.full((16, *SHAPE, 3), 255, np.uint8)
   x, cond = task.prepare({"image": image})
   noisy, same = task.add_noise(jax.random.key(1), x, cond)
@@ -53,7 +53,7 @@ def test_noise_fills_a_level_and_never_reaches_the_next(task, batch):
   levels = np.asarray(noisy, np.float64) * 256
   np.testing.assert_array_equal(np.floor(levels), 255)
   part = levels - 255
-  # In steps of 2^-15, from half of one: with 8 bits before the point they fit.
+  # Steps of 2^-15 from half a step: they fit next to the 8 bits of a level.
   np.testing.assert_array_equal(part * 2**16 % 2, 1)
   assert part.min() < 1e-3 and 1 - 1e-3 < part.max() < 1
   assert part.mean() == pytest.approx(0.5, abs=0.01)
@@ -75,22 +75,22 @@ def test_uniform_condition_noise_keeps_the_levels(name, batch):
   np.testing.assert_array_equal(*levels)
   part = np.asarray(noisy[..., :channels], np.float64) * 256 - levels[0]
   assert part.std() == pytest.approx(12**-0.5, abs=0.02)
-  # The mask gets none.
+  # The mask gets no noise.
   np.testing.assert_array_equal(cond[..., channels:], noisy[..., channels:])
   with pytest.raises(ValueError, match="condition_noise is 'some'"):
     build_task(name, image_size=SHAPE, condition_noise="some")
 
 
-def test_a_uniform_density_costs_eight_bits(task):
+def test_uniform_density_costs_eight_bits(task):
   # ln p = 0 on [0, 1)^D.
   bits = likelihood.bits_per_dim(0.0, np.prod(task.event_shape))
   assert likelihood.rescale_bits_per_dim(bits, task.scales) == 8.0
   assert task.units == "8-bit levels"
 
 
-def test_the_truth_agrees_with_what_is_given_and_others_do_not(task, batch):
+def test_only_the_truth_is_consistent(task, batch):
   if task.consistency is None:
-    pytest.skip("sketches have no measure of agreement")
+    pytest.skip("this task defines no consistency")
   _, cond = task.prepare(batch)
   truth = batch["image"] / np.float32(255)
   assert np.isposinf(task.consistency(truth, cond)).all()
@@ -98,14 +98,14 @@ def test_the_truth_agrees_with_what_is_given_and_others_do_not(task, batch):
   assert (other > 15).all() and (other < 40).all()
 
 
-def test_luma_is_pillows_to_the_last_bit(batch):
+def test_luma_equals_pillows(batch):
   luma = rgb.luma(batch["image"])
   for ours, picture in zip(luma, batch["image"], strict=True):
     theirs = np.asarray(Image.fromarray(picture).convert("L"))
     np.testing.assert_array_equal(ours[..., 0], theirs)
 
 
-def test_psnr_is_of_what_counts():
+def test_psnr_counts_weighted_pixels():
   truth = np.zeros((2, 4, 4, 3), np.float32)
   other = truth.copy()
   other[0, :2] = 255 / 10

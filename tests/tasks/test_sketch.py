@@ -1,4 +1,4 @@
-"""Edges: where they are drawn, how dark, and sketches that are given."""
+"""Sketches: the place and the darkness of edges, and given sketches."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ SIZE = 32
 
 
 def _step(height, axis):
-  """A picture whose second half is brighter by `height` levels."""
+  """Returns a picture whose second half is brighter by `height` levels."""
   picture = np.full((1, SIZE, SIZE, 3), 50, np.uint8)
   index = [slice(None)] * 4
   index[axis] = slice(SIZE // 2, None)
@@ -22,33 +22,33 @@ def _step(height, axis):
 
 
 @pytest.mark.parametrize("axis", [1, 2])
-def test_a_step_is_drawn_once_and_the_darker_the_higher(axis):
+def test_higher_steps_are_darker_and_drawn_once(axis):
   darkness = []
   for height in (10, 40, 200):
-    drawn = 255 - np.asarray(draw(_step(height, axis)), int)[0, ..., 0]
-    across = drawn.any(axis=2 - axis)
+    ink = 255 - np.asarray(draw(_step(height, axis)), int)[0, ..., 0]
+    across = ink.any(axis=2 - axis)
     assert 1 <= across.sum() <= 2 and across[15:17].any()
-    darkness.append(drawn.max())
+    darkness.append(ink.max())
   assert 0 < darkness[0] < darkness[1] < darkness[2] == 255
 
 
-def test_flat_pictures_are_left_white():
+def test_flat_pictures_stay_white():
   flat = np.full((1, SIZE, SIZE, 3), 77, np.uint8)
   np.testing.assert_array_equal(draw(flat), 255)
 
 
-def test_diagonals_are_thin():
+def test_diagonal_edges_are_thin():
   y, x = np.mgrid[:SIZE, :SIZE]
   for side in (y + x > SIZE, y - x > 0):
     picture = np.repeat(np.where(side, 200, 50)[..., None], 3, -1)
-    drawn = np.asarray(draw(picture[None].astype(np.uint8)))[0, ..., 0]
-    inside = drawn[4:-4, 4:-4] < 128
+    edges = np.asarray(draw(picture[None].astype(np.uint8)))[0, ..., 0]
+    inside = edges[4:-4, 4:-4] < 128
     assert 1 <= inside.sum(axis=1).mean() <= 2.2
 
 
-def test_the_edges_are_mostly_cannys():
+def test_most_edges_are_cannys():
   photo = Image.fromarray(data.astronaut()).resize((128, 128))
-  drawn = np.asarray(draw(np.asarray(photo)[None]))[0, ..., 0]
+  edges = np.asarray(draw(np.asarray(photo)[None]))[0, ..., 0]
   canny = feature.canny(rgb2gray(np.asarray(photo)), sigma=0.8)
   near = np.pad(canny, 1)
   near = sum(
@@ -56,12 +56,12 @@ def test_the_edges_are_mostly_cannys():
     for i in range(3)
     for j in range(3)
   )
-  dark = drawn < 128
+  dark = edges < 128
   assert 0.02 < dark.mean() < 0.3
   assert (near[dark] > 0).mean() > 0.8
 
 
-def test_a_batch_may_bring_its_sketches():
+def test_sketches_of_the_batch_are_used():
   rng = np.random.default_rng(0)
   image, given = rng.integers(0, 256, (2, 2, SIZE, SIZE, 3), np.uint8)
   batch = {"image": image, "condition": given}

@@ -1,4 +1,4 @@
-"""Small pictures are Pillow's, and who is given what."""
+"""Super-resolution: small pictures are Pillow's, at either size."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def _task(**options):
 
 
 @pytest.mark.parametrize("scale", [4, 8])
-def test_the_small_picture_is_pillows(scale):
+def test_small_pictures_are_pillows(scale):
   task = _task(scale=scale)
   _, cond = task.prepare({"image": IMAGE})
   assert task.cond_shape == (32 // scale, 16 // scale, 3)
@@ -35,7 +35,7 @@ def test_the_small_picture_is_pillows(scale):
     )
 
 
-def test_caflow_gives_it_enlarged_and_rounded():
+def test_target_size_is_enlarged_and_rounded():
   task = _task(condition_size="target")
   _, cond = task.prepare({"image": IMAGE})
   enlarged = [_pillow(_pillow(p, 8, 4), 32, 16) for p in IMAGE]
@@ -45,14 +45,14 @@ def test_caflow_gives_it_enlarged_and_rounded():
   )
 
 
-def test_the_trivial_answer_is_the_enlarged_picture():
+def test_reference_is_the_enlarged_picture():
   task = _task()
   _, cond = task.prepare({"image": IMAGE})
   enlarged = np.stack([_pillow(_pillow(p, 8, 4), 32, 16) for p in IMAGE])
   np.testing.assert_allclose(task.reference(cond), enlarged / 255, atol=1e-6)
 
 
-def test_a_batch_may_bring_its_small_pictures():
+def test_small_pictures_of_the_batch_are_used():
   small = IMAGE[:, :8, :4]
   _, cond = _task().prepare({"image": IMAGE, "condition": small})
   np.testing.assert_array_equal(_levels(cond), small)
@@ -63,11 +63,11 @@ def test_a_batch_may_bring_its_small_pictures():
 @pytest.mark.parametrize(
   "options, complaint",
   [
-    ({"scale": 3}, "divides 32 and 16, got 3"),
-    ({"scale": 1}, "a scale of 2 or more"),
+    ({"scale": 3}, "divides height 32 and width 16, got 3"),
+    ({"scale": 1}, "a scale of at least 2"),
     ({"condition_size": "huge"}, "expected one of native, target"),
   ],
 )
-def test_what_does_not_fit_is_told(options, complaint):
+def test_bad_settings_raise(options, complaint):
   with pytest.raises(ValueError, match=complaint):
     _task(**options)
