@@ -1,1 +1,1 @@
-"""Pixels and picture files; knows no flow and no data source."""
+"""Pixels and picture files, independent of flows and data sources."""

@@ -1,17 +1,19 @@
 """Pillow's bicubic resizing of 8-bit pictures, to the last bit, in JAX.
 
-What others call a low-resolution picture was mostly made by Pillow, and a
-consistency of 50 dB leaves no room for another filter's rounding. Keys' cubic
-kernel with a = -0.5; where a picture shrinks, the kernel is as much wider. Rows
-are resized first, then columns, by integer arithmetic with 22 fractional bits,
-and each pass rounds to 8 bits. (`jax.image.resize` has the same kernel without
-these roundings: it differs by a level here and there. Pillow since version 13
-takes columns first where a picture shrinks in height and grows in width.)
+Most published low-resolution pictures were made by Pillow, and a consistency of
+50 dB leaves no room for another filter's rounding. The filter is Keys' cubic
+kernel with a = -0.5. If a picture shrinks, the kernel widens by the same
+factor. Rows are resized first, then columns, in integer arithmetic with 22
+fractional bits, and each pass rounds to 8 bits. (`jax.image.resize` has the
+same kernel without this rounding, so it differs by one level here and there.
+Since version 13, Pillow resizes columns first if a picture shrinks in height
+and grows in width.)
 """
 
 import functools
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -19,19 +21,19 @@ _FRACTION_BITS = 22
 _RADIUS = 2.0
 
 
-def resize(levels, shape: tuple[int, int]):
+def resize(levels: jax.Array, shape: tuple[int, int]) -> jax.Array:
   """Resizes pictures as `PIL.Image.resize(size, BICUBIC)` does.
 
   Args:
-    levels: [..., H, W, C] integers in [0, 255], of any type.
-    shape: the new (H, W).
+    levels: `[..., H, W, C]`, whole numbers in [0, 255] of any type.
+    shape: New (H, W).
 
   Returns:
-    [..., *shape, C] of the same type.
+    `[..., *shape, C]` of the same type.
   """
   resized = levels.astype(jnp.int32)
   height, width = shape
-  # A pass that changes no size is left out; its weights would be the identity.
+  # A pass that keeps the size is skipped; its weights would be the identity.
   if width != levels.shape[-2]:
     resized = _pass("ow,...hwc->...hoc", levels.shape[-2], width, resized)
   if height != levels.shape[-3]:
@@ -40,7 +42,7 @@ def resize(levels, shape: tuple[int, int]):
 
 
 def _pass(subscripts, old, new, levels):
-  # At most 255 * 1.3 * 2^22: it fits into 32 bits.
+  # The total is at most 255 * 1.3 * 2^22, which fits into 32 bits.
   total = jnp.einsum(subscripts, jnp.asarray(weights(old, new)), levels)
   half = 1 << (_FRACTION_BITS - 1)
   return jnp.clip((total + half) >> _FRACTION_BITS, 0, 255)
@@ -48,7 +50,10 @@ def _pass(subscripts, old, new, levels):
 
 @functools.cache
 def weights(old: int, new: int) -> np.ndarray:
-  """What each old sample counts in each new one: int32 [new, old], 22 bits."""
+  """Returns the weights of old samples in new ones: int32 `[new, old]`.
+
+  They have 22 fractional bits.
+  """
   scale = old / new
   spread = max(scale, 1.0)
   matrix = np.zeros((new, old), np.int32)
@@ -67,7 +72,7 @@ def weights(old: int, new: int) -> np.ndarray:
 
 
 def _cubic(x):
-  """Keys 1981, a = -0.5."""
+  """Evaluates the kernel of Keys (1981), a = -0.5."""
   x = abs(x)
   if x < 1:
     return (1.5 * x - 2.5) * x * x + 1

@@ -1,27 +1,30 @@
 """Joint bilateral upsampling (Kopf et al., SIGGRAPH 2007), guided by lightness.
 
-A low-resolution picture (colour: ab) meets a full-resolution lightness. Every
-full-resolution pixel is a mean of the low-resolution CELLS around it; a cell
-counts the more, the nearer it is and the more alike in lightness:
+Colours (ab) at low resolution are upsampled with the help of a lightness at
+full resolution. Each full-resolution pixel is a weighted mean of the
+low-resolution CELLS around it. A cell weighs more, the nearer it is and the
+closer its lightness is:
 
   weight = k(dy) k(dx) exp(-(L - L_cell)^2 / (2 sigma_lightness^2))
            + FLOOR hat(dy) hat(dx)
 
-dy, dx are the continuous distances from the pixel to the centres of the cells,
-in units of cells, so no pixel sees a cell's border: the result is as smooth at
-x80 as at x4. k is a Gaussian of `sigma_cells` that fades to zero at `radius`
-(no cell enters with a jump) and is tilted slightly so that, at constant
-lightness, a ramp stays a ramp. hat(d) = max(0, 1 - |d|): where no cell has a
-similar lightness, the second term leads over to bilinear interpolation, and
-the weights never sum to zero. Cells beyond the border have no weight.
+dy and dx are the continuous distances from the pixel to the centres of the
+cells, in units of cells. So borders of cells do not show, and the result is as
+smooth at x80 as at x4. k is a Gaussian with `sigma_cells` that fades to zero at
+`radius`, so that no cell enters with a jump. It is tilted slightly so that a
+ramp stays a ramp if the lightness is constant. hat(d) = max(0, 1 - |d|): if no
+cell has a similar lightness, the second term gives bilinear interpolation, and
+the weights never sum to zero. Cells outside the picture have no weight.
 
-The defaults are measured: the true ab of seven photographs, reduced with
-anti-aliasing and upsampled again (`python tests/benchmarks/full_resolution.py
---quality`). The RMSE in ab is 0.929 of bilinear upsampling's at x4 and 0.928
-at x16 in the mean; smaller for six of the photographs, 1% larger for one.
+The defaults come from an experiment: the true ab of seven photographs, reduced
+with anti-aliasing and upsampled again (`python
+tests/benchmarks/full_resolution.py --quality`). The mean RMSE in ab is 0.929 of
+that of bilinear upsampling at x4 and 0.928 at x16. It is smaller for six of the
+photographs and 1% larger for one.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,46 +37,63 @@ FLOOR = 0.01
 
 
 class Axis(NamedTuple):
-  """Where the pixels of one axis lie among its cells, and what those weigh."""
+  """Positions of one axis's pixels among its cells, and the cells' weights.
 
-  first: np.ndarray  # [size] the first cell near, counting `radius` padding
-  kernel: np.ndarray  # [size, 2 radius] k, zero for cells that do not exist
-  hat: np.ndarray  # [size, 2 radius] the same for the bilinear floor
+  Attributes:
+    first: `[size]`, the first cell near each pixel, counted with `radius` cells
+      of padding.
+    kernel: `[size, 2 radius]`, k; zero for cells that do not exist.
+    hat: `[size, 2 radius]`, the same for the bilinear term.
+  """
+
+  first: np.ndarray
+  kernel: np.ndarray
+  hat: np.ndarray
 
 
 class Tile(NamedTuple):
-  """What the pixels of a tile are computed from; an argument of jit."""
+  """The inputs from which the pixels of a tile are computed.
 
-  table: np.ndarray  # [1 + n C, cells, cells] lightness and values of cells
-  guide: np.ndarray  # [th, tw, ...] the tile of the guide
+  Attributes:
+    table: `[1 + n C, cells, cells]`, lightness and values of the cells.
+    guide: `[th, tw, ...]`, the tile of the guide.
+    ys: Vertical positions.
+    xs: Horizontal positions.
+  """
+
+  table: Any
+  guide: Any
   ys: Axis
   xs: Axis
 
 
 def upsample(
-  low,
-  low_lightness,
-  lightness,
+  low: jax.Array,
+  low_lightness: jax.Array,
+  lightness: jax.Array,
   *,
-  sigma_cells=SIGMA_CELLS,
-  sigma_lightness=SIGMA_LIGHTNESS,
-  radius=RADIUS,
-):
-  """Upsamples `low` under the guidance of `lightness`; works inside jit.
+  sigma_cells: float = SIGMA_CELLS,
+  sigma_lightness: float = SIGMA_LIGHTNESS,
+  radius: int = RADIUS,
+) -> jax.Array:
+  """Upsamples `low`, guided by `lightness`; works inside jit.
 
-  Where there is a cell for every pixel, `low` stays as it is.
+  If both have the same size, `low` is returned unchanged.
 
   Args:
     low: `[n, h, w, C]`, n pictures of one scene.
     low_lightness: `[h, w]`, L in [0, 100] of the cells.
     lightness: `[H, W]`, L of the pixels; any H / h and W / w.
-    sigma_cells: spatial width, in cells.
-    sigma_lightness: width in units of L. (cINN's published 0.10 of normalised
-      L is 2.56.)
-    radius: the reach of the spatial kernel, in whole cells.
+    sigma_cells: Width of the spatial kernel, in cells.
+    sigma_lightness: Width of the lightness kernel, in units of L. (The 0.10 of
+      normalised L that cINN publishes is 2.56.)
+    radius: Reach of the spatial kernel, in whole cells.
 
   Returns:
     `[n, H, W, C]`.
+
+  Raises:
+    ValueError: for other shapes, and for widths or a radius that make no sense.
   """
   _check(
     low, low_lightness, lightness.shape, (sigma_cells, sigma_lightness), radius
@@ -89,16 +109,23 @@ def upsample(
   return jnp.transpose(flat.reshape(height, n, -1, width), (1, 0, 3, 2))
 
 
-def tiles(low, low_lightness, guide, *, tile=256):
+def tiles(
+  low: np.ndarray,
+  low_lightness: np.ndarray,
+  guide: np.ndarray,
+  *,
+  tile: int = 256,
+) -> Iterator[tuple[slice, slice, Tile]]:
   """Yields (slice_y, slice_x, `Tile`) that together cover the guide.
 
-  All tiles have one shape, so what takes them compiles once: those at the
-  borders repeat the guide's last rows and columns.
+  All tiles have the same shape, so a function of them compiles once. Those at
+  the borders repeat the guide's last rows and columns.
 
   Args:
-    low, low_lightness: as of `upsample`.
-    guide: `[H, W, ...]` numpy array: the lightness, or what it comes from.
-    tile: the largest side of a tile, in pixels.
+    low: `[n, h, w, C]`, as for `upsample`.
+    low_lightness: `[h, w]`, as for `upsample`.
+    guide: `[H, W, ...]`, the lightness or a picture that it comes from.
+    tile: Largest side of a tile, in pixels.
   """
   shape = guide.shape[:2]
   _check(low, low_lightness, shape, (SIGMA_CELLS, SIGMA_LIGHTNESS), RADIUS)
@@ -108,16 +135,18 @@ def tiles(low, low_lightness, guide, *, tile=256):
 
 
 @jax.jit
-def upsample_tile(tile, lightness, sigma_lightness):
-  """A tile's lightness `[th, tw]` to its values `[th, n C, tw]`.
+def upsample_tile(
+  tile: Tile, lightness: jax.Array, sigma_lightness: float
+) -> jax.Array:
+  """Returns a tile's values `[th, n C, tw]`, given its lightness `[th, tw]`.
 
-  One row of pixels at a time, everything stays in the cache; its weights
-  serve all n C values.
+  It goes row by row, so everything stays in the cache. A pixel's weights serve
+  all n C values.
   """
   table, _, ys, xs = tile
   taps = xs.kernel.shape[1]
   near = xs.first[:, None] + jnp.arange(taps)[None]
-  # [cells, taps, 1 + n C, tw]: the columns of cells beside each pixel.
+  # [cells, taps, 1 + n C, tw]: the columns of cells around each pixel.
   columns = jnp.transpose(table[:, :, near], (1, 3, 0, 2))
 
   def row(pixels):
@@ -127,7 +156,7 @@ def upsample_tile(tile, lightness, sigma_lightness):
     hat = y.hat[:, None, None] * xs.hat.T[None]
     apart = (guide[None, None] - cells[:, :, 0]) / sigma_lightness
     weight = space * jnp.exp(-0.5 * apart * apart) + FLOOR * hat
-    # Spelled out, XLA:CPU makes one loop of the sums; as reductions, several.
+    # XLA:CPU turns these sums into one loop, and reductions into several.
     pairs = [(i, j) for i in range(taps) for j in range(taps)]
     values = sum(weight[i, j][None] * cells[i, j, 1:] for i, j in pairs)
     return values / sum(weight[i, j] for i, j in pairs)[None]
@@ -150,7 +179,8 @@ def _axis(size, cells, sigma, radius):
   exists = (cell >= 0) & (cell < cells)
   fade = np.maximum(0, 1 - (d / radius) ** 2) ** 2
   kernel = np.exp(-0.5 * (d / sigma) ** 2) * fade * exists
-  # The tilt takes the mean of d to zero, as far as the weights stay positive.
+  # The tilt brings the mean of d to zero, or as near as the weights stay
+  # positive.
   moment, spread = (np.sum(kernel * d**p, 1, keepdims=True) for p in (1, 2))
   tilt = np.clip(-moment / np.maximum(spread, 1e-9), -1 / radius, 1 / radius)
   kernel = kernel * (1 + tilt * d)
@@ -159,7 +189,10 @@ def _axis(size, cells, sigma, radius):
 
 
 def _table(xp, low, low_lightness, radius):
-  """`[1 + n C, h + 2 radius, w + 2 radius]`: lightness first, edges padded."""
+  """Returns lightness and values of the cells, with padded edges.
+
+  Their shape is `[1 + n C, h + 2 radius, w + 2 radius]`, lightness first.
+  """
   n, h, w, channels = low.shape
   flat = xp.transpose(low, (0, 3, 1, 2)).reshape(n * channels, h, w)
   table = xp.concatenate([low_lightness[None], flat]).astype(xp.float32)
@@ -167,7 +200,7 @@ def _table(xp, low, low_lightness, radius):
 
 
 def _tiles(table, guide, axes, tile):
-  """As `tiles`, with the table cut to the cells that a tile can see.
+  """Yields the tiles, each with the part of the table that it needs.
 
   Shapes are rounded up to powers of two, so that photographs of nearly the
   same shape share one compilation.

@@ -1,4 +1,4 @@
-"""Embedded colour profiles: what the samples of a picture mean, as sRGB."""
+"""Converts pictures with an embedded colour profile to sRGB."""
 
 import functools
 import io
@@ -11,24 +11,21 @@ _SPACES = {
   **dict.fromkeys(("RGB", "RGBA"), "RGB"),
   "CMYK": "CMYK",
 }
-# Levels of 255 by which a profile may differ from sRGB and still be it.
+# A profile that differs from sRGB by at most this many levels counts as sRGB.
 _NEAR = 2
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
-  """An opaque 8-bit picture as RGB in sRGB, by its profile if it has one."""
+  """Converts an opaque 8-bit picture to sRGB, by its profile if it has one."""
   if image.mode == "LAB":
-    profile = ImageCms.createProfile("LAB")
-  else:
-    if image.mode not in _SPACES:
-      image = image.convert("RGB")
-    profile = foreign_profile(image)
-  if profile is None:
-    return image.convert("RGB")
-  return _converted(image, profile)
+    return _convert(image, ImageCms.createProfile("LAB"))
+  if image.mode not in _SPACES:
+    image = image.convert("RGB")
+  profile = foreign_profile(image)
+  return image.convert("RGB") if profile is None else _convert(image, profile)
 
 
-def _converted(image, profile):
+def _convert(image, profile):
   return ImageCms.profileToProfile(
     image,
     profile,
@@ -42,12 +39,14 @@ def _converted(image, profile):
 def foreign_profile(
   image: Image.Image, mode: str = ""
 ) -> ImageCms.ImageCmsProfile | None:
-  """The embedded profile, where it says something other than sRGB.
+  """Returns the embedded profile, or None if it means sRGB.
 
-  `mode` is what the file holds, where Pillow opens it as something else.
+  A profile that cannot be used, or belongs to another kind of picture, is
+  ignored, as in every viewer.
 
-  A profile that cannot be used, or that belongs to another kind of picture,
-  counts as none, as it does in every viewer.
+  Args:
+    image: The picture.
+    mode: Mode of the file, if Pillow opens it in another one.
   """
   embedded = image.info.get("icc_profile")
   if not embedded:
@@ -65,7 +64,10 @@ def foreign_profile(
 
 @functools.lru_cache(maxsize=64)
 def _is_srgb(embedded):
-  """By what it does: some that are called sRGB are linear, or wider."""
+  """Tests a profile by its effect, because names are not reliable.
+
+  Some profiles that are called sRGB are linear or have a wider gamut.
+  """
   profile = ImageCms.ImageCmsProfile(io.BytesIO(embedded))
   ramp = np.arange(256, dtype=np.uint8)
   if profile.profile.xcolor_space.strip() == "GRAY":
@@ -76,19 +78,21 @@ def _is_srgb(embedded):
     probe = Image.fromarray(np.concatenate([greys, lattice])[None])
   else:
     return False
-  shown = np.asarray(_converted(probe, profile)).astype(int)
+  shown = np.asarray(_convert(probe, profile)).astype(int)
   return np.abs(shown - np.asarray(probe.convert("RGB"))).max() <= _NEAR
 
 
-def grey_to_srgb(values: np.ndarray, profile) -> np.ndarray:
-  """Sends 16-bit grey through a grey profile at 16 bits.
+def grey_to_srgb(
+  values: np.ndarray, profile: ImageCms.ImageCmsProfile
+) -> np.ndarray:
+  """Converts 16-bit grey with a grey profile, at 16 bits.
 
   Args:
-    values: uint16 [H, W].
-    profile: as `foreign_profile` found it.
+    values: uint16 `[H, W]`.
+    profile: Result of `foreign_profile`.
 
   Returns:
-    uint16 [H, W].
+    uint16 `[H, W]`.
   """
   ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
   ramp.info["icc_profile"] = profile.tobytes()

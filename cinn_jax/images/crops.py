@@ -1,4 +1,4 @@
-"""Cutting and resizing pictures, antialiased in either direction."""
+"""Crops and resizes pictures, with anti-aliasing."""
 
 import math
 
@@ -13,7 +13,7 @@ _ATTEMPTS = 10
 
 
 def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
-  """(H, W) of a size: the side of a square, or (H, W) itself."""
+  """Returns (H, W) for a size: the side of a square, or (H, W) itself."""
   if isinstance(size, int):
     return (size, size)
   height, width = size
@@ -27,11 +27,12 @@ def random_box(
   generator: np.random.Generator,
   aspect: float = 1.0,
 ) -> Box:
-  """A random part of a picture (Szegedy et al. 2015, section 6).
+  """Draws a random part of a picture (Szegedy et al. 2015, section 6).
 
-  Its area is uniform in [min_scale, 1] of the picture's and its aspect ratio
-  (width to height) log-uniform in [3/4, 4/3] times `aspect`. Where no such part
-  fits, it is the largest central one of an aspect ratio in that range.
+  Its area is uniform in [min_scale, 1] of the picture's area, and its aspect
+  ratio (width to height) is log-uniform in [3/4, 4/3] times `aspect`. If no
+  such part fits after ten tries, the result is the largest central part with
+  an aspect ratio in that range.
   """
   narrowest, widest = (aspect * factor for factor in _ASPECT)
   for _ in range(_ATTEMPTS):
@@ -50,7 +51,7 @@ def random_box(
 
 
 def central_box(width: int, height: int, aspect: float = 1.0) -> Box:
-  """The largest part of an aspect ratio (width to height) in the middle."""
+  """Returns the largest central part with an aspect ratio, width to height."""
   w, h = min(width, height * aspect), min(height, width / aspect)
   left, top = (width - w) / 2, (height - h) / 2
   return (left, top, left + w, top + h)
@@ -59,17 +60,17 @@ def central_box(width: int, height: int, aspect: float = 1.0) -> Box:
 def resize(
   picture: np.ndarray, box: Box, size: int | tuple[int, int]
 ) -> np.ndarray:
-  """The part of a picture inside a box, as a picture of a size.
+  """Resizes the part of a picture inside a box, with a bicubic filter.
 
-  Bicubic; where it shrinks, the filter covers every pixel that goes into one.
+  If the part shrinks, the filter widens to cover every pixel.
 
   Args:
-    picture: uint8 [H, W, 3].
-    box: in pixels; fractions are fine.
-    size: side of the result, or its (H, W).
+    picture: uint8 `[H, W, 3]`.
+    box: Left, top, right and bottom in pixels; may have fractions.
+    size: Side of the result, or its (H, W).
 
   Returns:
-    uint8 [size, size, 3], or [H, W, 3].
+    uint8 `[size, size, 3]`, or `[H, W, 3]`.
   """
   height, width = height_and_width(size)
   resized = Image.fromarray(picture).resize(

@@ -1,11 +1,11 @@
-"""Pictures of more than 8 bits per sample, at their depth.
+"""Decodes pictures of more than 8 bits per sample at their full depth.
 
-Pillow has no 16-bit colour mode: of every sample it keeps the high byte. The
-low byte comes from a second pass that reads the samples in the other byte order
-and so keeps the other byte.
+Pillow has no 16-bit colour mode and keeps the high byte of each sample. The low
+byte comes from a second pass, which reads the samples in the other byte order.
 """
 
 import io
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -16,34 +16,34 @@ from cinn_jax.images import color_profiles
 _PEAK = 65535
 _NATIVE = "L" if np.little_endian else "B"
 _OTHER = {"L": "B", "B": "L"}
-_GREY_WITH_ALPHA = "LA;16B"  # What Pillow opens as RGBA.
+_GREY_WITH_ALPHA = "LA;16B"  # Pillow opens it as RGBA.
 
 
-def bits(image) -> int:
-  """Bits per sample of a picture that is opened and not yet loaded."""
+def bits(image: Any) -> int:
+  """Returns the bits per sample of a picture that is open but not loaded."""
   if image.format == "TIFF":
     return max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
   return 16 if image.format == "PNG" and ";16" in _raw_mode(image) else 8
 
 
 def narrow(samples: np.ndarray) -> np.ndarray:
-  """uint16 in [0, 65535] to uint8 in [0, 255], rounded."""
+  """Converts uint16 in [0, 65535] to uint8 in [0, 255], rounded."""
   return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def decode(image, data: bytes) -> tuple[np.ndarray, int]:
+def decode(image: Any, data: bytes) -> tuple[np.ndarray, int]:
   """Decodes a picture of more than 8 bits per sample.
 
   Args:
-    image: opened from `data` and not yet loaded.
-    data: the file's contents.
+    image: Picture opened from `data` by Pillow, but not loaded.
+    data: Contents of the file.
 
   Returns:
-    uint16 [H, W, 3] in sRGB over white, and the EXIF orientation that is still
+    uint16 `[H, W, 3]` in sRGB over white, and the EXIF orientation that remains
     to be applied.
 
   Raises:
-    ValueError: samples whose range or meaning is unknown.
+    ValueError: for samples of unknown range or meaning.
   """
   if image.mode == "F":
     raise ValueError("floating-point samples, whose range is unknown")
@@ -56,8 +56,8 @@ def decode(image, data: bytes) -> tuple[np.ndarray, int]:
   if _tag(image, TiffImagePlugin.PLANAR_CONFIGURATION) == 2:
     samples, turn = _planar(data)
   elif image.mode == "CMYK":
-    rgb = np.asarray(color_profiles.to_srgb(image)).astype(np.uint16)
-    return rgb * 257, _turn(image)
+    eight_bits = np.asarray(color_profiles.to_srgb(image))
+    return eight_bits.astype(np.uint16) * 257, _turn(image)
   else:
     samples, turn = _color(image, data)
   if profile is not None and is_grey_with_alpha:
@@ -79,7 +79,7 @@ def _grey(image, profile):
   if depth == 12:
     grey = np.round(grey * (_PEAK / 4095)).astype(np.uint16)
   if _tag(image, TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
-    grey = _PEAK - grey  # White is zero; Pillow inverts this at 8 bits only.
+    grey = _PEAK - grey  # White is zero; Pillow inverts only 8 bits.
   shown = grey
   if profile is not None:
     shown = color_profiles.grey_to_srgb(grey, profile)
@@ -91,7 +91,8 @@ def _grey(image, profile):
 def _color(image, data):
   raw_mode = _raw_mode(image)
   if raw_mode == _GREY_WITH_ALPHA:
-    # Four bytes, grey then alpha, high then low: one pixel read as RGBA.
+    # A pixel is four bytes: grey, then alpha, each high byte first. Read as
+    # RGBA, they are four samples.
     again, pairs = _pass(image, data, "RGBA")
     grey, alpha = (pairs[..., :1] << 8) + pairs[..., 1:2], pairs[..., 2:]
     samples = np.repeat(grey, 3, axis=-1)
@@ -114,7 +115,7 @@ def _color(image, data):
 
 
 def _pass(image, data, raw_mode):
-  """Decodes afresh, with the samples' bytes understood as `raw_mode` says."""
+  """Decodes the file again, with its bytes interpreted as `raw_mode`."""
   again = type(image)(io.BytesIO(data))
   for i, tile in enumerate(again.tile):
     args = raw_mode
@@ -125,7 +126,7 @@ def _pass(image, data, raw_mode):
 
 
 def _planar(data):
-  """Colour planes one after another, which Pillow garbles at 16 bits."""
+  """Decodes separate colour planes, which Pillow garbles at 16 bits."""
   with tifffile.TiffFile(io.BytesIO(data)) as file:
     page = file.pages[0]
     if page.photometric != tifffile.PHOTOMETRIC.RGB or page.dtype != np.uint16:

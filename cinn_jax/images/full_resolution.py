@@ -1,4 +1,4 @@
-"""Colour for a photograph at its own resolution and depth, tile by tile."""
+"""Colorizes photographs at their own resolution and depth, tile by tile."""
 
 import functools
 import os
@@ -13,24 +13,26 @@ from cinn_jax.runtime import threads
 _DEPTHS = (np.uint8, np.uint16)
 
 
-def colorize(photo, ab, *, tile=256):
+def colorize(
+  photo: np.ndarray, ab: np.ndarray, *, tile: int = 256
+) -> np.ndarray:
   """Gives a photograph new colours at its own resolution and depth.
 
-  The lightness is that of `photo`, pixel by pixel; a smaller ab is upsampled
-  along its edges. Colours that sRGB does not have are moved towards grey until
-  it does (`color.lab_to_srgb`).
+  Each pixel keeps its lightness. A smaller ab is upsampled along the edges of
+  the photograph. Colours outside the sRGB gamut are moved towards grey, see
+  `color.lab_to_srgb`.
 
   Args:
     photo: uint8 or uint16 `[H, W, 3]`, sRGB.
     ab: `[n, h, w, 2]`, n colorizations in Lab units.
-    tile: the largest side of the tiles, of which as many are computed at a
-      time as there are cores, up to 8.
+    tile: Largest side of a tile, in pixels. As many tiles are computed at once
+      as there are cores, up to 8.
 
   Returns:
-    `[n, H, W, 3]` numpy array of the photo's type.
+    `[n, H, W, 3]` of the photo's type.
 
   Raises:
-    ValueError: for another photo or ab than these, or ab that is not finite.
+    ValueError: for another shape or type, or if ab is not finite.
   """
   photo, ab = _check_photo(photo), np.asarray(ab, np.float32)
   if ab.ndim != 4 or ab.shape[-1] != 2:
@@ -48,7 +50,7 @@ def colorize(photo, ab, *, tile=256):
     rows = result[: ys.stop - ys.start, :, : xs.stop - xs.start]
     out[:, ys, xs] = np.moveaxis(rows, 1, 0)
 
-  # XLA keeps one core busy with a tile; its calls release Python's lock.
+  # XLA computes a tile on one core, and releases Python's lock meanwhile.
   workers = min(os.cpu_count() or 1, 8)
   low_lightness = lightness_thumbnail(photo, ab.shape[1:3])
   tiles = bilateral.tiles(ab, low_lightness, photo, tile=tile)
@@ -57,18 +59,28 @@ def colorize(photo, ab, *, tile=256):
   return out
 
 
-def lightness_thumbnail(photo, shape, strip=256):
-  """The L in [0, 100] of a photo `[H, W, 3]`, reduced to `shape` (h, w).
+def lightness_thumbnail(
+  photo: np.ndarray, shape: tuple[int, int], strip: int = 256
+) -> np.ndarray:
+  """Returns the L in [0, 100] of a photo, reduced to `shape`.
 
-  float32, anti-aliased with the triangle of `jax.image.resize`, whose result
-  on the L of the whole photo this is; computed `strip` rows at a time.
+  The result is that of `jax.image.resize` on the L of the whole photo, with its
+  anti-aliasing triangle filter, but it is computed in strips.
+
+  Args:
+    photo: uint8 or uint16 `[H, W, 3]`, sRGB.
+    shape: (h, w) of the result.
+    strip: Rows per strip.
+
+  Returns:
+    float32 `[h, w]`.
   """
   photo = _check_photo(photo)
   vertical = _reduction(photo.shape[0], shape[0])
   horizontal = _reduction(photo.shape[1], shape[1])
   total = np.zeros(shape, np.float32)
   for start in range(0, len(photo), strip):
-    # Full strips all, so that this compiles once: what is added weighs nothing.
+    # All strips are full, so that this compiles once; padding weighs nothing.
     missing = ((0, max(0, start + strip - len(photo))), (0, 0))
     rows = np.pad(photo[start : start + strip], (*missing, (0, 0)))
     weights = np.pad(vertical[start : start + strip], missing)
@@ -83,7 +95,7 @@ def _reduce_strip(lightness, vertical, horizontal):
 
 
 def _reduction(size, cells):
-  """`[size, cells]` weights of the triangle filter, each cell's sum one."""
+  """Returns weights `[size, cells]` of a triangle filter; cells sum to one."""
   ratio = size / cells
   centres = (np.arange(cells) + 0.5) * ratio - 0.5
   distance = np.abs(np.arange(size)[:, None] - centres[None])
@@ -91,9 +103,9 @@ def _reduction(size, cells):
   return (weights / weights.sum(0, keepdims=True)).astype(np.float32)
 
 
-# Three programs, not one: fused, the lightness would be computed many times.
+# These are three programs, because fusion would repeat the lightness often.
 def _colorize_tile(tile):
-  """A tile of pixels `[th, tw, 3]` to `[th, n, tw, 3]` of the same type."""
+  """Converts pixels `[th, tw, 3]` to `[th, n, tw, 3]` of the same type."""
   lightness = _lightness(tile.guide)
   ab = bilateral.upsample_tile(tile, lightness, bilateral.SIGMA_LIGHTNESS)
   return _paint(lightness, ab, tile.guide.dtype)
@@ -107,7 +119,7 @@ def _lightness(photo):
 
 @functools.partial(jax.jit, static_argnames="dtype")
 def _paint(lightness, ab, dtype):
-  """L `[th, tw]` and ab `[th, n 2, tw]` to pixels `[th, n, tw, 3]`."""
+  """Converts L `[th, tw]` and ab `[th, n 2, tw]` to `[th, n, tw, 3]`."""
   ab = ab.reshape(len(ab), -1, 2, ab.shape[-1])
   lightness = jnp.broadcast_to(lightness[:, None], ab[:, :, 0].shape)
   rgb = color.lab_planes_to_srgb(lightness, ab[:, :, 0], ab[:, :, 1])

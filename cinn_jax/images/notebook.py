@@ -1,7 +1,9 @@
-"""Pictures in notebooks: the last value of a cell is what it shows."""
+"""Pictures that a notebook shows if they are the last value of a cell."""
 
 import base64
 import io
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,8 +13,9 @@ from cinn_jax.images import sheets, writing
 
 
 class Shown:
-  """A picture uint8 `[H, W, 3]` that a notebook shows, as the last value of a
-  cell: as PNG or JPEG, whichever is smaller.
+  """A picture, uint8 `[H, W, 3]`, that shows itself in a notebook.
+
+  It is sent as PNG or JPEG, whichever is smaller.
 
   >>> import numpy as np
   >>> from cinn_jax.images.notebook import Shown
@@ -20,39 +23,56 @@ class Shown:
   <picture of 60x40>
   """
 
-  def __init__(self, image):
+  def __init__(self, image: Any):
     self.image = writing.as_pixels(image, "Shown")
 
   def _repr_mimebundle_(self, include=None, exclude=None):
-    image, made = Image.fromarray(self.image), {}
-    for kind, options in (
-      ("png", {"optimize": True}),
-      ("jpeg", {"quality": 85}),
-    ):
-      file = io.BytesIO()
-      image.save(file, kind, **options)
-      made[f"image/{kind}"] = base64.b64encode(file.getvalue()).decode()
-    kind = min(made, key=lambda kind: len(made[kind]))
-    return {kind: made[kind], "text/plain": repr(self)}
+    files = {
+      "image/png": self._encoded("png", optimize=True),
+      "image/jpeg": self._encoded("jpeg", quality=85),
+    }
+    kind = min(files, key=lambda kind: len(files[kind]))
+    return {kind: files[kind], "text/plain": repr(self)}
+
+  def _encoded(self, kind, **options):
+    file = io.BytesIO()
+    Image.fromarray(self.image).save(file, kind, **options)
+    return base64.b64encode(file.getvalue()).decode()
 
   def __repr__(self):
     height, width = self.image.shape[:2]
     return f"<picture of {width}x{height}>"
 
 
-def show(rows, column_titles=None, row_titles=None, cell=None, note=""):
-  """What flows and tasks make as a contact sheet in a notebook: `Shown`.
+def show(
+  rows: Any,
+  column_titles: Sequence[str] | None = None,
+  row_titles: Sequence[str] | None = None,
+  cell: int | None = None,
+  note: str = "",
+) -> Shown:
+  """Shows pictures from flows and tasks as a contact sheet in a notebook.
 
   Args:
-    rows: list of rows of pictures, or one array of them: uint8, or floats in
-      [0, 1], which are clipped; coloured `[H, W, 3]` or grey `[H, W, 1]`.
-    column_titles, row_titles, cell, note: see `pictures.contact_sheet`.
+    rows: List of rows of pictures, or one array of them. They are uint8, or
+      floats, which are clipped to [0, 1]; in colour `[H, W, 3]` or grey
+      `[H, W, 1]`.
+    column_titles: See `sheets.contact_sheet`.
+    row_titles: See `sheets.contact_sheet`.
+    cell: See `sheets.contact_sheet`.
+    note: See `sheets.contact_sheet`.
   """
   rows = [
     [_as_uint8(image) for image in row] for row in jax.device_get([*rows])
   ]
   return Shown(
-    sheets.contact_sheet(rows, column_titles, row_titles, cell, note)
+    sheets.contact_sheet(
+      rows,
+      column_titles=column_titles,
+      row_titles=row_titles,
+      cell=cell,
+      note=note,
+    )
   )
 
 

@@ -1,7 +1,8 @@
-"""Picture files to arrays: the one decoder of every source and of sampling.
+"""Decodes picture files for every source of data and for sampling.
 
-A decoded picture is sRGB, upright, fully opaque and three-channel, whatever the
-file held. What cannot be converted rightly is refused, never guessed at.
+A decoded picture is sRGB, upright, fully opaque and has three channels,
+whatever the file holds. A file that cannot be converted correctly is refused;
+nothing is guessed.
 """
 
 import contextlib
@@ -9,6 +10,8 @@ import io
 import os
 import threading
 import warnings
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from PIL import (
@@ -22,25 +25,34 @@ from PIL import (
 
 from cinn_jax.images import color_profiles, deep_color
 
+# Contents of a file, or its path.
+Source = bytes | bytearray | memoryview | str | os.PathLike[str]
+
 EXTENSIONS = (
-  *(".jpg", ".jpeg", ".jpe", ".jfif"),
-  *(".png", ".webp", ".tif", ".tiff"),
+  ".jpg",
+  ".jpeg",
+  ".jpe",
+  ".jfif",
+  ".png",
+  ".webp",
+  ".tif",
+  ".tiff",
 )
 
-# 268 megapixels: well above any camera, 0.8 GB as an array. It is checked on
-# the header, before anything is decoded.
+# 268 megapixels: well above any camera, 0.8 GB as an array. The header is
+# checked against it before anything is decoded.
 MAX_PIXELS = 2**28
 
-# Opened through their classes because `Image.open` warns from 89 megapixels on
-# and its limit is a setting of the whole process.
-_PLUGINS = {
+# Files are opened through these classes, because `Image.open` warns above 89
+# megapixels, and its limit is a setting of the whole process.
+_PLUGINS: dict[str, Any] = {
   "JPEG": JpegImagePlugin.JpegImageFile,
   "PNG": PngImagePlugin.PngImageFile,
   "TIFF": TiffImagePlugin.TiffImageFile,
   "WEBP": WebPImagePlugin.WebPImageFile,
 }
 
-# Above this a picture is decoded alone: threads must not multiply its memory.
+# A picture above this is decoded alone, or threads would multiply its memory.
 _LARGE_PIXELS = 2**25
 _LARGE = threading.Lock()
 
@@ -54,15 +66,15 @@ _UPRIGHT = {
   8: lambda a: a[:, ::-1].swapaxes(0, 1),
 }
 
-# Careless writers leave broken metadata in sound pictures. It is no news, and
-# it must not become an error in a worker thread where warnings are errors.
+# Some programs write broken metadata into sound pictures. Pillow's warning must
+# not become an error in a worker thread if warnings are errors.
 warnings.filterwarnings(
   "ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin"
 )
 
 
 class UnreadableImage(ValueError):
-  """A picture that cannot be converted rightly: `name: reason`, one line."""
+  """A picture that cannot be converted correctly: `name: reason`, one line."""
 
   def __init__(self, name: str, reason: str):
     super().__init__(f"{name}: {reason}")
@@ -70,27 +82,31 @@ class UnreadableImage(ValueError):
     self.reason = reason
 
 
-def decode(source, *, keep_depth: bool = False, at_least: int = 0):
+def decode(
+  source: Source, *, keep_depth: bool = False, at_least: int = 0
+) -> np.ndarray:
   """Decodes a JPEG, PNG, WebP or TIFF picture.
 
-  EXIF orientation is applied. Transparency is composed over white. An embedded
-  colour profile is converted to sRGB (a 16-bit colour picture then keeps only 8
-  bits); CMYK without a profile goes through the plain subtractive formula. Of
-  an animation or a multi-page file the first picture counts.
+  The EXIF orientation is applied, and transparency composed over white. Colours
+  with an embedded profile are converted to sRGB, which reduces a 16-bit colour
+  picture to 8 bits. CMYK without a profile is converted by the plain
+  subtractive formula. The first picture of an animation or of a multi-page file
+  is used.
 
   Args:
-    source: the file's contents as bytes, or its path.
-    keep_depth: return a picture of more than 8 bits as uint16.
-    at_least: allow a JPEG to be decoded at a reduced scale, as long as its
-      short side stays at least so many pixels. 0: never.
+    source: Contents of the file as bytes, or its path.
+    keep_depth: Return a picture of more than 8 bits as uint16.
+    at_least: Allow a JPEG to be decoded at a reduced scale, as long as its
+      short side keeps at least this many pixels. 0 means never.
 
   Returns:
-    uint8 [H, W, 3] in [0, 255]; with keep_depth, uint16 in [0, 65535] for a
-    picture of more than 8 bits. 16 bits become 8 by rounding.
+    uint8 `[H, W, 3]` in [0, 255]; deeper samples are rounded to 8 bits. With
+    `keep_depth`, uint16 in [0, 65535] for a picture of more than 8 bits.
 
   Raises:
-    UnreadableImage: missing, truncated, of another kind, above `MAX_PIXELS`, or
-      with samples whose range is unknown (floating point, 32-bit).
+    UnreadableImage: if the file is missing, truncated, of another kind, larger
+      than `MAX_PIXELS`, or has samples of unknown range (floating point,
+      32-bit).
   """
   name, data = contents(source)
   with reasons(name):
@@ -109,13 +125,15 @@ def decode(source, *, keep_depth: bool = False, at_least: int = 0):
     return np.ascontiguousarray(array)
 
 
-def decode_alpha(source) -> np.ndarray | None:
-  """Decodes which pixels of a picture are opaque: bool [H, W], upright.
-
-  None if all of them are. Half transparent counts as opaque from 128 of 255.
+def decode_alpha(source: Source) -> np.ndarray | None:
+  """Decodes which pixels of a picture are opaque.
 
   Args:
-    source: the file's contents as bytes, or its path.
+    source: Contents of the file as bytes, or its path.
+
+  Returns:
+    bool `[H, W]`, upright, True for an alpha of 128 to 255; None if the whole
+    picture is opaque.
 
   Raises:
     UnreadableImage: as `decode` does.
@@ -133,20 +151,23 @@ def decode_alpha(source) -> np.ndarray | None:
 
 
 def decode_plain(data: bytes, name: str = "picture") -> np.ndarray:
-  """Decodes what `is_plain` accepts, without looking for anything else.
+  """Decodes a picture that `is_plain` accepts, without further checks.
 
   Returns:
-    uint8 [H, W, 3]; read-only.
+    uint8 `[H, W, 3]`, read-only.
+
+  Raises:
+    UnreadableImage: if it is damaged.
   """
   with reasons(name):
     return np.asarray(open_header(data).convert("RGB"))
 
 
 def is_plain(data: bytes) -> bool:
-  """Whether a file's bare samples are the picture, with nothing to convert.
+  """Tells if a file's samples are the picture, with nothing to convert.
 
-  That is a JPEG or PNG of 8-bit sRGB or grey samples, upright and opaque. It is
-  decoded to the end, so a damaged file raises.
+  Such a file is a JPEG or PNG of 8-bit sRGB or grey samples, upright and
+  opaque. It is decoded to its end, so a damaged file raises an exception.
   """
   image = open_header(data)
   deep = deep_color.bits(image) > 8
@@ -163,16 +184,22 @@ def is_plain(data: bytes) -> bool:
   )
 
 
-def orientation(image) -> int:
-  """EXIF orientation, 1 to 8; after loading, what is still to be done."""
+def orientation(image: Image.Image) -> int:
+  """Returns the EXIF orientation, 1 to 8, that remains to be applied."""
   value = image.getexif().get(ExifTags.Base.Orientation, 1)
   return value if value in _UPRIGHT else 1
 
 
-def open_header(data: bytes):
-  """Opens a picture without decoding it; ValueError if it is not for us."""
+def open_header(data: bytes) -> Any:
+  """Opens a picture with Pillow, without decoding it.
+
+  Raises:
+    ValueError: if it is no JPEG, PNG, WebP or TIFF, or has more than
+      `MAX_PIXELS`.
+  """
   for kind, plugin in _PLUGINS.items():
-    if Image.OPEN[kind][1](data[:16]) is True:
+    accepts = Image.OPEN[kind][1]
+    if accepts is not None and accepts(data[:16]) is True:
       image = plugin(io.BytesIO(data))
       break
   else:
@@ -187,8 +214,12 @@ def open_header(data: bytes):
   return image
 
 
-def contents(source) -> tuple[str, bytes]:
-  """A name for messages and the bytes of a path, or of bytes themselves."""
+def contents(source: Source) -> tuple[str, bytes]:
+  """Returns a name for messages, and the contents of a file.
+
+  Raises:
+    UnreadableImage: if the file cannot be read.
+  """
   if isinstance(source, bytes | bytearray | memoryview):
     return "picture", bytes(source)
   name = os.fsdecode(source).encode(errors="backslashreplace").decode()
@@ -200,11 +231,11 @@ def contents(source) -> tuple[str, bytes]:
 
 
 @contextlib.contextmanager
-def reasons(name: str):
-  """Turns whatever a decoder raises into one line about this picture.
+def reasons(name: str) -> Iterator[None]:
+  """Turns any exception of a decoder into `UnreadableImage`.
 
-  Decoders raise nearly anything on damaged input (SyntaxError, struct.error,
-  KeyError, MemoryError, ...), so nothing narrower would keep the promise.
+  Decoders raise nearly anything for damaged input (SyntaxError, struct.error,
+  KeyError, MemoryError, ...), so all exceptions are caught.
   """
   try:
     yield
@@ -228,12 +259,12 @@ def _room_for(image):
 
 
 def _opaque_rgb(image) -> Image.Image:
-  """8-bit samples of any mode as RGB, in sRGB, over white."""
+  """Converts 8-bit samples of any mode to sRGB, over white."""
   image.load()
   if not image.has_transparency_data:
     return color_profiles.to_srgb(image)
   with_alpha = image.convert("RGBA")
-  # Grey has a grey profile.
+  # Grey pictures have grey profiles.
   is_grey = image.mode in ("L", "LA")
   opaque = image.convert("L") if is_grey else with_alpha.convert("RGB")
   canvas = Image.new("RGB", image.size, "white")

@@ -1,4 +1,7 @@
-"""Contact sheets: pictures in a table, with titles."""
+"""Contact sheets, which are tables of pictures with titles."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -10,30 +13,37 @@ _EMPTY = (238, 238, 238)
 _INK = (38, 38, 38)
 _GUTTER = 4
 _MARGIN = 12
-# The side of a cell, unless given: that of the largest picture, within these.
+# Smallest and largest side of a cell by default.
 _CELL_SIDES = (128, 256)
 
 
 def contact_sheet(
-  rows, column_titles=None, row_titles=None, cell=None, note=""
+  rows: Sequence[Any],
+  column_titles: Sequence[str] | None = None,
+  row_titles: Sequence[str] | None = None,
+  cell: int | None = None,
+  note: str = "",
 ) -> np.ndarray:
-  """Pictures in a table, with titles, as one picture: uint8 `[H, W, 3]`.
+  """Draws pictures as a table with titles.
 
-  Every picture is scaled to fit into its cell, small ones enlarged, and
-  centred there on light grey. Rows and columns are as high and wide as their
-  largest picture needs, so pictures of one shape fill their cells.
+  Every picture is scaled to its cell and centred there on light grey; small
+  ones are enlarged. A row is as high and a column as wide as its largest
+  picture needs, so pictures of one shape fill their cells.
 
   Args:
-    rows: list of rows, each a list of uint8 pictures `[H, W, 3]` of any shape
-      or an array of them; rows may differ in length.
-    column_titles: one string per column, shortened to fit.
-    row_titles: one string per row, written to its left.
-    cell: pixels, the longest side of a picture on the sheet. Default: that of
+    rows: List of rows, each a list of uint8 pictures `[H, W, 3]` of any shape,
+      or an array of them. Rows may differ in length.
+    column_titles: One string per column, shortened to fit.
+    row_titles: One string per row, written to its left.
+    cell: Longest side of a picture on the sheet, in pixels. Default: that of
       the largest picture, but at least 128 and at most 256.
-    note: a caption under the sheet, broken into lines where needed.
+    note: Caption under the sheet, broken into lines if needed.
+
+  Returns:
+    uint8 `[H, W, 3]`.
 
   Raises:
-    ValueError: for no pictures, for other arrays than pictures, and for a
+    ValueError: for no pictures, for arrays that are not pictures, and for a
       wrong number of titles.
   """
   rows = [
@@ -49,11 +59,17 @@ def contact_sheet(
     largest = max(max(image.shape[:2]) for row in rows for image in row)
     cell = min(max(largest, _CELL_SIDES[0]), _CELL_SIDES[1])
   fitted = [[_fit(image, cell) for image in row] for row in rows]
-  return _draw(fitted, column_titles, row_titles, note, _font(cell))
+  return _draw(
+    fitted,
+    column_titles=column_titles,
+    row_titles=row_titles,
+    note=note,
+    font=_font(cell),
+  )
 
 
 def text(words: str, side: int) -> np.ndarray:
-  """Words in the middle of a square, dark on light: uint8 `[side, side, 3]`."""
+  """Draws dark words in a light square: uint8 `[side, side, 3]`."""
   square = Image.new("RGB", (side, side), _EMPTY)
   font = ImageFont.load_default(side / 2)
   middle = (side / 2, side / 2)
@@ -77,7 +93,7 @@ def _font(cell):
   return ImageFont.load_default(min(max(12, round(cell / 9)), 20))
 
 
-def _draw(rows, column_titles, row_titles, note, font):
+def _draw(rows, *, column_titles, row_titles, note, font):
   heights = [max((i.height for i in row), default=0) for row in rows]
   widths = [
     max(row[j].width for row in rows if j < len(row))
@@ -122,7 +138,7 @@ def _shorten(text, width, font):
 
 
 def _wrap(text, width, font):
-  """Lines no wider than `width`, except for single words that are."""
+  """Breaks text into lines of at most `width`; single words may be wider."""
   lines = []
   for paragraph in text.splitlines():
     line = ""

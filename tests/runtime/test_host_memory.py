@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-# Linux says here if it may hand out large pages: [always], [madvise] or [never].
+# Linux says here if it may use large pages: [always], [madvise] or [never].
 HUGE_PAGES = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
 ROOT = pathlib.Path(__file__).parents[2]
 _PROGRAM = """
