@@ -1,8 +1,9 @@
-"""`--mode=compare`: many runs in one table; those of several seeds as one."""
+"""`--mode=compare`: many runs in one table; runs of several seeds as one."""
 
 import collections
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +16,9 @@ from cinn_jax.runtime import storage
 from cinn_jax.sampling import temperatures
 
 _ABSENT = "-"
-# Settings that differ where pictures do, though their files are the same; and
-# how each is written in one way only.
-_MAKES_PICTURES = {
+# Settings that change the pictures of equal files, each with a function that
+# gives every way to write it one form.
+_PICTURE_SETTINGS: dict[str, Callable] = {
   "data.crop": lambda cut: list(cut or ()),
   "data.resize": lambda size: list(size or ()),
   "task.image_size": lambda size: size and list(height_and_width(size)),
@@ -25,10 +26,13 @@ _MAKES_PICTURES = {
 
 
 class Run(NamedTuple):
-  """What a workdir's `evaluation.json` says.
+  """The `evaluation.json` of a workdir.
 
-  Metrics are known by all of their description: by one name, tasks may measure
-  different things.
+  Attributes:
+    name: Name of the workdir.
+    rows: Rows of its table. Their metrics have `table.Metric` for a key instead
+      of a name, since tasks may measure different things by one name.
+    content: Everything in the file.
   """
 
   name: str
@@ -36,32 +40,35 @@ class Run(NamedTuple):
   content: dict[str, Any]
 
   @property
-  def seed(self):
+  def seed(self) -> int:
+    """The seed of training."""
     return self.content["config"]["train"]["seed"]
 
   @property
-  def settings(self):
+  def settings(self) -> dict[str, Any]:
     """The config without its seed, flat: `{"model.depth": 4, ...}`."""
     flat = traverse_util.flatten_dict(self.content["config"], sep=".")
     return {k: v for k, v in flat.items() if k != "train.seed"}
 
 
-def compare(workdirs: Sequence, *, outputs="out"):
-  """Prints a table of evaluated runs; writes it to three files.
+def compare(
+  workdirs: Sequence[str | os.PathLike], *, outputs: str | os.PathLike = "out"
+) -> list[list[str]]:
+  """Prints a table of evaluated runs, and writes it to three files.
 
-  `comparison.md`, `.tex` and `.html` in `outputs`. Runs of the same config but
-  for its seed, evaluated in the same way, are one: the mean over seeds and
-  their standard deviation (divisor one less than there are). A single run has
-  its intervals over images. Reference rows that are the same for all runs stand
-  once.
+  The files are `comparison.md`, `.tex` and `.html` in `outputs`. Runs that
+  differ in their seed alone, evaluated in the same way, become one: the mean
+  over seeds and its standard deviation (divisor one less than the number of
+  seeds). A single run has its intervals over images. A reference row that is
+  the same for all runs is printed once.
 
   Returns:
     The table, as rows of text.
 
   Raises:
     FileNotFoundError: for a run that was not evaluated.
-    ValueError: for runs that were evaluated on different pictures, for two of
-      one config and seed, and for no runs.
+    ValueError: for runs that were evaluated on different pictures, for two runs
+      of one config and seed, and for no runs.
   """
   runs = [_read(workdir) for workdir in workdirs]
   _check(runs)
@@ -70,7 +77,7 @@ def compare(workdirs: Sequence, *, outputs="out"):
       run._replace(name=str(workdir))
       for run, workdir in zip(runs, workdirs, strict=True)
     ]
-  groups = _grouped(runs)
+  groups = _group(runs)
   lines = _table(groups)
   notes = [*_differences(groups), *_protocol(runs)]
   if any("[" in cell for line in lines[1:] for cell in line[4:]):
@@ -88,7 +95,7 @@ def compare(workdirs: Sequence, *, outputs="out"):
   return lines
 
 
-def _read(workdir):
+def _read(workdir: str | os.PathLike) -> Run:
   path = storage.path(workdir)
   if not (path / "evaluation.json").exists():
     raise FileNotFoundError(
@@ -96,18 +103,21 @@ def _read(workdir):
     )
   rows, metrics, content = records.read_json(path / "evaluation.json")
   if "config" not in content:
-    raise ValueError(f"{path} was evaluated by an older version: do it again.")
-  rows = {name: _described(row, metrics) for name, row in rows.items()}
+    raise ValueError(
+      f"{path} was evaluated by an older version: run --mode=evaluate again."
+    )
+  rows = {name: _by_metric(row, metrics) for name, row in rows.items()}
   return Run(path.name, rows, content)
 
 
-def _described(row, metrics):
+def _by_metric(row, metrics):
+  """Replaces the names of metrics by the metrics themselves."""
   values = {metrics[k]: v for k, v in row.metrics.items()}
   intervals = {metrics[k]: v for k, v in (row.intervals or {}).items()}
   return row._replace(metrics=values, intervals=intervals or None)
 
 
-def _check(runs):
+def _check(runs: Sequence[Run]) -> None:
   if not runs:
     raise ValueError("There is nothing to compare: pass --workdirs=A,B.")
   first = runs[0]
@@ -117,7 +127,7 @@ def _check(runs):
         f"{first.name} was evaluated on {first.content['source']}, {run.name}"
         f" on {run.content['source']}: evaluate all on the same pictures."
       )
-    for setting, normal in _MAKES_PICTURES.items():
+    for setting, normal in _PICTURE_SETTINGS.items():
       one, other = (normal(each.settings.get(setting)) for each in (first, run))
       if one != other:
         raise ValueError(
@@ -126,22 +136,24 @@ def _check(runs):
         )
 
 
-def _grouped(runs):
-  """`{name of the first: runs}` of one config, step and way to sample."""
+def _group(runs: Sequence[Run]) -> dict[str, list[Run]]:
+  """Groups runs of one config, step and sampling, by the first run's name."""
   groups = collections.defaultdict(list)
   for run in runs:
-    sampled = [run.content[k] for k in ("step", "num_samples")]
-    sampled += [temperatures.name(run.content["temperature"])]
-    groups[json.dumps([run.settings, sampled], sort_keys=True)].append(run)
+    sampling = [run.content[k] for k in ("step", "num_samples")]
+    sampling += [temperatures.name(run.content["temperature"])]
+    groups[json.dumps([run.settings, sampling], sort_keys=True)].append(run)
   for members in groups.values():
     if len({run.seed for run in members}) < len(members):
       names = " and ".join(run.name for run in members)
-      raise ValueError(f"{names} are runs of one config and seed: leave one.")
+      raise ValueError(
+        f"{names} are runs of one config and seed: pass only one of them."
+      )
   return {members[0].name: members for members in groups.values()}
 
 
 def _table(groups):
-  metrics = _metrics([run for members in groups.values() for run in members])
+  metrics = _titles([run for members in groups.values() for run in members])
   titles = [f"{title} [{metric.unit}]" for metric, title in metrics.items()]
   head = ["run", "row", "seeds", "n", "bits/dim", *titles]
   lines, references = [head], {}
@@ -149,12 +161,12 @@ def _table(groups):
     bits = _bits_per_dim([run.content["likelihood"] for run in members])
     for row in members[0].rows:
       rows = [run.rows[row] for run in members if row in run.rows]
-      shared = [str(len(rows)), str(rows[0].samples or _ABSENT)]
+      counts = [str(len(rows)), str(rows[0].samples or _ABSENT)]
       numbers = [_number(rows, metric) for metric in metrics]
       if rows[0].mark != "ours":
-        references.setdefault((row, *shared[1:], *numbers), []).append(name)
+        references.setdefault((row, *counts[1:], *numbers), []).append(name)
         continue
-      lines.append([name, row, *shared, bits, *numbers])
+      lines.append([name, row, *counts, bits, *numbers])
       bits = _ABSENT
   for (row, n, *numbers), names in references.items():
     owner = _ABSENT if len(names) == len(groups) else ", ".join(names)
@@ -180,8 +192,8 @@ def _number(rows, metric):
   return text
 
 
-def _spread(values):
-  """Mean and standard deviation over seeds, as text."""
+def _spread(values: Sequence[float]) -> str:
+  """Formats the mean and the standard deviation over seeds."""
   if not values:
     return _ABSENT
   mean = table.in_digits(float(np.mean(values)))
@@ -190,11 +202,11 @@ def _spread(values):
   return f"{mean} ± {table.in_digits(float(np.std(values, ddof=1)), 2)}"
 
 
-def _differences(groups):
-  """What tells the groups apart, a line each."""
+def _differences(groups: dict[str, list[Run]]) -> Iterator[str]:
+  """Lists the settings in which the groups differ, one line per group."""
   settings = {name: members[0].settings for name, members in groups.items()}
   names = {k: None for values in settings.values() for k in values}
-  varied = [
+  varying = [
     k
     for k in names
     if len({json.dumps(v.get(k, _ABSENT)) for v in settings.values()}) > 1
@@ -202,28 +214,30 @@ def _differences(groups):
   for name, members in groups.items():
     seeds = ", ".join(f"{run.seed} ({run.name})" for run in members)
     step = members[0].content["step"]
-    told = [f"{k}={settings[name].get(k, _ABSENT)}" for k in varied]
+    facts = [f"{k}={settings[name].get(k, _ABSENT)}" for k in varying]
     temperature = temperatures.name(members[0].content["temperature"])
-    told.append(f"temperature={temperature}")
-    yield f"{name}: seeds {seeds}; step {step:,}; {', '.join(told)}."
+    facts.append(f"temperature={temperature}")
+    yield f"{name}: seeds {seeds}; step {step:,}; {', '.join(facts)}."
 
 
-def _metrics(runs):
-  """Titles of all there are, in their order; equal ones are numbered."""
+def _titles(runs: Iterable[Run]) -> dict[Any, str]:
+  """Returns the title of every metric; equal titles are numbered."""
   rows = (row for run in runs for row in run.rows.values())
-  counts, titles = collections.Counter(), {}
-  for metric in dict.fromkeys(metric for row in rows for metric in row.metrics):
+  metrics: Iterable[Any] = dict.fromkeys(k for row in rows for k in row.metrics)
+  counts: collections.Counter[str] = collections.Counter()
+  titles = {}
+  for metric in metrics:
     counts[metric.title] += 1
     number = counts[metric.title]
     titles[metric] = metric.title + (f" ({number})" if number > 1 else "")
   return titles
 
 
-def _protocol(runs):
+def _protocol(runs: Sequence[Run]) -> Iterator[str]:
   first = runs[0].content
-  measured = {run.content["likelihood"]["of"]: None for run in runs}
+  data = {run.content["likelihood"]["of"]: None for run in runs}
   yield f"Pictures: {first['source']}, listing {first['listing_hash']}."
-  yield f"bits/dim is of {'; or of '.join(measured)}."
-  yield "Where there are several seeds: mean ± standard deviation over them."
-  for metric, title in _metrics(runs).items():
+  yield f"bits/dim is of {'; or of '.join(data)}."
+  yield "For several seeds: mean ± standard deviation over them."
+  for metric, title in _titles(runs).items():
     yield f"{title}: {metric.protocol}; over images: {metric.reduction}."

@@ -1,4 +1,4 @@
-"""A split's scores: exact sums, both units, and the sentence about them."""
+"""A split's scores: exact sums, both units, and their description."""
 
 import math
 
@@ -21,7 +21,7 @@ def _batch(prior, log_det, mask, round_trip=1e-6, log_scale=0.5):
   return values, np.array(mask, bool)
 
 
-def test_scores_are_exact_over_what_the_masks_keep():
+def test_scores_are_exact_over_the_masks():
   scores = bits.summarize(
     [
       _batch([-4, -6], [1, 3], [1, 1]),
@@ -29,7 +29,7 @@ def test_scores_are_exact_over_what_the_masks_keep():
     ],
     TASK,
   )
-  nats = -(-6 + 3) / 4  # -(mean prior + mean log-det) per number
+  nats = -(-6 + 3) / 4  # -(mean prior + mean log-det) per dimension
   assert scores["bits_per_dim"] == pytest.approx(nats / math.log(2))
   assert scores["bits_prior"] == pytest.approx(6 / 4 / math.log(2))
   assert scores["bits_log_det"] == pytest.approx(-3 / 4 / math.log(2))
@@ -49,7 +49,7 @@ def test_scores_are_exact_over_what_the_masks_keep():
   assert f"{scores['nats_without_constant']:.4f} nats/dim" in words
 
 
-def test_an_inverse_that_explodes_is_told():
+def test_exploding_inverse_is_reported():
   scores = bits.summarize(
     [
       _batch([-4], [1], [1], np.inf, np.nan),
@@ -60,16 +60,16 @@ def test_an_inverse_that_explodes_is_told():
   assert scores["round_trip_error"] == np.inf
   assert np.isnan(scores["max_log_scale"])
   assert "error inf, log-scale nan." in bits.in_words(scores, TASK)
-  # As `records` keeps it.
+  # `records` writes infinity as a string.
   assert "error inf," in bits.in_words(
     {**scores, "round_trip_error": "inf"}, TASK
   )
 
 
-def test_the_interval_is_of_the_pictures():
+def test_interval_resamples_the_pictures():
   few, many = (
     bits.summarize(
-      # A picture of 1 bit/dim, then one of 3; padding counts nowhere.
+      # Pictures of 1 bit/dim and as many of 3; padding does not count.
       [
         _batch([-math.log(256)] * n, [math.log(16) * k] * n, [1] * n)
         for k in (1, -1)
@@ -83,19 +83,19 @@ def test_the_interval_is_of_the_pictures():
   for scores, error in ((few, 0.25), (many, 0.025)):
     assert scores["bits_per_dim"] == pytest.approx(2)
     low, high = scores["bits_per_dim_interval"]
-    # The standard error of the mean of so many, each 1 away from it.
+    # The standard error of the mean of 16 or 1,600 values, each 1 away from it.
     assert 2 - low == pytest.approx(1.96 * error, rel=0.15)
     assert high - 2 == pytest.approx(1.96 * error, rel=0.15)
   low, high = few["bits_per_dim_interval"]
   assert f" 2.0000 [{low:.4f}, {high:.4f}] = " in bits.in_words(few, TASK)
 
 
-def test_a_single_picture_has_no_interval():
+def test_single_picture_has_no_interval():
   scores = bits.summarize([_batch([-1], [0], [1])], TASK, interval=True)
   assert scores["bits_per_dim_interval"] is None
   assert "[" not in bits.in_words(scores, TASK)
 
 
-def test_an_empty_split_is_refused():
+def test_empty_split_raises():
   with pytest.raises(ValueError, match="no example"):
     bits.summarize([_batch([1.0], [1.0], [0])], TASK)

@@ -1,4 +1,4 @@
-"""Runs in one table: seeds together, and only what may be compared."""
+"""Tables of several runs: groups of seeds, and runs that cannot be compared."""
 
 import json
 import subprocess
@@ -6,15 +6,15 @@ import sys
 
 import pytest
 
-from cinn_jax.evaluation.by_task.colorize import METRICS
 from cinn_jax.evaluation.compare import compare
 from cinn_jax.evaluation.tables import records, table
+from tests.support.tables import METRICS
 
 
-def _evaluated(folder, name, seed, rmse, bits, **changed):
-  """A workdir with the evaluation of a run."""
+def _write_run(folder, name, seed, rmse, bits, **facts):
+  """Writes a workdir with the evaluation of a run."""
   config = {
-    "model": {"name": "cinn", "depth": changed.pop("depth", 2), "hidden": [4]},
+    "model": {"name": "cinn", "depth": facts.pop("depth", 2), "hidden": [4]},
     "train": {"seed": seed, "num_steps": 10},
     "data": {},
   }
@@ -25,29 +25,37 @@ def _evaluated(folder, name, seed, rmse, bits, **changed):
     ),
     "no model": table.Row({"single_rmse": (20.0, None)}, "reference", 72, 1),
   }
-  facts = {
+  defaults = {
     "likelihood": {"of": "RGB", "bits_per_dim": bits},
     "listing_hash": "abc",
-    **{"source": "photos", "step": 10, "num_samples": 4, "temperature": 1.0},
+    "source": "photos",
+    "step": 10,
+    "num_samples": 4,
+    "temperature": 1.0,
     "config": config,
   }
   path = folder / name / "evaluation.json"
-  records.write_json(path, rows, METRICS, **(facts | changed))
+  records.write_json(path, rows, METRICS, **(defaults | facts))
   return path.parent
 
 
-def test_seeds_are_one_run(tmp_path, capsys):
+def test_seeds_become_one_run(tmp_path, capsys):
   workdirs = [
-    _evaluated(tmp_path, "a-0", 0, 10.0, 3.0),
-    _evaluated(tmp_path, "b", 0, 8.0, 2.5, depth=4),
-    _evaluated(tmp_path, "a-1", 1, 12.0, 3.5),
-    _evaluated(tmp_path, "a-2", 2, 14.0, 4.0),
+    _write_run(tmp_path, "a-0", 0, 10.0, 3.0),
+    _write_run(tmp_path, "b", 0, 8.0, 2.5, depth=4),
+    _write_run(tmp_path, "a-1", 1, 12.0, 3.5),
+    _write_run(tmp_path, "a-2", 2, 14.0, 4.0),
   ]
   lines = compare(workdirs, outputs=tmp_path / "out")
   assert lines == [
     [
-      *("run", "row", "seeds", "n", "bits/dim"),
-      *("RMSE of 1 [%]", "variance [1e-4]"),
+      "run",
+      "row",
+      "seeds",
+      "n",
+      "bits/dim",
+      "RMSE of 1 [%]",
+      "variance [1e-4]",
     ],
     ["a-0", "one sample", "3", "1", "3.500 ± 0.50", "12.00 ± 2.0", "-"],
     ["a-0", "mean of n", "3", "4", "-", "13.00 ± 2.0", "3.000"],
@@ -55,27 +63,25 @@ def test_seeds_are_one_run(tmp_path, capsys):
     ["b", "mean of n", "1", "4", "-", "9.000", "3.000"],
     ["-", "no model", "-", "1", "-", "20.00", "-"],
   ]
-  said = capsys.readouterr().out
-  assert (
-    "- a-0: seeds 0 (a-0), 1 (a-1), 2 (a-2); step 10; model.depth=2" in said
-  )
-  assert "- b: seeds 0 (b); step 10; model.depth=4, temperature=1." in said
-  assert "RMSE of the first sample" in said and "bits/dim is of RGB." in said
+  out = capsys.readouterr().out
+  assert "- a-0: seeds 0 (a-0), 1 (a-1), 2 (a-2); step 10; model.depth=2" in out
+  assert "- b: seeds 0 (b); step 10; model.depth=4, temperature=1." in out
+  assert "RMSE of the first sample" in out and "bits/dim is of RGB." in out
   files = {path.suffix: path for path in (tmp_path / "out").iterdir()}
   assert set(files) == {".md", ".tex", ".html"}
   text = {suffix: path.read_text() for suffix, path in files.items()}
-  assert text[".md"] in said
+  assert text[".md"] in out
   assert r"12.00 $\pm$ 2.0 & - \\" in text[".tex"]
   assert "<td class=number>12.00 ± 2.0</td>" in text[".html"]
   for content in text.values():
     assert "RMSE of the first sample" in content
 
 
-def test_a_single_run_has_its_intervals(tmp_path, capsys):
+def test_single_run_has_its_intervals(tmp_path, capsys):
   workdirs = [
-    _evaluated(tmp_path, "a", 0, 10.0, 3.0),
-    _evaluated(tmp_path, "b-0", 0, 8.0, 2.5, depth=4),
-    _evaluated(tmp_path, "b-1", 1, 8.0, 2.5, depth=4),
+    _write_run(tmp_path, "a", 0, 10.0, 3.0),
+    _write_run(tmp_path, "b-0", 0, 8.0, 2.5, depth=4),
+    _write_run(tmp_path, "b-1", 1, 8.0, 2.5, depth=4),
   ]
   for workdir in workdirs:
     path = workdir / "evaluation.json"
@@ -94,22 +100,20 @@ def test_a_single_run_has_its_intervals(tmp_path, capsys):
   assert "In brackets: 95 % intervals" in capsys.readouterr().out
 
 
-def test_other_sampling_is_another_run(tmp_path):
+def test_other_sampling_makes_another_run(tmp_path):
   workdirs = [
-    _evaluated(tmp_path, "a", 0, 10.0, 3.0),
-    _evaluated(tmp_path, "b", 1, 12.0, 3.5, temperature=0.8),
+    _write_run(tmp_path, "a", 0, 10.0, 3.0),
+    _write_run(tmp_path, "b", 1, 12.0, 3.5, temperature=0.8),
   ]
   names = [line[0] for line in compare(workdirs, outputs=tmp_path / "out")]
   assert names == ["run", "a", "a", "b", "b", "-"]
 
 
-def test_another_step_is_another_run_and_a_number_of_no_matter_which_type(
-  tmp_path,
-):
+def test_another_step_makes_another_run(tmp_path):
   workdirs = [
-    _evaluated(tmp_path, "a", 0, 10.0, 3.0),
-    _evaluated(tmp_path, "b", 1, 12.0, 3.5, step=9_000),
-    _evaluated(tmp_path, "c", 1, 14.0, 4.0, temperature=1),
+    _write_run(tmp_path, "a", 0, 10.0, 3.0),
+    _write_run(tmp_path, "b", 1, 12.0, 3.5, step=9_000),
+    _write_run(tmp_path, "c", 1, 14.0, 4.0, temperature=1),
   ]
   lines = compare(workdirs, outputs=tmp_path / "out")
   assert [line[:3] for line in lines[1::2]] == [
@@ -119,29 +123,29 @@ def test_another_step_is_another_run_and_a_number_of_no_matter_which_type(
   ]
 
 
-def test_measures_of_one_name_have_columns_of_their_own(tmp_path):
-  a = _evaluated(tmp_path, "a", 0, 10.0, 3.0)
-  b = _evaluated(tmp_path, "b", 0, 30.0, 2.5, depth=4)
+def test_different_metrics_of_one_name_have_two_columns(tmp_path):
+  a = _write_run(tmp_path, "a", 0, 10.0, 3.0)
+  b = _write_run(tmp_path, "b", 0, 30.0, 2.5, depth=4)
   path = b / "evaluation.json"
   content = json.loads(path.read_text())
   content["metrics"]["single_rmse"]["protocol"] = "RMSE of what was enlarged"
   path.write_text(json.dumps(content))
   head, *lines = compare([a, b], outputs=tmp_path / "out")
   first, second = head.index("RMSE of 1 [%]"), head.index("RMSE of 1 (2) [%]")
-  shown = {
+  cells = {
     line[0]: (line[first], line[second])
     for line in lines
     if line[1] == "one sample"
   }
-  assert shown == {"a": ("10.00", "-"), "b": ("-", "30.00")}
-  said = (tmp_path / "out" / "comparison.md").read_text()
-  assert "- RMSE of 1: RMSE of the first sample" in said
-  assert "- RMSE of 1 (2): RMSE of what was enlarged" in said
+  assert cells == {"a": ("10.00", "-"), "b": ("-", "30.00")}
+  out = (tmp_path / "out" / "comparison.md").read_text()
+  assert "- RMSE of 1: RMSE of the first sample" in out
+  assert "- RMSE of 1 (2): RMSE of what was enlarged" in out
 
 
-def test_a_number_that_some_seeds_lack_says_so(tmp_path):
-  a = _evaluated(tmp_path, "a-0", 0, 10.0, 3.0)
-  b = _evaluated(tmp_path, "a-1", 1, 12.0, 3.5)
+def test_cell_says_if_some_seeds_lack_a_number(tmp_path):
+  a = _write_run(tmp_path, "a-0", 0, 10.0, 3.0)
+  b = _write_run(tmp_path, "a-1", 1, 12.0, 3.5)
   path = b / "evaluation.json"
   content = json.loads(path.read_text())
   del content["rows"]["mean of n"]["metrics"]["variance"]
@@ -150,10 +154,10 @@ def test_a_number_that_some_seeds_lack_says_so(tmp_path):
   assert lines[2][-1] == "3.000 (1 of 2 seeds)"
 
 
-def test_pictures_made_alike_are_compared_however_that_is_written(tmp_path):
+def test_equal_settings_in_other_words_are_compared(tmp_path):
   workdirs = [
-    _evaluated(tmp_path, "a", 0, 10.0, 3.0),
-    _evaluated(tmp_path, "b", 1, 12.0, 3.5),
+    _write_run(tmp_path, "a", 0, 10.0, 3.0),
+    _write_run(tmp_path, "b", 1, 12.0, 3.5),
   ]
   settings = ({"image_size": 64}, {}), ({"image_size": [64, 64]}, {"crop": []})
   for workdir, (task, data) in zip(workdirs, settings, strict=True):
@@ -166,9 +170,9 @@ def test_pictures_made_alike_are_compared_however_that_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("setting", ["data.crop", "task.image_size"])
-def test_pictures_made_otherwise_are_refused(tmp_path, setting):
-  a = _evaluated(tmp_path, "a", 0, 10.0, 3.0)
-  b = _evaluated(tmp_path, "b", 1, 12.0, 3.5)
+def test_other_picture_settings_raise(tmp_path, setting):
+  a = _write_run(tmp_path, "a", 0, 10.0, 3.0)
+  b = _write_run(tmp_path, "b", 1, 12.0, 3.5)
   path = b / "evaluation.json"
   content = json.loads(path.read_text())
   section, name = setting.split(".")
@@ -178,40 +182,40 @@ def test_pictures_made_otherwise_are_refused(tmp_path, setting):
     compare([a, b], outputs=tmp_path / "out")
 
 
-def test_reference_rows_that_differ_say_whose_they_are(tmp_path):
-  a = _evaluated(tmp_path, "a", 0, 10.0, 3.0)
-  b = _evaluated(tmp_path, "b", 0, 8.0, 2.5, depth=4)
+def test_different_reference_rows_name_their_run(tmp_path):
+  a = _write_run(tmp_path, "a", 0, 10.0, 3.0)
+  b = _write_run(tmp_path, "b", 0, 8.0, 2.5, depth=4)
   rows, metrics, content = records.read_json(b / "evaluation.json")
   rows["no model"].metrics["single_rmse"] = (30.0, None)
   facts = {k: v for k, v in content.items() if k not in ("rows", "metrics")}
-  for made in ("hardware", "versions"):
-    facts.pop(made)
+  for name in ("hardware", "versions"):
+    facts.pop(name)
   records.write_json(b / "evaluation.json", rows, metrics, **facts)
   lines = compare([a, b], outputs=tmp_path / "out")
   assert [line[0] for line in lines[-2:]] == ["a", "b"]
 
 
-def test_folders_of_one_name(tmp_path):
-  a = _evaluated(tmp_path / "x", "run", 0, 10.0, 3.0)
-  b = _evaluated(tmp_path / "y", "run", 0, 8.0, 2.5, depth=4)
+def test_folders_of_one_name_have_paths(tmp_path):
+  a = _write_run(tmp_path / "x", "run", 0, 10.0, 3.0)
+  b = _write_run(tmp_path / "y", "run", 0, 8.0, 2.5, depth=4)
   lines = compare([a, b], outputs=tmp_path / "out")
   assert {line[0] for line in lines[1:]} == {str(a), str(b), "-"}
 
 
-def test_what_may_not_be_compared_is_refused(tmp_path):
-  a = _evaluated(tmp_path, "a", 0, 10.0, 3.0)
+def test_runs_that_cannot_be_compared_raise(tmp_path):
+  a = _write_run(tmp_path, "a", 0, 10.0, 3.0)
   with pytest.raises(ValueError, match="nothing to compare"):
     compare([])
   with pytest.raises(
     FileNotFoundError, match="run --mode=evaluate on it first"
   ):
     compare([a, tmp_path / "none"])
-  same = _evaluated(tmp_path, "b", 0, 10.0, 3.0)
+  same = _write_run(tmp_path, "b", 0, 10.0, 3.0)
   with pytest.raises(
     ValueError, match="a and b are runs of one config and seed"
   ):
     compare([a, same])
-  other = _evaluated(
+  other = _write_run(
     tmp_path, "c", 1, 1.0, 1.0, listing_hash="d", source="digits"
   )
   with pytest.raises(
@@ -220,10 +224,10 @@ def test_what_may_not_be_compared_is_refused(tmp_path):
     compare([a, other])
 
 
-def test_the_command(tmp_path):
-  workdir = _evaluated(tmp_path, "a", 0, 10.0, 3.0)
+def test_command(tmp_path):
+  workdir = _write_run(tmp_path, "a", 0, 10.0, 3.0)
   command = [sys.executable, "-m", "cinn_jax.main", "--mode=compare"]
-  for arguments, code, said in (
+  for arguments, code, text in (
     (
       [f"--workdirs={workdir}", f"--outputs={tmp_path}"],
       0,
@@ -235,4 +239,4 @@ def test_the_command(tmp_path):
       [*command, *arguments], capture_output=True, text=True
     )
     assert result.returncode == code
-    assert said in result.stdout + result.stderr
+    assert text in result.stdout + result.stderr

@@ -1,4 +1,4 @@
-"""The importance-weighted bound, where the probability itself is known."""
+"""The importance-weighted bound, for a known probability."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from cinn_jax import make_flow
 from cinn_jax.evaluation import bits, importance
 from cinn_jax.tasks import Task
 
-# Whole numbers under N(0, 1), wide enough that noise matters.
+# Whole numbers under N(0, 1), wide enough for the noise to matter.
 WHOLE = np.array([[0.0, 1.0], [-3.0, 2.0], [-1.0, 0.0]], np.float32)
 EXACT = np.log(stats.norm.cdf(WHOLE + 1) - stats.norm.cdf(WHOLE)).sum(axis=1)
 FLOW = make_flow(bj.Standardize(0.0, 1.0), (1, 1, 2))
@@ -28,7 +28,7 @@ TASK = Task(
 )
 
 
-REPEATS = 2_000  # of the pictures, each with noise of its own
+REPEATS = 2_000  # Copies of each picture, each with its own noise.
 
 
 def _batch():
@@ -45,20 +45,20 @@ def _nats(num_draws, index=0):
   return np.asarray(score({}, _batch(), index))
 
 
-def test_more_draws_are_a_tighter_bound_of_the_probability():
+def test_more_draws_give_a_tighter_bound():
   one, eight, many = (_mean(_nats(k)) for k in (1, 8, 500))
   np.testing.assert_allclose(many, EXACT, atol=0.02)
   assert np.all(one < eight) and np.all(eight < EXACT + 0.01)
-  # Where the density varies most, one draw is far from it.
+  # One draw is far from the truth if the density varies much.
   assert one[1] < eight[1] - 0.3 < EXACT[1]
-  # One draw is what plain bits/dim measures.
+  # One draw gives plain bits/dim.
   plain = jax.jit(bits.make_scorer(FLOW, TASK, seed=0))({}, _batch(), 0)
   np.testing.assert_allclose(
     one, _mean(plain["prior"] + plain["log_det"]), atol=0.15
   )
 
 
-def test_in_words_says_how_many_draws():
+def test_in_words():
   scores = {
     "draws": 16,
     "bits_per_dim": -1.5,
@@ -68,6 +68,6 @@ def test_in_words_says_how_many_draws():
   assert "over 16 draws" in text and "-1.5000" in text and "6.5000" in text
 
 
-def test_draws_depend_on_seed_and_batch_alone():
+def test_draws_depend_on_the_batch():
   np.testing.assert_array_equal(_nats(3, 1), _nats(3, 1))
   assert np.abs(_nats(3, 1) - _nats(3, 2)).max() > 1e-3

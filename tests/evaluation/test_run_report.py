@@ -1,4 +1,4 @@
-"""The page of a run: what is on it, and that a browser shows all of it."""
+"""The page of a run: its content, and its view in a browser."""
 
 import base64
 import io
@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from cinn_jax.evaluation import run_report
-from cinn_jax.evaluation.by_task.colorize import METRICS
 from cinn_jax.evaluation.tables import records, table
 from cinn_jax.evaluation.tables.page import Page
 from cinn_jax.sampling.draw import Sampling
 from cinn_jax.workdir.trained import restore
 from configs import super_resolution
 from tests.support import browser, untrained
+from tests.support.tables import METRICS
 
 SAMPLING = Sampling(num_samples=2, temperature=0.5, seed=3)
 LOG = [
@@ -31,7 +31,7 @@ needs_browser = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-  """A run that was evaluated, as far as its files tell."""
+  """Writes a run with an `evaluation.json`."""
   path = tmp_path_factory.mktemp("report") / "sr & <more>"
   config = super_resolution.get_config()
   config.model.update(
@@ -76,38 +76,41 @@ def page(workdir):
   return run_report.write_report(workdir, sampling=SAMPLING)
 
 
-def test_the_files(workdir, page):
+def test_page_holds_the_pictures(workdir, page):
   assert page == workdir / "report" / "index.html"
   names = {path.name for path in page.parent.iterdir()}
-  assert names == {
-    *("index.html", "samples_1.png", "samples_2.png", "training.png")
-  }
-  inside = re.findall(r"data:image/png;base64,([^\"]+)", page.read_text())
   files = ("samples_1.png", "samples_2.png", "training.png")
-  for name, data in zip(files, inside, strict=True):
+  assert names == {"index.html", *files}
+  pictures = re.findall(r"data:image/png;base64,([^\"]+)", page.read_text())
+  for name, data in zip(files, pictures, strict=True):
     image = np.asarray(Image.open(page.parent / name))
     assert image.std() > 1
-    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
-    np.testing.assert_array_equal(shown, image)
+    copy = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    np.testing.assert_array_equal(copy, image)
 
 
 @needs_browser
-def test_in_a_browser(page, tmp_path):
-  seen = browser.look_at(page, tmp_path)
-  assert seen["title"].strip() == "sr & <more> at step 0"
-  assert len(seen["widths"]) == 3 and min(seen["widths"]) > 300
-  assert seen["requests"] == [] and seen["console"] == []
-  assert seen["overflow"] <= 0
+def test_page_in_a_browser(page, tmp_path):
+  view = browser.view(page, tmp_path)
+  assert view["title"].strip() == "sr & <more> at step 0"
+  assert len(view["widths"]) == 3 and min(view["widths"]) > 300
+  assert view["requests"] == [] and view["console"] == []
+  assert view["overflow"] <= 0
   for text in (
-    *("over 16 draws of the noise: bits/dim 4.1250", "bits/dim 4.2500 = prior"),
-    *("12.50 ± 0.50", "a note", '"image_cinn"'),
-    *("RMSE of the first sample", "temperature 0.5 with seed 3", "hardware"),
+    "over 16 draws of the noise: bits/dim 4.1250",
+    "bits/dim 4.2500 = prior",
+    "12.50 ± 0.50",
+    "a note",
+    '"image_cinn"',
+    "RMSE of the first sample",
+    "temperature 0.5 with seed 3",
+    "hardware",
   ):
-    assert text in seen["text"], text
+    assert text in view["text"], text
 
 
 @needs_browser
-def test_the_browser_sees_what_is_wrong(tmp_path):
+def test_browser_view_reports_problems(tmp_path):
   bad = tmp_path / "bad.html"
   outside = "http://127.0.0.1:9/style.css"
   bad.write_text(
@@ -115,10 +118,10 @@ def test_the_browser_sees_what_is_wrong(tmp_path):
     '<body><img src="data:image/png;base64,AAAA"><div style="width:5000px">a'
     '</div><script>console.error("broken")</script></body></html>'
   )
-  seen = browser.look_at(bad, tmp_path)
-  assert seen["widths"] == [0] and seen["overflow"] > 3000
-  assert seen["requests"] == [outside]
-  assert any("broken" in line for line in seen["console"])
+  view = browser.view(bad, tmp_path)
+  assert view["widths"] == [0] and view["overflow"] > 3000
+  assert view["requests"] == [outside]
+  assert any("broken" in line for line in view["console"])
 
 
 @pytest.mark.parametrize("change", [{}, {"seed": 4}, {"temperature": 1.0}])
@@ -144,7 +147,7 @@ def test_tuples_in_a_config_count_as_lists(workdir, monkeypatch):
   )
 
 
-def test_a_log_with_gaps_is_drawn():
+def test_curves_of_a_log_with_gaps():
   image = run_report.training_curves(LOG)
   assert image.ndim == 3 and image.shape[-1] == 3 and image.std() > 5
   lines = run_report.curve_points(LOG, ("bits_per_dim",))
@@ -152,7 +155,7 @@ def test_a_log_with_gaps_is_drawn():
   assert run_report.curve_points(LOG, ("round_trip_error",)) == {}
 
 
-def test_an_empty_log_is_said(workdir, tmp_path, monkeypatch):
+def test_page_of_an_empty_log(workdir, tmp_path, monkeypatch):
   with pytest.raises(ValueError, match="has no numbers yet"):
     run_report.training_curves([])
   monkeypatch.setattr(run_report, "read_log", lambda _: [])
@@ -160,12 +163,12 @@ def test_an_empty_log_is_said(workdir, tmp_path, monkeypatch):
   assert "The log has no numbers yet." in page.read_text()
 
 
-def test_text_is_escaped(tmp_path):
+def test_page_escapes_text(tmp_path):
   page = Page("<b>")
   page.text("<script>")
   page.items(["<i>"])
   page.code("a & b")
-  page.write(tmp_path / "made" / "a.html")
-  text = (tmp_path / "made" / "a.html").read_text()
+  page.write(tmp_path / "new" / "a.html")
+  text = (tmp_path / "new" / "a.html").read_text()
   for raw in ("<script>", "<i>", "<b>", "a & b"):
     assert raw not in text

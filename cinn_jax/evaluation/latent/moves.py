@@ -1,12 +1,13 @@
-"""What the latent space knows: walks, mixtures and transfers of latents.
+"""Walks, mixtures and transfers of latents.
 
 Latents z are what `Flow.forward` returns: an array or a tuple of arrays
-[B, ...], one per level, finest first. The functions of latents alone return
-latents with a leading axis of variants, [K, B, ...]; `decode` turns them into
-data. The figures they make are those of Ardizzone et al. 2019: one latent
-carries the style whatever the condition, and walks in it change the style.
+[B, ...], one per level, finest first. Functions of latents alone return latents
+with a leading axis of variants, [K, B, ...]; `decode` turns them into data.
+They make the figures of Ardizzone et al. 2019: a latent carries the style
+under every condition, and walks in latent space change the style.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,11 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.decomposition import PCA
 
+from cinn_jax.bijections.base import Array, Condition, PyTree
+from cinn_jax.flow import Flow
 
-def decode(flow, variables, z, cond=None):
-  """Variants of latents [K, B, ...] under one condition: x [B, K, ...].
 
-  What depends on the condition only is computed once.
+def decode(
+  flow: Flow, variables: PyTree, z: PyTree, cond: Condition = None
+) -> Array:
+  """Decodes variants of latents [K, B, ...] under one condition: x [B, K, ...].
+
+  Everything that depends on the condition only is computed once.
   """
   run = jax.vmap(
     lambda one: flow.inverse(variables, one, cond)[0], in_axes=0, out_axes=1
@@ -26,11 +32,16 @@ def decode(flow, variables, z, cond=None):
   return run(z)
 
 
-def across_conditions(flow, variables, z, conds):
-  """Each latent [B, ...] under every condition: x [B, K, ...].
+def across_conditions(
+  flow: Flow, variables: PyTree, z: PyTree, conds: Condition
+) -> Array:
+  """Decodes each latent under every condition: x [B, K, ...].
 
   Args:
-    conds: a pytree of [K, ...], the conditions.
+    flow: The flow.
+    variables: Its variables.
+    z: Latents [B, ...].
+    conds: The conditions, a pytree of [K, ...].
   """
   batch = jax.tree.leaves(z)[0].shape[0]
 
@@ -43,32 +54,46 @@ def across_conditions(flow, variables, z, conds):
   return jax.vmap(under, out_axes=1)(conds)
 
 
-def transfer_style(flow, variables, x, cond, conds):
+def transfer_style(
+  flow: Flow,
+  variables: PyTree,
+  x: Array,
+  cond: Condition,
+  conds: Condition,
+) -> Array:
   """Encodes x [B, ...] under its own `cond`, decodes it under each of `conds`.
 
-  Returns x [B, K, ...]; with `cond` among `conds`, x itself is among them.
+  Returns x [B, K, ...]. If `cond` is among `conds`, x itself is in the result.
   """
   z, _ = flow.forward(variables, x, cond)
   return across_conditions(flow, variables, z, conds)
 
 
-def scale(z, temperatures):
-  """z times each temperature: [K, B, ...]."""
+def scale(z: PyTree, temperatures: Sequence[float]) -> PyTree:
+  """Returns z times each temperature: [K, B, ...]."""
   return jax.tree.map(lambda leaf: _outer(temperatures, leaf), z)
 
 
-def interpolate(start, end, steps: int):
-  """From one latent to another in equal steps, both ends included."""
+def interpolate(start: PyTree, end: PyTree, steps: int) -> PyTree:
+  """Interpolates from `start` to `end`, both included: [steps, B, ...]."""
   return jax.tree.map(
     lambda a, b: jnp.linspace(a, b, steps, axis=0), start, end
   )
 
 
-def grid(first, second, *, points=5, reach=0.9, power=2.0):
-  """A plane of latents: points x points mixtures of two, [points^2, B, ...].
+def grid(
+  first: PyTree,
+  second: PyTree,
+  *,
+  points: int = 5,
+  reach: float = 0.9,
+  power: float = 2.0,
+) -> PyTree:
+  """Returns a plane of points x points mixtures of two latents.
 
-  Coordinates lie in [-reach, reach], the denser around 0 the higher the power;
-  a corner has the temperature sqrt(2) reach. Rows follow `first`.
+  The result is [points^2, B, ...], with a row for each share of `first`.
+  Coordinates are in [-reach, reach]; a higher power makes them denser around 0.
+  A corner has the temperature sqrt(2) reach.
   """
   line = np.linspace(-1.0, 1.0, points)
   line = reach * np.sign(line) * np.abs(line) ** power
@@ -78,11 +103,16 @@ def grid(first, second, *, points=5, reach=0.9, power=2.0):
   )
 
 
-def resample(z, drawn, level: int):
-  """Latents whose one level comes from `drawn` [K, B, ...], the rest from z.
+def resample(z: PyTree, draws: PyTree, level: int) -> PyTree:
+  """Returns latents with one level from `draws` and the others from z.
+
+  Args:
+    z: Latents [B, ...].
+    draws: Latents [K, B, ...].
+    level: The level that comes from `draws`.
 
   Raises:
-    ValueError: where z has no such level.
+    ValueError: if z has no such level.
   """
   levels = _levels(z)
   if not 0 <= level < len(levels):
@@ -90,22 +120,27 @@ def resample(z, drawn, level: int):
       f"level is {level}, but these latents have {len(levels)}: choose 0 to"
       f" {len(levels) - 1}, the finest first."
     )
-  fresh = _levels(drawn)
-  kept = [
-    fresh[k] if k == level else jnp.broadcast_to(leaf, fresh[k].shape)
+  others = _levels(draws)
+  leaves = [
+    others[k] if k == level else jnp.broadcast_to(leaf, others[k].shape)
     for k, leaf in enumerate(levels)
   ]
-  return jax.tree.unflatten(jax.tree.structure(z), kept)
+  return jax.tree.unflatten(jax.tree.structure(z), leaves)
 
 
-def mix(z, other, shares):
-  """z with a share of another's variance per level: [B, ...].
+def mix(z: PyTree, other: PyTree, shares: Sequence[float]) -> PyTree:
+  """Mixes two latents [B, ...] with a share of the variance per level.
 
   Level k is sqrt(1 - share) z + sqrt(share) other, so that two independent
-  standard normal latents make a standard normal one. With the latents of a
-  reference picture and random ones this carries the reference's colours over
-  to another condition: shares (1, 0.7, 0, 0), finest first, in the published
+  standard normal latents give a standard normal one. Mixing the latents of a
+  reference picture with random ones transfers the reference's colours to
+  another condition: shares (1, 0.7, 0, 0), finest first, in the published
   ImageNet cINN.
+
+  Args:
+    z: Latents [B, ...].
+    other: Latents of the same shapes.
+    shares: Share of `other` in [0, 1] for each level, finest first.
 
   Raises:
     ValueError: for another number of shares than levels, or one outside [0, 1].
@@ -113,35 +148,37 @@ def mix(z, other, shares):
   levels, others = _levels(z), _levels(other)
   if len(shares) != len(levels) or not all(0 <= s <= 1 for s in shares):
     raise ValueError(
-      f"shares are {len(levels)} numbers in [0, 1], one per level, finest"
+      f"shares must be {len(levels)} numbers in [0, 1], one per level, finest"
       f" first; got {list(shares)}."
     )
-  mixed = [
+  leaves = [
     np.sqrt(1 - share) * a + np.sqrt(share) * b
     for a, b, share in zip(levels, others, shares, strict=True)
   ]
-  return jax.tree.unflatten(jax.tree.structure(z), mixed)
+  return jax.tree.unflatten(jax.tree.structure(z), leaves)
 
 
 class Axes(NamedTuple):
   """Principal axes of a set of latents.
 
   Attributes:
-    mean: latents of one example, [1, ...].
-    directions: [K, ...], by falling variance; one standard deviation long.
-    variance_ratio: [K], the share of the whole variance along each.
+    mean: Latents of one example, [1, ...].
+    directions: [K, ...], by decreasing variance; one standard deviation long.
+    variance_ratio: [K], the share of the total variance along each axis.
   """
 
-  mean: object
-  directions: object
+  mean: PyTree
+  directions: PyTree
   variance_ratio: np.ndarray
 
-  def walk(self, weights, positions):
-    """Latents along a mixture of axes: [len(positions), 1, ...].
+  def walk(
+    self, weights: Mapping[int, float], positions: Sequence[float]
+  ) -> PyTree:
+    """Returns latents along a mixture of axes: [len(positions), 1, ...].
 
     Args:
-      weights: by axis, {index: weight}.
-      positions: in standard deviations of the axes.
+      weights: Weights by axis, {index: weight}.
+      positions: Positions in standard deviations of the axes.
     """
     line = np.asarray(positions, np.float32)
 
@@ -152,17 +189,17 @@ class Axes(NamedTuple):
     return jax.tree.map(along, self.mean, self.directions)
 
 
-def principal_axes(z, count: int) -> Axes:
-  """The first `count` principal axes of latents [N, ...] (scikit-learn).
+def principal_axes(z: PyTree, count: int) -> Axes:
+  """Finds the first `count` principal axes of latents [N, ...] (scikit-learn).
 
   Raises:
-    ValueError: where there are no more than `count` latents.
+    ValueError: if there are not more than `count` latents.
   """
   leaves, tree = jax.tree.flatten(jax.tree.map(np.asarray, z))
   flat = np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], 1)
   if not 0 < count < len(flat):
     raise ValueError(
-      f"{count} principal axes take more than {count} latents, got {len(flat)}."
+      f"{count} principal axes need more than {count} latents, got {len(flat)}."
     )
   pca = PCA(count, svd_solver="randomized", random_state=0).fit(flat)
   lengths = np.sqrt(pca.explained_variance_)[:, None]
@@ -170,16 +207,16 @@ def principal_axes(z, count: int) -> Axes:
 
   def latents(rows):
     parts = np.split(rows.astype(np.float32), ends, axis=1)
-    shaped = [
+    arrays = [
       part.reshape(-1, *leaf.shape[1:])
       for part, leaf in zip(parts, leaves, strict=True)
     ]
-    return jax.tree.unflatten(tree, shaped)
+    return jax.tree.unflatten(tree, arrays)
 
   return Axes(
-    latents(pca.mean_[None]),
-    latents(pca.components_ * lengths),
-    pca.explained_variance_ratio_,
+    mean=latents(pca.mean_[None]),
+    directions=latents(pca.components_ * lengths),
+    variance_ratio=pca.explained_variance_ratio_,
   )
 
 
@@ -188,6 +225,6 @@ def _levels(z):
 
 
 def _outer(numbers, leaf):
-  """numbers [K] times leaf [B, ...] as [K, B, ...]."""
+  """Returns numbers [K] times leaf [B, ...]: [K, B, ...]."""
   numbers = jnp.asarray(numbers, leaf.dtype)
   return numbers.reshape(-1, *(1,) * leaf.ndim) * leaf[None]

@@ -1,58 +1,71 @@
-"""What latent spaces are looked at through: conditions, pictures, latents."""
+"""The subject of latent sheets: a trained flow with conditions and latents."""
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cinn_jax.bijections.base import Array, PyTree
 from cinn_jax.data import loader
 from cinn_jax.data.derived import Spread
 from cinn_jax.evaluation.latent import moves
 from cinn_jax.experiment.build import open_source
-from cinn_jax.flow import draw_latents
+from cinn_jax.flow import Flow, draw_latents
+from cinn_jax.tasks import Task
+from cinn_jax.workdir.trained import Trained
 
-_IMAGES, _BATCH, _ENCODED, _CHUNK = 8, 64, 2048, 8
+_IMAGES, _BATCH, _LATENTS, _CHUNK = 8, 64, 2048, 8
 
 
 class Subject(NamedTuple):
-  """A trained flow, K conditions, and what the data have there.
+  """A trained flow, K conditions, and the data's examples and latents.
 
   Attributes:
-    flow, task, variables: of the run.
-    rng: for what is drawn.
-    conds: [K, ...]; of a class-conditional task all classes.
-    x: [K, ...], one example of each.
-    titles: of the conditions.
-    latents: of many pictures of the test split, [N, ...].
-    decoder: `latent.decode` of the flow, compiled.
+    flow: The run's flow.
+    task: The run's task.
+    variables: The run's variables.
+    rng: Key for random latents.
+    conds: Conditions [K, ...]: all classes of a class-conditional task, or
+      those of some pictures.
+    x: One example for each condition, [K, ...].
+    titles: Titles of the conditions.
+    latents: Latents of many pictures of the test split, [N, ...].
+    decoder: `moves.decode` for the flow, compiled.
   """
 
-  flow: Any
-  task: Any
-  variables: Any
-  rng: jax.Array
+  flow: Flow
+  task: Task
+  variables: PyTree
+  rng: Array
   conds: np.ndarray
   x: np.ndarray
   titles: list[str]
-  latents: Any
+  latents: PyTree
   decoder: Callable
 
-  def draw(self, seed, count, batch=1):
-    """Standard normal latents [count, batch, ...]."""
+  def draw(self, seed: int, count: int, batch: int = 1) -> PyTree:
+    """Draws standard normal latents [count, batch, ...]."""
     shapes = jax.tree.map(
       lambda z: jax.ShapeDtypeStruct((batch, *z.shape[1:]), z.dtype),
       self.latents,
     )
     return draw_latents(jax.random.fold_in(self.rng, seed), shapes, count)
 
-  def decode(self, z, chosen=slice(None)):
-    """Latents [V, 1 or K, ...] under the chosen conditions: x [K, V, ...]."""
-    conds = self.conds[chosen]
+  def decode(
+    self, z: PyTree, index: np.ndarray | slice = slice(None)
+  ) -> np.ndarray:
+    """Decodes latents under some of the conditions: x [K, V, ...].
+
+    Args:
+      z: V variants of latents, [V, 1 or K, ...].
+      index: Indices of the K conditions; all by default.
+    """
+    conds = self.conds[index]
     variants = len(jax.tree.leaves(z)[0])
-    # Always as many at a time: one compilation serves every sheet.
+    # Chunks have one size, so that every sheet uses the same compiled program.
     order = np.resize(np.arange(variants), -(-variants // _CHUNK) * _CHUNK)
     parts = []
     for rows in order.reshape(-1, _CHUNK):
@@ -66,12 +79,17 @@ class Subject(NamedTuple):
     return np.concatenate(parts, axis=1)[:, :variants]
 
 
-def subject_of(trained, seed: int) -> Subject:
-  """A trained experiment's `Subject`, from its test split."""
+def subject_of(trained: Trained, seed: int) -> Subject:
+  """Builds a trained run's `Subject` from its test split.
+
+  Args:
+    trained: The run.
+    seed: Seed for the noise of the data and for random latents.
+  """
   source = open_source(trained.config, trained.task, "test")
   task, flow = trained.task, trained.flow
   batches = loader.evaluation_batches(
-    Spread(source, min(_ENCODED, len(source))),
+    Spread(source, min(_LATENTS, len(source))),
     image_size=task.image_size,
     batch_size=_BATCH,
   )
@@ -82,27 +100,39 @@ def subject_of(trained, seed: int) -> Subject:
     noisy, _ = task.add_noise(rng, x, cond)
     return x, cond, flow.forward(variables, noisy, cond)[0]
 
-  rng, encoded = jax.random.key(seed), []
+  rng, examples = jax.random.key(seed), []
   for k, batch in enumerate(batches):
     mask = batch.pop("mask")
     parts = encode(trained.variables, jax.random.fold_in(rng, k), batch)
-    encoded.append(jax.tree.map(lambda a, m=mask: np.asarray(a)[m], parts))
-  x, conds, latents = jax.tree.map(lambda *a: np.concatenate(a), *encoded)
-  chosen, titles = _choose(conds)
+    parts = jax.tree.map(lambda a, m=mask: np.asarray(a)[m], parts)
+    examples.append(parts)
+  x, conds, latents = jax.tree.map(lambda *a: np.concatenate(a), *examples)
+  index, titles = choose_conditions(conds)
   return Subject(
-    *(flow, task, trained.variables, rng),
-    *(conds[chosen], x[chosen], titles, latents),
-    jax.jit(functools.partial(moves.decode, flow)),
+    flow=flow,
+    task=task,
+    variables=trained.variables,
+    rng=rng,
+    conds=conds[index],
+    x=x[index],
+    titles=titles,
+    latents=latents,
+    decoder=jax.jit(functools.partial(moves.decode, flow)),
   )
 
 
-def _choose(conds):
-  """Indices and titles: one example of each class, or some pictures."""
+def choose_conditions(conds: np.ndarray) -> tuple[np.ndarray, list[str]]:
+  """Chooses one example of each class, or some pictures: (indices, titles).
+
+  Args:
+    conds: Conditions of many examples: one-hot classes [N, C], vectors [N, 0]
+      if there is no condition, or pictures [N, H, W, C].
+  """
   if conds.ndim == 2 and not conds.shape[1]:
     return np.zeros(1, int), ["nothing"]
   if conds.ndim == 2:
     labels, first = np.unique(np.argmax(conds, axis=1), return_index=True)
     return first, [str(label) for label in labels]
   count = min(_IMAGES, len(conds))
-  chosen = np.linspace(0, len(conds) - 1, count).astype(int)
-  return chosen, [str(k + 1) for k in range(count)]
+  index = np.linspace(0, len(conds) - 1, count).astype(int)
+  return index, [str(k + 1) for k in range(count)]

@@ -1,1 +1,1 @@
-"""Metrics: pure numbers per picture or per set."""
+"""Metrics: pure functions that give numbers per picture or per set."""

@@ -1,10 +1,11 @@
-"""Pictures of calibration, uint8 [H, W, 3], with what chance allows in grey.
+"""Plots of calibration, uint8 [H, W, 3], with the range of chance in grey.
 
-Ranks [N, D] are those of `calibration.sbc_ranks` or `tarp_ranks`; there is one
-panel, or curve, per parameter.
+Ranks [N, D] are results of `calibration.sbc_ranks` or `tarp_ranks`; there is
+one panel, or curve, per parameter.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.stats
@@ -19,16 +20,21 @@ _COLUMNS = 4
 
 
 def rank_histogram(
-  ranks, num_samples, names=None, *, bins=20, probability=0.99
-):
-  """Histograms of ranks, one panel per parameter.
+  ranks: np.ndarray,
+  num_samples: int,
+  names: Sequence[str] | None = None,
+  *,
+  bins: int = 20,
+  probability: float = 0.99,
+) -> np.ndarray:
+  """Plots histograms of ranks, one panel per parameter.
 
-  Grey: where the count of one bin stays with this probability if the posterior
-  is right, by the binomial distribution. Of 20 bins one may leave 99 % in up to
-  one panel of six.
+  The grey band holds the count of a bin with this probability if the posterior
+  is correct, by the binomial distribution. With 20 bins, up to one panel in six
+  has a bin outside a band of 99 %.
   """
   ranks = calibration.check_ranks(ranks, num_samples)
-  counts, expected = calibration.binned(ranks, num_samples, bins)
+  counts, expected = calibration.bin_counts(ranks, num_samples, bins)
   low, high = binomial_band(len(ranks), expected[0] / len(ranks), probability)
   edges = np.linspace(0, num_samples, counts.shape[1] + 1)
   figure, axes = _panels(_names(names, ranks.shape[1]))
@@ -38,16 +44,21 @@ def rank_histogram(
     axis.stairs(count, edges, color="C0")
     axis.set_ylim(0)
     axis.set_xlabel("rank")
-  return _drawn(figure)
+  return _picture(figure)
 
 
 def ecdf_difference(
-  ranks, num_samples, names=None, *, probability=0.95, seed=0
-):
-  """Empirical distribution of ranks less the uniform one, one curve each.
+  ranks: np.ndarray,
+  num_samples: int,
+  names: Sequence[str] | None = None,
+  *,
+  probability: float = 0.95,
+  seed: int = 0,
+) -> np.ndarray:
+  """Plots the empirical distribution of ranks minus the uniform one.
 
-  Grey: where a whole curve stays with this probability if the posterior is
-  right (Säilynoja et al. 2022), see `ecdf_band`.
+  The grey band holds a whole curve with this probability if the posterior is
+  correct (Säilynoja et al. 2022), see `ecdf_band`.
   """
   ranks = calibration.check_ranks(ranks, num_samples)
   points, low, high = ecdf_band(len(ranks), num_samples, probability, seed)
@@ -60,58 +71,76 @@ def ecdf_difference(
   axis.set_xlabel("normalised rank")
   axis.set_ylabel("ECDF difference")
   axis.legend(fontsize="small")
-  return _drawn(figure)
+  return _picture(figure)
 
 
 def coverage_curve(
-  levels, coverage, num_examples, names=None, *, probability=0.95
-):
-  """Coverage [levels, D] against its level, one curve each.
+  levels: Sequence[float],
+  coverage: np.ndarray,
+  num_examples: int,
+  names: Sequence[str] | None = None,
+  *,
+  probability: float = 0.95,
+) -> np.ndarray:
+  """Plots coverage against its level.
 
-  Takes what `central_coverage` or `tarp_coverage` returned. Grey: where the
-  coverage at one level stays with this probability, over `num_examples`
-  independent examples, if the posterior is right.
+  The grey band holds the coverage at one level with this probability, over
+  `num_examples` independent examples, if the posterior is correct.
+
+  Args:
+    levels: Levels in [0, 1].
+    coverage: [levels, D], from `central_coverage` or `tarp_coverage`.
+    num_examples: Number of simulations behind the coverage.
+    names: Names of the parameters.
+    probability: Probability of the band.
   """
-  levels, coverage = np.asarray(levels), np.asarray(coverage)
-  if coverage.ndim != 2 or levels.shape != coverage.shape[:1]:
+  x, coverage = np.asarray(levels), np.asarray(coverage)
+  if coverage.ndim != 2 or x.shape != coverage.shape[:1]:
     raise ValueError(
-      "coverage is [levels, D]; got levels"
-      f" {list(levels.shape)} and coverage {list(coverage.shape)}."
+      "coverage must be [levels, D]; got levels"
+      f" {list(x.shape)} and coverage {list(coverage.shape)}."
     )
-  low, high = binomial_band(num_examples, levels, probability)
+  low, high = binomial_band(num_examples, x, probability)
   figure, (axis,) = _panels([""], width=1.6, height=1.8)
-  axis.fill_between(
-    levels, low / num_examples, high / num_examples, color=_GREY
-  )
+  axis.fill_between(x, low / num_examples, high / num_examples, color=_GREY)
   axis.axline((0, 0), slope=1, color="0.4", linestyle=":")
   for k, name in enumerate(_names(names, coverage.shape[1])):
-    axis.plot(levels, coverage[:, k], label=name)
+    axis.plot(x, coverage[:, k], label=name)
   axis.set_xlim(0, 1)
   axis.set_ylim(0, 1)
   axis.set_xlabel("level")
   axis.set_ylabel("coverage")
   axis.legend(fontsize="small")
-  return _drawn(figure)
+  return _picture(figure)
 
 
-def binomial_band(trials, chances, probability):
-  """(low, high) counts that a binomial variable keeps with this probability.
+def binomial_band(
+  trials: int, chances: np.ndarray, probability: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns (low, high) counts that hold a binomial variable.
 
-  For each of `chances`; at least the probability, as counts are whole.
+  There is one pair for each of `chances`. It holds the variable with at least
+  this probability, because counts are whole.
   """
   chances = np.asarray(chances, np.float64)
   tail = (1 - probability) / 2
   low = scipy.stats.binom.ppf(tail, trials, chances)
-  # At chance 0 the quantile is given as -1.
+  # SciPy gives the quantile at chance 0 as -1.
   return np.maximum(low, 0), scipy.stats.binom.ppf(1 - tail, trials, chances)
 
 
-def ecdf_band(num_examples, num_samples, probability, seed=0, repeats=2000):
-  """(points z, low, high): the ECDF of uniform ranks stays between at all z.
+def ecdf_band(
+  num_examples: int,
+  num_samples: int,
+  probability: float,
+  seed: int = 0,
+  repeats: int = 2000,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Returns (points, low, high): a band around the ECDF of uniform ranks.
 
-  Säilynoja et al. 2022, section 2.2.2: each point's binomial band is widened
-  until as many of `repeats` simulated curves as `probability` says stay inside
-  everywhere. Points are at most 100, spread evenly over the ranks.
+  Each point's binomial band is widened until the share `probability` of
+  `repeats` simulated curves stays inside at all points (Säilynoja et al. 2022,
+  section 2.2.2). There are at most 100 points, spread evenly over the ranks.
   """
   count = min(num_samples + 1, 100)
   points = np.unique(
@@ -120,7 +149,7 @@ def ecdf_band(num_examples, num_samples, probability, seed=0, repeats=2000):
   random = np.random.default_rng(seed)
   ranks = random.integers(num_samples + 1, size=(num_examples, repeats))
   below = np.round(num_examples * _ecdf(ranks, num_samples, points)).astype(int)
-  # How far in the tails each point is: a table over counts, then a look-up.
+  # The tail probability of each point: a table over counts, then a look-up.
   counts = np.arange(num_examples + 1)[None]
   distribution = scipy.stats.binom(num_examples, points[:, None])
   tails = 2 * np.minimum(distribution.cdf(counts), distribution.sf(counts - 1))
@@ -132,7 +161,7 @@ def ecdf_band(num_examples, num_samples, probability, seed=0, repeats=2000):
 
 
 def _ecdf(ranks, num_samples, points):
-  """The share of ranks [N, D] below each point's share of them: [points, D]."""
+  """Returns the share of ranks [N, D] below each point: [points, D]."""
   limits = np.round(points * (num_samples + 1)).astype(int)
   ordered = np.sort(ranks, axis=0)
   below = [np.searchsorted(column, limits, "left") for column in ordered.T]
@@ -142,7 +171,9 @@ def _ecdf(ranks, num_samples, points):
 def _names(names, count):
   names = [f"parameter {k}" for k in range(count)] if names is None else names
   if len(names) != count:
-    raise ValueError(f"names are one per parameter, {count}; got {len(names)}.")
+    raise ValueError(
+      f"names must be one per parameter, {count}; got {len(names)}."
+    )
   return list(names)
 
 
@@ -151,7 +182,7 @@ def _panels(titles, width=1.0, height=1.0):
   rows = math.ceil(len(titles) / columns)
   size = (_PANEL[0] * columns * width, _PANEL[1] * rows * height)
   figure = Figure(figsize=size, dpi=100, layout="constrained")
-  FigureCanvasAgg(figure)  # no window, and no state of pyplot's
+  FigureCanvasAgg(figure)  # Opens no window, and leaves pyplot alone.
   axes = figure.subplots(rows, columns, squeeze=False).ravel()
   for axis, title in zip(axes, titles, strict=False):
     axis.set_title(title, fontsize="medium")
@@ -160,6 +191,6 @@ def _panels(titles, width=1.0, height=1.0):
   return figure, axes[: len(titles)]
 
 
-def _drawn(figure):
+def _picture(figure):
   figure.canvas.draw()
   return np.array(figure.canvas.buffer_rgba())[..., :3].copy()

@@ -1,19 +1,21 @@
-"""The Inception network of 2015 whose features the FID compares.
+"""The Inception network of 2015, whose features the FID compares.
 
-(Szegedy et al. 2016, as TensorFlow's graph of 2015-12-05 has it.) It differs
-from the published network: average pooling leaves the border out, and the last
-block pools by maximum. `cinn_jax.importing.inception` brings its weights.
+(Szegedy et al. 2016, as in TensorFlow's graph of 2015-12-05.) It differs from
+the published network: average pooling ignores the padding, and the last block
+pools by maximum. `cinn_jax.importing.inception` installs its weights.
 """
 
+import os
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from cinn_jax.bijections.base import Array
 from cinn_jax.runtime import storage
 
 WEIGHTS = pathlib.Path("~/.cache/cinn_jax/inception-2015-12-05.npz")
@@ -31,14 +33,16 @@ class Layer(NamedTuple):
   bias: np.ndarray
 
 
-def make_extractor(path=WEIGHTS, batch_size: int = 16) -> Callable:
-  """`extract(images) -> features`, of uint8 [N, H, W, 3], float32 [N, 2048].
+def make_extractor(
+  path: str | os.PathLike = WEIGHTS, batch_size: int = 16
+) -> Callable[[np.ndarray], np.ndarray]:
+  """Returns `extract(images uint8 [N, H, W, 3]) -> features float32 [N, 2048]`.
 
-  Pictures are brought to 299x299 bilinearly, without antialiasing, and to
-  [-1, 1], as pytorch-fid does.
+  Pictures are resized to 299x299 bilinearly, without antialiasing, and scaled
+  to [-1, 1], as in pytorch-fid.
 
   Raises:
-    FileNotFoundError: without the weights, saying how to get them.
+    FileNotFoundError: without the weights; the message says how to get them.
   """
   layers = load(path)
   run = jax.jit(lambda images: features(layers, images))
@@ -53,7 +57,7 @@ def make_extractor(path=WEIGHTS, batch_size: int = 16) -> Callable:
     parts = []
     for start in range(0, len(images), batch_size):
       batch = images[start : start + batch_size]
-      # One shape for all, so that one program is compiled.
+      # All batches have one shape, so that the program is compiled once.
       padded = np.zeros((batch_size, *images.shape[1:]), np.uint8)
       padded[: len(batch)] = batch
       parts.append(np.asarray(run(padded))[: len(batch)])
@@ -62,8 +66,12 @@ def make_extractor(path=WEIGHTS, batch_size: int = 16) -> Callable:
   return extract
 
 
-def load(path=WEIGHTS) -> list[Layer]:
-  """The layers that `save` wrote, in the order in which they are run."""
+def load(path: str | os.PathLike = WEIGHTS) -> list[Layer]:
+  """Reads the layers that `save` wrote, in the order of their use.
+
+  Raises:
+    FileNotFoundError: if there is no such file; the message says how to get it.
+  """
   file = pathlib.Path(path).expanduser()
   if not file.is_file():
     raise FileNotFoundError(f"FID needs its weights in {path}: {HOW_TO_GET}.")
@@ -74,11 +82,11 @@ def load(path=WEIGHTS) -> list[Layer]:
     ]
 
 
-def save(layers: Sequence[Layer], path=WEIGHTS):
-  """Writes the network's layers, float32.
+def save(layers: Sequence[Layer], path: str | os.PathLike = WEIGHTS) -> None:
+  """Writes the network's layers as float32.
 
   Raises:
-    ValueError: where they are not those of this network.
+    ValueError: if they are not the layers of this network.
   """
   if len(layers) != CONVOLUTIONS:
     raise ValueError(
@@ -86,37 +94,47 @@ def save(layers: Sequence[Layer], path=WEIGHTS):
     )
   images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
   jax.eval_shape(lambda images: features(layers, images), images)
-  path = pathlib.Path(path).expanduser()
-  arrays = {f"kernel_{k}": layer.kernel for k, layer in enumerate(layers)}
-  arrays |= {f"bias_{k}": layer.bias for k, layer in enumerate(layers)}
-  with storage.replacing(path) as part, part.open("wb") as file:
-    np.savez(file, **{k: np.float32(v) for k, v in arrays.items()})
+  arrays: dict[str, Any] = {}
+  for k, layer in enumerate(layers):
+    arrays[f"kernel_{k}"] = np.float32(layer.kernel)
+    arrays[f"bias_{k}"] = np.float32(layer.bias)
+  file = pathlib.Path(path).expanduser()
+  with storage.replacing(file) as part, part.open("wb") as stream:
+    np.savez(stream, **arrays)
 
 
-def features(layers: Sequence[Layer], images):
-  """Features [B, 2048] of uint8 [B, H, W, 3]; layers in order of use."""
+def features(layers: Sequence[Layer], images: Array) -> Array:
+  """Returns features [B, 2048] of uint8 [B, H, W, 3].
+
+  Args:
+    layers: The network's layers, in the order of their use.
+    images: uint8 [B, H, W, 3].
+
+  Raises:
+    ValueError: for a layer of another shape than the network's.
+  """
   images = images.astype(jnp.float32) / 255
   shape = (len(images), SIDE, SIDE, 3)
   x = 2 * jax.image.resize(images, shape, "bilinear", antialias=False) - 1
   conv = _Convolutions(layers)
   x = conv(x, 3, stride=2)
   x = conv(x, 3, padding="VALID")
-  x = _reduced(conv(x, 3))
+  x = _halve(conv(x, 3))
   x = conv(x, 1)
-  x = _reduced(conv(x, 3, padding="VALID"))
+  x = _halve(conv(x, 3, padding="VALID"))
   for _ in range(3):
     x = _block_a(conv, x)
   x = _block_b(conv, x)
   for _ in range(4):
     x = _block_c(conv, x)
   x = _block_d(conv, x)
-  x = _block_e(conv, x, _averaged)
-  x = _block_e(conv, x, _largest)
+  x = _block_e(conv, x, _average_pool)
+  x = _block_e(conv, x, _max_pool)
   return jnp.mean(x, axis=(1, 2))
 
 
 class _Convolutions:
-  """Takes the next layer at each call, and checks that it is the right one."""
+  """Applies the next layer at each call, after checking its shape."""
 
   def __init__(self, layers):
     self._layers = iter(layers)
@@ -126,14 +144,16 @@ class _Convolutions:
     kernel, bias = next(self._layers)
     if kernel.shape[:3] != (*window, x.shape[-1]):
       raise ValueError(
-        f"A layer of FID's network has the kernel {list(kernel.shape)}, where"
+        f"A layer of FID's network has the kernel {list(kernel.shape)}, but"
         f" {[*window, x.shape[-1]]} was expected."
       )
     padding = padding or ("SAME" if stride == 1 else "VALID")
-    dimensions = ("NHWC", "HWIO", "NHWC")
     x = jax.lax.conv_general_dilated(
-      *(x, jnp.asarray(kernel), (stride, stride), padding),
-      dimension_numbers=dimensions,
+      x,
+      jnp.asarray(kernel),
+      window_strides=(stride, stride),
+      padding=padding,
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     return nn.relu(x + jnp.asarray(bias)[None, None, None])
 
@@ -143,60 +163,60 @@ class _Convolutions:
     return x
 
 
-def _reduced(x):
+def _halve(x):
   return nn.max_pool(x, (3, 3), (2, 2))
 
 
-def _largest(x):
+def _max_pool(x):
   return nn.max_pool(x, (3, 3), padding="SAME")
 
 
-def _averaged(x):
+def _average_pool(x):
   return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
 
 
-def _joined(*branches):
+def _join(*branches):
   return jnp.concatenate(branches, axis=-1)
 
 
 def _block_a(conv, x):
-  return _joined(
+  return _join(
     conv(x, 1),
     conv.chain(x, (1,), (5,)),
     conv.chain(x, (1,), (3,), (3,)),
-    conv(_averaged(x), 1),
+    conv(_average_pool(x), 1),
   )
 
 
 def _block_b(conv, x):
-  return _joined(
+  return _join(
     conv(x, 3, stride=2),
     conv(conv.chain(x, (1,), (3,)), 3, stride=2),
-    _reduced(x),
+    _halve(x),
   )
 
 
 def _block_c(conv, x):
-  return _joined(
+  return _join(
     conv(x, 1),
     conv.chain(x, (1,), (1, 7), (7, 1)),
     conv.chain(x, (1,), (7, 1), (1, 7), (7, 1), (1, 7)),
-    conv(_averaged(x), 1),
+    conv(_average_pool(x), 1),
   )
 
 
 def _block_d(conv, x):
-  return _joined(
+  return _join(
     conv(conv(x, 1), 3, stride=2),
     conv(conv.chain(x, (1,), (1, 7), (7, 1)), 3, stride=2),
-    _reduced(x),
+    _halve(x),
   )
 
 
 def _block_e(conv, x, pool):
   first = conv(x, 1)
   once = conv(x, 1)
-  once = _joined(conv(once, 1, 3), conv(once, 3, 1))
+  once = _join(conv(once, 1, 3), conv(once, 3, 1))
   twice = conv.chain(x, (1,), (3,))
-  twice = _joined(conv(twice, 1, 3), conv(twice, 3, 1))
-  return _joined(first, once, twice, conv(pool(x), 1))
+  twice = _join(conv(twice, 1, 3), conv(twice, 3, 1))
+  return _join(first, once, twice, conv(pool(x), 1))

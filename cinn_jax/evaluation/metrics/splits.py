@@ -1,14 +1,22 @@
-"""From numbers per image to a split's number, and how sure it is.
+"""Summaries of numbers per image over a split, and their uncertainty.
 
-A split is summarised once, over all of its images: no number depends on the
+A split is summarised once, over all of its images, so no number depends on the
 batch size or on padding.
 """
+
+from collections.abc import Mapping
 
 import numpy as np
 
 
-def as_mask(mask, size):
-  """Returns ``[size]`` booleans of zeros and ones; all true for None."""
+def as_mask(mask: np.ndarray | None, size: int) -> np.ndarray:
+  """Converts a mask of zeros and ones to booleans ``[size]``.
+
+  None means all true.
+
+  Raises:
+    ValueError: for another shape or other values.
+  """
   if mask is None:
     return np.ones(size, bool)
   mask = np.asarray(mask)
@@ -20,8 +28,8 @@ def as_mask(mask, size):
   return mask.astype(bool)
 
 
-def reduce(values, reduction):
-  """One number of ``[N]``: its "mean", "root mean square" or "max"."""
+def reduce(values: np.ndarray, reduction: str) -> float:
+  """Reduces ``[N]`` to its "mean", "root mean square" or "max"."""
   if reduction == "mean":
     return float(np.mean(values))
   if reduction == "root mean square":
@@ -33,40 +41,57 @@ def reduce(values, reduction):
   )
 
 
-def bootstrap_error(values, reduction="mean", resamples=256, seed=0):
-  """Standard error of a split's number by resampling its images.
+def bootstrap_error(
+  values: np.ndarray,
+  reduction: str = "mean",
+  resamples: int = 256,
+  seed: int = 0,
+) -> float | None:
+  """Returns the standard error of a split's number by resampling its images.
 
   Args:
     values: ``[N]``, one per image.
-    reduction: as in `reduce`.
-    resamples: how often N images are drawn with replacement.
-    seed: one seed draws the same images for every metric and method of a split,
-      so that comparing them does not compare the resampling.
+    reduction: See `reduce`.
+    resamples: How many times N images are drawn with replacement.
+    seed: Seed for the resampling. The same seed draws the same images for every
+      metric and method of a split, so that they can be compared.
 
   Returns:
-    The standard deviation (divisor `resamples`) of the resampled numbers; None
-    where it would say nothing: below two images, and for "max".
+    The standard deviation (divisor `resamples`) of the resampled numbers. None
+    if it has no meaning: below two images, and for "max".
   """
-  drawn = _resampled(values, reduction, resamples, seed)
-  return None if drawn is None else float(np.std(drawn))
+  numbers = _resample(values, reduction, resamples, seed)
+  return None if numbers is None else float(np.std(numbers))
 
 
 def bootstrap_interval(
-  values, reduction="mean", resamples=1000, seed=0, level=0.95
-):
-  """Central interval of a split's number by resampling its images.
+  values: np.ndarray,
+  reduction: str = "mean",
+  resamples: int = 1000,
+  seed: int = 0,
+  level: float = 0.95,
+) -> tuple[float, float] | None:
+  """Returns the central interval of a split's number by resampling its images.
 
-  Arguments and None as in `bootstrap_error`; (low, high) are percentiles of the
-  resampled numbers.
+  Args:
+    values: ``[N]``, one per image.
+    reduction: See `reduce`.
+    resamples: How many times N images are drawn with replacement.
+    seed: Seed for the resampling, see `bootstrap_error`.
+    level: Share of the resampled numbers inside the interval.
+
+  Returns:
+    (low, high), percentiles of the resampled numbers; None as for
+    `bootstrap_error`.
   """
-  drawn = _resampled(values, reduction, resamples, seed)
-  if drawn is None:
+  numbers = _resample(values, reduction, resamples, seed)
+  if numbers is None:
     return None
-  low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+  low, high = np.quantile(numbers, [(1 - level) / 2, (1 + level) / 2])
   return float(low), float(high)
 
 
-def _resampled(values, reduction, resamples, seed):
+def _resample(values, reduction, resamples, seed):
   values = np.asarray(values, np.float64)
   size = len(values)
   if size < 2 or reduction == "max":
@@ -77,24 +102,26 @@ def _resampled(values, reduction, resamples, seed):
 
 
 class Accumulator:
-  """Collects values per image over batches; summarises the whole split once.
+  """Collects values per image over batches, then summarises the whole split.
 
   Attributes:
-    count: the number of images so far, padding not counted.
+    count: Number of images so far, without padding.
   """
 
-  def __init__(self, reductions):
-    """Expects the metrics of ``{name: reduction}``, each as in `reduce`."""
+  def __init__(self, reductions: Mapping[str, str]):
+    """Prepares for the metrics of ``{name: reduction}``, see `reduce`."""
     self._reductions = dict(reductions)
-    self._batches = {name: [] for name in self._reductions}
+    self._batches: dict[str, list] = {name: [] for name in self._reductions}
     self.count = 0
 
-  def add(self, values, mask=None):
+  def add(
+    self, values: Mapping[str, np.ndarray], mask: np.ndarray | None = None
+  ) -> None:
     """Adds a batch of ``{name: [B]}``; `mask` ``[B]`` is true for real images.
 
     Raises:
       ValueError: for other names or lengths than expected, and for a real image
-        whose value is not finite: nothing is averaged around.
+        whose value is not finite: no image is silently left out.
     """
     if set(values) != set(self._reductions):
       raise ValueError(
@@ -118,12 +145,16 @@ class Accumulator:
       self._batches[name].append(value)
     self.count += int(keep.sum())
 
-  def values(self, name):
-    """Returns one metric's values, ``[N]``, in the order they came."""
+  def values(self, name: str) -> np.ndarray:
+    """Returns one metric's values, ``[N]``, in the order of the images."""
     return np.concatenate([np.zeros(0), *self._batches[name]])
 
-  def summary(self, seed=0):
-    """Returns ``{name: (number of the split, standard error or None)}``."""
+  def summary(self, seed: int = 0) -> dict[str, tuple[float, float | None]]:
+    """Returns ``{name: (number of the split, standard error or None)}``.
+
+    Raises:
+      ValueError: if no image was added.
+    """
     if not self.count:
       raise ValueError(
         "no image was evaluated: the split or its mask is empty."
@@ -135,10 +166,10 @@ class Accumulator:
       summary[name] = reduce(values, reduction), error
     return summary
 
-  def intervals(self, seed=0):
-    """Returns ``{name: (low, high)}``, 95 %, where images can be resampled."""
-    found = {
+  def intervals(self, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """Returns ``{name: (low, high)}``, 95 %, of the metrics that have one."""
+    intervals = {
       name: bootstrap_interval(self.values(name), reduction, seed=seed)
       for name, reduction in self._reductions.items()
     }
-    return {name: interval for name, interval in found.items() if interval}
+    return {name: pair for name, pair in intervals.items() if pair}

@@ -1,4 +1,4 @@
-"""Tables of text, in Markdown, LaTeX and HTML."""
+"""Tables of text in Markdown, LaTeX and HTML."""
 
 import html
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ _LATEX = {
 
 
 def markdown(lines: Sequence[Sequence[str]], left: int = 2) -> str:
-  """A table, aligned for plain reading, of a head and its rows.
+  """Formats a table in Markdown, aligned for plain reading.
 
   Args:
-    lines: rows of as many cells, the first the head.
-    left: how many columns are flush left; the others are numbers.
+    lines: Rows of equally many cells; the first row is the head.
+    left: Number of columns that are flush left; the others are numbers.
   """
   lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
   widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
@@ -36,7 +36,7 @@ def markdown(lines: Sequence[Sequence[str]], left: int = 2) -> str:
 
 
 def latex(lines: Sequence[Sequence[str]], left: int = 2) -> str:
-  """As `markdown`, as a tabular of the package booktabs."""
+  """Formats a table in LaTeX, for the package booktabs; see `markdown`."""
 
   def row(cells):
     escaped = ("".join(_LATEX.get(c, c) for c in cell) for cell in cells)
@@ -57,7 +57,7 @@ def latex(lines: Sequence[Sequence[str]], left: int = 2) -> str:
 
 
 def as_html(lines: Sequence[Sequence[str]], left: int = 2) -> str:
-  """As `markdown`, as a table element."""
+  """Formats a table as an HTML element; see `markdown`."""
 
   def row(cells, tag):
     parts = (

@@ -1,8 +1,9 @@
-"""One HTML page that needs nothing else: no script, no file, no network."""
+"""An HTML page that needs nothing else: no script, no file, no network."""
 
 import base64
 import html
 import io
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from cinn_jax.evaluation.tables import markup
 from cinn_jax.runtime import storage
 
-# What the page may load: what is written in it.
+# The page may load only what it contains.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -37,30 +38,30 @@ class Page:
     self._title = title
     self._parts = [f"<h1>{html.escape(title)}</h1>"]
 
-  def heading(self, text: str):
-    """A section's title."""
+  def heading(self, text: str) -> None:
+    """Adds a section's title."""
     self._parts.append(f"<h2>{html.escape(text)}</h2>")
 
-  def text(self, *lines: str):
-    """A paragraph each."""
+  def text(self, *lines: str) -> None:
+    """Adds a paragraph for each line."""
     self._parts += [f"<p>{html.escape(line)}</p>" for line in lines]
 
-  def items(self, lines: Sequence[str]):
-    """A list."""
+  def items(self, lines: Sequence[str]) -> None:
+    """Adds a list."""
     items = "\n".join(f"<li>{html.escape(line)}</li>" for line in lines)
     self._parts.append(f"<ul>{items}</ul>")
 
-  def table(self, lines, left: int = 2):
-    """A table as of `tables.as_html`, in a frame that scrolls."""
+  def table(self, lines: Sequence[Sequence[str]], left: int = 2) -> None:
+    """Adds a table in a frame that scrolls; see `markup.as_html`."""
     element = markup.as_html(lines, left)
     self._parts.append(f'<div class="wide">{element}</div>')
 
-  def code(self, text: str):
-    """Text as it is, of equal widths."""
+  def code(self, text: str) -> None:
+    """Adds text as it is, in a monospaced font."""
     self._parts.append(f"<pre>{html.escape(text)}</pre>")
 
-  def picture(self, image, caption: str):
-    """A picture uint8 [H, W, 3], inside the page as PNG."""
+  def picture(self, image: np.ndarray, caption: str) -> None:
+    """Adds a picture, uint8 [H, W, 3], inside the page as PNG."""
     height, width = np.shape(image)[:2]
     with io.BytesIO() as file:
       Image.fromarray(np.asarray(image)).save(file, "PNG")
@@ -72,8 +73,8 @@ class Page:
       "</figure>"
     )
 
-  def write(self, path):
-    """Writes the page, with its folders."""
+  def write(self, path: str | os.PathLike) -> None:
+    """Writes the page, and creates its folder if necessary."""
     text = "\n".join(
       [
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import platform
+from typing import Any
 
 import jax
 
@@ -14,17 +15,26 @@ from cinn_jax.runtime import storage
 _PACKAGES = ("cinn_jax", "jax", "jaxlib", "flax", "numpy")
 
 
-def write_json(path, rows, metrics, **facts):
+def write_json(
+  path: str | os.PathLike,
+  rows: table.Rows,
+  metrics: table.Metrics,
+  **facts: Any,
+) -> None:
   """Writes rows, protocols and `environment` to `path`, whole or not at all.
 
-  No number is rounded. `facts` are further entries, such as the config's name;
-  where one is not finite, which JSON cannot say, it is "inf", "-inf" or "nan".
+  Numbers are not rounded. `facts` are further entries, such as the config. JSON
+  has no infinity and no NaN: facts that are not finite become "inf", "-inf" or
+  "nan".
+
+  Raises:
+    ValueError: for rows that `table.check` refuses.
   """
   table.check(rows, metrics)
-  shown = {k for row in rows.values() for k in row.metrics}
+  names = {k for row in rows.values() for k in row.metrics}
   content = {
     "rows": {name: _as_json(row) for name, row in rows.items()},
-    "metrics": {k: v._asdict() for k, v in metrics.items() if k in shown},
+    "metrics": {k: v._asdict() for k, v in metrics.items() if k in names},
     **environment(),
     **_finite_or_named(facts),
   }
@@ -33,6 +43,7 @@ def write_json(path, rows, metrics, **facts):
 
 
 def _finite_or_named(facts):
+  """Replaces numbers that are not finite by their names."""
   if isinstance(facts, dict):
     return {k: _finite_or_named(v) for k, v in facts.items()}
   if isinstance(facts, list | tuple):
@@ -54,12 +65,14 @@ def _as_json(row):
   return facts
 
 
-def read_json(path):
-  """What `write_json` wrote: (rows, metrics, all of it).
+def read_json(
+  path: str | os.PathLike,
+) -> tuple[dict[str, table.Row], dict[str, table.Metric], dict[str, Any]]:
+  """Reads what `write_json` wrote: (rows, metrics, everything in the file).
 
   Raises:
-    FileNotFoundError: where there is no such file.
-    ValueError: for a file of something else.
+    FileNotFoundError: if there is no such file.
+    ValueError: for a file of another kind.
   """
   try:
     content = json.loads(storage.path(path).read_bytes())
@@ -67,7 +80,7 @@ def read_json(path):
     rows = {name: _as_row(facts) for name, facts in content["rows"].items()}
   except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
     raise ValueError(
-      f"{path} is no evaluation of ours: make it anew."
+      f"{path} is not an evaluation of this program: run --mode=evaluate again."
     ) from None
   return rows, metrics, content
 
@@ -81,8 +94,8 @@ def _as_row(facts):
   return table.Row(**{**facts, "metrics": values}, intervals=intervals or None)
 
 
-def environment():
-  """Returns the hardware and the versions that the numbers were made with."""
+def environment() -> dict[str, dict[str, Any]]:
+  """Returns the hardware and the software versions of this run."""
   device = jax.devices()[0]
   return {
     "hardware": {
@@ -103,4 +116,4 @@ def _version(package):
   try:
     return importlib.metadata.version(package)
   except importlib.metadata.PackageNotFoundError:
-    return "not installed"  # such as cinn_jax, run from its folder
+    return "not installed"  # cinn_jax may run from its folder.

@@ -1,4 +1,4 @@
-"""Metrics of pictures drawn for a class, by hand and against plain loops."""
+"""Metrics of pictures drawn for a class, against values by hand."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def _pictures(count=5, draws=3, size=4, seed=0):
   return random.integers(0, 256, (count, draws, size, size), np.uint8)
 
 
-def test_nearest_is_the_nearest():
+def test_nearest_against_all_distances():
   training, pictures = _pictures(600, 1, seed=1)[:, 0], _pictures(300, 1)[:, 0]
   rmse, index = class_metrics.make_nearest(training)(pictures)
   difference = pictures[:, None] / 255.0 - training[None] / 255.0
@@ -24,14 +24,14 @@ def test_nearest_is_the_nearest():
   np.testing.assert_allclose(rmse, every.min(axis=1), rtol=1e-12)
 
 
-def test_what_was_copied_is_at_no_distance():
+def test_copies_have_no_distance():
   training = _pictures(50, 1, size=8)[:, 0]
   rmse, index = class_metrics.make_nearest(training)(training[::7])
   assert rmse.tolist() == [0.0] * 8
   assert index.tolist() == list(range(0, 50, 7))
 
 
-def test_pictures_of_another_size_are_refused():
+def test_another_size_raises():
   nearest = class_metrics.make_nearest(_pictures()[:, 0])
   with pytest.raises(ValueError, match=r"are \[4, 4\], these are \[6, 6\]"):
     nearest(_pictures(size=6)[:, 0])
@@ -45,20 +45,20 @@ def test_spread_by_hand():
   np.testing.assert_allclose(values, [expected, expected, 0, 0, 0], atol=1e-9)
 
 
-def test_spread_estimates_the_standard_deviation_within_a_class():
+def test_spread_estimates_the_deviation_within_a_class():
   random = np.random.default_rng(0)
   shape = (1_000, 4, 5, 5)
-  # Means far apart, which must not count, and few pictures of class 0.
+  # Class means are far apart, which must not count; class 0 has few pictures.
   labels = np.arange(1_000) > 2
   levels = np.where(labels[:, None, None, None], 60.0, 180.0)
   pictures = np.round(levels + 10 * random.normal(size=shape)).astype(np.uint8)
   values = class_metrics.spread(pictures, labels)
-  for chosen, tolerance in ((labels, 0.02), (~labels, 0.15)):
-    found = splits.reduce(values[chosen], "root mean square")
-    assert found == pytest.approx(100 * 10 / 255, rel=tolerance)
+  for in_class, tolerance in ((labels, 0.02), (~labels, 0.15)):
+    deviation = splits.reduce(values[in_class], "root mean square")
+    assert deviation == pytest.approx(100 * 10 / 255, rel=tolerance)
 
 
-def test_spread_divides_by_one_less_than_the_pictures_in_the_mean():
+def test_spread_is_unbiased():
   pictures = _pictures()
   values = class_metrics.spread(pictures, LABELS)
   members = pictures[LABELS == 1].reshape(9, 16) / 255.0
@@ -66,10 +66,10 @@ def test_spread_divides_by_one_less_than_the_pictures_in_the_mean():
   assert pooled == pytest.approx(members.var(axis=0, ddof=1).mean())
 
 
-def test_a_row_has_every_metric_per_picture():
+def test_row_has_every_metric():
   pictures, training = _pictures(), _pictures(9, 1, seed=1)[:, 0]
   nearest = class_metrics.make_nearest(training)
-  # Right where the first pixel is even or the label is 0.
+  # This classifier answers 0 if the first pixel is odd, and 1 if it is even.
   flat = pictures.reshape(15, 4, 4)
   even = flat[:, 0, 0] % 2 == 0
   row = class_metrics.evaluate(

@@ -1,4 +1,4 @@
-"""The classifier that judges: it learns, and is the same every time."""
+"""The classifier of digits: it learns, and is reproducible."""
 
 import numpy as np
 import pytest
@@ -23,18 +23,18 @@ def _train(source, seed=0):
   )
 
 
-def test_it_learns_digits_and_repeats_itself(splits, monkeypatch):
+def test_learns_digits_reproducibly(splits, monkeypatch):
   train, test = splits
   classify = _train(train)
-  found = classify(test.images)
-  assert found.shape == (360,) and np.mean(found == test.labels) > 0.9
-  np.testing.assert_array_equal(_train(train)(test.images), found)
-  # However many are asked about at a time.
+  labels = classify(test.images)
+  assert labels.shape == (360,) and np.mean(labels == test.labels) > 0.9
+  np.testing.assert_array_equal(_train(train)(test.images), labels)
+  # The number of pictures at a time does not matter.
   monkeypatch.setattr(classifier, "_CHUNK", 100)
-  np.testing.assert_array_equal(classify(test.images), found)
+  np.testing.assert_array_equal(classify(test.images), labels)
 
 
-def test_another_seed_is_another_classifier(splits):
+def test_another_seed_gives_another_classifier(splits):
   train, _ = splits
   noise = np.random.default_rng(0).integers(0, 256, (360, 8, 8), np.uint8)
   assert np.any(_train(train)(noise) != _train(train, seed=1)(noise))

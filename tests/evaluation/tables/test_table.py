@@ -1,20 +1,13 @@
+"""Tables of results: cells, legends and rows that cannot be printed."""
+
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from cinn_jax.evaluation.by_task.colorize import METRICS
 from cinn_jax.evaluation.tables import records, table
-
-ROWS = {
-  "cINN": table.Row(
-    {"single_rmse": (9.51999, 0.061234), "variance": (35.2, None)},
-    images=5120,
-    samples=8,
-  ),
-  "a|b": table.Row({"single_rmse": (12.0, None)}, "quoted"),
-}
+from tests.support.tables import METRICS, ROWS
 
 
 def test_table():
@@ -28,13 +21,12 @@ def test_table():
   ]
   assert lines[5:] == [
     "- RMSE of 1: RMSE of the first sample; over images: mean.",
-    "- variance: variance over the n samples (divisor n), mean over pixels and"
-    " channels; over images: mean.",
+    "- variance: variance over the n samples (divisor n); over images: mean.",
   ]
 
 
 @pytest.mark.parametrize(
-  ("value", "error", "shown"),
+  ("value", "error", "text"),
   [
     (0.0, None, "0.000"),
     (123.456, 1.26, "123.5 ± 1.3"),
@@ -42,12 +34,13 @@ def test_table():
     (-0.000123456, None, "-0.0001235"),
   ],
 )
-def test_significant_digits(value, error, shown):
-  text = table.table({"x": table.Row({"variance": (value, error)})}, METRICS)
-  assert text.splitlines()[2].split("|")[-2].strip() == shown
+def test_significant_digits(value, error, text):
+  row = table.Row({"variance": (value, error)})
+  line = table.table({"x": row}, METRICS).splitlines()[2]
+  assert line.split("|")[-2].strip() == text
 
 
-def test_an_interval_stands_in_place_of_the_error():
+def test_interval_replaces_the_error():
   row = table.Row(
     {"variance": (35.2, None)}, intervals={"variance": (34, 36.5)}
   )
@@ -59,17 +52,17 @@ def test_an_interval_stands_in_place_of_the_error():
       table.table({"x": row._replace(intervals={name: bad})}, METRICS)
 
 
-def test_a_metric_of_the_callers_own():
+def test_every_metric_needs_a_description():
   row = table.Row({"bits": (1.5, None)})
-  described = METRICS | {"bits": table.Metric("bits", "bits/dim", "ab")}
-  assert "bits [bits/dim]" in table.table({"x": row}, described)
+  metrics = METRICS | {"bits": table.Metric("bits", "bits/dim", "ab")}
+  assert "bits [bits/dim]" in table.table({"x": row}, metrics)
   with pytest.raises(ValueError, match="row 'x' has 'bits', which no Metric"):
     table.table({"x": row}, METRICS)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, 1])
-def test_numbers_that_are_not_finite_are_refused(tmp_path, bad, place):
+def test_numbers_that_are_not_finite_raise(tmp_path, bad, place):
   numbers = [1.0, 1.0]
   numbers[place] = bad
   rows = {"x": table.Row({"variance": tuple(numbers)})}
@@ -80,13 +73,13 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, bad, place):
   assert not list(tmp_path.iterdir())
 
 
-def test_an_unknown_mark_is_refused():
+def test_unknown_mark_raises():
   rows = {"x": table.Row({}, mark="theirs")}
   with pytest.raises(ValueError, match="'theirs'; expected ours, quoted, ref"):
     table.table(rows, METRICS)
 
 
-def test_tensorflow_is_not_imported():
+def test_does_not_import_tensorflow():
   code = (
     "import sys, cinn_jax.evaluation.tables.table;"
     " print('tensorflow' in sys.modules)"
