@@ -43,6 +43,19 @@ _RECURSIVE = flags.DEFINE_bool(
   False,
   "For --mode=sample: folders in --inputs stand for their subfolders too.",
 )
+_FORMAT = flags.DEFINE_enum(
+  "output_format",
+  "",
+  ["", "png", "jpg", "webp", "tif"],
+  "For --mode=sample: format of the results (default: the input's).",
+)
+_QUALITY = flags.DEFINE_integer(
+  "quality",
+  95,
+  "For --mode=sample: quality of JPEG and WebP.",
+  lower_bound=1,
+  upper_bound=100,
+)
 _OUTPUTS = flags.DEFINE_string(
   "outputs", "out", "For --mode=sample and compare: the folder for results."
 )
@@ -143,6 +156,8 @@ def _sample(config, workdir):
       seed=_SEED.value,
       degrade=_DEGRADE.value,
       recursive=_RECURSIVE.value,
+      output_format=_FORMAT.value,
+      quality=_QUALITY.value,
     )
   if failed:
     print(f"{len(failed):,} could not be answered:", file=sys.stderr)

@@ -83,7 +83,7 @@ def test_samples_come_with_a_sheet_and_are_ranked(outputs):
   summary = json.loads((outputs / "out" / "samples.json").read_text())
   assert set(summary["pictures"]) == {"wide", "deep"}
   [(name, reason)] = summary["failed"].items()
-  assert name.endswith("broken.jpg") and "not a JPEG" in reason
+  assert name.endswith("broken.jpg") and "not a picture" in reason
   for photo in summary["pictures"].values():
     bits = photo["bits_per_dim"]
     assert len(bits) == 3 and bits == sorted(bits)

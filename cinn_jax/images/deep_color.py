@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, TiffImagePlugin
 
 from cinn_jax.images import color_profiles
 
@@ -21,9 +21,17 @@ _GREY_WITH_ALPHA = "LA;16B"  # Pillow opens it as RGBA.
 
 def bits(image: Any) -> int:
   """Returns the bits per sample of a picture that is open but not loaded."""
+  if image.mode == "F" or image.mode.startswith("I"):
+    return 16
+  if image.format == "TIFF":
+    return _stored_bits(image)
+  return 16 if image.format == "PNG" and ";16" in _raw_mode(image) else 8
+
+
+def _stored_bits(image):
   if image.format == "TIFF":
     return max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
-  return 16 if image.format == "PNG" and ";16" in _raw_mode(image) else 8
+  return 16
 
 
 def narrow(samples: np.ndarray) -> np.ndarray:
@@ -54,26 +62,26 @@ def decode(image: Any, data: bytes) -> tuple[np.ndarray, int]:
   if image.mode.startswith("I"):
     return _grey(image, profile), _turn(image)
   if _tag(image, TiffImagePlugin.PLANAR_CONFIGURATION) == 2:
-    samples, turn = _planar(data)
+    samples, turn = _planar(data, image.tell())
   elif image.mode == "CMYK":
     eight_bits = np.asarray(color_profiles.to_srgb(image))
     return eight_bits.astype(np.uint16) * 257, _turn(image)
   else:
     samples, turn = _color(image, data)
   if profile is not None and is_grey_with_alpha:
-    grey = color_profiles.grey_to_srgb(samples[..., 0], profile)
+    grey = color_profiles.deep_to_srgb(samples[..., 0], profile)
     samples = np.repeat(grey[..., None], 3, axis=-1)
   elif profile is not None:
-    rgb = Image.fromarray(narrow(samples))
-    rgb.info["icc_profile"] = profile.tobytes()
-    samples = np.asarray(color_profiles.to_srgb(rgb)).astype(np.uint16) * 257
+    samples = color_profiles.deep_to_srgb(samples, profile)
   return samples, turn
 
 
 def _grey(image, profile):
-  depth, transparent = bits(image), image.info.get("transparency")
+  depth, transparent = _stored_bits(image), image.info.get("transparency")
   grey = np.asarray(image)
-  if image.mode == "I" and not (grey.min() >= 0 and 255 < grey.max() <= _PEAK):
+  # Pillow scales the samples of a PGM to 16 bits.
+  known = image.format == "PPM" or 255 < grey.max() <= _PEAK
+  if image.mode == "I" and not (known and grey.min() >= 0):
     raise ValueError("integer samples whose range is unknown")
   grey = grey.astype(np.uint16)
   if depth == 12:
@@ -82,7 +90,7 @@ def _grey(image, profile):
     grey = _PEAK - grey  # White is zero; Pillow inverts only 8 bits.
   shown = grey
   if profile is not None:
-    shown = color_profiles.grey_to_srgb(grey, profile)
+    shown = color_profiles.deep_to_srgb(grey, profile)
   if transparent is not None:
     shown = np.where(grey == transparent, np.uint16(_PEAK), shown)
   return np.repeat(shown[..., None], 3, axis=-1)
@@ -117,6 +125,7 @@ def _color(image, data):
 def _pass(image, data, raw_mode):
   """Decodes the file again, with its bytes interpreted as `raw_mode`."""
   again = type(image)(io.BytesIO(data))
+  again.seek(image.tell())
   for i, tile in enumerate(again.tile):
     args = raw_mode
     if not isinstance(tile.args, str):
@@ -125,10 +134,10 @@ def _pass(image, data, raw_mode):
   return again, np.asarray(again).astype(np.uint16)
 
 
-def _planar(data):
+def _planar(data, number):
   """Decodes separate colour planes, which Pillow garbles at 16 bits."""
   with tifffile.TiffFile(io.BytesIO(data)) as file:
-    page = file.pages[0]
+    page = file.pages[number]
     if page.photometric != tifffile.PHOTOMETRIC.RGB or page.dtype != np.uint16:
       raise ValueError("planes of another kind than 16-bit RGB")
     samples = np.moveaxis(page.asarray(), 0, -1)
@@ -150,8 +159,8 @@ def _over_white(color, alpha, premultiplied):
 
 
 def _raw_mode(image) -> str:
-  args = image.tile[0].args
-  return args if isinstance(args, str) else args[0]
+  args = image.tile[0].args if image.tile else ""
+  return args if isinstance(args, str) else str(args[0])
 
 
 def _tag(image, number):

@@ -6,6 +6,9 @@ nothing is guessed.
 """
 
 import contextlib
+import functools
+import importlib
+import importlib.util
 import io
 import os
 import threading
@@ -14,14 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from PIL import (
-  ExifTags,
-  Image,
-  JpegImagePlugin,
-  PngImagePlugin,
-  TiffImagePlugin,
-  WebPImagePlugin,
-)
+from PIL import ExifTags, Image
 
 from cinn_jax.images import color_profiles, deep_color
 
@@ -37,20 +33,46 @@ EXTENSIONS = (
   ".webp",
   ".tif",
   ".tiff",
+  ".bmp",
+  ".gif",
+  ".jp2",
+  ".pbm",
+  ".pgm",
+  ".ppm",
+  ".tga",
+  ".avif",
+  ".heic",
+  ".heif",
+  ".jxl",
 )
 
 # 268 megapixels: well above any camera, 0.8 GB as an array. The header is
 # checked against it before anything is decoded.
 MAX_PIXELS = 2**28
 
-# Files are opened through these classes, because `Image.open` warns above 89
-# megapixels, and its limit is a setting of the whole process.
-_PLUGINS: dict[str, Any] = {
-  "JPEG": JpegImagePlugin.JpegImageFile,
-  "PNG": PngImagePlugin.PngImageFile,
-  "TIFF": TiffImagePlugin.TiffImageFile,
-  "WEBP": WebPImagePlugin.WebPImageFile,
-}
+# Formats that are read, by Pillow's names. Their classes open files, because
+# `Image.open` warns above 89 megapixels, and its limit is a setting of the
+# whole process. A TGA has no signature: it is tried last, and by its name.
+_FORMATS = (
+  *("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "JPEG2000", "PPM"),
+  *("AVIF", "HEIF", "JXL"),
+)
+# Formats that need a package, by their signature at byte 0 or 4.
+_NEED = (
+  (b"ftypheic", "a HEIC file", "pillow-heif"),
+  (b"ftypheix", "a HEIC file", "pillow-heif"),
+  (b"ftypmif1", "a HEIF file", "pillow-heif"),
+  (b"ftypavif", "an AVIF file", "pillow-avif-plugin"),
+  (b"\xff\x0a", "a JPEG XL file", "pillow-jxl-plugin"),
+  (b"JXL \r\n\x87\n", "a JPEG XL file", "pillow-jxl-plugin"),
+)
+# Packages that teach Pillow a format when they are imported.
+_EXTRAS = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}
+_RAW = (
+  *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef"),
+  *(".srw", ".raw"),
+)
+_DNG_VERSION, _REDUCED = 50706, 254
 
 # A picture above this is decoded alone, or threads would multiply its memory.
 _LARGE_PIXELS = 2**25
@@ -85,13 +107,13 @@ class UnreadableImage(ValueError):
 def decode(
   source: Source, *, keep_depth: bool = False, at_least: int = 0
 ) -> np.ndarray:
-  """Decodes a JPEG, PNG, WebP or TIFF picture.
+  """Decodes a picture of any format that Pillow reads safely.
 
   The EXIF orientation is applied, and transparency composed over white. Colours
-  with an embedded profile are converted to sRGB, which reduces a 16-bit colour
-  picture to 8 bits. CMYK without a profile is converted by the plain
-  subtractive formula. The first picture of an animation or of a multi-page file
-  is used.
+  with an embedded profile are converted to sRGB, those of 16 bits at 16 bits.
+  CMYK without a profile is converted by the plain subtractive formula. Of an
+  animation or a multi-page file, the first picture is used that is not a
+  reduced image (a thumbnail).
 
   Args:
     source: Contents of the file as bytes, or its path.
@@ -110,7 +132,7 @@ def decode(
   """
   name, data = contents(source)
   with reasons(name):
-    image = open_header(data)
+    image = open_header(data, name)
     bits = deep_color.bits(image)
     if at_least:
       _reduce(image, at_least)
@@ -140,7 +162,7 @@ def decode_alpha(source: Source) -> np.ndarray | None:
   """
   name, data = contents(source)
   with reasons(name):
-    image = open_header(data)
+    image = open_header(data, name)
     with _room_for(image):
       image.load()
       if not image.has_transparency_data:
@@ -160,7 +182,7 @@ def decode_plain(data: bytes, name: str = "picture") -> np.ndarray:
     UnreadableImage: if it is damaged.
   """
   with reasons(name):
-    return np.asarray(open_header(data).convert("RGB"))
+    return np.asarray(open_header(data, name).convert("RGB"))
 
 
 def is_plain(data: bytes) -> bool:
@@ -178,7 +200,7 @@ def is_plain(data: bytes) -> bool:
     and image.mode in ("RGB", "L")
     and not deep
     and not image.has_transparency_data
-    and getattr(image, "n_frames", 1) == 1
+    and num_pictures(image) == 1
     and orientation(image) == 1
     and color_profiles.foreign_profile(image) is None
   )
@@ -190,21 +212,24 @@ def orientation(image: Image.Image) -> int:
   return value if value in _UPRIGHT else 1
 
 
-def open_header(data: bytes) -> Any:
+def open_header(data: bytes, name: str = "") -> Any:
   """Opens a picture with Pillow, without decoding it.
 
+  Of a TIFF it is the first picture that is not a reduced one.
+
+  Args:
+    data: Contents of the file.
+    name: Its name, whose ending tells a TGA or a camera's raw file.
+
   Raises:
-    ValueError: if it is no JPEG, PNG, WebP or TIFF, or has more than
-      `MAX_PIXELS`.
+    ValueError: if it is of another format, or has more than `MAX_PIXELS`.
   """
-  for kind, plugin in _PLUGINS.items():
-    accepts = Image.OPEN[kind][1]
-    if accepts is not None and accepts(data[:16]) is True:
-      image = plugin(io.BytesIO(data))
-      break
-  else:
-    found = "an empty file" if not data else "not a JPEG, PNG, WebP or TIFF"
-    raise ValueError(found)
+  suffix = os.path.splitext(name)[1].lower()
+  if suffix in _RAW:
+    raise ValueError(f"a camera's raw file ({suffix}): {_EXPORT}")
+  image = _opened(data, suffix)
+  if image.format == "TIFF":
+    _skip_reduced(image)
   width, height = image.size
   if width * height > MAX_PIXELS:
     limit = MAX_PIXELS // 10**6
@@ -212,6 +237,51 @@ def open_header(data: bytes) -> Any:
       f"{width}x{height} is above the limit of {limit} megapixels"
     )
   return image
+
+
+_EXPORT = "export it as TIFF or JPEG first"
+
+
+def _opened(data, suffix):
+  if not data:
+    raise ValueError("an empty file")
+  _register_formats()
+  for kind in _FORMATS:
+    factory, accepts = Image.OPEN.get(kind, (None, None))
+    if factory and accepts is not None and accepts(data[:32]) is True:
+      return factory(io.BytesIO(data))
+  if suffix == ".tga":
+    return Image.OPEN["TGA"][0](io.BytesIO(data))
+  for signature, words, package in _NEED:
+    if signature in data[:12]:
+      raise ValueError(f"{words}: pip install {package}, then try again")
+  raise ValueError("not a picture of a known format")
+
+
+@functools.cache
+def _register_formats():
+  Image.init()
+  for kind, package in _EXTRAS.items():
+    if importlib.util.find_spec(package):
+      module = importlib.import_module(package)
+      if kind == "HEIF":
+        module.register_heif_opener()
+
+
+def _skip_reduced(image):
+  """Goes to the first page of a TIFF that is a whole picture."""
+  if _DNG_VERSION in image.tag_v2:
+    raise ValueError(f"a camera's raw file (DNG): {_EXPORT}")
+  for number in range(num_pictures(image)):
+    image.seek(number)
+    if not image.tag_v2.get(_REDUCED, 0) & 1:
+      return
+  raise ValueError("a TIFF of thumbnails alone")
+
+
+def num_pictures(image: Image.Image) -> int:
+  """Returns the number of pictures in a file."""
+  return getattr(image, "n_frames", 1)
 
 
 def contents(source: Source) -> tuple[str, bytes]:

@@ -5,14 +5,17 @@ import os
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from cinn_jax.images.metadata import Metadata, srgb_profile
 from cinn_jax.runtime import storage
 
-_SUFFIXES = {
-  "uint8": (".png", ".jpg", ".jpeg", ".tif", ".tiff"),
+# By type of the pixels: endings of the files that can hold them.
+SUFFIXES = {
+  "uint8": (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"),
   "uint16": (".tif", ".tiff"),
 }
+QUALITY = 95
 
 
 def save_png(path: str | os.PathLike[str], image: Any) -> None:
@@ -27,30 +30,55 @@ def save_png(path: str | os.PathLike[str], image: Any) -> None:
   storage.write_whole(path, _encoded(picture, "PNG"))
 
 
-def save_photo(path: str | os.PathLike[str], image: Any) -> None:
-  """Writes a photograph `[H, W, 3]`, whole or not at all.
+def save_photo(
+  path: str | os.PathLike[str],
+  image: Any,
+  metadata: Metadata = Metadata(),  # noqa: B008, it cannot be changed.
+  *,
+  quality: int = QUALITY,
+) -> None:
+  """Writes a photograph `[H, W, 3]` with its metadata, whole or not at all.
 
-  The suffix chooses the format: .png, .jpg (quality 95, colour at full
-  resolution) or .tif for uint8; only .tif for uint16, because Pillow writes no
-  16-bit RGB in other formats. Missing folders are created.
+  The suffix chooses the format: .png, .jpg, .webp or .tif for uint8; only .tif
+  for uint16, because Pillow writes no 16-bit RGB in other formats. The sRGB
+  profile is embedded. Missing folders are created.
+
+  Args:
+    path: Path of the file.
+    image: uint8 or uint16 `[H, W, 3]` in sRGB.
+    metadata: Written into the file; a 16-bit TIFF takes only the description,
+      dates, names and resolution.
+    quality: Of JPEG and WebP, 1 to 100; colour stays at full resolution.
 
   Raises:
     ValueError: for another type of pixels or another suffix.
   """
   place = storage.path(path)
-  image = as_pixels(image, "save_photo", tuple(_SUFFIXES))
-  suffix, known = place.suffix.lower(), _SUFFIXES[image.dtype.name]
+  image = as_pixels(image, "save_photo", tuple(SUFFIXES))
+  suffix, known = place.suffix.lower(), SUFFIXES[image.dtype.name]
   if suffix not in known:
     raise ValueError(
       f"{place}: {image.dtype} photographs are written as {', '.join(known)}, "
       f"not as {suffix or 'a file without suffix'!r}: change the suffix"
     )
   if suffix in (".tif", ".tiff"):
-    data = _encoded_tiff(image)
-  elif suffix == ".png":
-    data = _encoded(Image.fromarray(image), "PNG")
+    data = _encoded_tiff(image, metadata)
   else:
-    data = _encoded(Image.fromarray(image), "JPEG", quality=95, subsampling=0)
+    options: dict[str, Any] = {"icc_profile": srgb_profile()}
+    if metadata.exif:
+      options["exif"] = metadata.exif
+    if metadata.dpi:
+      options["dpi"] = metadata.dpi
+    if suffix == ".png":
+      options["pnginfo"] = texts = PngImagePlugin.PngInfo()
+      for key, value in metadata.texts:
+        texts.add_text(key, value)
+    elif suffix == ".webp":
+      options |= {"quality": quality, "method": 4}
+    else:
+      options |= {"quality": quality, "subsampling": 0}
+    kind = {".png": "PNG", ".webp": "WEBP"}.get(suffix, "JPEG")
+    data = _encoded(Image.fromarray(image), kind, **options)
   storage.write_whole(place, data)
 
 
@@ -60,11 +88,32 @@ def _encoded(image, kind, **options):
   return file.getvalue()
 
 
-def _encoded_tiff(image):
+def _encoded_tiff(image, metadata):
   import tifffile  # Comes with scikit-image; most runs never need it.
 
+  exif = Image.Exif()
+  exif.load(metadata.exif)
+  texts = dict(exif)
+  options: dict[str, Any] = {}
+  if metadata.dpi:
+    options = {"resolution": metadata.dpi, "resolutionunit": "INCH"}
   file = io.BytesIO()
-  tifffile.imwrite(file, image, photometric="rgb", compression="zlib")
+  tifffile.imwrite(
+    file,
+    image,
+    photometric="rgb",
+    compression="zlib",
+    iccprofile=srgb_profile(),
+    # Otherwise tifffile describes the array's shape.
+    metadata=None,
+    software=False,
+    extratags=[
+      (tag, 2, None, value, True)
+      for tag, value in sorted(texts.items())
+      if isinstance(value, str) and value.isascii()
+    ],
+    **options,
+  )
   return file.getvalue()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from cinn_jax.images import full_resolution, reading
+from cinn_jax.images import full_resolution, metadata, reading
 from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.numbered import make_draw
 from cinn_jax.sampling.results import thumbnail
@@ -45,6 +45,7 @@ class Photos:
     Raises:
       UnreadableImage: if it cannot be read.
     """
+    assert item.path is not None
     photo = reading.decode(item.path, keep_depth=True)
     size, variables = self._trained.task.image_size, self._trained.variables
     lightness = full_resolution.lightness_thumbnail(photo, (size, size))
@@ -56,6 +57,7 @@ class Photos:
     def render(x):
       return full_resolution.colorize(photo, denormalize_ab(x))
 
+    kept = metadata.read(item.path)
     height, width = photo.shape[:2]
     seen = "" if height == width else f"; the model saw it as {size}x{size}"
     return Subject(
@@ -65,7 +67,8 @@ class Photos:
       render=render,
       suffix=suffix_of(item.path, photo.dtype),
       pixels=height * width,
-      note=f"{width}x{height}{seen}",
+      metadata=kept,
+      note="; ".join([f"{width}x{height}{seen}", *not_kept(kept)]),
     )
 
 
@@ -74,6 +77,11 @@ def grey(photo: np.ndarray) -> np.ndarray:
   small = thumbnail(photo)
   shape = small.shape[:2]
   return full_resolution.colorize(small, np.zeros((1, *shape, 2)))[0]
+
+
+def not_kept(kept: metadata.Metadata) -> list[str]:
+  """Returns a line on what the results of a photograph lose, if anything."""
+  return [f"not kept: {', '.join(kept.lost)}"] if kept.lost else []
 
 
 def suffix_of(path: str | None, dtype: np.dtype) -> str:

@@ -9,12 +9,12 @@ import jax
 import numpy as np
 
 from cinn_jax.experiment.build import build
-from cinn_jax.images import color, crops, full_resolution, reading
+from cinn_jax.images import color, crops, full_resolution, metadata, reading
 from cinn_jax.images.crops import height_and_width
 from cinn_jax.sampling import fill
 from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.numbered import CHUNK, make_draw
-from cinn_jax.sampling.photos import grey, suffix_of
+from cinn_jax.sampling.photos import grey, not_kept, suffix_of
 from cinn_jax.sampling.results import as_uint8, thumbnail
 from cinn_jax.sampling.subject import Subject
 from cinn_jax.tasks import Task, holes
@@ -100,16 +100,22 @@ class Pictures:
       batch = {k: v[row : row + 1] for k, v in self._test.items()}
       return self._subject(batch, truth=batch["image"][0])
     photo = reading.decode(item.path, keep_depth=True)
+    kept = metadata.read(item.path)
+    subject = self._answer(item.path, photo)
+    notes = filter(None, [subject.note, *not_kept(kept)])
+    return subject._replace(metadata=kept, note="; ".join(notes))
+
+  def _answer(self, path, photo):
     narrow = as_uint8(photo)
     if self._task == "super_resolution" and not self._degrade:
-      return self._enlarged(item.path, narrow)
+      return self._enlarged(path, narrow)
     if self._degrade:
       height, width = narrow.shape[:2]
       box = crops.central_box(width, height, self._size[1] / self._size[0])
       whole = crops.resize(narrow, box, self._size)
       return self._subject({"image": whole[None]}, truth=whole)
     if self._task == "inpaint":
-      return self._filled(item.path, photo)
+      return self._filled(path, photo)
     seen = crops.resize(narrow, (0, 0, *narrow.shape[1::-1]), self._size)
     if self._task == "sketch":
       return self._subject(
@@ -123,7 +129,7 @@ class Pictures:
       given=grey(photo),
       truth=photo,
       finish=lambda rgb: full_resolution.colorize(photo, _ab(rgb)),
-      suffix=suffix_of(item.path, photo.dtype),
+      suffix=suffix_of(path, photo.dtype),
       pixels=photo.shape[0] * photo.shape[1],
     )
 

@@ -83,7 +83,7 @@ class Results:
     bits: Sequence[float],
     chunks: Iterable[tuple[int, Sequence[np.ndarray]]],
     suffix: str,
-    save: Callable[[Any, np.ndarray], None] = writing.save_photo,
+    save: Callable[[Any, np.ndarray], None],
   ) -> None:
     """Writes the samples of an item, and lists them.
 

@@ -1,10 +1,13 @@
 """`--mode=sample`: draws, renders and writes samples, picture by picture."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from cinn_jax import likelihood
+from cinn_jax.images import writing
 from cinn_jax.runtime import threads
 from cinn_jax.sampling import temperatures as names
 from cinn_jax.sampling.classes import Classes
@@ -13,8 +16,8 @@ from cinn_jax.sampling.inputs import Item, find
 from cinn_jax.sampling.numbered import CHUNK, draw_ranked
 from cinn_jax.sampling.photos import Photos
 from cinn_jax.sampling.pictures import Pictures
-from cinn_jax.sampling.results import Results
-from cinn_jax.sampling.subject import Sampler
+from cinn_jax.sampling.results import Results, as_uint8
+from cinn_jax.sampling.subject import Sampler, Subject
 from cinn_jax.workdir import saved
 from cinn_jax.workdir.trained import Trained, restore
 
@@ -29,6 +32,7 @@ SAMPLERS: Mapping[str, Callable[..., Sampler]] = {
   "sketch": Pictures,
   "super_resolution": Pictures,
 }
+FORMATS = ("png", "jpg", "webp", "tif")
 # Pixels of results that are rendered at a time.
 _PIXELS = 2**28
 
@@ -43,6 +47,8 @@ def sample(
   seed: int = 0,
   degrade: bool = False,
   recursive: bool = False,
+  output_format: str = "",
+  quality: int = writing.QUALITY,
 ) -> dict[str, str]:
   """Draws samples with a trained run, and writes them.
 
@@ -65,6 +71,9 @@ def sample(
     seed: Seed for the latents.
     degrade: Take inputs as whole pictures, see `pictures.Pictures`.
     recursive: Take subfolders too, see `inputs.find`.
+    output_format: Format of the results: one of `FORMATS`, or "" for that of
+      each input as far as it keeps all of the result.
+    quality: Quality of JPEG and WebP, 1 to 100.
 
   Returns:
     The reason of each failure, by input.
@@ -78,7 +87,17 @@ def sample(
   trained = restore(workdir)
   sampler = SAMPLERS[trained.config["task"]["name"]](trained, degrade=degrade)
   items = sampler.items(found)
-  settings = _settings(trained, workdir, num_samples, seed, degrade)
+  if output_format not in ("", *FORMATS):
+    raise ValueError(
+      f"unknown output format {output_format!r}, expected one of"
+      f" {', '.join(FORMATS)}."
+    )
+  settings = {
+    **_settings(trained, workdir, num_samples, seed, degrade),
+    "output_format": output_format,
+    "quality": quality,
+  }
+  form = _Form(output_format, quality)
   folders = names.folders(outputs, temperatures)
   results = [
     Results(
@@ -116,7 +135,7 @@ def sample(
   ):
     place = f"[{k}/{len(items)}] {item.path or item.name}"
     if error is None:
-      error = _write(item, subject, drawn, results)
+      error = _write(item, subject, drawn, results, form)
     if error is not None:
       reason = _reason(error, item)
       print(f"{place}: failed: {reason}")
@@ -152,7 +171,22 @@ def _settings(trained: Trained, workdir, num_samples, seed, degrade):
   }
 
 
-def _write(item, subject, drawn, results):
+class _Form(NamedTuple):
+  """The files that results become."""
+
+  output_format: str
+  quality: int
+
+  def suffix(self, subject: Subject) -> str:
+    return f".{self.output_format}" if self.output_format else subject.suffix
+
+  def save(self, subject, path, picture):
+    if path.suffix.lower() not in writing.SUFFIXES[picture.dtype.name]:
+      picture = as_uint8(picture)
+    writing.save_photo(path, picture, subject.metadata, quality=self.quality)
+
+
+def _write(item, subject, drawn, results, form):
   """Writes an item's samples of each temperature; returns what went wrong."""
   size = max(1, min(CHUNK, _PIXELS // subject.pixels))
   try:
@@ -165,7 +199,8 @@ def _write(item, subject, drawn, results):
         subject.head,
         likelihood.bits_per_dim(ranked.log_prob, subject.dims),
         ((first, subject.render(x)) for first, x in ranked.chunks(size)),
-        subject.suffix,
+        form.suffix(subject),
+        functools.partial(form.save, subject),
       )
   except Exception as error:
     return error

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from cinn_jax.images.metadata import Metadata
 from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.numbered import CHUNK, Draw
 
@@ -20,6 +21,7 @@ class Subject(NamedTuple):
     suffix: Ending of the files of its samples.
     chunk: Samples to draw at a time.
     pixels: Pixels of one result, which limit how many are rendered at a time.
+    metadata: Written into the files of its samples.
     note: Printed with the result, such as the size.
   """
 
@@ -30,6 +32,7 @@ class Subject(NamedTuple):
   suffix: str = ".png"
   chunk: int = CHUNK
   pixels: int = 1
+  metadata: Metadata = Metadata()
   note: str = ""
 
 

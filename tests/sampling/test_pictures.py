@@ -144,7 +144,7 @@ def test_small_pictures_of_any_size_are_enlarged(
   facts = json.loads((tmp_path / "samples.json").read_text())
   assert failed == facts["failed"]
   assert list(failed) == [str(photos / "broken.png")]
-  assert "broken.png: failed: not a" in capsys.readouterr().out
+  assert "broken.png: failed: not a picture" in capsys.readouterr().out
 
 
 def test_whole_pictures_are_made_smaller_first(workdirs, photos, tmp_path):

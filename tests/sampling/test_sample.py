@@ -212,3 +212,43 @@ def test_log_densities_are_those_of_the_samples(run):
   expected = log_prob(trained.variables, x, many).total
   np.testing.assert_allclose(ranked.log_prob, expected, rtol=1e-4)
   assert (np.diff(ranked.log_prob) <= 0).all()
+
+
+def test_metadata_goes_from_the_photograph_to_its_results(
+  run, album, tmp_path, capsys
+):
+  exif = Image.Exif()
+  exif[0x010E] = "a quay"
+  path = album / "a.jpg"
+  Image.open(album / "scan_0.png").save(path, exif=exif, dpi=(600, 600))
+  layer = Image.open(album / "scan_1.png").convert("RGBA")
+  layer.putalpha(99)
+  layer.save(album / "b.png")
+  out = tmp_path / "out"
+  inputs = [str(path), str(album / "b.png")]
+  sample(run, out, inputs=inputs, num_samples=1)
+  with Image.open(out / "a_1.jpg") as image:
+    assert image.getexif()[0x010E] == "a quay"
+    assert image.info["dpi"] == (600, 600)
+  assert "not kept: transparency" in capsys.readouterr().out
+
+
+def test_the_format_of_results_can_be_chosen(run, album, tmp_path):
+  for form, quality in (("jpg", 10), ("jpg", 95), ("webp", 95), ("tif", 95)):
+    out = tmp_path / f"{form}{quality}"
+    sample(
+      run,
+      out,
+      inputs=[str(album / "scan_0.png")],
+      num_samples=1,
+      output_format=form,
+      quality=quality,
+    )
+    assert (out / f"scan_0_1.{form}").is_file()
+  sizes = [
+    (tmp_path / f"jpg{quality}" / "scan_0_1.jpg").stat().st_size
+    for quality in (10, 95)
+  ]
+  assert sizes[0] < sizes[1]
+  with pytest.raises(ValueError, match="expected one of png, jpg, webp, tif"):
+    sample(run, out, inputs=[str(album)], output_format="bmp")
