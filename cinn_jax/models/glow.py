@@ -72,7 +72,9 @@ def glow(
   )
   make_coupling = _coupling(coupling, conv, alpha)
 
-  def conditioned_if(names: tuple[str, ...], part: bj.Bijection):
+  def conditioned_if(
+    names: tuple[str, ...], part: bj.Bijection
+  ) -> bj.Bijection:
     """Hides the condition from `part` unless it is for one of `names`."""
     return part if condition in names else bj.Conditioned(part, None)
 
@@ -83,7 +85,9 @@ def glow(
 
   stages = [level() for _ in range(levels)]
   # Squeezed channels are four times as many, of which half stay.
-  splits = [bj.Split(2 * channels * 2**k) for k in range(levels - 1)]
+  splits: list[bj.Bijection] = [
+    bj.Split(2 * channels * 2**k) for k in range(levels - 1)
+  ]
   if learned_priors:
     net = functools.partial(Subnet, widths=(), kernels=(3,))
     splits = [

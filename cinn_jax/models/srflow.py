@@ -80,7 +80,7 @@ def srflow(
   nothing.
 
   Departures: those from Glow's networks in `models.glow`; priors have a bound;
-  levels coarser than the small picture see averages, where the published code
+  levels coarser than the small picture see averages, while the published code
   takes the nearest of the tapped features.
 
   Args:

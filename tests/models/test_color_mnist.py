@@ -1,4 +1,4 @@
-"""The cINN for coloured digits: its size, what steers it, its way back."""
+"""The cINN for coloured digits: its size, its condition and its inverse."""
 
 import jax
 import jax.numpy as jnp
@@ -29,8 +29,8 @@ COND = np.abs(normal(1, (3, SIZE, SIZE, 1), np.float32))
 
 
 @pytest.fixture(scope="module")
-def drawn():
-  """(flow, variables), every number of them drawn."""
+def small():
+  """A small flow, and variables that are all random."""
   model = build_model("color_mnist", **SMALL)
   variables = draw_variables(model, 2, X, COND, scale=0.2)
   constants = dict(variables["constants"])
@@ -55,7 +55,7 @@ def test_published_parameter_counts():
   parts = variables["params"]["bijection"]
   assert _count(parts["parts_0"]) == 79_932
   assert _count(parts["parts_2"]) == 13_601_952
-  # Nothing else is trained; the classifier is among the constants.
+  # Nothing else is trained; the classifier's parameters are constants.
   assert _count(variables["params"]) == 79_932 + 13_601_952
   constants = variables["constants"]
   assert _count(constants["condition_net"]["classifier"]) == 913_610
@@ -76,13 +76,13 @@ def test_published_activation_and_clamp():
     )
 
 
-def test_the_description_has_the_published_counts():
+def test_description_has_the_published_counts():
   text = describe(color_mnist.get_config())
   for count in ("79,932", "13,601,952", "13,681,884", "913,610"):
     assert f" {count}\n" in text
 
 
-def test_the_conditions_part_is_computed_once_for_all_samples():
+def test_samples_share_the_conditions_part():
   flow, variables = _published()
   cond = jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32)
   key = jax.eval_shape(lambda: jax.random.key(0))
@@ -92,13 +92,13 @@ def test_the_conditions_part_is_computed_once_for_all_samples():
       lambda v, k, c: flow.sample(v, k, c, num_samples=n), variables, key, cond
     )
 
-  # The data's part alone: 3 blocks of 2 subnets per pixel, 7 per image.
+  # The data's part alone: 3 blocks of 2 subnets per pixel, 7 blocks per image.
   widths = [(2, 2), (1, 4)]
   pixel = sum(i * 64 + (i + 64) * 64 + (i + 128) * out for i, out in widths)
   image = 2 * (1176 * 256 + 256 * 256 + 256 * 2352)
   each = 2 * (784 * 3 * pixel + 7 * image)
   assert cost(5) - cost(1) == 4 * each
-  # 3 blocks of products of 64 features are per image, not per pixel.
+  # The 64 features enter 3 blocks once per image, not once per pixel.
   features = 2 * 3 * 64 * (2 * 128 + 2 + 4)
   picture = 2 * 3 * 784 * (2 * 128 + 2 + 4)
   classifier = flops(
@@ -109,8 +109,8 @@ def test_the_conditions_part_is_computed_once_for_all_samples():
   assert cost(1) == each + features + picture + classifier
 
 
-def test_it_goes_back(drawn):
-  flow, variables = drawn
+def test_round_trip(small):
+  flow, variables = small
   z, log_det = jax.jit(flow.forward)(variables, X, COND)
   back, minus_log_det = jax.jit(flow.inverse)(variables, z, COND)
   assert z.shape == (3, 3 * SIZE**2)
@@ -119,8 +119,8 @@ def test_it_goes_back(drawn):
   np.testing.assert_allclose(minus_log_det, -log_det, rtol=1e-4)
 
 
-def test_log_det_is_that_of_the_jacobian(drawn):
-  flow, variables = drawn
+def test_log_det_matches_the_jacobian(small):
+  flow, variables = small
 
   def one(x):
     return flow.forward(variables, x[None], COND[:1])[0][0]
@@ -131,8 +131,8 @@ def test_log_det_is_that_of_the_jacobian(drawn):
   np.testing.assert_allclose(log_det[0], expected, rtol=1e-4, atol=1e-3)
 
 
-def test_both_the_picture_and_the_features_steer(drawn):
-  flow, variables = drawn
+def test_picture_and_features_both_matter(small):
+  flow, variables = small
   z, _ = jax.jit(flow.forward)(variables, X, COND)
   bijection = flow.module.bijection
   features = flow.module.apply(variables, COND, method="features")
@@ -149,7 +149,7 @@ def test_both_the_picture_and_the_features_steer(drawn):
     assert np.abs(encode(other) - z).max() > 1e-2
 
 
-def test_it_starts_as_a_permutation_of_the_numbers():
+def test_starts_as_a_permutation():
   model = build_model("color_mnist", **SMALL)
   variables = jax.jit(model.init)(jax.random.key(0, impl="rbg"), X, COND)
   z, log_det = jax.jit(model.apply)(variables, X, COND)
@@ -162,8 +162,8 @@ def test_it_starts_as_a_permutation_of_the_numbers():
   assert np.std(first) == pytest.approx(0.03, rel=0.25)
 
 
-def test_dropout_is_for_training_the_classifier_alone(drawn):
-  flow, variables = drawn
+def test_dropout_is_only_for_training_the_classifier(small):
+  flow, variables = small
   net = flow.module.condition_net.classifier()
   params = {"params": variables["constants"]["condition_net"]["classifier"]}
   features, logits = net.apply(params, COND)
@@ -176,9 +176,9 @@ def test_dropout_is_for_training_the_classifier_alone(drawn):
   assert np.abs(dropped - features).max() > 1e-2
 
 
-def test_pooling_is_all_that_is_not_linear():
+def test_pooling_is_the_only_nonlinearity():
   net = DigitClassifier(((3,), (2,)), (5,), features=4)
-  # Constant pictures, which pooling lets through: the rest is affine.
+  # Pooling does not change constant pictures; the rest is affine.
   grey = jnp.asarray([0.0, 1.0, 2.0, -3.0])[:, None, None, None]
   grey = jnp.broadcast_to(grey, (4, 12, 12, 1))
   params = jax.jit(net.init)(jax.random.key(0, impl="rbg"), grey)
@@ -188,12 +188,12 @@ def test_pooling_is_all_that_is_not_linear():
   np.testing.assert_allclose(minus_three - zero, -3 * (one - zero), atol=1e-5)
 
 
-def test_pictures_too_small_for_the_classifier_are_refused():
+def test_too_small_pictures_raise():
   model = build_model("color_mnist", **{**SMALL, "convolutions": ((3,) * 3,)})
   with pytest.raises(ValueError, match="6 pixels are too few for the groups"):
     jax.eval_shape(model.init, jax.random.key(0), X, COND)
 
 
-def test_unknown_variants_are_refused():
+def test_unknown_variant_raises():
   with pytest.raises(ValueError, match="'fashion'; there are mnist, digits"):
     color_mnist.get_config("fashion")

@@ -1,4 +1,4 @@
-"""Conditional Glow: what the condition steers, and its way back."""
+"""Conditional Glow: its condition and its inverse."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ X = np.random.default_rng(0).random((2, 8, 4, 3)).astype(np.float32)
 COND = np.random.default_rng(1).random((2, 8, 4, 1)).astype(np.float32)
 
 
-def test_it_goes_back_and_the_condition_reaches_all_levels():
+def test_round_trip_and_condition_at_all_levels():
   model = build_model("conditional_glow", **SMALL)
   flow = make_flow(model, X.shape[1:], COND.shape[1:])
   variables = draw_variables(model, 1, X, COND, scale=0.1)
@@ -35,11 +35,11 @@ def test_it_goes_back_and_the_condition_reaches_all_levels():
   assert all(np.abs(a - b).max() > 1e-3 for a, b in zip(z, other, strict=True))
 
 
-def test_every_layer_of_a_step_sees_the_condition():
+def test_all_networks_of_a_step_see_the_condition():
   model = build_model("conditional_glow", **SMALL)
   shapes = jax.eval_shape(model.init, jax.random.key(0), X, COND)["params"]
   step = shapes["bijection"]["stages_0"]["parts_1"]["block"]
-  # The first layers: of the mean over positions, and of the level's features.
+  # Mean features reach ActNorm and mixing; the level's features the coupling.
   for part in ("parts_1", "parts_3"):
     net = step[part]["bijection"]["net"]
     assert net["layer_0"]["kernel"].shape == (2, 6, 4)
@@ -47,7 +47,7 @@ def test_every_layer_of_a_step_sees_the_condition():
   assert coupling["condition_0"]["kernel"].shape == (2, 3, 3, 4, 4)
 
 
-def test_no_network_makes_a_conditional_mixing_singular():
+def test_conditional_mixing_is_never_singular():
   mixing = bj.ConditionalMixing(
     lambda: Subnet(widths=(), kernels=(1,)), alpha=1.0
   )
@@ -58,24 +58,24 @@ def test_no_network_makes_a_conditional_mixing_singular():
   np.testing.assert_allclose(back, x, atol=1e-4)
   # Each scale is between exp(-1) and e, at 3 positions.
   assert np.abs(log_det).max() <= 3 * 8
-  # Examples have matrices of their own.
+  # Each example has its own matrix.
   same = jnp.broadcast_to(x[:1], x.shape)
   z, _ = mixing.apply(variables, same, cond)
   assert np.abs(z[0] - z[1]).max() > 0.1
 
 
-def test_a_mixing_refuses_maps():
+def test_conditional_mixing_of_maps_raises():
   mixing = bj.ConditionalMixing(lambda: None)
   with pytest.raises(ValueError, match=r"takes vectors .* average maps over"):
     jax.eval_shape(mixing.init, jax.random.key(0), X, COND)
 
 
-def test_numbers_that_do_not_fit_are_refused():
+def test_channels_must_match_levels():
   with pytest.raises(ValueError, match="channels for 3 levels, got 2"):
     build_model("conditional_glow", **{**SMALL, "levels": 3})
 
 
-def test_the_condition_may_be_smaller():
+def test_condition_may_be_smaller():
   model = build_model("conditional_glow", **SMALL)
   x, cond = abstract_batch(((8, 4, 3), (4, 2, 3)), 2, jnp.float32)
   z = jax.eval_shape(

@@ -1,4 +1,4 @@
-"""The dense cINNs for digits: their start, their condition, their depth."""
+"""The dense cINNs for digits: initial values, condition and depth."""
 
 import jax
 import jax.numpy as jnp
@@ -28,10 +28,11 @@ def _forward(model, variables, cond=LABELS):
   return model.apply(variables, X, cond, method="forward")
 
 
-def test_every_parameter_starts_at_the_published_scale():
+def test_parameters_start_at_the_published_scale():
   params = _init(_model(hidden=(64, 64), init_std=0.03))["params"]
   leaves = jax.tree.leaves(params)
-  # Two subnets of three layers, each with a bias; one more for the condition.
+  # Two subnets with weights and biases of three layers, and the condition's
+  # weights.
   assert len(leaves) == 2 * 7
   for leaf in leaves:
     assert np.std(leaf) == pytest.approx(0.03, rel=0.25)
@@ -39,7 +40,7 @@ def test_every_parameter_starts_at_the_published_scale():
 
 
 @pytest.mark.parametrize("zero_last", [True, False])
-def test_only_the_papers_model_starts_as_a_permutation(zero_last):
+def test_zero_last_starts_as_a_permutation(zero_last):
   model = _model(zero_last=zero_last)
   z, log_det = _forward(model, _init(model))
   flat = X.reshape(3, -1)
@@ -51,7 +52,7 @@ def test_only_the_papers_model_starts_as_a_permutation(zero_last):
 
 
 @pytest.mark.parametrize("scanned", [True, False])
-def test_every_block_has_its_own_permutation(scanned):
+def test_each_block_has_its_own_permutation(scanned):
   variables = _init(_model(depth=5, scanned=scanned))
   leaves = jax.tree.leaves(variables["constants"])
   assert len(leaves) == (1 if scanned else 5)
@@ -62,10 +63,10 @@ def test_every_block_has_its_own_permutation(scanned):
     assert sorted(order) == list(range(SIZE * SIZE))
 
 
-def test_the_label_steers_and_the_flow_goes_back():
+def test_label_matters_and_round_trip():
   model = _model()
-  # Not larger: at 0.3 the flow shrinks some directions 300 times, and one
-  # rounding of z moves x by 2e-4 however exact the inverse is.
+  # At a scale of 0.3 the flow shrinks some directions 300 times, and rounding
+  # z once moves x by 2e-4, however exact the inverse is.
   variables = draw_variables(model, 0, X, LABELS, scale=0.2)
   z, log_det = _forward(model, variables)
   other, _ = _forward(model, variables, np.roll(LABELS, 1, axis=1))
@@ -91,7 +92,7 @@ def test_log_scales_are_bounded_by_alpha():
     np.testing.assert_allclose(largest, bound, rtol=3e-4)
 
 
-def test_what_is_compiled_does_not_grow_with_depth():
+def test_size_of_the_program_does_not_grow_with_depth():
   def size(depth):
     model = _model(depth=depth)
     variables = jax.eval_shape(model.init, jax.random.key(0), X, LABELS)

@@ -1,4 +1,4 @@
-"""Glow: its size, what its condition reaches, its way back, its fractions."""
+"""Glow: its size, its condition, its inverse and its dequantization."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from cinn_jax.models.spline_dequantization import dequantization
 from tests.support.drawing import abstract_batch, draw_variables
 
 SMALL = {"levels": 2, "depth": 2, "hidden": 6}
-# In [0, 1) with the noise of a task, and not square.
+# In [0, 1), as with a task's noise, and not square.
 X = np.random.default_rng(0).random((3, 4, 8, 3)).astype(np.float32)
 LABELS = np.eye(5, dtype=np.float32)[[0, 3, 3]]
 
@@ -20,8 +20,8 @@ def _count(tree):
   return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-def _drawn(cond=LABELS, **options):
-  """(flow, variables) of a small Glow, all its parameters drawn."""
+def _draw(cond=LABELS, **options):
+  """Returns a small Glow and random variables."""
   model = build_model("glow", **{**SMALL, **options})
   return make_flow(model, X.shape[1:]), draw_variables(
     model, 1, X, cond, scale=0.1
@@ -29,7 +29,7 @@ def _drawn(cond=LABELS, **options):
 
 
 def _parameters(levels, depth, hidden):
-  """By hand: of every step, and of the priors."""
+  """Counts the parameters of all steps and priors."""
   total = 0
   for k in range(levels):
     c = 12 * 2**k
@@ -42,15 +42,14 @@ def _parameters(levels, depth, hidden):
   return total
 
 
-def test_the_papers_cifar_network_has_as_many_parameters_as_its_layers():
+def test_latents_and_parameter_count_for_cifar():
   model = build_model("glow")
   x = abstract_batch((32, 32, 3), 1, jnp.float32)
   variables = jax.eval_shape(model.init, jax.random.key(0), x)
   assert _count(variables["params"]) == _parameters(3, 32, 512)
   z, _ = jax.eval_shape(model.apply, variables, x)
-  assert [leaf.shape[1:] for leaf in z] == [
-    *((16, 16, 6), (8, 8, 12), (4, 4, 48))
-  ]
+  shapes = [(16, 16, 6), (8, 8, 12), (4, 4, 48)]
+  assert [leaf.shape[1:] for leaf in z] == shapes
 
 
 @pytest.mark.parametrize(
@@ -60,8 +59,8 @@ def test_the_papers_cifar_network_has_as_many_parameters_as_its_layers():
     {"condition": "couplings", "dequantization_depth": 2},
   ],
 )
-def test_it_goes_back(options):
-  flow, variables = _drawn(**options)
+def test_round_trip(options):
+  flow, variables = _draw(**options)
   z, log_det = jax.jit(flow.forward)(variables, X, LABELS)
   back, minus_log_det = jax.jit(flow.inverse)(variables, z, LABELS)
   assert np.abs(log_det).min() > 0.1
@@ -77,8 +76,8 @@ def test_it_goes_back(options):
     ("couplings", [True, True]),
   ],
 )
-def test_what_the_class_reaches(condition, reaches):
-  flow, variables = _drawn(condition=condition)
+def test_class_reaches_the_chosen_parts(condition, reaches):
+  flow, variables = _draw(condition=condition)
   forward = jax.jit(flow.forward)
   one, _ = forward(variables, X, LABELS)
   other, _ = forward(variables, X, LABELS[[1, 0, 0]])
@@ -87,8 +86,8 @@ def test_what_the_class_reaches(condition, reaches):
   ] == reaches
 
 
-def test_pictures_of_nothing_have_a_condition_of_no_numbers():
-  flow, variables = _drawn(cond=None)
+def test_empty_condition_equals_none():
+  flow, variables = _draw(cond=None)
   nothing = np.zeros((3, 0), np.float32)
   log_prob = jax.jit(flow.log_prob)
   np.testing.assert_array_equal(
@@ -101,15 +100,15 @@ def test_pictures_of_nothing_have_a_condition_of_no_numbers():
   assert x.shape == (3, 2, *X.shape[1:]) and log_prob.shape == (3, 2)
 
 
-def test_it_starts_with_priors_and_couplings_that_scale_alike():
+def test_latents_start_at_similar_scales():
   model = build_model("glow", **SMALL)
   variables = jax.jit(model.init)(jax.random.key(0, impl="rbg"), X)
   (fine, coarse), _ = jax.jit(model.apply)(variables, X)
-  # Behind the last ActNorm are a rotation and scales of sigmoid(2).
+  # A rotation and scales of sigmoid(2) follow the last ActNorm.
   assert 0.5 < np.std(fine) < 1.1 and 0.5 < np.std(coarse) < 1.1
 
 
-def test_dequantization_keeps_whole_numbers_and_the_volume_of_their_cubes():
+def test_dequantization_keeps_whole_numbers_and_volume():
   front = dequantization(depth=2, hidden=4)
   whole = np.array([[3, 200], [0, 255]]).reshape(1, 2, 2, 1)
   x = (whole + jax.random.uniform(jax.random.key(0), (4000, 2, 2, 1))) / 256
@@ -119,7 +118,7 @@ def test_dequantization_keeps_whole_numbers_and_the_volume_of_their_cubes():
   assert np.abs(moved - x).max() * 256 > 0.05 and np.std(log_det) > 0.2
   # On average over the noise, |du'/du| is the volume of the unit cube.
   assert np.mean(np.exp(log_det)) == pytest.approx(1, abs=0.02)
-  # It starts by shuffling the noise.
+  # At the start it shuffles the noise.
   variables = jax.jit(front.init)(jax.random.key(0, impl="rbg"), x[:1])
   moved, log_det = front.apply(variables, x[:5])
   before, after = ((a * 256 % 1).reshape(5, 4) for a in (x[:5], moved))
@@ -127,7 +126,7 @@ def test_dequantization_keeps_whole_numbers_and_the_volume_of_their_cubes():
   np.testing.assert_allclose(log_det, 0, atol=1e-4)
 
 
-def test_sizes_that_the_levels_do_not_allow_are_refused():
+def test_bad_size_raises():
   model = build_model("glow", **SMALL)
   x = abstract_batch((6, 13, 3), 2, jnp.float32)
   with pytest.raises(ValueError, match=r"of 4, got 6x13: .* to 4x12 or 8x16"):
@@ -145,6 +144,6 @@ def test_sizes_that_the_levels_do_not_allow_are_refused():
     ),
   ],
 )
-def test_unknown_options_are_refused(options, message):
+def test_bad_options_raise(options, message):
   with pytest.raises(ValueError, match=message):
     build_model("glow", **options)

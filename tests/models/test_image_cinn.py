@@ -1,4 +1,4 @@
-"""The cINN for pictures: its way back, what steers it, which sizes it takes."""
+"""The cINN for pictures: its inverse, its condition and its sizes."""
 
 import jax
 import jax.numpy as jnp
@@ -14,22 +14,18 @@ X = np.random.default_rng(0).random((2, 8, 12, 3), np.float32)
 COND = np.random.default_rng(1).random((2, 2, 3, 4), np.float32)
 
 
-def _drawn(**options):
+def _draw(**options):
+  """Returns a small flow and random variables."""
   model = build_model("image_cinn", **{**SMALL, **options})
   variables = draw_variables(model, 2, X, COND, scale=0.2)
   return make_flow(model, X.shape[1:]), variables
 
 
-@pytest.fixture(scope="module")
-def drawn():
-  return _drawn()
-
-
 @pytest.mark.parametrize(
   "options", [{}, {"injector": True, "mixing": "lu"}, {"condition_net": False}]
 )
-def test_back_and_forth(options):
-  flow, variables = _drawn(**options)
+def test_round_trip(options):
+  flow, variables = _draw(**options)
   z, log_det = jax.jit(flow.forward)(variables, X, COND)
   assert [leaf.shape for leaf in z] == [(2, 4, 6, 6), (2, 2, 3, 24)]
   x, inverse_log_det = jax.jit(flow.inverse)(variables, z, COND)
@@ -39,7 +35,7 @@ def test_back_and_forth(options):
 
 @pytest.mark.parametrize("condition_net", [True, False])
 def test_every_level_sees_the_condition(condition_net):
-  flow, variables = _drawn(condition_net=condition_net)
+  flow, variables = _draw(condition_net=condition_net)
   other = COND + 0.3 * normal(3, COND.shape, np.float32)
   forward = jax.jit(flow.forward)
   for a, b in zip(
@@ -50,8 +46,8 @@ def test_every_level_sees_the_condition(condition_net):
   assert ("condition_net" in parts) == condition_net
 
 
-def test_one_set_of_parameters_serves_other_sizes(drawn):
-  flow, variables = drawn
+def test_parameters_serve_other_sizes():
+  flow, variables = _draw()
   x = np.tile(X, (1, 2, 1, 1))
   wide = make_flow(flow.module, x.shape[1:])
   for cond in (COND, np.tile(COND, (1, 2, 1, 1)), x[..., [0, 1, 2, 0]]):
@@ -63,7 +59,7 @@ def test_one_set_of_parameters_serves_other_sizes(drawn):
     make_flow(flow.module, (6, 12, 3)).forward(variables, X[:, :6], COND)
 
 
-def test_a_condition_that_is_no_picture_is_refused():
+def test_condition_must_be_a_picture():
   model = build_model("image_cinn", **SMALL)
   for cond, got in ((None, "NoneType"), (jnp.ones((2, 5)), r"\(2, 5\)")):
     with pytest.raises(ValueError, match=rf"\[B, H, W, C\], got {got}"):
@@ -71,12 +67,12 @@ def test_a_condition_that_is_no_picture_is_refused():
 
 
 @pytest.mark.parametrize(
-  "options, complaint",
+  "options, message",
   [
     ({"depths": (1,)}, "of one length; got 2, 1 and 2 entries"),
     ({"mixing": "shuffle"}, "Unknown mixing 'shuffle'; there are permutation"),
   ],
 )
-def test_what_does_not_fit_is_told(options, complaint):
-  with pytest.raises(ValueError, match=complaint):
+def test_bad_options_raise(options, message):
+  with pytest.raises(ValueError, match=message):
     build_model("image_cinn", **{**SMALL, **options})

@@ -1,4 +1,4 @@
-"""The published networks have the published numbers of parameters."""
+"""Parameter counts, latents and cost of the published networks."""
 
 import functools
 
@@ -39,21 +39,24 @@ def test_parameter_count(variant, total):
 
 @pytest.mark.parametrize(
   "variant, depth, block",
-  [("minimal", 20, 1_217_056), ("fashion", 20, 1_217_056)]
-  + [("paper", 24, 2_267_680)],
+  [
+    ("minimal", 20, 1_217_056),
+    ("fashion", 20, 1_217_056),
+    ("paper", 24, 2_267_680),
+  ],
 )
 def test_mnist_parameter_count(variant, depth, block):
   flow, _, variables = _abstract(variant, mnist)
   totals = {"minimal": 24_341_120, "fashion": 24_341_120, "paper": 54_424_320}
   assert _count(variables["params"]) == totals[variant]
-  # Nothing is trained but subnets; a permutation per block is kept.
+  # Only subnets are trained; each block has a constant permutation.
   blocks = variables["params"]["bijection"]["parts_1"]["block"].values()
   assert [_count(b) for b in blocks] == depth * [block]
   assert _count(variables["constants"]) == depth * 784
   assert flow.latent_shapes(variables, jnp.zeros((1, 10))).shape == (1, 784)
 
 
-def test_imagenet_parts():
+def test_imagenet_parameter_count_by_part():
   params = _abstract("imagenet")[2]["params"]["condition_net"]
   feature_net = _count(params["feature_net"]) + _count(params["classifier"])
   assert feature_net == 32_236_013
@@ -69,7 +72,7 @@ def test_latents_per_level(variant):
   assert sum(map(np.prod, shapes)) == np.prod(task.event_shape)
 
 
-def test_batch_norm_has_as_many_parameters_and_running_statistics():
+def test_batch_norm_has_as_many_parameters():
   model = build_model("imagenet_colorization", norm="batch")
   x = jax.ShapeDtypeStruct((1, 64, 64, 2), jnp.float32)
   cond = jax.ShapeDtypeStruct((1, 256, 256, 1), jnp.float32)
@@ -86,7 +89,7 @@ def test_description_counts_parameters_and_flops():
   assert "54,424,320" in text and "level 0 [784]" in text
 
 
-def test_flops_of_known_products():
+def test_flops_of_matrix_products():
   a, b = jnp.ones((3, 4)), jnp.ones((4, 5))
   assert flops(lambda a, b: a @ b, a, b) == 2 * 3 * 4 * 5
   loop = lambda a, b: jax.lax.scan(lambda c, _: (c, a @ b), 0, length=7)  # noqa: E731
@@ -119,13 +122,15 @@ def test_flops_of_the_published_condition_network():
   assert flops(net.apply, variables, cond) == 2 * products
 
 
-def test_eight_samples_of_a_picture_share_what_depends_on_it():
+def test_samples_share_the_conditions_part():
   flow, task, variables = _abstract("lsun")
   cond = jax.ShapeDtypeStruct((1, *task.cond_shape), jnp.float32)
   one, eight = (
     flops(
       functools.partial(flow.sample, num_samples=samples),
-      *(variables, jax.random.key(0), cond),
+      variables,
+      jax.random.key(0),
+      cond,
     )
     for samples in (1, 8)
   )
@@ -136,10 +141,8 @@ def test_eight_samples_of_a_picture_share_what_depends_on_it():
   "variant, order, flatten, slope",
   [("lsun", "channel", "channel", 0.01), ("laptop", "wavelet", "position", 0)],
 )
-def test_orders_of_the_lsun_network_and_of_the_laptops(
-  variant, order, flatten, slope
-):
-  # What the one was published with, and the other's numbers measured.
+def test_orders_and_slope_by_variant(variant, order, flatten, slope):
+  # Of the published network, and of the one whose results we measured.
   model = build(colorize.get_config(variant))[0].module
   first, second, last = model.bijection.stages
   assert first.parts[1].order == second.parts[0].order == order
@@ -148,17 +151,17 @@ def test_orders_of_the_lsun_network_and_of_the_laptops(
 
 
 @pytest.mark.parametrize(
-  "options, says",
+  "options, message",
   [
     ({"depths": (2, 5, 4, 4)}, r"are even, .* got \[2, 5, 4, 4\]"),
     ({"mixing": "shuffle"}, "there are permutation, orthogonal"),
   ],
 )
-def test_options_that_do_not_fit_are_refused(options, says):
-  with pytest.raises(ValueError, match=says):
+def test_bad_options_raise(options, message):
+  with pytest.raises(ValueError, match=message):
     build_model("haar_colorization", **options)
 
 
-def test_unknown_model_is_refused():
+def test_unknown_model_raises():
   with pytest.raises(ValueError, match="there are"):
     build_model("nonesuch")

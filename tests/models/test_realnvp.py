@@ -1,4 +1,4 @@
-"""RealNVP: its masks, its levels, its way back."""
+"""RealNVP: its masks, its levels and its inverse."""
 
 import jax
 import jax.numpy as jnp
@@ -16,22 +16,21 @@ X = np.random.default_rng(0).random((2, 4, 2, 3)).astype(np.float32)
 LABELS = np.eye(5, dtype=np.float32)[[0, 3]]
 
 
-def _drawn(**options):
-  """(flow, variables) of a small network, all its parameters drawn."""
+def _draw(**options):
+  """Returns a small flow and random variables."""
   model = build_model("realnvp", **{**SMALL, **options})
   return make_flow(model, X.shape[1:]), draw_variables(
     model, 1, X, LABELS, scale=0.2
   )
 
 
-def test_latents_are_the_picture_and_parameters_those_of_the_layers():
+def test_latent_shapes_and_parameter_count():
   model = build_model("realnvp")
   x = abstract_batch((32, 32, 3), 1, jnp.float32)
   variables = jax.eval_shape(model.init, jax.random.key(0), x)
   z, _ = jax.eval_shape(model.apply, variables, x)
-  assert [leaf.shape[1:] for leaf in z] == [
-    *((16, 16, 6), (8, 8, 12), (4, 4, 24), (4, 4, 24))
-  ]
+  shapes = [(16, 16, 6), (8, 8, 12), (4, 4, 24), (4, 4, 24)]
+  assert [leaf.shape[1:] for leaf in z] == shapes
 
   def net(inputs, outputs, width):
     block = 2 * (9 * width**2 + width)
@@ -48,8 +47,8 @@ def test_latents_are_the_picture_and_parameters_those_of_the_layers():
   assert count == total
 
 
-def test_it_goes_back_up_to_the_ends_of_the_range():
-  flow, variables = _drawn()
+def test_round_trip_up_to_the_ends_of_the_range():
+  flow, variables = _draw()
   forward, inverse = jax.jit(flow.forward), jax.jit(flow.inverse)
   last = np.nextafter(1, 0, dtype=np.float32)
   for x in (X, np.zeros_like(X), np.full_like(X, last)):
@@ -61,8 +60,8 @@ def test_it_goes_back_up_to_the_ends_of_the_range():
 
 
 @pytest.mark.parametrize("conditioned", [False, True])
-def test_whether_the_class_reaches_the_couplings(conditioned):
-  flow, variables = _drawn(conditioned=conditioned)
+def test_class_reaches_couplings_if_conditioned(conditioned):
+  flow, variables = _draw(conditioned=conditioned)
   forward = jax.jit(flow.forward)
   one, _ = forward(variables, X, LABELS)
   other, _ = forward(variables, X, LABELS[::-1])
@@ -71,7 +70,7 @@ def test_whether_the_class_reaches_the_couplings(conditioned):
 
 
 @pytest.mark.parametrize("parity", [0, 1])
-def test_a_checkerboard_keeps_one_colour_and_is_steered_by_it_alone(parity):
+def test_checkerboard_depends_on_the_kept_colour_alone(parity):
   coupling = bj.CheckerboardCoupling(
     lambda: ResidualSubnet(width=4, blocks=1), parity=parity
   )
@@ -81,8 +80,8 @@ def test_a_checkerboard_keeps_one_colour_and_is_steered_by_it_alone(parity):
   apply = jax.jit(coupling.apply)
   z, log_det = apply(variables, x)
   np.testing.assert_array_equal((z == x).all(axis=-1), kept[..., 0])
-  # What is transformed steers nothing: the map of it is affine, number by
-  # number, with the same log-det.
+  # The transformed pixels are no input of the network: the map is affine in
+  # each of them, with the same log-det.
   shifted, same = apply(variables, x + ~kept)
   np.testing.assert_allclose(same, log_det, rtol=1e-5)
   twice, _ = apply(variables, x + 2 * ~kept)
@@ -91,7 +90,7 @@ def test_a_checkerboard_keeps_one_colour_and_is_steered_by_it_alone(parity):
   assert np.abs(other - log_det).max() > 1e-2
 
 
-def test_sizes_that_the_levels_do_not_allow_are_refused():
+def test_bad_size_raises():
   model = build_model("realnvp", **SMALL)
   x = abstract_batch((4, 5, 3), 2, jnp.float32)
   with pytest.raises(ValueError, match="multiples of 2, got 4x5"):
@@ -99,7 +98,7 @@ def test_sizes_that_the_levels_do_not_allow_are_refused():
 
 
 @pytest.mark.parametrize("options", [{"sides": 2}, {"parity": 2}])
-def test_checkerboards_have_one_side_and_two_colours(options):
+def test_bad_checkerboard_options_raise(options):
   coupling = bj.CheckerboardCoupling(lambda: None, **options)
   with pytest.raises(ValueError, match="1 side, and parity 0 or 1"):
     jax.eval_shape(coupling.init, jax.random.key(0), X)

@@ -1,4 +1,4 @@
-"""Sizes that a multi-scale flow takes, and what it says to others."""
+"""Checks of the sizes that a multi-scale flow takes."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from cinn_jax.models.sizes import check_size
 
 
 @pytest.mark.parametrize("shape", [(2, 64, 32, 3), (32, 96, 1)])
-def test_multiples_are_taken(shape):
+def test_multiples_pass(shape):
   check_size(shape, 32, "a flow")
 
 
@@ -18,7 +18,7 @@ def test_multiples_are_taken(shape):
     ((20, 32), "32x32,"),
   ],
 )
-def test_others_are_refused_with_the_nearest(size, nearest):
+def test_other_sizes_raise_and_name_the_nearest(size, nearest):
   with pytest.raises(ValueError) as error:
     check_size((2, *size, 3), 32, "CAFLOW with 4 levels")
   message = str(error.value)

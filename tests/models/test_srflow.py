@@ -1,4 +1,4 @@
-"""SRFlow: its size, its levels, what steers it, its way back."""
+"""SRFlow: its size, its levels, its condition and its inverse."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ SMALL = {
   "encoder_width": 4,
   "encoder_growth": 3,
 }
-# Not square; a flow's data four times as large as what is given.
+# Not square; the data are four times as large as the condition.
 X = np.random.default_rng(0).random((2, 16, 8, 3)).astype(np.float32)
 COND = np.random.default_rng(1).random((2, 4, 2, 3)).astype(np.float32)
 
@@ -34,27 +34,29 @@ def _count(tree):
   return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-def _drawn(**options):
-  """(flow, variables) of a small network, all its parameters drawn."""
+def _draw(**options):
+  """Returns a small flow and random variables."""
   model = build_model("srflow", **{**SMALL, **options})
   flow = make_flow(model, X.shape[1:], COND.shape[1:])
   return flow, draw_variables(model, 2, X, COND, scale=0.1)
 
 
 def _conv(inputs, outputs, kernel=3):
+  """Counts the parameters of a convolution."""
   return kernel**2 * inputs * outputs + outputs
 
 
 def _encoder(blocks, doublings, width=64, growth=32):
+  """Counts the parameters of an encoder, layer by layer."""
   dense = sum(_conv(width + k * growth, growth) for k in range(4))
   dense += _conv(width + 4 * growth, width)
-  # Before and behind the blocks, each doubling, and the head of two.
+  # Before and after the blocks, each doubling, and two in the head.
   rest = _conv(3, width) + (2 + doublings) * _conv(width, width)
   return blocks * 3 * dense + rest + _conv(width, 3)
 
 
 def _flow(channels, depth=16, hidden=64, features=320):
-  """By hand: two transitions and `depth` steps of every level."""
+  """Counts two transitions and `depth` steps of every level."""
   total = 0
   for c in channels:
     mix = 2 * c + c**2
@@ -66,20 +68,20 @@ def _flow(channels, depth=16, hidden=64, features=320):
   return total
 
 
-def test_the_encoder_has_as_many_parameters_as_esrgan():
+def test_encoder_has_as_many_parameters_as_esrgan():
   encoder = RRDBEncoder(levels=3)
   cond = abstract_batch((16, 16, 3), 1, jnp.float32)
   shapes = jax.eval_shape(
     lambda c: encoder.init(jax.random.key(0), c, 4)["params"], cond
   )
-  # ESRGAN's generator for 4 times, by hand and as it is known.
+  # ESRGAN's generator for 4 times, by hand and as published.
   assert _count(shapes) == _encoder(23, 2) == 16_697_987
 
 
 @pytest.mark.parametrize(
   "options, scale, channels, split_channels, latents",
   [
-    # As published, the last two levels go without a split between them.
+    # As published, there is no split between the last two levels.
     ({}, 4, (12, 24, 96), (6,), [(6, 32), (96, 8)]),
     (
       {"levels": 4, "blocks": 8, "taps": (1, 3, 5, 7)},
@@ -97,7 +99,7 @@ def test_the_encoder_has_as_many_parameters_as_esrgan():
     ),
   ],
 )
-def test_the_flow_has_as_many_parameters_as_its_layers(
+def test_latents_and_parameter_count(
   options, scale, channels, split_channels, latents
 ):
   model = build_model("srflow", **options)
@@ -114,8 +116,8 @@ def test_the_flow_has_as_many_parameters_as_its_layers(
   assert [(leaf.shape[-1], leaf.shape[1]) for leaf in z] == latents
 
 
-def test_it_goes_back():
-  flow, variables = _drawn(mixing="lu", prior_features=True)
+def test_round_trip():
+  flow, variables = _draw(mixing="lu", prior_features=True)
   z, log_det = jax.jit(flow.forward)(variables, X, COND)
   back, minus_log_det = jax.jit(flow.inverse)(variables, z, COND)
   assert np.abs(log_det).min() > 1
@@ -123,15 +125,15 @@ def test_it_goes_back():
   np.testing.assert_allclose(minus_log_det, -log_det, rtol=1e-3)
 
 
-def test_a_level_without_splits_before_it_goes_back_to_its_own_size():
-  flow, variables = _drawn(levels=2)
+def test_inverse_without_splits_has_the_right_size():
+  flow, variables = _draw(levels=2)
   z, _ = jax.eval_shape(flow.forward, variables, X, COND)
   assert [leaf.shape for leaf in z] == [(2, 4, 2, 48)]
   x, _ = jax.eval_shape(flow.inverse, variables, z, COND)
   assert x.shape == X.shape
 
 
-def test_only_the_priors_that_shall_see_features_see_them():
+def test_prior_features_option():
   for sees in (False, True):
     model = build_model("srflow", **SMALL, prior_features=sees)
     variables = jax.eval_shape(model.init, jax.random.key(0), X, COND)
@@ -139,7 +141,7 @@ def test_only_the_priors_that_shall_see_features_see_them():
     assert ("condition_0" in prior["network"]) == sees
 
 
-def test_features_have_their_levels_resolution_and_all_taps():
+def test_features_by_level():
   encoder = RRDBEncoder(levels=4, blocks=2, taps=(1,), width=4, growth=3)
   cond = normal(0, (2, 4, 8, 3), np.float32)
   shapes = jax.eval_shape(lambda: encoder.init(jax.random.key(0), cond, 4))
@@ -152,7 +154,7 @@ def test_features_have_their_levels_resolution_and_all_taps():
   same, coarser = features["level_1"], features["level_2"]
   averages = same.reshape(2, 2, 2, 4, 2, 8).mean(axis=(2, 4))
   np.testing.assert_allclose(coarser, averages, atol=1e-5)
-  # The tapped features are enlarged as they are.
+  # The tapped features are repeated without a convolution.
   np.testing.assert_array_equal(
     features["level_0"][:, ::2, 1::2, 4:], same[..., 4:]
   )
@@ -170,7 +172,7 @@ def test_features_have_their_levels_resolution_and_all_taps():
     ((64, 32), (16, 16), r"got 64x32 for 16x16: the nearest is 64x64"),
   ],
 )
-def test_sizes_that_do_not_fit_are_refused(x, cond, message):
+def test_bad_sizes_raise(x, cond, message):
   model = build_model("srflow", **SMALL)
   data = abstract_batch((*x, 3), 1, jnp.float32)
   given = abstract_batch((*cond, 3), 1, jnp.float32)
@@ -178,7 +180,7 @@ def test_sizes_that_do_not_fit_are_refused(x, cond, message):
     jax.eval_shape(model.init, jax.random.key(0), data, given)
 
 
-def test_a_condition_that_is_no_picture_is_refused():
+def test_condition_must_be_a_picture():
   model = build_model("srflow", **SMALL)
   with pytest.raises(ValueError, match=r"\[B, H, W, C\], got NoneType"):
     jax.eval_shape(model.init, jax.random.key(0), X)
@@ -186,7 +188,7 @@ def test_a_condition_that_is_no_picture_is_refused():
     jax.eval_shape(model.init, jax.random.key(0), X, jnp.ones((2, 5)))
 
 
-def test_pictures_larger_than_the_encoder_was_made_for_are_refused():
+def test_too_large_scale_raises():
   model = build_model("srflow", **SMALL)
   variables = jax.eval_shape(model.init, jax.random.key(0), X, COND)
   scale = X.shape[1] // COND.shape[1]
@@ -207,13 +209,13 @@ def test_pictures_larger_than_the_encoder_was_made_for_are_refused():
     ({"taps": (0, 2)}, "blocks from 0 to 1, got"),
   ],
 )
-def test_unknown_options_are_refused(options, message):
+def test_bad_options_raise(options, message):
   with pytest.raises(ValueError, match=message):
     model = build_model("srflow", **{**SMALL, **options})
     jax.eval_shape(model.init, jax.random.key(0), X, COND)
 
 
-def test_many_samples_share_all_that_sees_the_small_picture_alone():
+def test_samples_share_the_conditions_part():
   model = build_model("srflow", **SMALL, mixing="lu")
   flow = make_flow(model, X.shape[1:])
   x, cond = abstract_batch(((16, 8, 3), (4, 2, 3)), 1, jnp.float32)
@@ -222,14 +224,17 @@ def test_many_samples_share_all_that_sees_the_small_picture_alone():
   def cost(samples):
     return flops(
       lambda v, c: flow.sample(v, jax.random.key(0), c, num_samples=samples),
-      *(variables, cond),
+      variables,
+      cond,
     )
 
   encoder = flops(
     lambda v, c: model.apply(v, c, (16, 8), method="features"),
-    *(variables, cond),
+    variables,
+    cond,
   )
-  # Of two steps per level: the injector, and what couplings see of 12 features.
+  # Of two steps per level: the injector, and the couplings' products of the 12
+  # features.
   shared = sum(
     2 * 2 * positions * (9 * 12 * 4 + 4 * 4 + 9 * 4 * 2 * c + 9 * 12 * 4)
     for positions, c in ((32, 12), (8, 24), (2, 96))

@@ -1,4 +1,4 @@
-"""The flow for vectors: its contract, its parts, and what it refuses."""
+"""The flow for vectors: its contract, its parts and its errors."""
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +56,7 @@ def test_round_trip_and_log_det(name):
     assert np.abs(moved - z)[[0, 2]].max() > 1e-3
 
 
-def test_it_starts_as_a_rotation():
+def test_starts_as_a_rotation():
   flow = make_flow(vector_flow(4, **SMALL), (4,))
   x = normal(0, (5, 4), np.float32)
   z, log_det = flow.forward(jax.jit(flow.init)(jax.random.key(0), x), x)
@@ -67,7 +67,7 @@ def test_it_starts_as_a_rotation():
   assert np.abs(z - x).max() > 0.1
 
 
-def test_blocks_widths_and_parts():
+def test_blocks_and_widths():
   module = vector_flow(4, blocks=5, hidden=(6, 7), condition_net=VectorNet())
   args = jnp.zeros((1, 4)), jnp.zeros((1, 3))
   params = jax.eval_shape(module.init, jax.random.key(0), *args)["params"]
@@ -82,12 +82,12 @@ def test_blocks_widths_and_parts():
   assert set(params) == {"bijection", "condition_net"}
 
 
-def test_hidden_layers_start_uniform_over_all_their_inputs():
+def test_hidden_layers_start_uniform():
   flow = make_flow(vector_flow(4, blocks=6, hidden=(64, 64)), (4,))
   x, cond = jnp.zeros((1, 4)), jnp.zeros((1, 7))
   params = jax.jit(flow.init)(jax.random.key(0), x, cond)["params"]
   net = params["bijection"]["block"]["parts_0"]["net_1"]
-  # Two numbers of x and the seven of the condition; then the units before.
+  # Inputs: two numbers of x and seven of the condition, then hidden units.
   starts = [
     (net["layer_0"]["kernel"], 9),
     (net["layer_0"]["bias"], 9),
@@ -103,7 +103,7 @@ def test_hidden_layers_start_uniform_over_all_their_inputs():
   assert not any(np.any(leaf) for leaf in net["layer_2"].values())
 
 
-def test_one_dimension_is_refused_with_what_to_do():
+def test_one_dimension_raises_with_advice():
   with pytest.raises(ValueError, match=r"at least 2, got 1: append a column"):
     vector_flow(1)
   with pytest.raises(ValueError, match=r"there are permutation, orthogonal"):

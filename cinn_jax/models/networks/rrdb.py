@@ -32,11 +32,11 @@ class ResidualInResidual(nn.Module):
     """Maps [B, h, w, C] to the same shape."""
     hidden = x
     for _ in range(3):
-      seen = hidden
+      features = hidden
       for _ in range(4):
-        new = _leaky_relu(_conv(self.growth, dtype=self.dtype)(seen))
-        seen = jnp.concatenate([seen, new], -1)
-      hidden += _RESIDUAL * _conv(x.shape[-1], dtype=self.dtype)(seen)
+        new = _leaky_relu(_conv(self.growth, dtype=self.dtype)(features))
+        features = jnp.concatenate([features, new], -1)
+      hidden += _RESIDUAL * _conv(x.shape[-1], dtype=self.dtype)(features)
     return x + _RESIDUAL * hidden
 
 

@@ -88,17 +88,17 @@ class Subnet(nn.Module):
       )
     leaves = jax.tree.leaves(cond)
     self._check_condition(leaves)
-    seen = u
+    layer_input = u
     for k, width in enumerate([*self.widths, features]):
       is_last = k == len(self.widths)
       sees_condition = k == 0 or self.densely_connected
-      inputs = seen.shape[-1]
+      inputs = layer_input.shape[-1]
       if sees_condition:
         inputs += sum(leaf.shape[-1] for leaf in leaves)
       layer = self._layer(
         u.ndim, width, self.kernels[k], inputs, is_last=is_last
       )
-      hidden = layer(f"layer_{k}")(seen)
+      hidden = layer(f"layer_{k}")(layer_input)
       if sees_condition:
         prefix = f"layer_{k}_condition" if k else "condition"
         for i, leaf in enumerate(leaves):
@@ -106,8 +106,8 @@ class Subnet(nn.Module):
           hidden += condition_layer(_broadcast(leaf, u, self.kernels[k]))
       if not is_last:
         hidden = self.activation(hidden)
-        new = [seen, hidden] if self.densely_connected else [hidden]
-        seen = jnp.concatenate(new, -1)
+        new = [layer_input, hidden] if self.densely_connected else [hidden]
+        layer_input = jnp.concatenate(new, -1)
     return hidden
 
   def _check_condition(self, leaves):

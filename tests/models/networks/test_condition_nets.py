@@ -52,7 +52,7 @@ def test_pyramid_shapes():
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.01])
-def test_pyramid_computes_each_level_from_the_one_before(slope):
+def test_pyramid_levels_build_on_each_other(slope):
   net = Pyramid(LEVELS, vector=5, pool=2, negative_slope=slope)
   x = _normal(0, 2, 8, 8, 1)
   relu = functools.partial(jax.nn.leaky_relu, negative_slope=slope)
@@ -72,11 +72,11 @@ def test_pyramid_computes_each_level_from_the_one_before(slope):
     np.testing.assert_allclose(
       features[name], wanted, rtol=1e-4, atol=1e-5, err_msg=name
     )
-  # Features leave before the non-linearity.
+  # Features leave a level before its non-linearity.
   assert all(np.min(feature) < 0 for feature in features.values())
 
 
-def test_colorful_features_are_cropped_after_their_last_convolution():
+def test_colorful_features_are_cropped_at_the_end():
   net, x = ColorfulNet(width=2), _normal(0, 1, 16, 24, 1)
   abstract = jax.eval_shape(net.init, jax.random.key(0), x)
   variables = draw_like(abstract, 1, np.float32, 0.3)
@@ -93,7 +93,7 @@ def test_colorful_features_are_cropped_after_their_last_convolution():
 
 
 @pytest.mark.parametrize("level, side", [(0, 16), (1, 8), (3, 2)])
-def test_a_heads_level_is_its_resolution(level, side):
+def test_head_level_sets_the_resolution(level, side):
   x = jax.ShapeDtypeStruct((2, 16, 16, 5), jnp.float32)
   head = Head(level, channels=7)
   out = jax.eval_shape(head.init_with_output, jax.random.key(0), x)[0]
@@ -101,7 +101,7 @@ def test_a_heads_level_is_its_resolution(level, side):
 
 
 @pytest.mark.parametrize("channels, groups", [(16, 8), (12, 1)])
-def test_group_norm_is_over_an_image_and_a_group_of_channels(channels, groups):
+def test_group_norm(channels, groups):
   norm, x = Norm("group"), _normal(0, 3, 4, 5, channels)
   x = 4 * x + 2
   scale, bias = _normal(1, channels), _normal(2, channels)
@@ -127,7 +127,7 @@ def _batch_norm():
   return norm, variables, x
 
 
-def test_batch_norm_uses_the_running_statistics_always():
+def test_batch_norm_always_uses_running_statistics():
   norm, variables, x = _batch_norm()
   mean, var = [0.5, 4.0], np.array([4.0, 0.3])
   expected = (x - mean) / np.sqrt(var + 1e-3) * [2.0, -1.0] + [0.1, 0.2]
@@ -139,7 +139,7 @@ def test_batch_norm_uses_the_running_statistics_always():
   np.testing.assert_allclose(vector, expected[:, 0, 0], rtol=1e-4, atol=1e-4)
 
 
-def test_running_statistics_move_in_training_alone():
+def test_running_statistics_move_only_in_training():
   norm, variables, x = _batch_norm()
   _, moved = norm.apply(variables, x, mutable=MOVING)
   batch = {"mean": x.mean((0, 1, 2)), "var": x.var((0, 1, 2))}
@@ -151,7 +151,7 @@ def test_running_statistics_move_in_training_alone():
   assert "batch_stats" not in other
 
 
-def test_running_statistics_start_at_a_standard_normals_and_reach_the_datas():
+def test_running_statistics_converge_to_the_data():
   norm, _, x = _batch_norm()
   variables = norm.init(jax.random.key(0, impl="rbg"), x)
   np.testing.assert_array_equal(variables["batch_stats"]["mean"], [0, 0])
@@ -167,7 +167,7 @@ def test_running_statistics_start_at_a_standard_normals_and_reach_the_datas():
   np.testing.assert_allclose(reached["var"], x.var((0, 1, 2)), rtol=1e-4)
 
 
-def test_gradients_leave_the_statistics_alone():
+def test_statistics_have_no_gradient():
   norm, variables, x = _batch_norm()
 
   def loss(x):
@@ -182,39 +182,44 @@ def test_gradients_leave_the_statistics_alone():
   np.testing.assert_array_equal(gradient[..., 1], 0)
 
 
-def test_unknown_norm_is_refused():
+def test_unknown_norm_raises():
   with pytest.raises(ValueError, match="'group' or 'batch', got 'layer'"):
     Norm("layer").init(jax.random.key(0), np.zeros((1, 2)))
 
 
 @pytest.fixture(scope="module")
 def stacked():
-  """Scanned couplings whose own heads normalise by running statistics."""
+  """Scanned couplings, variables, x and a condition.
+
+  Each coupling has a head of its own, with running statistics.
+  """
   net = functools.partial(Subnet, widths=(6,), kernels=(3, 1))
   coupling = bj.Conditioned(
     bj.AffineCoupling(net), "features", Head(1, 4, "batch")
   )
   stack = bj.Stack(bj.Chain((coupling, bj.Orthogonal())), 3)
   x, cond = _normal(1, 2, 4, 4, 4), {"features": _normal(2, 2, 8, 8, 3)}
-  return stack, draw_variables(stack, 5, x, cond), x, cond
+  # The flow's Jacobian has singular values from 0.38 to 2.7. At a scale of 0.3
+  # they range from 0.017 to 78, and rounding z moves x by up to 1e-4.
+  return stack, draw_variables(stack, 5, x, cond, scale=0.2), x, cond
 
 
-def test_stacked_heads_round_trip_in_training_too(stacked):
+def test_stacked_heads_round_trip_in_training(stacked):
   stack, variables, x, cond = stacked
   run = functools.partial(stack.apply, variables, mutable=MOVING)
   forward = jax.jit(functools.partial(run, method="forward"))
   inverse = jax.jit(functools.partial(run, method="inverse"))
   (z, log_det), moved = forward(x, cond)
   (back, minus_log_det), moved_again = inverse(z, cond)
-  np.testing.assert_allclose(back, x, atol=1e-4)
+  np.testing.assert_allclose(back, x, atol=1e-5)
   np.testing.assert_allclose(minus_log_det, -log_det, rtol=1e-4)
-  still, _ = jax.jit(functools.partial(stack.apply, variables))(x, cond)
-  np.testing.assert_allclose(still, z, rtol=1e-5, atol=1e-5)
-  # Every copy's head saw the same features and has statistics of its own.
+  outside, _ = jax.jit(functools.partial(stack.apply, variables))(x, cond)
+  np.testing.assert_allclose(outside, z, rtol=1e-5, atol=1e-5)
+  # Every copy's head has its own statistics of the same features.
   for statistics in (moved, moved_again):
     for name, before in variables["batch_stats"].items():
       after = statistics["batch_stats"][name]
-      jax.tree.map(lambda a, b: _assert_moved(a, b), before, after)
+      jax.tree.map(_assert_moved, before, after)
 
 
 def _assert_moved(before, after):
@@ -223,7 +228,7 @@ def _assert_moved(before, after):
   assert np.unique(after).size == 12
 
 
-def test_the_features_matter(stacked):
+def test_features_matter(stacked):
   stack, variables, x, cond = stacked
   run = jax.jit(functools.partial(stack.apply, variables))
   other = {"features": -cond["features"]}

@@ -1,4 +1,4 @@
-"""Subnets against plain products on concatenated inputs."""
+"""Subnets compared with plain products on concatenated inputs."""
 
 import flax.linen as nn
 import jax
@@ -22,20 +22,20 @@ def _apply(net, u, cond):
 
 
 def _concatenated(u, cond):
-  """The condition as channels of `u`'s own pixels, map first."""
+  """Returns the condition as channels of the pixels of `u`, map first."""
   vector = np.broadcast_to(cond["vector"][:, None, None], (2, 4, 4, 6))
   return np.concatenate([cond["map"], vector], -1)
 
 
 @pytest.mark.parametrize("densely_connected", [False, True])
-def test_1x1_layers_on_concatenated_inputs(densely_connected):
+def test_1x1_layers_match_concatenated_inputs(densely_connected):
   net = Subnet((8, 9), (1, 1, 1), nn.tanh, densely_connected=densely_connected)
-  params, found = _apply(net, U, COND)
+  params, out = _apply(net, U, COND)
   condition = _concatenated(U, COND)
-  seen = U
+  layer_input = U
   for k in range(3):
     layer = params[f"layer_{k}"]
-    hidden = seen @ layer["kernel"][0, 0] + layer["bias"]
+    hidden = layer_input @ layer["kernel"][0, 0] + layer["bias"]
     names = [
       f"condition_{i}" if k == 0 else f"layer_{k}_condition_{i}" for i in (0, 1)
     ]
@@ -46,21 +46,23 @@ def test_1x1_layers_on_concatenated_inputs(densely_connected):
       weights = [params[name]["kernel"][0, 0] for name in names]
       hidden = hidden + condition @ np.concatenate(weights)
     hidden = np.tanh(hidden) if k < 2 else hidden
-    seen = np.concatenate([seen, hidden], -1) if densely_connected else hidden
-  np.testing.assert_allclose(found, hidden, rtol=1e-4, atol=1e-5)
+    layer_input = (
+      np.concatenate([layer_input, hidden], -1) if densely_connected else hidden
+    )
+  np.testing.assert_allclose(out, hidden, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("densely_connected", [False, True])
-def test_a_vector_is_a_map_that_is_the_same_everywhere(densely_connected):
+def test_vector_equals_a_constant_map(densely_connected):
   for kernels in ((1, 3), (3, 1)):
     net = Subnet((8,), kernels, densely_connected=densely_connected)
-    params, found = _apply(net, U, COND["vector"])
+    params, out = _apply(net, U, COND["vector"])
     as_map = np.broadcast_to(COND["vector"][:, None, None], (2, 4, 4, 6))
     expected = net.apply({"params": params}, U, as_map, 7)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_uniform_starts_know_all_that_a_densely_connected_layer_sees():
+def test_uniform_init_counts_all_inputs():
   net = Subnet(
     (50,),
     (1, 1),
@@ -70,10 +72,10 @@ def test_uniform_starts_know_all_that_a_densely_connected_layer_sees():
   )
   key = jax.random.key(0, impl="rbg")  # compiles fast
   params = net.init(key, U, COND, 7)["params"]
-  for name, seen in (
+  for name, inputs in (
     ("layer_0", 3 + 11),
     ("layer_1", 3 + 11 + 50),
     ("layer_1_condition_1", 3 + 11 + 50),
   ):
     largest = np.abs(params[name]["kernel"]).max()
-    assert 0.8 < largest * np.sqrt(seen) <= 1
+    assert 0.8 < largest * np.sqrt(inputs) <= 1
