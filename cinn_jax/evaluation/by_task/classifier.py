@@ -13,7 +13,7 @@ from tqdm import tqdm
 from cinn_jax.bijections.base import Array, PyTree
 
 STEPS, BATCH, RATE = 1_500, 128, 1e-3
-_CHUNK = 512
+CHUNK = 512
 
 
 class GreyNet(nn.Module):
@@ -125,7 +125,7 @@ def make_classify(
   apply = jax.jit(lambda x: jnp.argmax(logits(params, x), -1))
 
   def classify(pictures):
-    parts = np.array_split(pictures, -(-len(pictures) // _CHUNK))
+    parts = np.array_split(pictures, -(-len(pictures) // CHUNK))
     return np.concatenate([np.asarray(apply(part)) for part in parts])
 
   return classify

@@ -133,15 +133,15 @@ class Accumulator:
       got = {k: v.shape for k, v in values.items()}
       raise ValueError(f"expected one value per image, [B]; got shapes {got}.")
     keep = as_mask(mask, *size)
-    kept = {name: value[keep] for name, value in values.items()}
-    for name, value in kept.items():
+    real = {name: value[keep] for name, value in values.items()}
+    for name, value in real.items():
       bad = np.flatnonzero(~np.isfinite(value))
       if bad.size:
         raise ValueError(
           f"{name} is {value[bad[0]]} for image {self.count + bad[0]} of the"
           " split; expected a finite number. Look at what was sampled there."
         )
-    for name, value in kept.items():
+    for name, value in real.items():
       self._batches[name].append(value)
     self.count += int(keep.sum())
 

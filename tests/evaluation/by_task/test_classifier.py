@@ -30,7 +30,7 @@ def test_learns_digits_reproducibly(splits, monkeypatch):
   assert labels.shape == (360,) and np.mean(labels == test.labels) > 0.9
   np.testing.assert_array_equal(_train(train)(test.images), labels)
   # The number of pictures at a time does not matter.
-  monkeypatch.setattr(classifier, "_CHUNK", 100)
+  monkeypatch.setattr(classifier, "CHUNK", 100)
   np.testing.assert_array_equal(classify(test.images), labels)
 
 
