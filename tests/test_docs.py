@@ -30,7 +30,7 @@ def test_examples_run(name):
 
 @pytest.fixture(scope="module")
 def folder_of_a_run(tmp_path_factory):
-  """Where `workdirs/mnist-digits` is a workdir."""
+  """A folder with the workdir `workdirs/mnist-digits`."""
   folder = tmp_path_factory.mktemp("examples")
   untrained.make_workdir(tiny.digits(), folder / "workdirs/mnist-digits")
   return folder

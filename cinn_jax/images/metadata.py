@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from PIL import ExifTags, Image, ImageCms
 
-from cinn_jax.images import reading
+from cinn_jax.images import formats, reading
 
 _EXIF, _GPS = int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo)
 _Base = ExifTags.Base
@@ -70,11 +70,11 @@ def read(source: reading.Source) -> Metadata:
   """
   name, data = reading.contents(source)
   with reading.reasons(name):
-    image = reading.open_header(data, name)
+    image = formats.open_header(data, name)
   lost = []
   if image.has_transparency_data:
     lost.append("transparency (it is put on white)")
-  if (frames := reading.num_pictures(image)) > 1:
+  if (frames := formats.num_pictures(image)) > 1:
     lost.append(f"all but one of its {frames} pictures")
   try:
     exif = _upright(image.getexif())

@@ -14,6 +14,9 @@ that others look for by `hasattr`:
   `evaluation.by_task` compares samples with it.
 """
 
+from collections.abc import Callable
+
+from cinn_jax.bijections import Bijection
 from cinn_jax.models import (
   color_mnist,
   conditional_glow,
@@ -32,7 +35,7 @@ __all__ = ["BUILDERS", "ConditionalFlow"]
 
 # Builders by the name that a config has in `model.name`; the other entries of
 # its section `model` are their arguments.
-BUILDERS = {
+BUILDERS: dict[str, Callable[..., Bijection]] = {
   "caflow": caflow.caflow,
   "color_mnist": color_mnist.color_mnist,
   "conditional_glow": conditional_glow.conditional_glow,

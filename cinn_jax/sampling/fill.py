@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cinn_jax.images import crops, reading
+from cinn_jax.images import crops, formats, reading
 from cinn_jax.sampling.results import as_uint8
 
 # The ending of the file that marks the hole of the picture next to it.
@@ -167,6 +167,6 @@ def _next_to(path, stem):
   matches = (
     str(file)
     for file in files
-    if file.stem == stem and file.suffix.lower() in reading.EXTENSIONS
+    if file.stem == stem and file.suffix.lower() in formats.EXTENSIONS
   )
   return next(matches, None)

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cinn_jax.images import reading
+from cinn_jax.images import formats
 from cinn_jax.runtime import storage
 
 
@@ -76,7 +76,7 @@ def _in_folder(folder, outputs, recursive):
   return {
     str(path): path.relative_to(root).with_suffix("").as_posix()
     for path in paths
-    if path.name.lower().endswith(reading.EXTENSIONS)
+    if path.name.lower().endswith(formats.EXTENSIONS)
     and path.is_file()
     and not any(part.startswith(".") for part in path.relative_to(root).parts)
     and not _below(path, outputs, root)

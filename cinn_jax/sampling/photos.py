@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinn_jax.images import full_resolution, metadata, reading
+from cinn_jax.images.crops import height_and_width
 from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.numbered import make_draw
 from cinn_jax.sampling.results import thumbnail
@@ -47,8 +48,9 @@ class Photos:
     """
     assert item.path is not None
     photo = reading.decode(item.path, keep_depth=True)
-    size, variables = self._trained.task.image_size, self._trained.variables
-    lightness = full_resolution.lightness_thumbnail(photo, (size, size))
+    variables = self._trained.variables
+    size = height_and_width(self._trained.task.image_size)
+    lightness = full_resolution.lightness_thumbnail(photo, size)
     cond = normalize_lightness(jnp.asarray(lightness))[None, ..., None]
 
     def draw(key, numbers, temperature):
@@ -59,7 +61,7 @@ class Photos:
 
     kept = metadata.read(item.path)
     height, width = photo.shape[:2]
-    seen = "" if height == width else f"; the model saw it as {size}x{size}"
+    seen = "" if height == width else f"; the model saw it as {size[1]}x{size[0]}"
     return Subject(
       head=[grey(photo)],
       draw=draw,

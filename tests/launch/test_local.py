@@ -1,4 +1,4 @@
-"""What launch/local.sh runs, with which Python and for which devices."""
+"""The commands of launch/local.sh, its Pythons and its devices."""
 
 import os
 

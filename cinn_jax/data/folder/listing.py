@@ -14,7 +14,7 @@ from stat import S_ISDIR
 
 import tqdm
 
-from cinn_jax.images import reading
+from cinn_jax.images import formats
 from cinn_jax.runtime import storage
 from cinn_jax.runtime.threads import in_order
 
@@ -69,7 +69,7 @@ def _walk(
       stat = None
     if stat and S_ISDIR(stat.st_mode):
       yield from _walk(folder, path, visited)
-    elif entry.name.lower().endswith(reading.EXTENSIONS):
+    elif entry.name.lower().endswith(formats.EXTENSIONS):
       yield path, stat
 
 

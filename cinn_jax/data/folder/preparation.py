@@ -19,7 +19,7 @@ from absl import logging
 from PIL import Image
 
 from cinn_jax.data.folder import listing, shards
-from cinn_jax.images import reading
+from cinn_jax.images import formats, reading
 from cinn_jax.runtime.threads import in_order
 
 _File = TypeVar("_File")
@@ -58,7 +58,7 @@ def prepare(
   if not files:
     raise ValueError(
       f"no usable image in {listing.printable(folder)}: no file below it ends"
-      f" in one of {' '.join(reading.EXTENSIONS)}"
+      f" in one of {' '.join(formats.EXTENSIONS)}"
     )
   try:
     place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
@@ -157,7 +157,7 @@ def encode_record(
     UnreadableImage: The picture cannot be decoded.
   """
   with reading.reasons(name):
-    small = min(reading.open_header(data).size) <= max_short_side
+    small = min(formats.open_header(data).size) <= max_short_side
     if small and reading.is_plain(data):
       return data
     pixels = reading.decode(data, at_least=2 * max_short_side)
