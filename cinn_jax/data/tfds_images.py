@@ -55,9 +55,7 @@ class TfdsSource:
     except RuntimeError as error:  # A damaged shard.
       raise reading.UnreadableImage(name, str(error).splitlines()[0]) from error
     with reading.reasons(name):
-      result: dict[str, Any] = {
-        "image": reading.decode(record[self.image_key])
-      }
+      result: dict[str, Any] = {"image": reading.decode(record[self.image_key])}
     if self.label_key is not None:
       result["label"] = np.int32(record[self.label_key])
     return result

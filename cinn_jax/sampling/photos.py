@@ -61,7 +61,8 @@ class Photos:
 
     kept = metadata.read(item.path)
     height, width = photo.shape[:2]
-    seen = "" if height == width else f"; the model saw it as {size[1]}x{size[0]}"
+    resized = f"; seen by the model as {size[1]}x{size[0]}"
+    seen = "" if height == width else resized
     return Subject(
       head=[grey(photo)],
       draw=draw,
