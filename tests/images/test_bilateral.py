@@ -1,4 +1,4 @@
-"""Joint bilateral upsampling: no blocks, no bleeding, no seams."""
+"""Joint bilateral upsampling without blocks, bleeding or seams."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ to_lab = jax.jit(color.srgb_to_lab)
 
 
 def scene(cells, pixels, n=2, channels=2, seed=0):
-  """Random (low, low_lightness, lightness)."""
+  """Draws random (low, low_lightness, lightness)."""
   rng = np.random.default_rng(seed)
   low = rng.normal(0, 20, (n, *cells, channels)).astype(np.float32)
   low_lightness = rng.uniform(0, 100, cells).astype(np.float32)
@@ -46,7 +46,7 @@ def test_beats_bilinear_on_photographs(name, ratio):
 
 @pytest.mark.parametrize("shape", [(480, 640), (431, 617)])
 def test_a_ramp_without_edges_stays_a_ramp(shape):
-  # At x80, a look-up without interpolation makes steps of 10, 80 apart.
+  # At x80, a look-up without interpolation gives steps of 10, 80 pixels apart.
   cells = (6, 8)
   low = 10.0 * np.arange(8)[None, None, :, None] + np.zeros((1, *cells, 1))
   low = (low - 7.0 * np.arange(6)[None, :, None, None]).astype(np.float32)
@@ -61,26 +61,26 @@ def test_a_ramp_without_edges_stays_a_ramp(shape):
   inner = np.ix_((y > 1) & (y < 4), (x > 1) & (x < 6))
   ramp = 10.0 * x[None] - 7.0 * y[:, None]
   np.testing.assert_allclose(full[inner], ramp[inner], atol=1e-3)
-  # Towards the borders it becomes level, without the kink of bilinear
-  # interpolation, where the whole slope of 0.125 per pixel ends at once.
+  # Towards the borders it flattens smoothly. With bilinear interpolation, the
+  # whole slope of 0.125 per pixel ends at once.
   for axis in (0, 1):
     assert np.max(np.abs(np.diff(full, 2, axis=axis))) < 0.08
 
 
-# 2 cells are wide for a radius of 2: the kernel ends by its fading alone.
+# 2 cells are wide for a radius of 2: only the fading ends the kernel.
 @pytest.mark.parametrize("sigma_cells", [bilateral.SIGMA_CELLS, 2])
-def test_no_blocks_whatever_the_cells_hold(sigma_cells):
+def test_cells_do_not_show_as_blocks(sigma_cells):
   low, low_lightness, _ = scene((6, 8), (480, 640), n=1)
   guide = np.full((480, 640), 50, np.float32)
   full = bilateral.upsample(low, low_lightness, guide, sigma_cells=sigma_cells)
   for axis in (1, 2):
-    # Neighbouring cells differ by up to 80, which a block would show at once.
+    # Neighbouring cells differ by up to 80; a block would show all of it.
     assert np.max(np.abs(np.diff(full, axis=axis))) < 5
     assert np.max(np.abs(np.diff(full, 2, axis=axis))) < 2.5
 
 
 def test_colour_stops_at_an_edge_of_lightness():
-  # The edge lies inside a cell, whose colour and lightness are mixtures.
+  # The edge lies inside a cell, which mixes both colours and lightnesses.
   width, cells = 320, (6, 8)
   right = np.broadcast_to(np.arange(width) >= 140, (240, width))
   lightness = np.where(right, 80, 30).astype(np.float32)
@@ -95,7 +95,7 @@ def test_colour_stops_at_an_edge_of_lightness():
   assert np.mean(joint) < 0.1 * np.mean(plain)
 
 
-def test_without_similar_cells_it_is_bilinear():
+def test_bilinear_without_similar_cells():
   low, _, _ = scene((5, 7), (60, 91))
   black, white = np.zeros((5, 7), np.float32), np.full((60, 91), 100.0)
   full = bilateral.upsample(low, black, jnp.asarray(white, jnp.float32))
@@ -119,13 +119,13 @@ def test_any_ratio_gives_means_of_the_cells(cells, pixels):
     f(low, axis=(1, 2), keepdims=True) for f in (np.min, np.max)
   )
   assert np.all((full > lowest - 1e-3) & (full < highest + 1e-3))
-  # No weight beyond the border: what is constant stays so, into the corners.
+  # Cells outside have no weight: a constant stays constant, even in corners.
   level = bilateral.upsample(np.full_like(low, 7), low_lightness, lightness)
   np.testing.assert_allclose(level, 7, atol=1e-5)
 
 
 def kernels(position, cells, sigma, radius):
-  """(k, hat) of all cells of an axis, as the module's head describes them."""
+  """Returns (k, hat) of all cells of an axis, as the module describes them."""
   d = np.arange(cells) - position
   k = (
     np.exp(-0.5 * (d / sigma) ** 2) * np.clip(1 - (d / radius) ** 2, 0, 1) ** 2
@@ -134,7 +134,7 @@ def kernels(position, cells, sigma, radius):
   return k * (1 + tilt * d), np.clip(1 - np.abs(d), 0, 1)
 
 
-def test_weights_are_those_described():
+def test_weights_follow_the_formula():
   low, low_lightness, lightness = scene((6, 5), (23, 31), n=1)
   options = {"sigma_cells": 0.8, "sigma_lightness": 20.0, "radius": 2}
   full = bilateral.upsample(low, low_lightness, lightness, **options)[0]
@@ -149,7 +149,7 @@ def test_weights_are_those_described():
 
 
 @pytest.mark.parametrize("tile", [37, 64, 256])
-def test_tiles_are_the_whole_exactly(tile):
+def test_tiles_equal_the_whole_bit_for_bit(tile):
   low, low_lightness, lightness = scene((5, 9), (203, 390), n=3)
   whole = np.asarray(bilateral.upsample(low, low_lightness, lightness))
   got = np.full_like(whole, np.nan)
@@ -180,7 +180,7 @@ def test_works_inside_jit_vmap_and_grad():
     assert np.all(np.isfinite(gradient)) and np.any(gradient)
 
 
-def test_bad_input_is_named():
+def test_bad_input_raises():
   low, low_lightness, lightness = scene((4, 5), (16, 25))
   with pytest.raises(ValueError, match=r"low_lightness \[h, w\], got"):
     bilateral.upsample(low, low_lightness.T, lightness)

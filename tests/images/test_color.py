@@ -1,4 +1,4 @@
-"""sRGB and Lab: against scikit-image, and what happens out of gamut."""
+"""sRGB and Lab against scikit-image, inside and outside the gamut."""
 
 import warnings
 
@@ -14,7 +14,7 @@ to_srgb = jax.jit(color.lab_to_srgb, static_argnames="gamut")
 
 
 def cube(steps=25):
-  """sRGB `[N, 3]`: a grid with all corners, and every grey of 8 bits."""
+  """Returns a grid of the cube and every 8-bit grey: sRGB `[N, 3]`."""
   axis = np.linspace(0, 1, steps)
   grid = np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(-1, 3)
   greys = np.repeat(np.arange(256)[:, None] / 255, 3, axis=1)
@@ -22,14 +22,14 @@ def cube(steps=25):
 
 
 def any_lab(count=100_000):
-  """Lab `[N, 3]`, most of it far out of gamut."""
+  """Draws Lab `[N, 3]`, mostly far outside the gamut."""
   rng = np.random.default_rng(0)
   lightness = rng.uniform(0, 100, (count, 1))
   return np.concatenate([lightness, rng.uniform(-110, 110, (count, 2))], 1)
 
 
 def map_to_gamut(lab):
-  """The Lab of `lab_to_srgb`'s answer, and the answer, in float64."""
+  """Returns the result of `lab_to_srgb` as float64 Lab, and as sRGB."""
   rgb = np.asarray(to_srgb(jnp.asarray(lab, jnp.float32)))
   return skimage.color.rgb2lab(rgb.astype(np.float64)), rgb
 
@@ -39,7 +39,7 @@ def lightness_of_greys(values):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_agrees_with_skimage_and_keeps_the_type(dtype):
+def test_equals_skimage_and_keeps_the_type(dtype):
   rgb = cube()
   lab = skimage.color.rgb2lab(rgb)
   with jax.enable_x64(dtype == "float64"):
@@ -56,13 +56,13 @@ def test_agrees_with_skimage_and_keeps_the_type(dtype):
       )
 
 
-def test_colours_inside_the_gamut_come_out_as_they_are():
+def test_round_trip_inside_the_gamut():
   rgb = cube().astype(np.float32)
   back = to_srgb(jax.jit(color.srgb_to_lab)(rgb))
   np.testing.assert_allclose(back, rgb, atol=1e-4, rtol=0)
 
 
-def test_clip_is_what_skimage_does_out_of_gamut():
+def test_clip_equals_skimage_outside_the_gamut():
   lab = any_lab(10_000)
   with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".*negative Z values")
@@ -72,10 +72,10 @@ def test_clip_is_what_skimage_does_out_of_gamut():
 
 
 def test_chroma_keeps_lightness_up_to_rounding():
-  # For a given luminance, rounding all channels one way changes L most for a
-  # grey (the gamma curve's slope is concave in linear light), and most of all
-  # half a level from it. To this 0.01 is added, three times what is left
-  # before rounding: white is not quite (100, 0, 0) in scikit-image's Lab.
+  # At a given luminance, rounding all channels the same way changes L most for
+  # a grey, because the slope of the gamma curve is concave in linear light, and
+  # most of all half a level away from it. The margin of 0.01 is three times the
+  # error before rounding: white is not quite (100, 0, 0) in scikit-image's Lab.
   levels = np.arange(255) / 255
   step = lightness_of_greys(levels + 0.5 / 255) - lightness_of_greys(levels)
   bound = max(step) + 0.01
@@ -88,7 +88,7 @@ def test_chroma_keeps_lightness_up_to_rounding():
   assert np.max(np.abs(rounded[:, 0] - lab[:, 0])) < bound
 
 
-def test_chroma_keeps_hue_and_as_much_chroma_as_there_is():
+def test_chroma_keeps_hue_and_all_possible_chroma():
   lab = any_lab()
   back, rgb = map_to_gamut(lab)
   chroma = np.hypot(lab[:, 1], lab[:, 2])
@@ -97,14 +97,14 @@ def test_chroma_keeps_hue_and_as_much_chroma_as_there_is():
   assert np.max(np.abs(across)) < 0.02
   assert np.min(along) > -0.01
   assert np.max(along - chroma) < 0.01
-  # What lost chroma lies on the surface of the cube: no more was lost.
+  # Colours that lost chroma lie on the surface of the cube: none lost too much.
   mapped = along < 0.999 * chroma
   assert 0.5 < np.mean(mapped) < 0.9
   inside = np.minimum(rgb.min(axis=1), 1 - rgb.max(axis=1))[mapped]
   assert np.max(inside) < 0.03 and np.quantile(inside, 0.999) < 0.005
 
 
-def test_lightness_beyond_its_range_is_white_or_black():
+def test_lightness_outside_its_range_is_white_or_black():
   lightness = jnp.array([100.01, 103, 140, -0.01, -3, -40])
   ab = jnp.asarray(any_lab(500)[:, None, 1:], jnp.float32)
   ab = jnp.broadcast_to(ab, (500, 6, 2))
@@ -131,7 +131,7 @@ def test_gradients_are_finite_at_every_edge():
     assert np.all(np.isfinite(back)), gamut
 
 
-def test_gradients_are_right_inside_and_out_of_gamut():
+def test_gradients_inside_and_outside_the_gamut():
   with jax.enable_x64(True):
     labs = [[55.0, 20, -30], [55, 70, 90], [30, -80, 10], [80, 10, -90]]
     labs = jnp.array(labs)
@@ -139,14 +139,14 @@ def test_gradients_are_right_inside_and_out_of_gamut():
     step = 1e-4 * jnp.eye(3)[None]
     above, below = (to_srgb(labs[:, None] + s * step) for s in (1, -1))
     numeric = np.swapaxes((above - below) / 2e-4, 1, 2)
-    # The channel on the surface of the cube is clipped at each step or not.
+    # A channel on the surface of the cube may be clipped on one side only.
     rgb = to_srgb(labs)
     free = np.array((rgb > 1e-3) & (rgb < 0.999))
     assert free[0].all() and free[1:].sum(axis=1).min() == 2
     np.testing.assert_allclose(jacobians[free], numeric[free], atol=1e-3)
 
 
-def test_uint8_round_trip_rounds_to_the_nearest():
+def test_uint8_round_trip_and_rounding():
   levels = np.arange(256, dtype=np.uint8)
   unit = color.from_uint8(levels)
   assert unit.dtype == np.float32
@@ -155,7 +155,7 @@ def test_uint8_round_trip_rounds_to_the_nearest():
   np.testing.assert_array_equal(color.to_uint8(near), [1, 0, 255, 0, 255])
 
 
-def test_bad_input_is_named():
+def test_bad_input_raises():
   with pytest.raises(ValueError, match=r"shape \[\.\.\., 3\], got \(4, 2\)"):
     color.srgb_to_lab(jnp.zeros((4, 2)))
   with pytest.raises(ValueError, match="uint8: convert pixels with from_uint8"):

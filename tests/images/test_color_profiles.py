@@ -1,4 +1,4 @@
-"""Embedded colour profiles are converted to sRGB."""
+"""Conversion of embedded colour profiles to sRGB."""
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -16,7 +16,7 @@ def test_lab_tiff():
     outputMode="LAB",
   )
   picture = reading.decode(pictures.encoded(lab, "TIFF"))
-  # Lab at 8 bits is coarse in the darks.
+  # Lab at 8 bits is coarse in dark colours.
   assert np.abs(picture.astype(int) - truth).mean() < 2.5
 
 
@@ -46,7 +46,7 @@ def test_color_profiles_are_converted():
     iccprofile=profile,
   )
   assert pictures.distance(reading.decode(deep_with_alpha), truth) <= 3
-  # Whatever it is called.
+  # The name of the profile does not matter.
   named = pictures.wide_gamut_profile(called="sRGB")
   picture = reading.decode(pictures.encoded(samples, icc_profile=named))
   assert pictures.distance(picture, truth) <= 3

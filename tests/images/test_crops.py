@@ -1,4 +1,4 @@
-"""Where crops lie and how they are resized."""
+"""Positions of crops, and their resizing."""
 
 import numpy as np
 import pytest
@@ -9,15 +9,15 @@ from cinn_jax.images import crops
 
 def boxes(width, height, min_scale, count=4000):
   generator = np.random.default_rng(0)
-  drawn = [
+  result = [
     crops.random_box(width, height, min_scale, generator) for _ in range(count)
   ]
-  return np.array(drawn, float).T
+  return np.array(result, float).T
 
 
 @pytest.mark.parametrize("size", [(200, 200), (200, 150), (90, 160)])
 @pytest.mark.parametrize("min_scale", [0.2, 0.9, 1.0])
-def test_random_boxes_have_the_stated_distribution(size, min_scale):
+def test_random_boxes_stay_in_their_ranges(size, min_scale):
   width, height = size
   left, top, right, bottom = boxes(width, height, min_scale)
   assert left.min() >= 0 and top.min() >= 0
@@ -28,10 +28,10 @@ def test_random_boxes_have_the_stated_distribution(size, min_scale):
   assert share.max() <= 1 and share.min() > min_scale * 0.55
 
 
-def test_area_is_uniform_and_position_too():
+def test_area_and_position_are_uniform():
   left, top, right, bottom = boxes(300, 300, 0.2)
   share = (right - left) * (bottom - top) / 300**2
-  small = share[share < 0.5]  # Where every aspect ratio fits.
+  small = share[share < 0.5]  # Every aspect ratio fits.
   assert small.min() == pytest.approx(0.2, abs=0.01)
   assert small.mean() == pytest.approx(0.35, abs=0.01)
   aspect = ((right - left) / (bottom - top))[share < 0.5]
@@ -42,7 +42,7 @@ def test_area_is_uniform_and_position_too():
     assert near.min() == far.min() == 0
 
 
-def test_long_pictures_give_their_middle():
+def test_long_pictures_are_cut_to_their_middle():
   generator = np.random.default_rng(0)
   assert crops.random_box(1000, 30, 1.0, generator) == (480, 0, 520, 30)
   assert crops.random_box(30, 1000, 1.0, generator) == (0, 480, 30, 520)
@@ -66,26 +66,26 @@ def test_shrinking_averages_and_growing_interpolates():
   assert len(np.unique(large[0, :, 0])) > 8
 
 
-def test_resizing_is_what_pillow_does_to_the_cut_out_part():
+def test_resize_equals_pillow_on_the_cropped_part():
   picture = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
   picture = np.asarray(Image.fromarray(picture).resize((240, 180)))
   box = (20, 10, 180, 150)
   part = Image.fromarray(picture[10:150, 20:180])
   reference = np.asarray(part.resize((64, 64), Image.Resampling.BICUBIC))
   ours = crops.resize(picture, box, 64)
-  # At the box's edge the filter sees beyond it; the cut-out part cannot.
+  # At the box's edge our filter also sees pixels outside it.
   inside = np.s_[3:-3, 3:-3]
   error = np.abs(ours[inside].astype(int) - reference[inside])
   assert error.max() <= 2
 
 
-def test_boxes_of_another_aspect():
+def test_boxes_with_another_aspect():
   assert crops.central_box(40, 20, 2.0) == (0, 0, 40, 20)
   assert crops.central_box(40, 40, 2.0) == (0, 10, 40, 30)
   assert crops.central_box(30, 40, 0.5) == (5, 0, 25, 40)
   generator = np.random.default_rng(0)
-  drawn = [crops.random_box(200, 150, 0.2, generator, 2.0) for _ in range(2000)]
-  left, top, right, bottom = np.array(drawn, float).T
+  wide = [crops.random_box(200, 150, 0.2, generator, 2.0) for _ in range(2000)]
+  left, top, right, bottom = np.array(wide, float).T
   assert min(left.min(), top.min()) >= 0
   assert right.max() <= 200 and bottom.max() <= 150
   aspect = (right - left) / (bottom - top)

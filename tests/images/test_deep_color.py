@@ -1,4 +1,4 @@
-"""More than 8 bits per sample: nothing turns white, nothing is lost."""
+"""Pictures of more than 8 bits per sample keep their depth."""
 
 import struct
 
@@ -11,8 +11,8 @@ from tests.support import pictures
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_of_deep_pictures(orientation):
-  turn = reading._UPRIGHT.get(orientation, lambda a: a)
   samples = pictures.deep(3)
+  upright = pictures.upright(samples, orientation)
   tag = [(274, "H", 1, orientation, True)]
   for planar in ("contig", "separate"):
     stored = samples if planar == "contig" else np.moveaxis(samples, -1, 0)
@@ -20,10 +20,10 @@ def test_orientation_of_deep_pictures(orientation):
       stored.copy(), photometric="rgb", planarconfig=planar, extratags=tag
     )
     picture = reading.decode(data, keep_depth=True)
-    np.testing.assert_array_equal(picture, turn(samples))
+    np.testing.assert_array_equal(picture, upright)
   grey = pictures.tiff(samples[..., 0], photometric="minisblack", extratags=tag)
   picture = reading.decode(grey, keep_depth=True)
-  np.testing.assert_array_equal(picture[..., 0], turn(samples[..., 0]))
+  np.testing.assert_array_equal(picture[..., 0], upright[..., 0])
 
 
 def test_sixteen_bit_grey_does_not_turn_white():
@@ -36,7 +36,7 @@ def test_sixteen_bit_grey_does_not_turn_white():
       for order in "<>"
       for compression in (None, "zlib")
     ),
-    # Pillow calls these "I".
+    # Their mode in Pillow is "I".
     pictures.tiff(ramp.astype(np.int32)),
     pictures.tiff(ramp.astype(np.uint32)),
     pictures.tiff(65535 - ramp, photometric="miniswhite"),

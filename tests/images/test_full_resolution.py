@@ -1,4 +1,4 @@
-"""Full resolution: lightness is kept, colours arrive, tiles do not show."""
+"""Colorization at full resolution keeps lightness and shows no tiles."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ def photo_of(dtype):
   photo = skimage.data.astronaut()[60:257, 100:413]
   if dtype == np.uint8:
     return photo
-  # All 65,536 levels occur, not only multiples of 257.
+  # All 65,536 levels can occur, not only multiples of 257.
   noise = np.random.default_rng(0).integers(-128, 129, photo.shape)
   return np.clip(photo.astype(int) * 257 + noise, 0, 65535).astype(np.uint16)
 
@@ -32,20 +32,20 @@ def test_keeps_lightness_at_its_depth(dtype):
   given = skimage.color.rgb2lab(photo / top)[..., 0]
   for picture in out:
     error = np.abs(skimage.color.rgb2lab(picture / top)[..., 0] - given)
-    # What rounding explains (see test_color), and 0.01 besides.
+    # The error of rounding (see test_color), and a margin of 0.01.
     assert np.max(error) < 0.27 * 255 / top + 0.01
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_without_colour_leaves_a_grey_photo(dtype):
+def test_no_colour_gives_a_grey_photo(dtype):
   grey = np.repeat(photo_of(dtype)[..., 1:2], 3, axis=-1)
   out = full_resolution.colorize(grey, np.zeros((1, 4, 4, 2)))[0]
-  # Lab's white and that of sRGB differ by 8e-5 in linear light.
+  # The whites of Lab and sRGB differ by 8e-5 in linear light.
   slack = 0 if dtype == np.uint8 else 6
   assert np.max(np.abs(out.astype(int) - grey.astype(int))) <= slack
 
 
-def test_gives_the_colours_it_was_given():
+def test_result_has_the_given_colours():
   photo = photo_of(np.uint8)
   lab = to_lab(color.from_uint8(photo))
   samples = jnp.stack([lab[..., 1:], -lab[..., 1:]])
@@ -56,7 +56,7 @@ def test_gives_the_colours_it_was_given():
   assert np.mean(product < 1) > 0.99
 
 
-def test_colours_of_the_photos_own_size_stay_as_they_are():
+def test_colours_of_the_same_size_are_not_upsampled():
   photo = skimage.data.astronaut()[:40, :56]
   ab = np.asarray(color.srgb_to_lab(color.from_uint8(photo)))[None, ..., 1:]
   [again] = full_resolution.colorize(photo, ab)
@@ -83,7 +83,7 @@ def test_thumbnail_is_the_resized_lightness(shape):
   np.testing.assert_allclose(got, expected, atol=1e-3)
 
 
-def test_bad_input_is_named():
+def test_bad_input_raises():
   low = np.zeros((1, 4, 5, 2))
   with pytest.raises(ValueError, match=r"uint16, got float64 \(8, 8, 3\)"):
     full_resolution.colorize(np.zeros((8, 8, 3)), low)

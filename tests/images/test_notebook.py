@@ -1,4 +1,4 @@
-"""What a notebook shows of pictures."""
+"""Pictures in notebooks."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from cinn_jax.images import notebook, sheets
 
 
 def _as_displayed(shown):
-  """(mime type, pixels) of what a notebook is handed."""
+  """Returns the MIME type and the pixels that a notebook gets."""
   bundle = shown._repr_mimebundle_()
   assert bundle.pop("text/plain") == repr(shown)
   ((kind, data),) = bundle.items()
@@ -20,7 +20,7 @@ def _as_displayed(shown):
     return kind, np.asarray(image.convert("RGB"))
 
 
-def test_shown_in_a_notebook_as_the_smaller_of_png_and_jpeg():
+def test_the_smaller_of_png_and_jpeg_is_shown():
   flat = np.full((40, 60, 3), (200, 0, 0), np.uint8)
   kind, pixels = _as_displayed(notebook.Shown(flat))
   assert kind == "image/png"
@@ -33,7 +33,7 @@ def test_shown_in_a_notebook_as_the_smaller_of_png_and_jpeg():
   assert np.abs(pixels.astype(int) - busy).mean() < 16
 
 
-def test_show_takes_what_flows_make():
+def test_show_takes_floats_and_grey_pictures():
   grey = np.full((2, 3, 16, 16, 1), 0.4, np.float32)
   grey[0, 1], grey[1, 2] = -1.0, 2.0
   shown = notebook.show(grey, ["a", "b", "c"], cell=16)

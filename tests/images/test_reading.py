@@ -1,4 +1,4 @@
-"""Every kind of picture becomes upright, opaque 8-bit RGB."""
+"""Decoding of every kind of picture to upright, opaque 8-bit RGB."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tests.support import pictures
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "JPEG"])
-def test_color_comes_back_from_every_format(kind, tmp_path):
+def test_round_trip_in_every_format(kind, tmp_path):
   truth = pictures.colors()
   data = pictures.encoded(truth, kind, **pictures.LOSSLESS[kind])
   path = tmp_path / "picture"
@@ -39,7 +39,7 @@ def test_cmyk_jpeg_is_not_inverted():
   truth = pictures.colors()
   cmyk = Image.fromarray(truth).convert("CMYK")
   jpeg = pictures.encoded(cmyk, "JPEG", quality=100)
-  assert b"Adobe" in jpeg[:200]  # So: stored inverted.
+  assert b"Adobe" in jpeg[:200]  # Adobe stores it inverted.
   assert pictures.distance(reading.decode(jpeg), truth) <= 8
   for kind in ("raw", "tiff_lzw"):
     data = pictures.encoded(cmyk, "TIFF", compression=kind)
@@ -105,7 +105,7 @@ def test_color_key_becomes_white():
   np.testing.assert_array_equal(picture[5:], truth[5:])
 
 
-def test_a_reduced_scale_is_only_used_where_allowed():
+def test_reduced_scale_only_if_allowed():
   photo = Image.fromarray(pictures.colors()).resize((720, 480))
   jpeg = pictures.encoded(photo, "JPEG")
   assert reading.decode(jpeg).shape == (480, 720, 3)
@@ -125,7 +125,7 @@ def test_the_first_picture_of_several():
   assert pictures.distance(reading.decode(data), first) < 40
 
 
-def test_plain_pictures_are_recognised():
+def test_is_plain():
   truth = pictures.colors()
   plain = reading.is_plain
   srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -153,7 +153,7 @@ def test_plain_pictures_are_recognised():
   )
 
 
-def test_decode_plain_is_the_same_picture():
+def test_decode_plain_equals_decode():
   for data in (
     pictures.encoded(pictures.colors()),
     pictures.encoded(pictures.colors(), "JPEG"),

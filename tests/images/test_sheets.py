@@ -1,4 +1,4 @@
-"""Contact sheets show every picture in its place; files are whole."""
+"""Contact sheets, and picture files that are whole or absent."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def plain(colour, height=64, width=64):
 
 
 def box_of(sheet, colour):
-  """(top, left, bottom, right) of a colour, which has to fill its box."""
+  """Returns (top, left, bottom, right) of a colour that fills its box."""
   ys, xs = np.nonzero(np.all(sheet == np.array(colour, np.uint8), axis=-1))
   box = ys.min(), xs.min(), ys.max() + 1, xs.max() + 1
   assert len(ys) == (box[2] - box[0]) * (box[3] - box[1])
@@ -26,7 +26,7 @@ def dark(sheet):
   return np.max(sheet, axis=-1) < 120
 
 
-def test_small_pictures_are_enlarged_and_stand_in_rows_and_columns():
+def test_small_pictures_are_enlarged_in_rows_and_columns():
   rows = [[plain(c) for c in COLOURS[:3]], [plain(c) for c in COLOURS[3:]]]
   sheet = sheets.contact_sheet(rows)
   assert sheet.dtype == np.uint8 and sheet.ndim == 3
@@ -53,7 +53,7 @@ def test_an_array_is_a_row():
   np.testing.assert_array_equal(sheet, expected)
 
 
-def test_aspects_are_kept_and_the_rest_of_the_cell_is_light_grey():
+def test_aspect_is_kept_on_light_grey():
   row = [plain(COLOURS[0], 300, 600), plain(COLOURS[1], 20, 10)]
   sheet = sheets.contact_sheet([row, [plain(COLOURS[2])]], cell=100)
   top, left, bottom, right = box_of(sheet, COLOURS[0])
@@ -66,7 +66,7 @@ def test_aspects_are_kept_and_the_rest_of_the_cell_is_light_grey():
   assert abs((top + bottom) - (tall[0] + tall[2])) <= 1
 
 
-def test_titles_and_note_are_written_where_they_belong():
+def test_positions_of_titles_and_note():
   rows = [[plain(c) for c in COLOURS[:2]], [plain(c) for c in COLOURS[2:4]]]
   bare = sheets.contact_sheet(rows)
   assert not np.any(dark(bare[:8])) and not np.any(dark(bare[:, :8]))
@@ -92,7 +92,7 @@ def test_a_long_title_stays_over_its_column():
   assert not np.any(dark(long[: box_of(long, COLOURS[0])[0], :left]))
 
 
-def test_a_sheet_names_what_it_cannot_show():
+def test_bad_sheets_raise():
   with pytest.raises(ValueError, match="at least one picture"):
     sheets.contact_sheet([])
   with pytest.raises(ValueError, match="at least one picture"):
@@ -116,14 +116,14 @@ def noise(dtype):
   return rng.integers(0, top, (9, 7, 3), dtype, endpoint=True)
 
 
-def test_png_is_exact_and_makes_its_folders(tmp_path):
+def test_png_is_exact_and_creates_folders(tmp_path):
   path = tmp_path / "new" / "folder" / "sheet.png"
   writing.save_png(path, noise(np.uint8))
   np.testing.assert_array_equal(np.asarray(Image.open(path)), noise(np.uint8))
   assert [p.name for p in path.parent.iterdir()] == ["sheet.png"]
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
+def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
   path = tmp_path / "sheet.png"
   writing.save_png(path, noise(np.uint8))
   before = path.read_bytes()
@@ -140,30 +140,30 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "A.TIFF"])
-def test_photos_of_8_bits_are_exact(tmp_path, name):
+def test_8_bit_photos_are_exact(tmp_path, name):
   writing.save_photo(tmp_path / name, noise(np.uint8))
   with Image.open(tmp_path / name) as image:
     np.testing.assert_array_equal(np.asarray(image), noise(np.uint8))
 
 
-def test_jpeg_is_nearly_exact_with_colour_at_full_resolution(tmp_path):
+def test_jpeg_keeps_colour_at_full_resolution(tmp_path):
   image = np.repeat(plain((255, 0, 0), 16, 8), 2, axis=1)
   image[:, ::2] = (0, 0, 255)
   writing.save_photo(tmp_path / "a.jpg", image)
   with Image.open(tmp_path / "a.jpg") as got:
     error = np.abs(np.asarray(got).astype(int) - image)
-  # Halving the resolution of colour would leave one purple.
+  # Colour at half resolution would mix both to purple.
   assert np.mean(error) < 12
 
 
-def test_photos_of_16_bits_keep_their_bits(tmp_path):
+def test_16_bit_photos_are_exact(tmp_path):
   writing.save_photo(tmp_path / "a.tif", noise(np.uint16))
   got = tifffile.imread(tmp_path / "a.tif")
   assert got.dtype == np.uint16
   np.testing.assert_array_equal(got, noise(np.uint16))
 
 
-def test_what_cannot_be_written_is_named(tmp_path):
+def test_bad_photos_raise(tmp_path):
   with pytest.raises(ValueError, match=r"uint16 .* \.tif, \.tiff, not as '\.p"):
     writing.save_photo(tmp_path / "a.png", noise(np.uint16))
   with pytest.raises(ValueError, match=r"not as '\.gif': change the suffix"):

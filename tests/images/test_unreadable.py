@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cinn_jax.images import reading
+from cinn_jax.images import formats, reading
 from tests.support import pictures
 
 
@@ -50,7 +50,7 @@ def test_samples_of_unknown_range_raise():
 
 
 def test_huge_pictures_raise_before_decoding():
-  limit = f"{reading.MAX_PIXELS // 10**6} megapixels"
+  limit = f"{formats.MAX_PIXELS // 10**6} megapixels"
   for size in ((30_000, 30_000), (2**31 - 1, 2**31 - 1)):
     assert limit in refusal(pictures.huge_png(*size))
   # 100 megapixels are allowed; this file only lacks the data.
@@ -59,7 +59,7 @@ def test_huge_pictures_raise_before_decoding():
 
 def test_a_hundred_megapixels_decode():
   grey = Image.new("1", (12_000, 8_400), 1)
-  image = reading.open_header(pictures.encoded(grey))
+  image = formats.open_header(pictures.encoded(grey))
   assert image.size == (12_000, 8_400)
   image.load()
 

@@ -1,7 +1,7 @@
-"""A bucket on this machine, which speaks what is needed of Google's interface.
+"""A bucket on this machine, with the part of Google's interface that we need.
 
-The fixture `bucket` of tests/conftest.py starts it. Writes depend on
-generations as the real one's do, so two that collide show.
+The fixture `bucket` of tests/conftest.py starts it. Writes check generations as
+in a real bucket, so tests notice two that collide.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 
 class Object(NamedTuple):
-  """One object: its bytes, and a number that every writing changes."""
+  """One object, with a number that changes with every write."""
 
   content: bytes
   generation: int
@@ -24,9 +24,12 @@ class Object(NamedTuple):
 
 
 class Server(http.server.ThreadingHTTPServer):
-  """Holds `objects` by name, and the `requests` that it answered.
+  """A server of one bucket.
 
-  Set `read_only` for writing to be forbidden.
+  Attributes:
+    objects: Objects by name.
+    requests: (command, path, query) of each request.
+    read_only: Set it to True to forbid writing.
   """
 
   daemon_threads = True
@@ -43,14 +46,14 @@ class Server(http.server.ThreadingHTTPServer):
 
   @property
   def settings(self):
-    """Environment variables by which all that reaches for Google's finds it."""
+    """The environment variables that lead Google's clients to this server."""
     host, port = self.server_address
     return {
       "TENSORSTORE_GCS_HTTP_URL": f"http://{host}:{port}",
       "GOOGLE_AUTH_TOKEN_FOR_TESTING": "any",
       "STORAGE_EMULATOR_HOST": f"http://{host}:{port}",
       "FSSPEC_GCS_TOKEN": "anon",
-      # It would ask for the kind of the bucket in another protocol.
+      # gcsfs would ask for the kind of the bucket in another protocol.
       "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
     }
 
@@ -60,12 +63,12 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class _Refused(Exception):
-  """An answer other than success; its argument is the HTTP status."""
+  """A refusal; its argument is the HTTP status."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
   protocol_version = "HTTP/1.1"
-  # Else small answers wait for what acknowledges the ones before.
+  # Otherwise small answers wait until earlier ones are acknowledged.
   disable_nagle_algorithm = True
 
   def _answer(self):
@@ -73,13 +76,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     query = dict(urllib.parse.parse_qsl(url.query))
     size = int(self.headers.get("Content-Length") or 0)
     body = self.rfile.read(size)
-    # /storage/v1/b/bucket/o/NAME, with what is uploaded or downloaded before.
-    _, mine, place = url.path.partition("/b/bucket")
+    # The path is /storage/v1/b/bucket/o/NAME, or one of uploads or downloads
+    # with another start.
+    _, is_bucket, place = url.path.partition("/b/bucket")
     name = urllib.parse.unquote(place.removeprefix("/o").removeprefix("/"))
     path = urllib.parse.unquote(url.path)
     self.server.requests.append((self.command, path, query))
     try:
-      if not mine:
+      if not is_bucket:
         raise _Refused(404)
       if self.server.read_only and self.command != "GET":
         raise _Refused(403)
@@ -96,10 +100,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     elif "/rewriteTo/b/bucket/o/" in place:
       source, target = place.removeprefix("/o/").split("/rewriteTo/b/bucket/o/")
       source, target = map(urllib.parse.unquote, (source, target))
-      written = self._write(target, self._found(source, query).content, query)
+      written = self._write(target, self._object(source, query).content, query)
       self._send_json({"done": True, "resource": written})
     elif self.command == "DELETE":
-      self._found(name, query)
+      self._object(name, query)
       self._check(name, query)
       del self.server.objects[name]
       self._send(204)
@@ -108,22 +112,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     elif not place:
       self._send_json({"kind": "storage#bucket", "name": "bucket"})
     elif query.get("alt") == "media":
-      self._download(self._found(name, query))
+      self._download(self._object(name, query))
     else:
-      self._send_json(_described(name, self._found(name, query)))
+      self._send_json(_metadata(name, self._object(name, query)))
 
-  def _found(self, name, query):
-    found = self.server.objects.get(name)
-    if found is None:
+  def _object(self, name, query):
+    item = self.server.objects.get(name)
+    if item is None:
       raise _Refused(404)
-    if query.get("ifGenerationNotMatch") == str(found.generation):
+    if query.get("ifGenerationNotMatch") == str(item.generation):
       raise _Refused(304)
-    return found
+    return item
 
   def _check(self, name, query):
-    there = self.server.objects.get(name)
-    now = str(there.generation if there else 0)
-    if query.get("ifGenerationMatch", now) != now:
+    item = self.server.objects.get(name)
+    current = str(item.generation if item else 0)
+    if query.get("ifGenerationMatch", current) != current:
       raise _Refused(412)
 
   def _write(self, name, content, query):
@@ -131,7 +135,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     written = Object(content, next(self.server.numbers), now)
     self.server.objects[name] = written
-    return _described(name, written)
+    return _metadata(name, written)
 
   def _upload(self, query, body):
     if query["uploadType"] == "media":
@@ -165,13 +169,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
       if cut:
         folders.add(prefix + inside + cut)
       else:
-        items.append(_described(name, self.server.objects[name]))
+        items.append(_metadata(name, self.server.objects[name]))
     self._send_json({"items": items, "prefixes": sorted(folders)})
 
-  def _download(self, found):
-    content, status, headers = found.content, 200, {}
-    if given := self.headers.get("Range"):
-      first, last = given.removeprefix("bytes=").split("-")
+  def _download(self, item):
+    content, status, headers = item.content, 200, {}
+    if span := self.headers.get("Range"):
+      first, last = span.removeprefix("bytes=").split("-")
       first = int(first) if first else len(content) - int(last)
       end = min(int(last) + 1 if last else len(content), len(content))
       if first >= len(content):
@@ -180,7 +184,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
       headers["Content-Range"] = f"bytes {first}-{end - 1}/{len(content)}"
       content = content[first:end]
     self._send(
-      status, content, **headers, **{"x-goog-generation": str(found.generation)}
+      status, content, **headers, **{"x-goog-generation": str(item.generation)}
     )
 
   def _send_json(self, answer):
@@ -194,7 +198,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
       self.send_header(name, value)
     self.send_header("Content-Length", str(len(content)))
     self.end_headers()
-    # Who has what it wants hangs up.
+    # A client may hang up early.
     with contextlib.suppress(ConnectionError):
       self.wfile.write(content)
 
@@ -202,14 +206,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     pass
 
 
-def _described(name, written):
+def _metadata(name, item):
   return {
     "kind": "storage#object",
     "bucket": "bucket",
     "name": name,
-    "size": str(len(written.content)),
-    "generation": str(written.generation),
+    "size": str(len(item.content)),
+    "generation": str(item.generation),
     "metageneration": "1",
-    "timeCreated": written.written,
-    "updated": written.written,
+    "timeCreated": item.written,
+    "updated": item.written,
   }

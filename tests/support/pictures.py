@@ -1,4 +1,4 @@
-"""Pictures that cameras, scanners and accidents produce, made on the spot."""
+"""Makes picture files of the kinds that cameras and scanners produce."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 
 def colors(height=24, width=36) -> np.ndarray:
-  """A smooth picture with no symmetry. uint8 [H, W, 3]."""
+  """Returns a smooth picture without symmetry, uint8 [H, W, 3]."""
   y, x = np.mgrid[:height, :width]
   red, green = 255 * x / (width - 1), 255 * y / (height - 1)
   blue = 40 + 160 * np.exp(-((x - 5) ** 2 + (y - 6) ** 2) / 60)
@@ -18,14 +18,14 @@ def colors(height=24, width=36) -> np.ndarray:
 
 
 def deep(channels=3, height=9, width=14, seed=0) -> np.ndarray:
-  """Every bit counts. uint16 [H, W, C], or [H, W] for no channel."""
+  """Returns noise of 16 bits, uint16 [H, W, C], or [H, W] for 0 channels."""
   shape = (height, width) + ((channels,) if channels else ())
   generator = np.random.default_rng(seed)
   return generator.integers(0, 65536, shape, dtype=np.uint16)
 
 
 def encoded(picture, kind="PNG", **options) -> bytes:
-  """A numpy array or Pillow image as a file of that kind."""
+  """Encodes a numpy array or a Pillow image as a file of that kind."""
   if isinstance(picture, np.ndarray):
     picture = Image.fromarray(picture)
   stream = io.BytesIO()
@@ -34,14 +34,14 @@ def encoded(picture, kind="PNG", **options) -> bytes:
 
 
 def tiff(samples, **options) -> bytes:
-  """An array as a TIFF by a writer other than Pillow."""
+  """Encodes an array as TIFF with tifffile, which can do more than Pillow."""
   stream = io.BytesIO()
   tifffile.imwrite(stream, samples, **options)
   return stream.getvalue()
 
 
 def png16(samples, transparent=None, icc_profile=None) -> bytes:
-  """16-bit PNG of 1 to 4 channels, which Pillow cannot write."""
+  """Encodes a 16-bit PNG of 1 to 4 channels, which Pillow cannot write."""
   samples = samples.reshape(*samples.shape[:2], -1)
   height, width, channels = samples.shape
   kind = {1: 0, 3: 2, 2: 4, 4: 6}[channels]
@@ -57,27 +57,39 @@ def png16(samples, transparent=None, icc_profile=None) -> bytes:
 
 
 def huge_png(width, height) -> bytes:
-  """A few bytes that claim a picture of any size."""
+  """Returns a few bytes of PNG that claim a picture of any size."""
   header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
   chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
   return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*c) for c in chunks)
 
 
 def oriented(picture, orientation, kind) -> bytes:
-  """Stores the samples as they are, with an EXIF orientation."""
+  """Encodes a picture unchanged, with an EXIF orientation."""
   exif = Image.Exif()
   exif[0x0112] = orientation
   return encoded(picture, kind, exif=exif.tobytes(), **LOSSLESS[kind])
 
 
+def upright(samples, orientation) -> np.ndarray:
+  """Returns samples [H, W, ...] turned by an EXIF orientation, 1 to 8."""
+  if orientation > 4:
+    samples = samples.swapaxes(0, 1)
+  flip_rows, flip_columns = (
+    orientation in (3, 4, 7, 8),
+    orientation in (2, 3, 6, 7),
+  )
+  samples = samples[::-1] if flip_rows else samples
+  return samples[:, ::-1] if flip_columns else samples
+
+
 def distance(a, b) -> int:
-  """The largest difference between two pictures of one shape."""
+  """Returns the largest difference between two pictures of one shape."""
   assert a.shape == b.shape
   return np.abs(a.astype(int) - b.astype(int)).max()
 
 
 def wide_gamut_profile(called="else"):
-  """The same primaries as sRGB at a gamma of 1: plainly another profile."""
+  """Returns a profile with the primaries of sRGB, but a gamma of 1."""
   profile = bytearray(
     ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
   )
@@ -95,7 +107,7 @@ def wide_gamut_profile(called="else"):
 
 
 def linear_grey_profile() -> bytes:
-  """An ICC profile whose samples are proportional to light."""
+  """Returns an ICC profile whose samples are proportional to light."""
   white = struct.pack(">4s4x3i", b"XYZ ", 63190, 65536, 54061)
   name = b"linear grey\0"
   tags = {
