@@ -4,6 +4,7 @@ Both are CAFLOW without the dependence on coarser scales: each scale of the
 target depends on the same scale of the condition alone.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -108,11 +109,12 @@ def dual_glow(
     compute_dtype=compute_dtype,
   )
 
-  def relation() -> Subnet:
-    kernels = (relation_kernel,) * (len(relation_widths) + 1)
-    dtype = compute_dtype_named(compute_dtype)
-    return Subnet(widths=tuple(relation_widths), kernels=kernels, dtype=dtype)
-
+  relation = functools.partial(
+    Subnet,
+    widths=tuple(relation_widths),
+    kernels=(relation_kernel,) * (len(relation_widths) + 1),
+    dtype=compute_dtype_named(compute_dtype),
+  )
   return flow_pair(
     LatentFlows([bj.AdditiveInjector(relation) for _ in range(levels)]),
     options,

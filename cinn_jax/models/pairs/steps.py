@@ -1,5 +1,6 @@
 """The steps of Glow that all flows of CAFLOW and its relatives consist of."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -55,12 +56,12 @@ def steps(
     )
   mix = bj.mixing_named(options.mixing)
 
-  def net() -> Subnet:
-    return Subnet(
-      widths=(options.hidden, options.hidden),
-      kernels=(3, 1, 3),
-      dtype=compute_dtype_named(options.compute_dtype),
-    )
+  net = functools.partial(
+    Subnet,
+    widths=(options.hidden, options.hidden),
+    kernels=(3, 1, 3),
+    dtype=compute_dtype_named(options.compute_dtype),
+  )
 
   def normalize() -> list[bj.Bijection]:
     return [bj.ActNorm(), mix()]
