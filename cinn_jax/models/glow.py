@@ -85,14 +85,13 @@ def glow(
 
   stages = [level() for _ in range(levels)]
   # Squeezed channels are four times as many, of which half stay.
-  splits: list[bj.Bijection] = [
-    bj.Split(2 * channels * 2**k) for k in range(levels - 1)
-  ]
+  plain_splits = [bj.Split(2 * channels * 2**k) for k in range(levels - 1)]
+  splits: list[bj.Bijection] = [*plain_splits]
   if learned_priors:
     net = functools.partial(Subnet, widths=(), kernels=(3,))
     splits = [
       conditioned_if(("couplings",), bj.PriorSplit(split, net))
-      for split in splits
+      for split in plain_splits
     ]
     prior = conditioned_if(("prior", "couplings"), bj.LearnedPrior())
     stages[-1] = bj.Chain((stages[-1], prior))
