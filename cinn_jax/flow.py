@@ -1,13 +1,25 @@
 """A conditional flow as a tuple of pure functions."""
 
+import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from cinn_jax import likelihood
-from cinn_jax.bijections import COLLECTIONS, REPORTS, Array, Bijection, PyTree
+from cinn_jax.bijections import (
+  COLLECTIONS,
+  REPORTS,
+  Array,
+  Bijection,
+  Bounded,
+  PyTree,
+  architecture,
+)
 
 # The shape of one array, without the batch, or a pytree of such shapes.
 Shapes = tuple[int, ...] | Mapping[str, "Shapes"] | Sequence["Shapes"]
@@ -19,6 +31,8 @@ class Flow(NamedTuple):
   Every function takes a batch: data `x` [B, *event_shape] and a condition
   `cond`, a pytree of arrays [B, ...] or None. `variables` is what `init`
   returns. The functions may be jitted, differentiated and mapped over.
+  Calls outside of `jax.jit` are compiled too, once per shape, so a loop may
+  call them as they are. A flow from `make_flow` can be pickled.
 
   Attributes:
     init: `(rng, x, cond) -> variables`.
@@ -51,6 +65,17 @@ class Flow(NamedTuple):
   module: Bijection
   event_shape: tuple[int, ...]
   cond_shape: Shapes | None = None
+
+  def __reduce__(self) -> tuple[Any, ...]:
+    if not hasattr(self.forward, "__wrapped__"):  # not from `make_flow`
+      return Flow._make, (tuple(self),)
+    # Activations such as jax.nn.relu cannot be pickled, but have names.
+    described = architecture.describe(self.module, foreign=lambda part: part)
+    return _unpickle, (described, self.event_shape, self.cond_shape)
+
+
+def _unpickle(described, event_shape, cond_shape):
+  return make_flow(architecture.build(described), event_shape, cond_shape)
 
 
 def make_flow(
@@ -145,16 +170,88 @@ def make_flow(
       _check_cond(cond, cond_shape)
 
   return Flow(
-    init=init,
-    forward=forward,
-    inverse=inverse,
-    log_prob=log_prob,
-    sample=sample,
+    init=_compile(init),
+    forward=_compile_checked(forward),
+    inverse=_compile(inverse),
+    log_prob=_compile_checked(log_prob),
+    sample=_compile_sample(sample),
     latent_shapes=latent_shapes,
     module=module,
     event_shape=event_shape,
     cond_shape=cond_shape,
   )
+
+
+def _compile(function):
+  """Returns a function that compiles itself when nothing else does.
+
+  Without this, each call outside of `jax.jit` would compile the flow's scans
+  again. Inside of `jit`, and of what only traces, it is `function` itself.
+  """
+  compiled = jax.jit(function)
+
+  @functools.wraps(function)
+  def call(*args, **kwargs):
+    return (function if _is_compiling() else compiled)(*args, **kwargs)
+
+  return call
+
+
+def _compile_checked(function):
+  """As `_compile`, for a function of `(variables, x, cond)`.
+
+  `Bounded` can only check the values of its data when it is not compiled. If
+  results are not finite, a flow that has it runs again so that it can.
+  """
+  checks_values = False
+
+  def find_checks(method, args, kwargs, context):
+    nonlocal checks_values
+    checks_values |= isinstance(context.module, Bounded)
+    return method(*args, **kwargs)
+
+  @jax.jit
+  def compiled(variables, x, cond):
+    with nn.intercept_methods(find_checks):
+      result = function(variables, x, cond)
+    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(result)]
+    return result, jnp.stack(finite).all()
+
+  @functools.wraps(function)
+  def call(variables, x, cond=None):
+    if _is_compiling():
+      return function(variables, x, cond)
+    result, finite = compiled(variables, x, cond)
+    # Under `grad` or `vmap` there is no value to look at.
+    if checks_values and not isinstance(finite, Tracer) and not finite:
+      function(variables, x, cond)
+    return result
+
+  return call
+
+
+def _compile_sample(function):
+  """As `_compile`, for `sample`; one program serves all temperatures."""
+  compiled = jax.jit(function, static_argnames="num_samples")
+
+  @functools.wraps(function)
+  def call(variables, rng, cond, num_samples=1, temperature=1.0):
+    if _is_compiling():
+      return function(variables, rng, cond, num_samples, temperature)
+    return compiled(
+      variables,
+      rng,
+      cond,
+      num_samples=operator.index(num_samples),
+      temperature=jnp.asarray(temperature),
+    )
+
+  return call
+
+
+def _is_compiling():
+  """Tells if JAX records operations now, or is told not to compile any."""
+  return jax.config.jax_disable_jit or isinstance(jnp.asarray(0), Tracer)
 
 
 def map_shapes(function: Callable, shapes: Shapes) -> Any:
