@@ -1,31 +1,34 @@
-"""Colorization as CAFLOW has it: all of RGB given the luma.
+"""Colorization as in CAFLOW: all of RGB given the luma.
 
 python -m cinn_jax.main --config=configs/colorize_rgb.py
   32x32, on patches of six photographs that the dependencies ship: a cINN of
-  4,976,896 parameters, 1,200 steps, made for about ten minutes on two free CPU
-  cores. Not yet run to its end here:
-  --config.train.num_steps=200 came to 4.08 validation bits/dim in 8-bit levels
-  (72 patches of the photographs' held-out regions). configs/colorize.py makes
-  the colours alone and keeps the lightness: its bits/dim are of other numbers.
+  4,976,896 parameters and 1,200 steps, meant for about ten minutes on two free
+  CPU cores. It was not run to its end.
+  Expect validation bits/dim of 4.08 in 8-bit levels (72 patches of the
+  photographs' held-out regions) with --config.train.num_steps=200.
+  Network and recipe are ours, not published. configs/colorize.py models only
+  the colours and keeps the lightness, so its bits/dim cannot be compared with
+  these.
 
 python -m cinn_jax.main --config=configs/colorize_rgb.py:caflow
-  The same by a CAFLOW of 5,788,416 parameters: 3.44 bits/dim after 26 minutes
-  on one CPU core that did other work too.
+  The same by a small CAFLOW of 5,788,416 parameters. Expect 3.44 bits/dim after
+  26 minutes on one shared CPU core. Its size and recipe are ours.
 
 python -m cinn_jax.main --config=configs/colorize_rgb.py:MODEL,NAME=VALUE
   MODEL is cinn, srflow, caflow, dual_glow_plus or dual_glow. Settings:
-    size=32           of the pictures; HxW where they are not square
+    size=32           size of the pictures; HxW if they are not square
     condition_net=trained|frozen|none
-  cinn and srflow see the luma as one channel; caflow and its like as three
-  equal ones, with noise of their own, as published.
+  cinn and srflow see the luma as one channel. caflow, dual_glow_plus and
+  dual_glow see it as three equal channels with noise, as published.
 
 python -m cinn_jax.main --config=configs/colorize_rgb.py:caflow,size=64
-  The published network: 35,229,968 parameters; dual_glow_plus has 14,500,400.
-  For a GPU; not yet run to its end here. Its training is that of CAFLOW's code,
-  see configs/super_resolution.py. The luma is Pillow's mode "L", as there. At
-  32x32, in batches of 32, both diverged within ten steps: saturated pixels are
-  too far out once the published logit has been taken of them. With
-  --config.model.logit_alpha=0.05 they train.
+  The published network: 35,229,968 parameters. dual_glow_plus has 14,500,400.
+  It needs a GPU. It was not run to its end.
+  The recipe is that of CAFLOW's code, with the departure that
+  configs/super_resolution.py names. The luma is Pillow's mode "L", as there.
+  At 32x32 in batches of 32, both networks diverged within ten steps: the
+  published logit moves saturated pixels too far out. They train with
+  --config.model.logit_alpha=0.05; configs/README.md tells more about the cause.
   LSUN bedrooms and FFHQ: cinn_jax/data/PUBLISHED.md.
 
 Ablations: those of configs/super_resolution.py.
@@ -35,7 +38,7 @@ from cinn_jax.experiment import recipes
 
 
 def get_config(argument: str = ""):
-  """Builds the experiment; `argument` is such as "cinn,size=64"."""
+  """Returns the experiment; `argument` is, say, "cinn,size=64"."""
   return recipes.picture_config("configs/colorize_rgb.py", argument, task=_task)
 
 

@@ -1,24 +1,29 @@
-"""Pictures of nothing in particular, or of a class, by flows.
+"""Pictures without a condition, or of a class, by Glow and RealNVP.
 
 python -m cinn_jax.main --config=configs/generate.py:glow
-  Glow (Kingma and Dhariwal 2018), made small, 711,564 parameters, on patches of
-  32x32 of the six photographs that the dependencies ship. Six minutes on two
-  CPU cores, shared with other work. Validation bits/dim: 4.24 in 8-bit levels
-  (72 patches of the photographs' held-out regions). Samples are clouds of the
-  photographs' colours, some with spots where the inverse explodes.
+  A small Glow (Kingma and Dhariwal 2018) of 711,564 parameters, on patches of
+  32x32 of six photographs that the dependencies ship. It takes six minutes on
+  two shared CPU cores.
+  Expect validation bits/dim of 4.24 in 8-bit levels (72 patches of the
+  photographs' held-out regions). Samples are clouds of the photographs'
+  colours, some with spots where the inverse explodes.
+  Departures: size and recipe are ours; scales have a floor; ActNorm starts from
+  one batch of 32 pictures, while Glow's code takes 256.
 
 python -m cinn_jax.main --config=configs/generate.py:realnvp
-  RealNVP (Dinh et al. 2017), made small, 5,278,312 parameters, on the same. A
-  step takes 1.3 seconds on two CPU cores, shared with other work, so all 1,000
-  would take 22 minutes. Not yet run to its end here.
+  A small RealNVP (Dinh et al. 2017) of 5,278,312 parameters, on the same
+  pictures. A step takes 1.3 seconds on two shared CPU cores, so all 1,000 would
+  take 22 minutes. It was not run to its end.
+  Departures: size and recipe are ours.
 
 python -m cinn_jax.main --config=configs/generate.py:digits
-  Glow of scikit-learn's digits of 8x8, given their class: 244,228 parameters.
-  One minute on two CPU cores, shared with other work. Validation bits/dim: 3.11
-  in 8-bit levels (180 pictures).
+  Glow of scikit-learn's digits of 8x8 given their class: 244,228 parameters. It
+  takes one minute on two shared CPU cores.
+  Expect validation bits/dim of 3.11 in 8-bit levels (180 pictures).
+  Departures: those of `:glow`.
 
---mode=sample draws 64 pictures, or some of each class, onto a sheet;
---mode=evaluate --num_draws=16 has a tighter bound beside bits/dim.
+--mode=sample draws 64 pictures onto a sheet, or some of each class.
+--mode=evaluate --num_draws=16 adds a tighter bound on bits/dim.
 """
 
 from ml_collections import ConfigDict
@@ -27,7 +32,7 @@ from cinn_jax.experiment import recipes
 
 
 def get_config(variant: str = "glow"):
-  """The experiment; `variant` is glow, realnvp or digits."""
+  """Returns the experiment; `variant` is glow, realnvp or digits."""
   variants = {"glow": _glow, "realnvp": _realnvp, "digits": _digits}
   if variant not in variants:
     raise ValueError(
@@ -73,8 +78,8 @@ def _glow():
       "coupling": "affine",
       "condition": "none",
       "learned_priors": True,
-      # Published: infinite. A floor under the scales tames inverses that
-      # explode; early in training some samples still do.
+      # Published: infinite. A floor under the scales keeps most inverses from
+      # exploding; early in training some samples still do.
       "alpha": 1.0,
       "dequantization_depth": 0,
       "dequantization_hidden": 32,
@@ -85,7 +90,7 @@ def _glow():
 def _realnvp():
   return {
     "model": {
-      # Its couplings are not stacked, so no memory policy.
+      # Its couplings are not stacked, so it has no memory policy.
       "compute_dtype": "float32",
       "name": "realnvp",
       "channels": 3,
@@ -99,7 +104,7 @@ def _realnvp():
 def _digits():
   return {
     "data": {"source": "digits"},
-    # Whole pictures: a mirrored digit is no digit.
+    # Whole pictures, not flipped: a mirrored digit is not a digit.
     "augment": {"min_scale": 1.0, "flip": False},
     "model": {
       **recipes.MODEL,
@@ -111,8 +116,8 @@ def _digits():
       "coupling": "affine",
       "condition": "couplings",
       "learned_priors": True,
-      # Published: infinite. A floor under the scales tames inverses that
-      # explode; early in training some samples still do.
+      # Published: infinite. A floor under the scales keeps most inverses from
+      # exploding; early in training some samples still do.
       "alpha": 1.0,
       "dequantization_depth": 0,
       "dequantization_hidden": 32,
@@ -123,7 +128,7 @@ def _digits():
       "num_classes": 10,
       "mean": 0.305,
       "std": 0.376,
-      # Large, against learning 1,257 pictures by heart.
+      # Large, to prevent overfitting to 1,257 pictures.
       "noise_scale": 0.2,
       "levels": 17,
     },

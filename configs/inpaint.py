@@ -1,33 +1,35 @@
-"""Inpainting: a picture given what is left around a hole.
+"""Inpainting: a picture given the part around a hole.
 
 python -m cinn_jax.main --config=configs/inpaint.py
   32x32 with a square hole, on patches of six photographs that the dependencies
-  ship: a cINN of 4,977,760 parameters, 1,200 steps, made for about ten minutes
-  on two free CPU cores. Not yet run to its end here:
-  --config.train.num_steps=200 came to 4.14 validation bits/dim in 8-bit levels
-  (72 patches of the photographs' held-out regions).
+  ship: a cINN of 4,977,760 parameters and 1,200 steps, meant for about ten
+  minutes on two free CPU cores. It was not run to its end.
+  Expect validation bits/dim of 4.14 in 8-bit levels (72 patches of the
+  photographs' held-out regions) with --config.train.num_steps=200.
+  Network and recipe are ours, not published.
 
 python -m cinn_jax.main --config=configs/inpaint.py:caflow
-  The same by a CAFLOW of 5,788,416 parameters: 3.57 bits/dim after 24 minutes
-  on one CPU core that did other work too.
+  The same by a small CAFLOW of 5,788,416 parameters. Expect 3.57 bits/dim after
+  24 minutes on one shared CPU core. Its size and recipe are ours.
 
 python -m cinn_jax.main --config=configs/inpaint.py:MODEL,NAME=VALUE
   MODEL is cinn, srflow, caflow, dual_glow_plus or dual_glow. Settings:
-    size=32           of the pictures; HxW where they are not square
+    size=32           size of the pictures; HxW if they are not square
     mask=square       in the middle, 0.15 of the area, as published; half, the
-                      right one; free_form, brush strokes
+                      right half; free_form, brush strokes
     condition_net=trained|frozen|none
-  The model sees where the hole is, as one more channel; caflow and its like do
-  without, as published, unless holes are free-form.
+  A mask channel tells the model where the hole is. caflow, dual_glow_plus and
+  dual_glow do without it, as published, unless holes are free-form.
 
 python -m cinn_jax.main --config=configs/inpaint.py:caflow,size=64
-  The published network: 35,229,968 parameters; dual_glow_plus has 14,500,400.
-  For a GPU; not yet run to its end here. Its training is that of CAFLOW's code,
-  see configs/super_resolution.py. CelebA is cut to its middle of 98x128 and
-  squeezed to 64x64; the hole of 24x24 is black: cinn_jax/data/PUBLISHED.md.
+  The published network: 35,229,968 parameters. dual_glow_plus has 14,500,400.
+  It needs a GPU. It was not run to its end.
+  The recipe is that of CAFLOW's code, with the departure that
+  configs/super_resolution.py names. CelebA is cropped to its central 98x128 and
+  resized to 64x64, and the hole of 24x24 is black: cinn_jax/data/PUBLISHED.md.
 
 Ablations: those of configs/super_resolution.py, and
-  --config.task.mask_channel=False   the hole is not told from black
+  --config.task.mask_channel=False   no mask channel: a hole looks like black
   --config.task.compose=False        known pixels are shown as the model makes
                                      them, not as they were given
 """
@@ -36,7 +38,7 @@ from cinn_jax.experiment import recipes
 
 
 def get_config(argument: str = ""):
-  """Builds the experiment; `argument` is "cinn,size=64,mask=free_form", say."""
+  """Returns the experiment; `argument` is, say, "cinn,mask=free_form"."""
   return recipes.picture_config(
     "configs/inpaint.py",
     argument,

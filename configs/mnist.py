@@ -1,43 +1,50 @@
 """Handwritten digits given their class (Ardizzone et al. 2019).
 
 python -m cinn_jax.main --config=configs/mnist.py:digits
-  scikit-learn's digits of 8x8 pixels, which are there already, and a network of
-  440,320 parameters. On two CPU cores, shared with other work, it takes half a
-  minute. Validation bits/dim: 0.556 (180 pictures, standardised, Gaussian
-  noise 0.2). --mode=evaluate: 0.544 on the 360 test pictures, 3.133 in steps of
-  17 grey levels; 99.2 % of its samples are classified as asked.
+  scikit-learn's digits of 8x8 pixels, which are installed already, and a
+  network of 440,320 parameters. It takes half a minute on two shared CPU cores.
+  Expect validation bits/dim of 0.556 (180 pictures; standardised, Gaussian
+  noise 0.2). --mode=evaluate gives 0.544 on the 360 test pictures, 3.133 in
+  steps of 17 grey levels; 99.2 % of the samples are classified as their class.
+  Network and recipe are ours, not published.
 
 python -m cinn_jax.main --config=configs/mnist.py --config.data.path=FOLDER
   The authors' minimal example on MNIST: 24,341,120 parameters. FOLDER has the
-  four idx files, packed or not; without it TFDS's prepared `mnist` is read.
-  For a GPU; on two CPU cores a step takes 0.3 seconds, so all 13,800 take an
-  hour and a quarter. The first 2,000 (--config.train.num_steps=2000) took 11
-  minutes and a half: validation bits/dim -0.904 (1,024 pictures, standardised,
-  Gaussian noise 0.08). --mode=evaluate of 2,000 such steps of an earlier
-  version, with --config.model.scanned=True: -0.896 on the 10,000 test pictures,
-  5.385 in steps of 256 grey levels; 80.8 % of the samples are classified as
-  asked. Blocks are compiled one by one: steps are a tenth quicker than with
-  that setting, and the first start takes 13 seconds more.
+  four idx files, compressed or not; without FOLDER, TFDS's prepared `mnist` is
+  read. It is for a GPU: on two CPU cores a step takes 0.3 seconds, and all
+  13,800 take an hour and a quarter. It was not run to its end.
+  Expect validation bits/dim of -0.904 (1,024 pictures; standardised, Gaussian
+  noise 0.08) after 11 and a half minutes on two CPU cores with
+  --config.train.num_steps=2000. An earlier version, after 2,000 steps with
+  --config.model.scanned=True, had -0.896 on the 10,000 test pictures, 5.385 in
+  steps of 256 grey levels, and 80.8 % of the samples classified as their class.
+  Blocks are compiled one by one: steps are a tenth faster than with `scanned`,
+  and the first start takes 13 seconds longer.
+  Departure: permutations are drawn with the parameters.
 
-python -m cinn_jax.main --config=configs/mnist.py:paper --config.data.path=...
+python -m cinn_jax.main --config=configs/mnist.py:paper \\
+  --config.data.path=FOLDER
   The network behind the paper's figures: 54,424,320 parameters, 168,597 steps
-  of 512 pictures. For a GPU. One departure: the first 1,024 training pictures
-  validate here too, where the authors train on all 60,000.
+  of 512 pictures. It needs a GPU. It was not run.
+  Departures: the first 1,024 training pictures validate, while the authors
+  train on all 60,000; permutations are drawn with the parameters.
 
-python -m cinn_jax.main --config=configs/mnist.py:fashion --config.data.path=...
-  The minimal example on Fashion-MNIST, which comes in the same four files.
+python -m cinn_jax.main --config=configs/mnist.py:fashion \\
+  --config.data.path=FOLDER
+  The minimal example on Fashion-MNIST, which has the same four files. It was
+  not run.
 """
 
 from ml_collections import ConfigDict
 
 from cinn_jax.experiment import recipes
 
-# Steps per epoch of the authors, who drop an epoch's last, smaller batch.
+# The authors' steps per epoch. They drop an epoch's last, smaller batch.
 _EPOCH, _PAPER_EPOCH = 230, 117
 
 
 def get_config(variant: str = "minimal"):
-  """The experiment; `variant` is minimal, paper, digits or fashion."""
+  """Returns the experiment; `variant` is minimal, paper, digits or fashion."""
   variants = {
     "minimal": _minimal,
     "paper": _paper,
@@ -52,7 +59,7 @@ def get_config(variant: str = "minimal"):
   config = ConfigDict(
     {
       "data": {**recipes.DATA, "source": "mnist", "tfds_name": "mnist"},
-      # Whole pictures: a mirrored digit is no digit.
+      # Whole pictures, not flipped: a mirrored digit is not a digit.
       "augment": {"min_scale": 1.0, "flip": False},
       "model": dict(recipes.MODEL),
       "train": dict(recipes.RUN),
@@ -97,7 +104,7 @@ def _minimal():
       "num_steps": 60 * _EPOCH,
       "batch_size": 256,
       "seed": 0,
-      # The published code keeps no average of the parameters.
+      # The published code does not average the parameters.
       "ema_decay": 0.0,
       "log_every": 50,
       "eval_every": 5 * _EPOCH,
@@ -172,7 +179,7 @@ def _digits():
       "num_classes": 10,
       "mean": 0.305,
       "std": 0.376,
-      # Large, against learning 1,257 pictures by heart.
+      # Large, to prevent overfitting to 1,257 pictures.
       "noise_scale": 0.2,
       "levels": 17,
     },

@@ -1,59 +1,66 @@
 """Super-resolution: a picture given a smaller one of it.
 
 python -m cinn_jax.main --config=configs/super_resolution.py
-  From 8x8 to 32x32 on patches of six photographs that the dependencies ship:
-  a cINN of 4,977,472 parameters, 1,200 steps, made for about ten minutes on two
-  free CPU cores. Not yet run to its end here:
-  --config.train.num_steps=200 came to 4.17 validation bits/dim in 8-bit levels
-  (72 patches of the photographs' held-out regions).
+  From 8x8 to 32x32, on patches of six photographs that the dependencies ship: a
+  cINN of 4,977,472 parameters and 1,200 steps, meant for about ten minutes on
+  two free CPU cores. It was not run to its end.
+  Expect validation bits/dim of 4.17 in 8-bit levels (72 patches of the
+  photographs' held-out regions) with --config.train.num_steps=200.
+  Network and recipe are ours, not published.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:caflow
-  The same by a CAFLOW of 5,788,416 parameters: 4.06 bits/dim after 27 minutes
-  on one CPU core that did other work too, 0.74 seconds a step at best. With
-  dual_glow_plus in its place 4.07, 0.53 seconds a step at best; with srflow,
-  whose samples break in places at temperature 1, 4.26 after 18 minutes.
+  The same by a small CAFLOW of 5,788,416 parameters. Expect 4.06 bits/dim after
+  27 minutes on one shared CPU core, 0.74 seconds a step at best. dual_glow_plus
+  gives 4.07, 0.53 seconds a step at best. srflow gives 4.26 after 18 minutes;
+  its samples break in places at temperature 1. Sizes and recipes are ours.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:MODEL,NAME=VALUE
   MODEL is cinn, srflow, caflow, dual_glow_plus or dual_glow. Settings:
-    size=32           of the large pictures; HxW where they are not square
-    scale=4           how many times smaller the given ones are: 2, 4 or 8
+    size=32           size of the large pictures; HxW if they are not square
+    scale=4           ratio of the sides, large by small: 2, 4 or 8
     condition_net=trained|frozen|none
-  cinn and srflow see the small picture at its own size; caflow and its like,
-  which model their condition too, see it enlarged by the bicubic filter and
-  rounded to 8 bits, as published.
+  cinn and srflow see the small picture at its own size. caflow, dual_glow_plus
+  and dual_glow, which model their condition too, see it enlarged by the bicubic
+  filter and rounded to 8 bits, as published.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:srflow,size=64
-  The published network for 4 times: 39,246,599 parameters with its encoder,
-  which learns to guess the large picture first; with scale=8 that of faces,
-  39,724,287. Rates, steps and batch are published, for crops of 160x160 with
-  noise eight times as wide. For a GPU; not yet run to its end here.
+  The network published for scale 4: 39,246,599 parameters with its encoder,
+  which first learns to predict the large picture. scale=8 is the one for faces,
+  with 39,724,287. It needs a GPU. It was not run to its end.
+  Rates, steps and batch are published, for crops of 160x160. Departures: the
+  noise of training (theirs adds none); b2 of Adam is 0.99, which their config
+  says but their code ignores, so theirs is 0.999; the encoder's rate is ours.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:caflow,size=64
-  The published network: 35,229,968 parameters, 16x16 to 64x64; dual_glow_plus
-  has 14,500,400. For a GPU; not yet run to its end here. Adam's rate, its
-  warm-up and the batch of 8 are those of CAFLOW's code, and so is the fall of
-  the rate at 70,000 and 140,000 steps. Which of these stand behind the
-  published tables is not known. Small pictures are made by Pillow's bicubic
-  filter, as there. FFHQ and the other sets: cinn_jax/data/PUBLISHED.md.
+  The published network: 35,229,968 parameters, 16x16 to 64x64. dual_glow_plus
+  has 14,500,400. It needs a GPU. It was not run to its end.
+  Adam's rate and warm-up, the batch of 8, and the drops of the rate at 70,000
+  and 140,000 steps are those of CAFLOW's code. It is not known which of these
+  stand behind the published tables. Small pictures are made by Pillow's bicubic
+  filter, as there. Departure: CAFLOW's loss is also divided by the number of
+  dimensions of the condition, so its eps of 1e-8 would be 1.2e-4 here; ours is
+  1e-8.
+  FFHQ and the other sets: cinn_jax/data/PUBLISHED.md.
 
 Ablations:
-  --config.task.condition_noise=half|uniform  no noise on the condition, or some
+  --config.task.condition_noise=uniform|half  noise on the condition, or none
   --config.model.init_std=0.03                start of cinn's subnets
   --config.model.mixing=permutation|orthogonal|full|lu|cayley
-  --config.model.injector=False               of cinn
-  --config.model.shared=True                  of caflow, with
+  --config.model.injector=False               cinn without injectors
+  --config.model.shared=True                  caflow with one block per coarser
+    scale for all finer scales, with
     --config.model.latent_depths="(16, 12)" as published
-  --config.model.condition_weight=0.01        lambda, of caflow and its like
-  --config.pretrain.unconditional_steps=10000 caflow's two flows first, each by
-    itself; then they stay as they are, see cinn_jax/training/phases.py
-  condition_net=frozen|none                   as a setting, see above
+  --config.model.condition_weight=0.01        lambda of caflow and its relatives
+  --config.pretrain.unconditional_steps=10000 caflow's two flows train apart
+    first, then stay fixed: cinn_jax/training/phases.py
+  condition_net=frozen|none                   a setting, see above
 """
 
 from cinn_jax.experiment import recipes
 
 
 def get_config(argument: str = ""):
-  """Builds the experiment; `argument` is such as "cinn,size=64,scale=8"."""
+  """Returns the experiment; `argument` is, say, "cinn,size=64,scale=8"."""
   return recipes.picture_config(
     "configs/super_resolution.py",
     argument,

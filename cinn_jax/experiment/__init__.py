@@ -1,1 +1,1 @@
-"""A config: its arguments, its recipes, and the flow and task it builds."""
+"""Configs: their arguments, their recipes, and the flow and task they build."""

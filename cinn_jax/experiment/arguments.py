@@ -1,25 +1,32 @@
-"""A config's argument: a model and settings, `caflow,size=64,scale=8`."""
+"""The argument of a config: a model and settings, `caflow,size=64,scale=8`."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 def parse(
-  file: str, argument: str, models: Iterable[str], settings: Mapping
-) -> tuple[str, dict]:
-  """The model and the settings that a config's argument names.
+  file: str,
+  argument: str,
+  models: Iterable[str],
+  settings: Mapping[str, Any],
+) -> tuple[str, dict[str, Any]]:
+  """Parses the argument of a config.
 
-  The model stands first, or is left out; then NAME=VALUE in any order.
+  The model comes first and may be left out. NAME=VALUE follow in any order.
 
   Args:
-    file: the config's name, for messages.
-    argument: such as "caflow,size=64"; "" stands for all defaults.
-    models: what there is; the first is the default.
-    settings: the defaults; a value is of its default's type. Where the default
-      is a tuple, it lists what there is, the default first. "size" is a number,
-      or HxW for pictures that are not square.
+    file: Name of the config, for error messages.
+    argument: Text such as "caflow,size=64"; "" stands for all defaults.
+    models: Names of the models, the default first.
+    settings: Defaults by name; a value has the type of its default. A tuple
+      lists all allowed values, the default first. "size" may also be HxW, for
+      pictures that are not square.
+
+  Returns:
+    The name of the model, and a value for each of `settings`.
 
   Raises:
-    ValueError: in one line, for what there is not.
+    ValueError: in one line, for an unknown model, setting or value.
   """
   models = tuple(models)
   words = [word.strip() for word in argument.split(",") if word.strip()]
@@ -57,7 +64,7 @@ def _value(file, name, text, default):
     by_text = {str(value): value for value in default}
     if text not in by_text:
       raise ValueError(
-        f"{file}: {name} is one of {', '.join(by_text)}, got {text!r}."
+        f"{file}: {name} must be one of {', '.join(by_text)}, got {text!r}."
       )
     return by_text[text]
   try:
@@ -67,4 +74,4 @@ def _value(file, name, text, default):
     return type(default)(text)
   except ValueError:
     kind = {int: "a whole number", float: "a number"}[type(default)]
-    raise ValueError(f"{file}: {name} is {kind}, got {text!r}.") from None
+    raise ValueError(f"{file}: {name} must be {kind}, got {text!r}.") from None

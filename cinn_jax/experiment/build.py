@@ -1,7 +1,7 @@
-"""From a config to what runs: the flow, its task and its pictures."""
+"""Builds the parts of a run from its config: flow, task and pictures."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,37 +9,38 @@ import jax.numpy as jnp
 
 from cinn_jax import models, tasks
 from cinn_jax.bijections import Bijection
+from cinn_jax.bijections.base import PyTree
 from cinn_jax.data import derived, sources
 from cinn_jax.data.base import Source
 from cinn_jax.flow import Flow, make_flow, map_shapes
 from cinn_jax.tasks import Task
 
 
-def build(config: Mapping) -> tuple[Flow, Task]:
-  """Returns the flow and the task that a config's sections describe.
+def build(config: Mapping[str, Any]) -> tuple[Flow, Task]:
+  """Builds the flow and the task of a config's sections `model` and `task`.
 
   Raises:
-    ValueError: for an unknown name in `model` or `task`, or settings that it
-      does not have.
+    ValueError: for an unknown model or task, or for settings that it does not
+      have.
   """
   task = build_task(**_plain(config["task"]))
   model = build_model(**_plain(config["model"]))
   return make_flow(model, task.event_shape, task.cond_shape), task
 
 
-def build_model(name: str, **settings) -> Bijection:
-  """Returns the model `name` of `models.BUILDERS`; raises as `build` does."""
+def build_model(name: str, **settings: Any) -> Bijection:
+  """Builds the model `name` of `models.BUILDERS`; raises as `build` does."""
   return _build("model", models.BUILDERS, name, settings)
 
 
-def build_task(name: str, **settings) -> Task:
-  """Returns the task `name` of `tasks.BUILDERS`; raises as `build` does."""
+def build_task(name: str, **settings: Any) -> Task:
+  """Builds the task `name` of `tasks.BUILDERS`; raises as `build` does."""
   return _build("task", tasks.BUILDERS, name, settings)
 
 
 def _build(
   kind: str,
-  builders: Mapping[str, Callable],
+  builders: Mapping[str, Any],
   name: str,
   settings: Mapping[str, Any],
 ):
@@ -51,16 +52,21 @@ def _build(
     inspect.signature(builders[name]).bind(**settings)
   except TypeError as error:
     raise ValueError(
-      f"The settings of {kind} {name!r} do not fit ({error}): take the --config"
-      f" of another, or change its section {kind!r}."
+      f"The settings of {kind} {name!r} do not fit ({error}): take a --config"
+      f" that has this {kind}, or change its section {kind!r}."
     ) from None
   return builders[name](**settings)
 
 
-def open_source(config: Mapping, task: Task, split: str) -> Source:
-  """Opens a split of the pictures in a config's `data`.
+def open_source(config: Mapping[str, Any], task: Task, split: str) -> Source:
+  """Opens a split of the pictures of a config's section `data`.
 
-  See `sources.open_source`. Labels are checked if the task takes any.
+  Labels are checked if the task takes any. See `sources.open_source`.
+
+  Args:
+    config: The config of a run.
+    task: The task that the pictures are for.
+    split: "train", "validation" or "test".
   """
   options = _plain(config["data"])
   source = sources.open_source(options.pop("source"), split, **options)
@@ -69,20 +75,20 @@ def open_source(config: Mapping, task: Task, split: str) -> Source:
   return derived.Labelled(source, task.num_classes)
 
 
-def abstract_cond(task: Task) -> Any:
-  """Returns the shapes and types of one condition, a batch of 1."""
+def abstract_cond(task: Task) -> PyTree:
+  """Returns the shapes and types of a batch of one condition."""
   return map_shapes(
     lambda shape: jax.ShapeDtypeStruct((1, *shape), jnp.float32),
     task.cond_shape,
   )
 
 
-def abstract_variables(flow: Flow, task: Task):
-  """Shapes and types of the flow's variables, without allocating them."""
+def abstract_variables(flow: Flow, task: Task) -> dict[str, PyTree]:
+  """Returns the shapes and types of the flow's variables; allocates nothing."""
   x = jax.ShapeDtypeStruct((1, *task.event_shape), jnp.float32)
   return jax.eval_shape(flow.init, jax.random.key(0), x, abstract_cond(task))
 
 
 def _plain(section):
-  """A config section as keyword arguments, whatever class holds it."""
+  """Converts a config's section to keyword arguments."""
   return section.to_dict() if hasattr(section, "to_dict") else dict(section)

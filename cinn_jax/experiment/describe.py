@@ -1,17 +1,21 @@
-"""What a config's model is: parameters, latents, FLOPs; nothing allocated."""
+"""`--mode=describe`: counts a model's parameters, latents and FLOPs."""
 
 import math
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from cinn_jax.experiment.build import abstract_cond, abstract_variables, build
 from cinn_jax.flow import split_variables
 from cinn_jax.runtime.flops import flops
 
 
-def describe(config) -> str:
-  """A table of the model's parts, its latents and its cost, as text."""
+def describe(config: ConfigDict) -> str:
+  """Describes a config's model: its parts, its latents and its cost, as text.
+
+  It allocates nothing, so any size of model can be described anywhere.
+  """
   flow, task = build(config)
   variables = abstract_variables(flow, task)
   params, constants = split_variables(variables)
@@ -49,7 +53,7 @@ def describe(config) -> str:
 
 
 def _parts(params):
-  """(name, count) of the parts, two levels deep."""
+  """Yields (name, count) of the parts, two levels deep."""
   for name, part in sorted(params.items()):
     inner = {k: v for k, v in part.items() if isinstance(v, dict)}
     for child, tree in sorted(inner.items()):

@@ -1,19 +1,23 @@
-"""Settings that configs share, and a recipe for each model of pictures.
+"""The settings that configs share, and a recipe for each model of pictures.
 
-Every config has all keys of `DATA` in its section `data`, `RUN` in `train` and
-(RealNVP's excepted) `MODEL` in `model`, so that `--config.data.NAME` and the
-like change them for a run.
+Every config has the keys of `DATA` in its section `data`, of `RUN` in `train`
+and, except RealNVP's, of `MODEL` in `model`. Flags such as `--config.data.NAME`
+can therefore change them for any run.
 """
 
 import types
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ml_collections import config_dict
 
 from cinn_jax.experiment import arguments
 
-# See `data.sources.open_source`.
-DATA = {
+Size = int | tuple[int, int]
+Section = dict[str, Any]
+
+# The arguments of `data.sources.open_source`.
+DATA: Section = {
   "source": "photos",
   "path": "",
   "tfds_name": "",
@@ -26,40 +30,43 @@ DATA = {
   "crop": (),
   "resize": (),
 }
-
-MODEL = {
+MODEL: Section = {
   # What a step keeps for its gradients: store, remat or reversible; see
-  # `bijections.Stack`. A run may go on with another.
+  # `bijections.Stack`. A run may resume with another value.
   "memory": "store",
-  # What networks inside the flow compute in: float32 or bfloat16.
+  # Precision of the networks inside the flow: float32 or bfloat16.
   "compute_dtype": "float32",
 }
-
-RUN = {
-  # Minutes without a step after which a run ends, to be started again.
+RUN: Section = {
+  # A run ends, to be started again, after this many minutes without a step.
   "watchdog_minutes": 30.0,
-  # Parameters and optimizer spread over the devices, for what is too large for
-  # one.
+  # Spreads parameters and optimizer over the devices, for models that are too
+  # large for one.
   "fully_sharded": False,
 }
+# The settings that the argument of every picture config takes.
+SETTINGS = {"size": 32, "condition_net": ("trained", "frozen", "none")}
+# Models that model their condition too. It has three channels, noise, and the
+# size of the pictures.
+MODEL_THE_CONDITION = ("caflow", "dual_glow_plus", "dual_glow")
 
 
 def picture_config(
   file: str,
   argument: str,
   *,
-  task: Callable[[dict, bool], dict],
-  settings: Mapping = types.MappingProxyType({}),
+  task: Callable[[Section, bool], Section],
+  settings: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> config_dict.ConfigDict:
   """Builds the config of a task on whole pictures.
 
   Args:
     file: Path of the config file, for error messages.
-    argument: What follows the file's colon, such as "caflow,size=64".
-    task: `(settings, models_condition) -> dict`, the section `task` without
-      `image_size`. `models_condition` is true for CAFLOW and its kind, which
-      model their condition too and need it at the target's size.
-    settings: Further settings that the argument may name, as in `SETTINGS`.
+    argument: Text after the file's colon, such as "caflow,size=64".
+    task: `(settings, models_condition) -> section`, the section `task` without
+      `image_size`. `models_condition` is true for the models of
+      `MODEL_THE_CONDITION`, which need the condition at the target's size.
+    settings: More settings that the argument may name, as in `SETTINGS`.
 
   Raises:
     ValueError: for an argument that names no model or no setting.
@@ -70,38 +77,37 @@ def picture_config(
   config = config_dict.ConfigDict(
     {"data": dict(DATA), "model": dict(MODEL), "train": dict(RUN)}
   )
-  config.update(
-    recipe(
-      model,
-      chosen["size"],
-      scale=chosen.get("scale", 1),
-      condition_net=chosen["condition_net"],
-    )
-  )
-  config.task = {
-    "image_size": chosen["size"],
-    **task(chosen, model in MODEL_THE_CONDITION),
+  variant = {
+    name: value
+    for name, value in chosen.items()
+    if name in ("size", "scale", "condition_net")
   }
+  config.update(recipe(model, **variant))
+  section = task(chosen, model in MODEL_THE_CONDITION)
+  config.task = {"image_size": chosen["size"], **section}
   return config
 
 
 def recipe(
-  model: str, size, scale: int = 1, condition_net: str = "trained"
-) -> dict:
-  """The sections `model`, `optimizer`, `train` and `augment` of a model.
+  model: str, size: Size, scale: int = 1, condition_net: str = "trained"
+) -> dict[str, Section]:
+  """Returns the sections `model`, `optimizer`, `train` and `augment`.
+
+  Some models add a section `pretrain`.
 
   Args:
-    model: one of `MODELS`.
-    size: of the pictures; up to 32 it is for a laptop.
-    scale: how many times smaller the condition is.
-    condition_net: one of `SETTINGS`: trained with the flow; "frozen" as it
-      starts; or "none", in its place the condition itself.
+    model: One of `MODELS`.
+    size: Size of the pictures. Up to 32, the recipe is for a laptop.
+    scale: Ratio of the sides of a picture and of its condition.
+    condition_net: "trained" with the flow; "frozen" as initialised; or "none",
+      which gives the flow the condition itself.
 
   Raises:
-    ValueError: for a model that has no such variant.
+    ValueError: if the model cannot do without its condition network.
   """
   make, part = MODELS[model]
-  sections = make(_small(size), scale)
+  side = size if isinstance(size, int) else max(size)
+  sections = make(side <= 32, scale)
   if condition_net == "frozen":
     sections["optimizer"]["groups"] = {part: {"frozen_steps": -1}}
   if condition_net == "none":
@@ -154,20 +160,14 @@ _LATENTS = {"latent_hidden": 32, "latent_transitions": 1, "latent_alpha": 2.0}
 
 
 def _flow_pair(small, name, **latents):
-  """CAFLOW's code has these for 64x64; up to 32 pixels they are ours."""
+  """Returns the recipe of CAFLOW's code for 64x64, or ours up to 32 pixels."""
+  schedule = {
+    "warmup_steps": 500,
+    "boundaries": (69_500, 139_500),
+    "factor": 0.1,
+  }
   published = {
-    "optimizer": {
-      "learning_rate": 1e-3,
-      "schedule": "multistep",
-      "schedule_options": {
-        "warmup_steps": 500,
-        "boundaries": (69_500, 139_500),
-        "factor": 0.1,
-      },
-      "weight_decay": 0.0,
-      "clip_norm": 0.0,
-    },
-    "train": {**_train(small), "batch_size": 8, "ema_decay": 0.0},
+    **_published(batch_size=8, learning_rate=1e-3, schedule_options=schedule),
     # Whole pictures.
     "augment": {"min_scale": 1.0, "flip": False},
   }
@@ -188,30 +188,25 @@ def _flow_pair(small, name, **latents):
       "condition_channels": 3,
       **latents,
     },
-    # All together from the first step; see `training.phases`.
+    # All parts train together from the first step; see `training.phases`.
     "pretrain": {"unconditional_steps": 0, "fine_tune_from": -1},
     **(_ours(small) if small else published),
   }
 
 
 def _srflow(small, scale):
-  """SRFlow's code has these: 8 times for faces, 4 times for DIV2K."""
+  """Returns the recipe of SRFlow's code: scale 8 for faces, else DIV2K's."""
   steps, batch_size = 200_000, 16 if scale == 8 else 12
+  boundaries = tuple(steps * n // 100 for n in (50, 75, 90, 95))
   large = {
-    "optimizer": {
-      "learning_rate": 5e-4 if scale == 8 else 2.5e-4,
-      "b2": 0.99,
-      "schedule": "multistep",
-      "schedule_options": {
-        "boundaries": tuple(steps * n // 100 for n in (50, 75, 90, 95)),
-        "factor": 0.5,
-      },
-      "weight_decay": 0.0,
-      "clip_norm": 0.0,
-    },
-    "train": {**_train(small), "batch_size": batch_size, "ema_decay": 0.0},
+    **_published(
+      batch_size=batch_size,
+      learning_rate=5e-4 if scale == 8 else 2.5e-4,
+      b2=0.99,
+      schedule_options={"boundaries": boundaries, "factor": 0.5},
+    ),
     "augment": {"min_scale": 0.2, "flip": True},
-    # The encoder's steps are published; its rate is ours.
+    # The encoder's number of steps is published; its rate is ours.
     "pretrain": {
       "steps": steps,
       "batch_size": batch_size,
@@ -242,19 +237,19 @@ def _srflow(small, scale):
       "correct_splits": False,
       "prior_features": False,
       "mixing": "full",
-      # Scales have a floor of exp(-alpha), published as 1e-4.
+      # The floor of scales is exp(-alpha); the published one is 1e-4.
       "alpha": 1.0 if small else 9.21,
     },
     **(ours if small else large),
   }
-  # The encoder stays as it was pretrained for the first half, as meant.
+  # The authors mean to keep the pretrained encoder fixed for the first half.
   half = sections["train"]["num_steps"] // 2
   sections["optimizer"]["groups"] = {"condition_net": {"frozen_steps": half}}
   return sections
 
 
 def _ours(small):
-  """How models train for which nothing is published."""
+  """Returns our training sections, for models without published ones."""
   return {
     "optimizer": {
       "learning_rate": 1e-3,
@@ -268,44 +263,38 @@ def _ours(small):
   }
 
 
-def _train(small):
-  if small:
-    return {
-      "num_steps": 1_200,
-      "batch_size": 32,
-      "seed": 0,
-      "ema_decay": 0.99,
-      "log_every": 50,
-      "eval_every": 400,
-      "sheet_every": 400,
-    }
+def _published(*, batch_size, **optimizer):
+  """Returns the training sections that CAFLOW's and SRFlow's code share."""
   return {
-    "num_steps": 200_000,
-    "batch_size": 64,
-    "seed": 0,
-    "ema_decay": 0.999,
-    "log_every": 100,
-    "eval_every": 5_000,
-    "sheet_every": 5_000,
+    "optimizer": {
+      "schedule": "multistep",
+      "weight_decay": 0.0,
+      "clip_norm": 0.0,
+      **optimizer,
+    },
+    "train": {**_train(False), "batch_size": batch_size, "ema_decay": 0.0},
   }
 
 
-def _small(size):
-  side = size if isinstance(size, int) else max(size)
-  return side <= 32
+def _train(small):
+  every = 400 if small else 5_000
+  return {
+    "num_steps": 1_200 if small else 200_000,
+    "batch_size": 32 if small else 64,
+    "seed": 0,
+    "ema_decay": 0.99 if small else 0.999,
+    "log_every": 50 if small else 100,
+    "eval_every": every,
+    "sheet_every": every,
+  }
 
 
-# What a config's argument may name first, the default first: the recipe, and
-# the part of its parameters that sees the condition alone.
-MODELS = {
+# By the model that an argument names, the default first: its recipe, and the
+# part of its parameters that sees only the condition.
+MODELS: Mapping[str, tuple[Callable[[bool, int], dict[str, Section]], str]] = {
   "cinn": (_image_cinn, "condition_net"),
   "caflow": (_caflow, "condition_flow"),
   "dual_glow_plus": (_dual_glow_plus, "condition_flow"),
   "dual_glow": (_dual_glow, "condition_flow"),
   "srflow": (_srflow, "condition_net"),
 }
-# Those that model their condition too: three channels of it, with noise, of the
-# pictures' own size.
-MODEL_THE_CONDITION = ("caflow", "dual_glow_plus", "dual_glow")
-# What every config's argument may set.
-SETTINGS = {"size": 32, "condition_net": ("trained", "frozen", "none")}

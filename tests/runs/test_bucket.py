@@ -1,4 +1,4 @@
-"""A run in a bucket: as in a folder, without what a bucket does not have."""
+"""A run in a bucket: the same results as in a folder."""
 
 import json
 import pathlib
@@ -38,7 +38,7 @@ def _config():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-  """What a run leaves in a folder."""
+  """Returns the workdir of a run in a folder."""
   path = tmp_path_factory.mktemp("folder") / "run"
   train(_config(), path)
   return path
@@ -46,11 +46,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(bucket):
-  """Stopped in the middle, and started again."""
+  """Returns the workdir of a run that was stopped and resumed."""
   with pytest.MonkeyPatch.context() as patch:
     signal_once(
       patch,
-      *(monitor.Monitor, "add", signal.SIGTERM),
+      monitor.Monitor,
+      "add",
+      signal.SIGTERM,
       lambda step, metrics: step == 3,
     )
     with pytest.raises(Stopped, match=f"Saved step 3 of 5 in {RUN}"):
@@ -68,13 +70,13 @@ def _names(bucket, folder):
   )
 
 
-def test_the_same_is_learnt(run, folder):
+def test_parameters_equal_those_in_a_folder(run, folder):
   results = [cinn_jax.load(workdir)[1] for workdir in (run, folder)]
   jax.tree.map(np.testing.assert_array_equal, *results)
   assert saved_steps(run) == saved_steps(folder)
 
 
-def test_the_log_goes_on(run, folder):
+def test_log_continues_after_the_stop(run, folder):
   def validated(workdir):
     lines = (storage.path(workdir) / "metrics.jsonl").read_text().splitlines()
     rows = map(json.loads, lines)
@@ -84,15 +86,15 @@ def test_the_log_goes_on(run, folder):
   assert [row["step"] for row in validated(run)] == [2, 4, 5]
 
 
-def test_sheets_are_the_same(run, folder, bucket):
+def test_sheets_equal_those_in_a_folder(run, folder, bucket):
   sheets = {path.name: path.read_bytes() for path in folder.glob("sheets/*")}
   assert set(_names(bucket, "some/run/sheets/")) == set(sheets)
   for name, content in sheets.items():
     assert bucket.objects[f"some/run/sheets/{name}"].content == content
 
 
-def test_events_are_brought_once_each(run, bucket):
-  # Until step 2, 3; and, started again, 4, 5.
+def test_each_event_file_is_uploaded_once(run, bucket):
+  # One file each up to steps 2 and 3, and, after the resume, 4 and 5.
   events = _names(bucket, "some/run/tensorboard/")
   assert len(events) == 4
   uploads = [q["name"] for _, _, q in bucket.requests if "upload_id" in q]
@@ -100,42 +102,42 @@ def test_events_are_brought_once_each(run, bucket):
     assert uploads.count(f"some/run/tensorboard/{name}") == 1
 
 
-def test_nothing_is_renamed_or_appended_to(run, bucket):
-  """Renaming is copying; appending is putting objects together."""
+def test_no_object_is_renamed_or_appended_to(run, bucket):
+  """A bucket renames by copying, and appends by composing objects."""
   paths = [path for _, path, _ in bucket.requests if "some/run" in path]
   assert paths
   assert not [p for p in paths if "rewrite" in p or "compose" in p]
 
 
-def test_status(run):
+def test_status_of_a_finished_run(run):
   lines = status(run).splitlines()
   assert lines[0].startswith("run   not running; last was process ")
   assert lines[1].startswith("step  5, ")
   assert lines[2].startswith("saved step 5 of 5; 0:0")
 
 
-def test_evaluation(run, folder, bucket, monkeypatch):
+def test_evaluation_equals_that_in_a_folder(run, folder, bucket, monkeypatch):
   monkeypatch.setattr(classifier, "STEPS", 2)
-  found = []
+  evaluations = []
   for workdir in (run, folder):
     evaluate(workdir, sampling=Sampling(num_samples=1))
     text = (storage.path(workdir) / "evaluation.json").read_text()
-    found.append(json.loads(text.replace(str(workdir), "WORKDIR")))
-  assert found[0] == found[1]
+    evaluations.append(json.loads(text.replace(str(workdir), "WORKDIR")))
+  assert evaluations[0] == evaluations[1]
   compare([run], outputs="gs://bucket/compared")
   written = [f"/comparison.{suffix}" for suffix in ("html", "md", "tex")]
   assert _names(bucket, "compared") == written
 
 
-def test_a_finished_run_is_left_alone(run, bucket, capsys):
+def test_finished_run_is_left_alone(run, bucket, capsys):
   before = _names(bucket, "")
   train(_config(), run)
   assert "is finished: 5 steps" in capsys.readouterr().out
   assert _names(bucket, "") == before
 
 
-def test_another_process_sees_what_is_there_now(bucket):
-  """Not a list of objects that it keeps from before."""
+def test_objects_of_other_processes_are_listed(bucket):
+  """The client must not answer from a cached list of objects."""
   place = storage.path("gs://bucket/seen")
   storage.write_whole(place / "a", b"1")
   assert [path.name for path in place.iterdir()] == ["a"]
@@ -147,7 +149,7 @@ def test_another_process_sees_what_is_there_now(bucket):
   assert sorted(path.name for path in place.iterdir()) == ["a", "b"]
 
 
-def test_pictures_and_arrays(bucket, monkeypatch):
+def test_pictures_and_arrays_are_written(bucket, monkeypatch):
   place = storage.path("gs://bucket/files")
   picture = np.zeros((2, 3, 3), np.uint8)
   writing.save_photo(place / "a.tif", picture)
@@ -166,7 +168,7 @@ def test_pictures_and_arrays(bucket, monkeypatch):
   assert given[3]["label"].tolist() == [0, 1]
 
 
-def test_a_trace_is_brought_when_it_is_there(bucket, monkeypatch):
+def test_trace_is_uploaded_once_complete(bucket, monkeypatch):
   def start(folder, **_):
     (pathlib.Path(folder) / "plugins").mkdir()
     (pathlib.Path(folder) / "plugins" / "trace").write_bytes(b"1")
@@ -190,7 +192,7 @@ class TestLease:
   def workdir(self, bucket):
     return storage.path("gs://bucket/held")
 
-  def test_a_live_run_is_not_joined(self, workdir):
+  def test_lease_of_a_live_run_raises(self, workdir):
     with lease.hold_lease(workdir):
       assert lease.is_alive(workdir)
       with pytest.raises(OSError, match="in use by another run"):
@@ -200,17 +202,15 @@ class TestLease:
     with lease.hold_lease(workdir):
       assert time.monotonic() - begin < lease.SILENT_SECONDS
 
-  def test_a_killed_one_is_waited_for_and_succeeded(self, workdir, capsys):
-    told = {"process": 1, "host": "there", "signs": 7}
-    storage.write_whole(workdir / "lock", json.dumps(told).encode())
+  def test_lease_of_a_killed_run_is_taken_over(self, workdir, capsys):
+    holder = {"process": 1, "host": "there", "signs": 7}
+    storage.write_whole(workdir / "lock", json.dumps(holder).encode())
     begin = time.monotonic()
     with lease.hold_lease(workdir):
       assert time.monotonic() - begin > lease.SILENT_SECONDS
     assert "held by process 1 on there: waiting" in capsys.readouterr().out
 
-  def test_a_sign_that_does_not_get_through_is_passed_over(
-    self, workdir, bucket, monkeypatch
-  ):
+  def test_failed_sign_of_life_is_ignored(self, workdir, bucket, monkeypatch):
     with lease.hold_lease(workdir):
       with monkeypatch.context() as patch:
         patch.setattr(storage, "write_whole", _fail)
@@ -228,15 +228,15 @@ def _fail(*_):
 
 class TestMistakes:
   @pytest.mark.parametrize("place", ["s3://bucket/run", "gs://", "gs:///run"])
-  def test_other_places(self, place):
+  def test_unknown_scheme_or_empty_bucket_raises(self, place):
     with pytest.raises(ValueError, match=r"expected a folder, or gs://BUCKET"):
       storage.path(place)
 
-  def test_no_such_bucket(self, bucket):
+  def test_missing_bucket_raises(self, bucket):
     with pytest.raises(OSError, match="There is no bucket gs://other"):
       storage.path("gs://other/run")
 
-  def test_without_the_extra(self, monkeypatch):
+  def test_missing_extra_raises(self, monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(ValueError, match=r"gs://third needs .*\[gcs\]"):
       storage.path("gs://third/run")

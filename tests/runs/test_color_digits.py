@@ -23,7 +23,7 @@ def workdir(tmp_path_factory):
   return path
 
 
-def test_training_descends_and_its_sheet_shows_grey_truth_samples(workdir):
+def test_training_descends_and_writes_sheets(workdir):
   lines = (workdir / "metrics.jsonl").read_text().splitlines()
   rows = list(map(json.loads, lines))
   validated = [row for row in rows if row["split"] == "validation"]
@@ -45,7 +45,7 @@ def test_training_descends_and_its_sheet_shows_grey_truth_samples(workdir):
 
 
 def _is_somewhere(picture, sheet, column):
-  """Whether a picture is on a sheet, in the first row of a column."""
+  """Tells if a picture is in the first row of a column of a sheet."""
   left = 12 + column * (128 + 4)
   return any(
     np.array_equal(sheet[top : top + 128, left : left + 128], picture)
@@ -53,7 +53,7 @@ def _is_somewhere(picture, sheet, column):
   )
 
 
-def test_evaluation_tells_whether_colours_are_those_of_the_digit(workdir):
+def test_evaluation_measures_hues_per_class(workdir):
   evaluate.evaluate(workdir, sampling=Sampling(num_samples=2, seed=1))
   saved = json.loads((workdir / "evaluation.json").read_text())
   assert "coloured digits (test: 360" in saved["source"]
@@ -72,15 +72,15 @@ def test_evaluation_tells_whether_colours_are_those_of_the_digit(workdir):
   assert value["samples"]["variance"] > 10
   for name in ("foreground", "background"):
     assert value["grey"][name] == 0
-    # One in six by chance; the truth's own share is the most to expect.
+    # Chance is one in six, and the share of the test pictures is the limit.
     assert 30 < value["samples"][name] < value["truth"][name] < 90
 
 
-def test_the_first_test_picture_of_each_class_is_drawn(workdir, tmp_path):
+def test_sampling_takes_a_test_picture_per_class(workdir, tmp_path):
   sample(workdir, tmp_path, num_samples=2, seed=1)
   names = [f"{label}_{k}.png" for label in range(10) for k in (1, 2)]
-  found = sorted(path.name for path in tmp_path.iterdir())
-  assert found == sorted([*names, "samples.json", "sheet.png"])
+  files = sorted(path.name for path in tmp_path.iterdir())
+  assert files == sorted([*names, "samples.json", "sheet.png"])
   shown = [np.asarray(Image.open(tmp_path / name)) for name in names]
   assert {picture.shape for picture in shown} == {(8, 8, 3)}
   assert len({picture.tobytes() for picture in shown}) == 20
@@ -89,9 +89,7 @@ def test_the_first_test_picture_of_each_class_is_drawn(workdir, tmp_path):
   assert all(row == sorted(row) for row in bits) and np.shape(bits) == (10, 2)
 
 
-def test_a_class_that_is_missing_takes_no_others_name(
-  workdir, tmp_path, monkeypatch
-):
+def test_missing_classes_do_not_shift_names(workdir, tmp_path, monkeypatch):
   first = classes.CONDITIONS["color_mnist"]
 
   def without_two(trained):
@@ -104,14 +102,15 @@ def test_a_class_that_is_missing_takes_no_others_name(
   names = {path.name for path in tmp_path.iterdir()}
   assert names == {
     *(f"{label}_1.png" for label in (1, 2, 4, 5, 6, 7, 8, 9)),
-    *("samples.json", "sheet.png"),
+    "samples.json",
+    "sheet.png",
   }
-  told = json.loads((tmp_path / "samples.json").read_text())
-  assert list(told["pictures"]) == list("12456789")
+  facts = json.loads((tmp_path / "samples.json").read_text())
+  assert list(facts["pictures"]) == list("12456789")
 
 
 @pytest.mark.slow
-def test_latents_are_drawn_under_some_pictures(workdir, monkeypatch):
+def test_latent_sheets_of_a_conditional_run(workdir, monkeypatch):
   names = ("conditions", "transfer")
   chosen = {name: sheets.SHEETS[name] for name in names}
   monkeypatch.setattr(sheets, "SHEETS", chosen)
@@ -119,7 +118,7 @@ def test_latents_are_drawn_under_some_pictures(workdir, monkeypatch):
   assert [path.stem for path in paths] == ["conditions", "transfer"]
 
 
-def test_what_does_not_fit_is_said(workdir, tmp_path):
+def test_inputs_and_missing_grey_raise(workdir, tmp_path):
   with pytest.raises(ValueError, match="draws pictures of its classes"):
     sample(workdir, tmp_path, inputs=[__file__])
   config = tiny.color_digits()

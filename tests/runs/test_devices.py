@@ -1,4 +1,4 @@
-"""The numbers do not depend on how many devices and processes there are."""
+"""Results do not depend on the number of devices and processes."""
 
 import itertools
 import json
@@ -22,8 +22,8 @@ _PROGRAM = """
 import json, sys
 from cinn_jax.runtime import processes
 options = json.loads(sys.argv[1])
-# Apart from what the transport says, whose threads write into one another.
-sys.stdout = open(options["told"], "w")
+# In a file of its own: the transport's threads write to the standard output.
+sys.stdout = open(options["log"], "w")
 if "coordinator" in options:
   processes.initialize(*options["coordinator"])
 import jax
@@ -39,12 +39,12 @@ from cinn_jax import models
 from cinn_jax.training.train import train
 from tests.support import tiny
 
-# Whose first values are statistics of the first batch, of all devices.
+# ActNorm initialises from the first batch of all devices.
 models.BUILDERS["dense_cinn"] = tiny.with_actnorm("dense_cinn")
 config = tiny.digits(
   num_steps=options["steps"], log_every=1, eval_every=10, sheet_every=20
 )
-# Independent of the number of steps, which changes on the way.
+# A schedule that does not depend on the number of steps, which varies.
 config.optimizer.update({"learning_rate": 1e-3, "schedule": "constant"})
 config.optimizer.schedule_options = {}
 config.train.fully_sharded = options["fully_sharded"]
@@ -61,7 +61,7 @@ def _run(
   fully_sharded=False,
   evaluate=False,
 ):
-  """Trains up to `steps`, or evaluates, on `devices` per process."""
+  """Trains up to `steps`, or evaluates, with `devices` in each process."""
   options = {
     "workdir": str(workdir),
     "steps": steps,
@@ -73,10 +73,10 @@ def _run(
   with socket.socket() as probe:
     probe.bind(("localhost", 0))
     address = f"localhost:{probe.getsockname()[1]}"
-  runs, told = [], []
+  runs, logs = [], []
   for k in range(processes):
-    told.append(pathlib.Path(f"{workdir}.{steps}.{k}.told"))
-    options["told"] = str(told[-1])
+    logs.append(pathlib.Path(f"{workdir}.{steps}.{k}.log"))
+    options["log"] = str(logs[-1])
     if processes > 1:
       options["coordinator"] = [address, processes, k]
     runs.append(
@@ -92,8 +92,8 @@ def _run(
   for run in runs:
     _, error = run.communicate(timeout=600)
     assert run.returncode == 0, error
-  # Of several processes only the first tells.
-  first, *others = (path.read_text() for path in told)
+  # Only the first process prints.
+  first, *others = (path.read_text() for path in logs)
   assert first and not any(others)
 
 
@@ -106,7 +106,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
-  """A workdir of photographs, evaluated on one device."""
+  """Returns a workdir of photographs, evaluated on one device."""
   folder = tmp_path_factory.mktemp("evaluated")
   untrained.make_workdir(tiny.get_config(), folder)
   evaluate(folder, sampling=Sampling(num_samples=2))
@@ -115,10 +115,10 @@ def evaluated(tmp_path_factory):
 
 def _metrics(workdir):
   lines = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-  # How quick it was, and differences that are all rounding, are no results.
-  left_out = {"images_per_second", "flops_per_second", "data_wait"}
-  left_out |= {"round_trip_error", "split"}
-  return [{k: v for k, v in row.items() if k not in left_out} for row in lines]
+  # Speeds, and errors that are pure rounding, are not results.
+  ignored = {"images_per_second", "flops_per_second", "data_wait"}
+  ignored |= {"round_trip_error", "split"}
+  return [{k: v for k, v in row.items() if k not in ignored} for row in lines]
 
 
 def _assert_same_curve(workdir, expected):
@@ -127,7 +127,7 @@ def _assert_same_curve(workdir, expected):
   for a, b in itertools.zip_longest(one, other):
     assert a.keys() == b.keys()
     for name in a:
-      # Parts of the loss nearly cancel.
+      # Parts of the loss nearly cancel each other.
       atol = 0 if name == "bits_per_dim" else 5e-5
       np.testing.assert_allclose(
         b[name], a[name], rtol=1e-5, atol=atol, err_msg=name
@@ -135,13 +135,15 @@ def _assert_same_curve(workdir, expected):
 
 
 @pytest.mark.parametrize("devices, processes", [(8, 1), (1, 2)])
-def test_training_gives_the_same_curve(devices, processes, folder, tmp_path):
+def test_training_does_not_depend_on_devices(
+  devices, processes, folder, tmp_path
+):
   _run(tmp_path, STEPS, devices=devices, processes=processes)
   _assert_same_curve(tmp_path, folder / "one")
 
 
 @pytest.mark.parametrize("devices, processes", [(8, 1), (1, 2)])
-def test_evaluation_gives_the_same_numbers(
+def test_evaluation_does_not_depend_on_devices(
   devices, processes, evaluated, tmp_path
 ):
   workdir = tmp_path / "run"
@@ -164,12 +166,12 @@ def test_evaluation_gives_the_same_numbers(
       np.testing.assert_allclose(got, metric["value"], rtol=1e-3, atol=1e-3)
 
 
-def test_a_run_moves_between_machines_fully_sharded_or_not(folder, tmp_path):
+def test_runs_move_between_machines(folder, tmp_path):
   _run(tmp_path, 8, devices=8, fully_sharded=True)
   _run(tmp_path, 14, processes=2, devices=2, fully_sharded=True)
   _run(tmp_path, STEPS)
   path = tmp_path / "metrics.jsonl"
-  # Each part validates where it ends; the one run at 10 and 20 alone.
+  # Each part validates at its end too, but the single run only at 10 and 20.
   kept = [
     line
     for line in path.read_text().splitlines()

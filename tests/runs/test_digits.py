@@ -39,7 +39,7 @@ def outputs(workdir, tmp_path_factory):
   return out
 
 
-def test_training_logs_both_numbers_and_draws_a_sheet(workdir):
+def test_training_logs_bits_and_writes_a_sheet(workdir):
   lines = (workdir / "metrics.jsonl").read_text().splitlines()
   rows = list(map(json.loads, lines))
   [validated] = [row for row in rows if row["split"] == "validation"]
@@ -56,7 +56,7 @@ def test_training_logs_both_numbers_and_draws_a_sheet(workdir):
   assert (workdir / "sheets" / "step_000150.png").is_file()
 
 
-def test_evaluation_has_likelihood_rows_and_neighbours(evaluation, workdir):
+def test_evaluation_has_rows_and_neighbours(evaluation, workdir):
   assert "digits (test: 360" in evaluation["source"]
   likelihood = evaluation["likelihood"]
   assert likelihood["examples"] == 360
@@ -73,25 +73,23 @@ def test_evaluation_has_likelihood_rows_and_neighbours(evaluation, workdir):
     name: {k: v["value"] for k, v in row["metrics"].items()}
     for name, row in rows.items()
   }
-  # Real digits are known, and what is drawn is no longer chance.
+  # The classifier knows real digits, and samples are better than chance.
   accuracy = [values[name]["accuracy"] for name in rows]
   assert accuracy[1] > 80 and accuracy[0] > 30
-  # Noise moves pictures away from those that were trained on.
+  # Noise moves pictures away from the training pictures.
   distance = [values[name]["neighbour"] for name in reversed(rows)]
   assert distance[1] < distance[0] < distance[2]
   assert (workdir / "neighbours.png").is_file()
 
 
-def test_a_likelihood_that_is_not_finite_ends_it_before_sampling(
-  workdir, monkeypatch
-):
+def test_non_finite_bits_stop_the_evaluation(workdir, monkeypatch):
   scores = {"bits_per_dim": np.nan}
   monkeypatch.setattr(evaluate.Validator, "score", lambda *_, **options: scores)
   with pytest.raises(ValueError, match=r"bits/dim of digits .* is nan: these"):
     evaluate.evaluate(workdir)
 
 
-def test_every_class_is_drawn_and_ranked(outputs):
+def test_every_class_is_sampled_and_ranked(outputs):
   files = sorted(path.name for path in outputs.iterdir())
   pictures = [f"{label}_{k}.png" for label in range(10) for k in (1, 2, 3)]
   assert files == sorted([*pictures, "samples.json", "sheet.png"])
@@ -107,7 +105,7 @@ def test_every_class_is_drawn_and_ranked(outputs):
   assert all(row == sorted(row) for row in bits)
 
 
-def test_what_is_drawn_is_likeliest_for_its_own_class(workdir, outputs):
+def test_samples_are_likeliest_for_their_class(workdir, outputs):
   trained = restore(workdir)
   score = jax.jit(trained.flow.log_prob)
   names = [f"{label}_1.png" for label in range(10)]
@@ -117,11 +115,11 @@ def test_what_is_drawn_is_likeliest_for_its_own_class(workdir, outputs):
     labels = np.full(10, label, np.int32)
     x, cond = trained.task.prepare({"image": image, "label": labels})
     scores.append(score(trained.variables, x, cond).total)
-  found = np.argmax(scores, axis=0)
-  assert np.mean(found == np.arange(10)) > 0.6
+  likeliest = np.argmax(scores, axis=0)
+  assert np.mean(likeliest == np.arange(10)) > 0.6
 
 
-def test_temperature_zero_has_one_picture_per_class(workdir, tmp_path):
+def test_temperature_zero_gives_equal_samples(workdir, tmp_path):
   sample(workdir, tmp_path, num_samples=2, temperatures=[0.0])
   for label in range(10):
     first, second = (
@@ -132,11 +130,11 @@ def test_temperature_zero_has_one_picture_per_class(workdir, tmp_path):
   assert len(firsts) == 10
 
 
-def test_every_task_is_sampled_and_evaluated():
+def test_every_task_can_be_sampled_and_evaluated():
   assert set(evaluate.SAMPLES) == set(SAMPLERS) == set(tasks.BUILDERS)
 
 
-def test_mistakes_are_said(workdir, tmp_path):
+def test_mistakes_raise(workdir, tmp_path):
   with pytest.raises(ValueError, match="leave it out"):
     sample(workdir, tmp_path, inputs=[__file__])
   with pytest.raises(FileNotFoundError, match="No trained checkpoint"):

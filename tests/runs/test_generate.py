@@ -1,4 +1,4 @@
-"""Pictures of nothing, from the first step to samples and evaluation."""
+"""Unconditional pictures from the first step to samples and evaluation."""
 
 import json
 
@@ -34,18 +34,18 @@ def workdir(tmp_path_factory):
   return path
 
 
-def test_it_learns_and_draws_sheets(workdir):
+def test_training_descends_and_writes_sheets(workdir):
   lines = (workdir / "metrics.jsonl").read_text().splitlines()
   rows = list(map(json.loads, lines))
   trained = [row["bits_per_dim"] for row in rows if row["split"] == "train"]
   assert trained[-1] < trained[0] - 0.2
   [validated] = [row for row in rows if row["split"] == "validation"]
-  # Below that of a uniform density, 8 bits.
+  # A uniform density has 8 bits.
   assert validated["bits_per_dim_of_unscaled_data"] < 7.8
   assert (workdir / "sheets" / "step_000060.png").is_file()
 
 
-def test_samples_are_eight_rows_of_pictures(workdir, tmp_path):
+def test_sampling_draws_eight_rows(workdir, tmp_path):
   sample(workdir, tmp_path, num_samples=2, seed=1)
   pictures = [
     np.asarray(Image.open(tmp_path / f"{row}_{k}.png"))
@@ -57,7 +57,7 @@ def test_samples_are_eight_rows_of_pictures(workdir, tmp_path):
   assert (tmp_path / "sheet.png").is_file()
 
 
-def test_evaluation_names_the_draws(workdir, capsys):
+def test_evaluation_reports_the_draws_of_noise(workdir, capsys):
   evaluate(workdir, num_draws=4)
   out = capsys.readouterr().out
   assert "over 4 draws of the noise" in out and "8-bit levels" in out
@@ -70,10 +70,10 @@ def test_evaluation_names_the_draws(workdir, capsys):
   )
 
 
-def test_statistics_are_those_of_all_numbers():
+def test_statistics_are_over_all_numbers():
   shown = np.random.default_rng(0).integers(0, 256, (5, 2, 4, 4, 3), np.uint8)
-  found = {k: value for k, (value, _) in statistics(shown).items()}
-  assert found == pytest.approx(
+  values = {k: value for k, (value, _) in statistics(shown).items()}
+  assert values == pytest.approx(
     {
       "brightness": shown.mean(),
       "contrast": shown.std(),
@@ -82,6 +82,6 @@ def test_statistics_are_those_of_all_numbers():
   )
 
 
-def test_unknown_variants_are_refused():
+def test_unknown_variant_raises():
   with pytest.raises(ValueError, match="'pixelcnn'; there are glow, realnvp"):
     generate.get_config("pixelcnn")

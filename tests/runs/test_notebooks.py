@@ -1,7 +1,7 @@
-"""The notebooks run from the first cell to the last, and show what they did.
+"""The notebooks run from the first cell to the last, and keep their outputs.
 
-Each one's settings stand in a cell with the tag "parameters". Here they are
-made tiny, and the notebook runs in a kernel and a folder of its own.
+The settings of each are in a cell with the tag "parameters". The tests replace
+them with tiny ones, and run the notebook in its own kernel and folder.
 """
 
 import pathlib
@@ -27,7 +27,8 @@ TINY = {
     "NUM_POSTERIOR": 50,
   },
 }
-# Before the first cell: what tests are run with. The kernel warns as it ends.
+# Runs before the first cell, with the settings of the tests. The kernel itself
+# warns when it ends.
 STRICT = """
 import warnings, jax
 warnings.simplefilter("error")
@@ -50,12 +51,12 @@ def _code(notebook, tag=None):
 
 
 def _set(notebook, settings):
-  """Gives the settings other values; each must be there."""
+  """Replaces settings; each must be there."""
   (cell,) = _code(notebook, "parameters")
   for name, value in settings.items():
     line = re.compile(rf"^{name} = .*$", re.MULTILINE)
-    cell.source, found = line.subn(f"{name} = {value!r}", cell.source)
-    assert found == 1, name
+    cell.source, count = line.subn(f"{name} = {value!r}", cell.source)
+    assert count == 1, name
 
 
 def _run(notebook, folder, monkeypatch):
@@ -67,7 +68,7 @@ def _run(notebook, folder, monkeypatch):
     kernel_name="python3",
     resources={"metadata": {"path": str(folder)}},
   )
-  # Sockets in a folder: no network is needed. Their paths must be short.
+  # Sockets in a folder need no network. Their paths must be short.
   with tempfile.TemporaryDirectory() as sockets:
     client.create_kernel_manager()
     client.km.transport, client.km.ip = "ipc", f"{sockets}/kernel"
@@ -76,14 +77,14 @@ def _run(notebook, folder, monkeypatch):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-  """Where notebooks run: with tiny workdirs to load."""
+  """Returns a folder to run notebooks in, with tiny workdirs to load."""
   folder = tmp_path_factory.mktemp("notebooks")
   untrained.make_workdir(tiny.config(), folder / "colorize")
   untrained.make_workdir(tiny.digits(), folder / "digits")
   return folder
 
 
-def test_every_notebook_is_run():
+def test_every_notebook_has_tiny_settings():
   assert set(PATHS) == set(TINY)
 
 
@@ -94,14 +95,14 @@ def test_every_notebook_is_run():
     for name in TINY
   ],
 )
-def test_runs(name, folder, monkeypatch):
+def test_notebook_runs(name, folder, monkeypatch):
   notebook = _read(name)
   _set(notebook, TINY[name])
   _run(notebook, folder, monkeypatch)
   assert all(cell.execution_count for cell in _code(notebook))
 
 
-def test_a_cell_that_raises_fails_the_run(tmp_path, monkeypatch):
+def test_cell_that_raises_or_warns_fails(tmp_path, monkeypatch):
   for source, error in (
     ("1 / 0", "ZeroDivisionError"),
     ("warnings.warn('old')", "UserWarning"),
@@ -113,11 +114,11 @@ def test_a_cell_that_raises_fails_the_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_committed_with_the_outputs_of_one_run(name):
+def test_committed_outputs_are_of_one_run(name):
   notebook = _read(name)
   assert 8 <= len(notebook.cells) <= 15
   cells = _code(notebook)
-  # From top to bottom, in a fresh kernel.
+  # The cells ran in order in a fresh kernel.
   counts = [cell.execution_count for cell in cells]
   assert counts == list(range(1, len(cells) + 1))
   outputs = [output for cell in cells for output in cell.outputs]
@@ -130,7 +131,7 @@ def test_committed_with_the_outputs_of_one_run(name):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_committed_small_and_without_traces_of_a_machine(name):
+def test_committed_files_are_small_and_clean(name):
   text = PATHS[name].read_text()
   assert len(text) < 300_000
   for trace in (r"/home/", r"/tmp/", r"/root", r"/usr/", r"C:\\\\", r"\\r"):
@@ -142,7 +143,7 @@ def test_committed_small_and_without_traces_of_a_machine(name):
     assert set(cell.metadata) <= {"tags"}
 
 
-def test_a_flow_of_your_own_takes_under_forty_lines():
+def test_own_flow_takes_under_forty_lines():
   cells = _code(_read("own_flow"), "forty-lines")
   lines = [line for cell in cells for line in cell.source.splitlines()]
   assert len(cells) == 4

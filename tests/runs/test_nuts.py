@@ -1,4 +1,4 @@
-"""A flow's density is a plain JAX function: NUTS of blackjax runs on it."""
+"""NUTS of blackjax runs on a flow's density, which is a plain JAX function."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ DRAWS, WARMUP = 2000, 500
 
 @pytest.fixture(scope="module")
 def likelihood():
-  """A flow of x given theta, not Gaussian in x, with random parameters."""
+  """Returns a random flow of x given theta, not Gaussian in x."""
   module = vector_flow(2, blocks=2, hidden=(8,))
   flow = cinn_jax.make_flow(module, (2,))
   random = np.random.default_rng(0)
@@ -25,7 +25,7 @@ def likelihood():
 
 
 def _nuts(log_density, start, rng):
-  """Draws [DRAWS, ...] after adaptation."""
+  """Returns draws [DRAWS, ...] after adaptation."""
   key_warmup, key_run = jax.random.split(rng)
   warmup = blackjax.window_adaptation(blackjax.nuts, log_density)
 
@@ -44,7 +44,7 @@ def _nuts(log_density, start, rng):
 
 
 def _on_a_grid(log_density, half_width=5.0, count=201):
-  """(mean, covariance) of a density in the plane."""
+  """Returns (mean, covariance) of a density in the plane."""
   side = np.linspace(-half_width, half_width, count, dtype=np.float32)
   theta = np.stack(np.meshgrid(side, side, indexing="ij"), -1).reshape(-1, 2)
   log_p = np.asarray(jax.jit(jax.vmap(log_density))(theta), np.float64)
@@ -52,7 +52,7 @@ def _on_a_grid(log_density, half_width=5.0, count=201):
   return weights @ theta / weights.sum(), np.cov(theta.T, aweights=weights)
 
 
-def test_nuts_on_a_flow_as_likelihood_finds_the_posterior(likelihood):
+def test_nuts_finds_the_posterior(likelihood):
   flow, variables = likelihood
   x = jnp.array([[0.7, -0.4], [0.2, 0.5], [1.0, -1.0]])
 
@@ -63,14 +63,14 @@ def test_nuts_on_a_flow_as_likelihood_finds_the_posterior(likelihood):
     return log_p - 0.5 * jnp.sum(theta**2)
 
   mean, covariance = _on_a_grid(log_density)
-  # Not the prior, so that the likelihood is seen to matter.
+  # It differs from the prior, so the likelihood matters.
   assert np.abs(covariance - np.eye(2)).max() > 0.2
   draws = _nuts(log_density, jnp.zeros(2), jax.random.key(0))
   np.testing.assert_allclose(draws.mean(axis=0), mean, atol=0.12)
   np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.15)
 
 
-def test_nuts_on_a_flow_as_density_finds_its_own_samples(likelihood):
+def test_nuts_finds_the_flows_own_samples(likelihood):
   flow, variables = likelihood
   theta = jnp.array([[0.5, -0.5]])
 

@@ -1,4 +1,4 @@
-"""Two processes of one run: told to stop, or one of them gone."""
+"""Two processes of one run: one is stopped, killed, or misreads a file."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def _pair(command):
-  """Two processes: `command` takes an address and which of them it is."""
+  """Starts two processes of `command(address, number)`."""
   with socket.socket() as probe:
     probe.bind(("localhost", 0))
     address = f"localhost:{probe.getsockname()[1]}"
@@ -39,13 +39,18 @@ def _pair(command):
 
 @contextlib.contextmanager
 def _started(workdir):
-  """The training command on two processes, some steps into it."""
+  """Runs the training command on two processes, and waits for some steps."""
   runs = _pair(
     lambda address, k: [
-      *("-m", "cinn_jax.main", "--config=tests/support/tiny.py:digits"),
-      *(f"--workdir={workdir}", "--config.train.num_steps=1000000"),
-      *("--config.train.eval_every=1000000", f"--coordinator={address}"),
-      *("--num_processes=2", f"--process_id={k}"),
+      "-m",
+      "cinn_jax.main",
+      "--config=tests/support/tiny.py:digits",
+      f"--workdir={workdir}",
+      "--config.train.num_steps=1000000",
+      "--config.train.eval_every=1000000",
+      f"--coordinator={address}",
+      "--num_processes=2",
+      f"--process_id={k}",
     ]
   )
   try:
@@ -60,7 +65,7 @@ def _started(workdir):
       run.kill()
 
 
-def test_a_signal_to_one_makes_both_save_the_same_step(tmp_path):
+def test_signal_to_one_stops_both_at_one_step(tmp_path):
   with _started(tmp_path) as runs:
     runs[1].send_signal(signal.SIGTERM)
     ended = [run.communicate(timeout=120) for run in runs]
@@ -71,7 +76,7 @@ def test_a_signal_to_one_makes_both_save_the_same_step(tmp_path):
   assert json.loads(lines[-1])["step"] <= int(step)
 
 
-def test_the_first_ends_where_the_other_is_gone(tmp_path):
+def test_first_process_ends_if_the_other_dies(tmp_path):
   with _started(tmp_path) as runs:
     runs[1].kill()
     runs[1].communicate()
@@ -104,15 +109,15 @@ checkpoints.wait()
 look = checkpoint.Checkpoints.metrics
 
 def look_late(self, step):
-  # Long after the other would have added them.
+  # Long after the other process would have added them.
   time.sleep(1)
   return look(self, step)
 
 if number == "1":
   checkpoint.Checkpoints.metrics = look_late
 checkpoints.save(states[1], t.CONFIG, {"bits_per_dim": 1.0})
-found = look(checkpoints, 2)
-print(f"process {number} has {found}", file=sys.stderr)
+metrics = look(checkpoints, 2)
+print(f"process {number} has {metrics}", file=sys.stderr)
 abstract = jax.tree.map(
   lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
   states[0],
@@ -121,7 +126,7 @@ read = ocp.Checkpointer.restore
 
 def misread(self, path, *arguments, **options):
   if path.name == "2":
-    raise OSError("seen by one alone")
+    raise OSError("only one process sees this")
   return read(self, path, *arguments, **options)
 
 if number == "1":
@@ -137,37 +142,37 @@ with stopping.exit_without_peers():
 
 @pytest.fixture(scope="module")
 def damaged_then_lost(tmp_path_factory):
-  """One of two cannot read a checkpoint; later it is not there to save."""
+  """Runs two processes: one misreads a checkpoint, then dies before a save."""
   workdir = tmp_path_factory.mktemp("pair")
   runs = _pair(
     lambda address, k: ["-c", _CHECKPOINTS, workdir, address, str(k)]
   )
   try:
-    said = [run.communicate(timeout=240)[1] for run in runs]
+    errors = [run.communicate(timeout=240)[1] for run in runs]
   finally:
     for run in runs:
       run.kill()
-  return workdir, [run.returncode for run in runs], said
+  return workdir, [run.returncode for run in runs], errors
 
 
-def test_metrics_are_added_by_all_or_none(damaged_then_lost):
-  _, _, said = damaged_then_lost
+def test_metrics_are_added_by_all_processes(damaged_then_lost):
+  _, _, errors = damaged_then_lost
   for number in range(2):
-    assert f"process {number} has {{'bits_per_dim': 1.0}}" in said[number]
+    assert f"process {number} has {{'bits_per_dim': 1.0}}" in errors[number]
 
 
-def test_what_one_cannot_read_is_damaged_to_all(damaged_then_lost):
-  workdir, _, said = damaged_then_lost
+def test_checkpoint_one_cannot_read_is_damaged(damaged_then_lost):
+  workdir, _, errors = damaged_then_lost
   for number in range(2):
-    assert f"process {number} has step 1" in said[number], said[number]
+    assert f"process {number} has step 1" in errors[number], errors[number]
   assert (workdir / "damaged" / "2").is_dir()
 
 
-def test_one_that_is_gone_when_all_save_is_no_error(damaged_then_lost):
-  workdir, codes, said = damaged_then_lost
-  assert codes == [RESTART, 9], said
-  assert "Error: the processes lost each other (" in said[0]
-  # The first is intact, and the second not there.
+def test_lost_process_during_a_save_restarts(damaged_then_lost):
+  workdir, codes, errors = damaged_then_lost
+  assert codes == [RESTART, 9], errors
+  assert "Error: the processes lost each other (" in errors[0]
+  # Checkpoint 1 is intact, and 2 is not there.
   assert saved_steps(workdir) == [1]
 
 
@@ -179,17 +184,17 @@ def test_one_that_is_gone_when_all_save_is_no_error(damaged_then_lost):
     (("localhost:1", 2, 2), "--process_id is 2, expected 0 to 1"),
   ],
 )
-def test_flags_that_do_not_fit_are_one_line(given, message):
+def test_bad_flags_raise(given, message):
   with pytest.raises(ValueError, match=message):
     processes.initialize(*given)
 
 
 @pytest.mark.parametrize(
-  "told, expected",
+  "variables, expected",
   [
     ({}, False),
     ({"SLURM_STEP_NUM_TASKS": "1"}, False),
-    # A batch script outside of srun is one process, however many tasks.
+    # A batch script outside of srun is one process, whatever its tasks.
     ({"SLURM_NTASKS": "8"}, False),
     ({"SLURM_STEP_NUM_TASKS": "2"}, True),
     ({"OMPI_COMM_WORLD_SIZE": "4"}, True),
@@ -197,7 +202,7 @@ def test_flags_that_do_not_fit_are_one_line(given, message):
     ({"TPU_WORKER_HOSTNAMES": "t0,t1"}, True),
   ],
 )
-def test_clusters_are_told_from_plain_machines(told, expected, monkeypatch):
+def test_clusters_are_detected(variables, expected, monkeypatch):
   calls = []
   monkeypatch.setattr(
     processes.jax.distributed, "initialize", lambda: calls.append(1)
@@ -205,7 +210,7 @@ def test_clusters_are_told_from_plain_machines(told, expected, monkeypatch):
   for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"):
     monkeypatch.delenv(name, raising=False)
   monkeypatch.delenv("TPU_WORKER_HOSTNAMES", raising=False)
-  for name, value in told.items():
+  for name, value in variables.items():
     monkeypatch.setenv(name, value)
   processes.initialize()
   assert bool(calls) == expected
