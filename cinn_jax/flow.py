@@ -19,6 +19,7 @@ from cinn_jax.bijections import (
   Bounded,
   PyTree,
   architecture,
+  standardization,
 )
 
 # The shape of one array, without the batch, or a pytree of such shapes.
@@ -119,19 +120,29 @@ def make_flow(
 
   def forward(variables, x, cond=None):
     check(x, cond)
-    return module.apply(variables, x, cond, method="forward")
+    units = standardization.of(variables)
+    z, log_det = module.apply(
+      variables,
+      standardization.standardize_x(units, x),
+      standardization.standardize_cond(units, cond),
+      method="forward",
+    )
+    return z, log_det + standardization.log_det(units, x)
 
   def inverse(variables, z, cond=None):
     check_cond(cond)
+    units = standardization.of(variables)
+    own_cond = standardization.standardize_cond(units, cond)
     # Checked only after a failure, since it takes a trace of the flow.
     try:
-      x, log_det = module.apply(variables, z, cond, method="inverse")
+      x, log_det = module.apply(variables, z, own_cond, method="inverse")
     except (AttributeError, TypeError, ValueError):
       _check_latents(z, latent_shapes(variables, cond))
       raise
     if x.shape[1:] != event_shape:
       _check_latents(z, latent_shapes(variables, cond))
-    return x, log_det
+    x = standardization.restore_x(units, x)
+    return x, log_det - standardization.log_det(units, x)
 
   def log_prob(variables, x, cond=None):
     return likelihood.log_prob(*forward(variables, x, cond))

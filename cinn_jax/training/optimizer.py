@@ -170,7 +170,12 @@ def _clip_by_global_norm(max_norm):
     del params
     norm = optax.tree.norm(gradients)
     factor = jnp.where(norm < max_norm, 1.0, max_norm / norm)
-    return jax.tree.map(lambda leaf: factor * leaf, gradients), state
+
+    # In the leaf's own precision, which with 64-bit JAX need not be the norm's.
+    def clip(leaf):
+      return factor.astype(leaf.dtype) * leaf
+
+    return jax.tree.map(clip, gradients), state
 
   return optax.GradientTransformation(optax.init_empty_state, update)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from cinn_jax import likelihood
-from cinn_jax.bijections import REPORTS, max_log_scale
+from cinn_jax.bijections import REPORTS, max_log_scale, standardization
 from cinn_jax.bijections.base import Array, Condition
 from cinn_jax.flow import Flow, split_variables
 from cinn_jax.tasks import Task
@@ -85,9 +85,15 @@ def make_update(
 
   def run(method, params, constants, x, cond):
     variables = {"params": params, **constants}
+    units = standardization.of(variables)
     (z, log_det), updated = flow.module.apply(
-      variables, x, cond, method=method, mutable=[*REPORTS, "batch_stats"]
+      variables,
+      standardization.standardize_x(units, x),
+      standardization.standardize_cond(units, cond),
+      method=method,
+      mutable=[*REPORTS, "batch_stats"],
     )
+    log_det += standardization.log_det(units, x)
     parts = likelihood.log_prob(z, log_det)
     loss = -jnp.mean(parts.total) / dims
     measured = {
