@@ -28,8 +28,7 @@ python -m cinn_jax.main --config=configs/super_resolution.py:srflow,size=64
   which first learns to predict the large picture. scale=8 is the one for faces,
   with 39,724,287. It needs a GPU. It was not run to its end.
   Rates, steps and batch are published, for crops of 160x160. Departures: the
-  noise of training (theirs adds none); b2 of Adam is 0.99, which their config
-  says but their code ignores, so theirs is 0.999; the encoder's rate is ours.
+  noise of training (theirs adds none); the encoder's rate is ours.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:caflow,size=64
   The published network: 35,229,968 parameters, 16x16 to 64x64. dual_glow_plus

@@ -202,7 +202,6 @@ def _srflow(small, scale):
     **_published(
       batch_size=batch_size,
       learning_rate=5e-4 if scale == 8 else 2.5e-4,
-      b2=0.99,
       schedule_options={"boundaries": boundaries, "factor": 0.5},
     ),
     "augment": {"min_scale": 0.2, "flip": True},

@@ -81,7 +81,8 @@ def srflow(
 
   Departures: those from Glow's networks in `models.glow`; priors have a bound;
   levels coarser than the small picture see averages, while the published code
-  takes the nearest of the tapped features.
+  takes the nearest of the tapped features; biases of the encoder start at 0;
+  training dequantizes pictures by noise, and the published one does not.
 
   Args:
     levels, depth, transition: See above.

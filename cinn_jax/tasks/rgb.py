@@ -148,7 +148,7 @@ def psnr(levels: Array, truth: Array, weights: Array | None = None) -> Array:
   else:
     count = jnp.sum(weights, axes) * squares.shape[-1]
     error = jnp.sum(squares * weights, axes) / jnp.maximum(count, 1)
-  return 20 * jnp.log10(LEVELS - 1.0) - 10 * jnp.log10(error)
+  return 10 * jnp.log10((LEVELS - 1.0) ** 2 / error)
 
 
 def _within_a_level(rng, shape):

@@ -241,3 +241,31 @@ def test_samples_share_the_conditions_part():
   )
   each = (cost(5) - cost(1)) / 4
   assert cost(1) == each + encoder + shared
+
+
+def test_enlarged_features_are_taken_before_the_activation():
+  encoder = RRDBEncoder(levels=1, blocks=1, taps=(0,), width=4, growth=3)
+  cond = normal(0, (1, 4, 4, 3), np.float32)
+  shapes = jax.eval_shape(lambda: encoder.init(jax.random.key(0), cond, 4))
+  variables = draw_like(shapes, 1, np.float32, 0.5)
+  features = encoder.apply(variables, cond, 4)["level_0"][..., :4]
+  # A leaky ReLU of slope 0.2 would leave few numbers below its image.
+  below, above = features[features < 0], features[features > 0]
+  assert np.abs(below).mean() > 0.5 * above.mean()
+
+
+def test_only_dense_blocks_start_small():
+  encoder = RRDBEncoder(levels=1, blocks=2, taps=(0,), width=32, growth=32)
+  cond = jnp.zeros((1, 4, 4, 3))
+  params = encoder.init(jax.random.key(0), cond, 4)["params"]
+  for name, kernel in (
+    ("first", params["first"]["kernel"]),
+    ("trunk", params["trunk"]["kernel"]),
+    ("up_1", params["up_1"]["kernel"]),
+  ):
+    fan_in = np.prod(kernel.shape[:3])
+    assert np.var(kernel) * 3 * fan_in == pytest.approx(1, rel=0.15), name
+  for name, layer in params["blocks"].items():
+    fan_in = np.prod(layer["kernel"].shape[1:4])
+    variance = np.var(layer["kernel"])
+    assert variance * fan_in / 0.02 == pytest.approx(1, rel=0.15), name

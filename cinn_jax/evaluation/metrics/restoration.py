@@ -30,7 +30,8 @@ def psnr(truth: np.ndarray, picture: np.ndarray) -> np.ndarray:
   10 log10(255^2 / MSE) of RGB, at most `EXACT`; no border is cut.
   """
   with np.errstate(divide="ignore"):
-    return bounded(-10 * np.log10(_squared_error(truth, picture)))
+    # Adding 0 turns the -0.0 of opposite pictures into 0.0.
+    return bounded(-10 * np.log10(_squared_error(truth, picture)) + 0.0)
 
 
 def bounded(decibels: np.ndarray) -> np.ndarray:

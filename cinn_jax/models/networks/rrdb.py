@@ -34,9 +34,9 @@ class ResidualInResidual(nn.Module):
     for _ in range(3):
       features = hidden
       for _ in range(4):
-        new = _leaky_relu(_conv(self.growth, dtype=self.dtype)(features))
+        new = _leaky_relu(_dense_conv(self.growth, dtype=self.dtype)(features))
         features = jnp.concatenate([features, new], -1)
-      hidden += _RESIDUAL * _conv(x.shape[-1], dtype=self.dtype)(features)
+      hidden += _RESIDUAL * _dense_conv(x.shape[-1], dtype=self.dtype)(features)
     return x + _RESIDUAL * hidden
 
 
@@ -45,7 +45,8 @@ class RRDBEncoder(nn.Module):
 
   The blocks are scanned. The features of a level are those of the last block
   and those of the tapped blocks. For finer levels the last features go through
-  a convolution after each doubling of their size. For levels coarser than the
+  a convolution after each doubling of their size, and a level sees them before
+  the leaky ReLU that the next doubling starts from. For levels coarser than the
   small picture all features are averaged over 2x2 positions. With the defaults
   a level has 320 channels.
 
@@ -94,7 +95,8 @@ class RRDBEncoder(nn.Module):
     last, all_blocks = self._blocks(first)
     last = first + conv(self.width, name="trunk")(last)
     tapped = jnp.concatenate([all_blocks[tap] for tap in self.taps], -1)
-    by_factor = {1: last}  # Multiples of the small picture's size.
+    # By multiples of the small picture's size.
+    by_factor, activated = {1: last}, {1: last}
     # The finest level has half the large picture's size; the head needs all.
     doublings = round(math.log2(scale)) - (not with_head)
     if not self.is_initializing() and doublings > self._enlargements():
@@ -104,9 +106,9 @@ class RRDBEncoder(nn.Module):
         f" got {scale} times."
       )
     for k in range(1, doublings + 1):
-      enlarged = _enlarge(by_factor[2 ** (k - 1)], 2)
-      up = conv(self.width, name=f"up_{k}")
-      by_factor[2**k] = _leaky_relu(up(enlarged))
+      enlarged = _enlarge(activated[2 ** (k - 1)], 2)
+      by_factor[2**k] = conv(self.width, name=f"up_{k}")(enlarged)
+      activated[2**k] = _leaky_relu(by_factor[2**k])
     features = {}
     for k in range(self.levels):
       factor = scale / 2 ** (k + 1)
@@ -117,7 +119,7 @@ class RRDBEncoder(nn.Module):
       features[f"level_{k}"] = jnp.concatenate(parts, -1)
     if not with_head:
       return features, None
-    hidden = _leaky_relu(conv(self.width, name="head")(by_factor[scale]))
+    hidden = _leaky_relu(conv(self.width, name="head")(activated[scale]))
     return features, _conv(3, name="picture")(hidden)
 
   def _enlargements(self):
@@ -136,12 +138,22 @@ class RRDBEncoder(nn.Module):
     return scan(block, first, None)
 
 
-def _conv(channels, name=None, dtype=None):
-  """Builds a 3x3 convolution that keeps the size; starts small as ESRGAN's."""
+# PyTorch's start of a convolution, and ESRGAN's of its dense blocks: a tenth of
+# Kaiming's standard deviation.
+_START = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+_SMALL_START = nn.initializers.variance_scaling(0.02, "fan_in", "normal")
+
+
+def _dense_conv(channels, dtype=None):
+  return _conv(channels, dtype=dtype, kernel_init=_SMALL_START)
+
+
+def _conv(channels, name=None, dtype=None, kernel_init=_START):
+  """Builds a 3x3 convolution that keeps the size."""
   return nn.Conv(
     channels,
     (3, 3),
-    kernel_init=nn.initializers.variance_scaling(0.02, "fan_in", "normal"),
+    kernel_init=kernel_init,
     conv_general_dilated=conv_general_dilated,
     dtype=dtype,
     name=name,

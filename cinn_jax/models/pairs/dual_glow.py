@@ -83,10 +83,15 @@ def dual_glow(
 ) -> PairedFlow:
   """Builds Dual-Glow: p(L_k | D_k) is normal with a learned mean and std 1.
 
-  A network computes the mean from D_k. As published it is one convolution of
-  5x5; it starts at 0. The unconditional flows are CAFLOW's (the published ones
-  are for volumes, with more widths and fewer steps), so that the three models
-  differ in one part. H and W are multiples of 2^levels.
+  A network computes the mean from D_k, as published one convolution of 5x5. The
+  unconditional flows are CAFLOW's, so that the three models differ in one part.
+  H and W are multiples of 2^levels.
+
+  Departures: the published mean is a leaky ReLU of a convolution of 5x5x5
+  without bias that starts uniform in (-0.05, 0.05); ours is linear, has a bias
+  and starts at 0. The published flows are for volumes, with more widths and
+  fewer steps, have couplings with scales sigmoid(s + 2), no logit and no
+  transition steps, and the second half of the channels leaves.
 
   Args:
     levels: Number of scales of the unconditional flows.

@@ -52,6 +52,12 @@ def _ssim_by_definition(a, b):
   )
 
 
+def test_psnr_of_opposite_pictures_is_zero_without_a_sign():
+  black, white = np.zeros((1, 2, 2, 3), np.uint8), np.full((1, 2, 2, 3), 255)
+  [value] = m.psnr(black, white.astype(np.uint8))
+  assert value == 0 and not np.signbit(value)
+
+
 def test_ssim_by_definition():
   truth = _pictures(2, 24, 20, 3)
   noise = _pictures(2, 24, 20, 3, seed=1)
