@@ -136,7 +136,8 @@ def _layout(config: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any]]:
       f" these networks can: {', '.join(known)}."
     )
   layout, where = NETWORKS[given["name"]]
-  arguments = inspect.signature(models.BUILDERS[given["name"]]).parameters
+  builder: Any = models.BUILDERS[given["name"]]
+  arguments = inspect.signature(builder).parameters
   model = {name: value.default for name, value in arguments.items()} | given
   settings = SETTINGS | layout.SETTINGS
   wrong = {k: value for k, value in settings.items() if model[k] != value}
