@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
+import numpy as np
 
 from cinn_jax import likelihood
 from cinn_jax.bijections import (
@@ -234,7 +234,7 @@ def _compile_checked(function):
       return function(variables, x, cond)
     result, finite = compiled(variables, x, cond)
     # Under `grad` or `vmap` there is no value to look at.
-    if checks_values and not isinstance(finite, Tracer) and not finite:
+    if checks_values and not _is_traced(finite) and not finite:
       function(variables, x, cond)
     return result
 
@@ -262,7 +262,16 @@ def _compile_sample(function):
 
 def _is_compiling():
   """Tells if JAX records operations now, or is told not to compile any."""
-  return jax.config.jax_disable_jit or isinstance(jnp.asarray(0), Tracer)
+  return jax.config.jax_disable_jit or _is_traced(jnp.asarray(0))
+
+
+def _is_traced(array):
+  """Tells if an array stands for values that are not there yet."""
+  try:
+    np.asarray(array)
+  except jax.errors.TracerArrayConversionError:
+    return True
+  return False
 
 
 def map_shapes(function: Callable, shapes: Shapes) -> Any:
