@@ -5,7 +5,8 @@ latents z, given a condition: x = inverse(z; cond). It draws as many answers for
 one condition as you like, and knows the exact density of each.
 
   restore      a workdir's trained run: its flow, variables, task and config
-  load         its flow and variables alone
+  load         its flow and variables alone; or those in a file from `save`
+  save         writes a flow and its variables to one file
   make_flow    a flow of your own, from a bijection and the shape of one example
   fit          trains a flow on arrays or on a simulator
   Flow         the result of all of these: a tuple of pure functions
@@ -68,7 +69,8 @@ if TYPE_CHECKING:
   from cinn_jax.tasks.colorize import denormalize_ab, normalize_lightness
   from cinn_jax.training.fitting import fit
   from cinn_jax.training.step import init_fit, make_update
-  from cinn_jax.workdir.trained import load, restore
+  from cinn_jax.workdir.portable import load, save
+  from cinn_jax.workdir.trained import restore
 
 __all__ = [
   "Flow",
@@ -91,6 +93,7 @@ __all__ = [
   "rank",
   "render",
   "restore",
+  "save",
   "show",
   "vector_flow",
 ]
@@ -106,13 +109,14 @@ _HOMES = {
   "denormalize_ab": "tasks.colorize",
   "fit": "training.fitting",
   "init_fit": "training.step",
-  "load": "workdir.trained",
+  "load": "workdir.portable",
   "make_flow": "flow",
   "make_update": "training.step",
   "normalize_lightness": "tasks.colorize",
   "rank": "sampling.draw",
   "render": "sampling.draw",
   "restore": "workdir.trained",
+  "save": "workdir.portable",
   "show": "images.notebook",
   "vector_flow": "models.vector_flow",
 }

@@ -57,7 +57,10 @@ _QUALITY = flags.DEFINE_integer(
   upper_bound=100,
 )
 _OUTPUTS = flags.DEFINE_string(
-  "outputs", "out", "For --mode=sample and compare: the folder for results."
+  "outputs",
+  "out",
+  "For --mode=sample and compare: the folder for results. For --mode=export:"
+  " the file (default: WORKDIR/export.safetensors).",
 )
 _DEGRADE = flags.DEFINE_bool(
   "degrade",
@@ -176,6 +179,18 @@ def _latent(config, workdir):
     )
 
 
+def _export(config, workdir):
+  from cinn_jax.runtime import processes
+  from cinn_jax.workdir.portable import export
+
+  given = flags.FLAGS["outputs"].present
+  file = _OUTPUTS.value if given else workdir / "export.safetensors"
+  file = storage.path(file)
+  with processes.outputs(file.parent) as folder:
+    export(workdir, storage.path(folder) / file.name)
+  print(f"Written: {file}. cinn_jax.load({str(file)!r}) returns its flow.")
+
+
 def _describe(config, workdir):
   from cinn_jax.experiment.describe import describe
 
@@ -195,11 +210,14 @@ MODES = {
   "compare": _compare,
   "sample": _sample,
   "latent": _latent,
+  "export": _export,
   "describe": _describe,
   "status": _status,
 }
 # Modes that open no device: a run at work may hold them all.
 _WITHOUT_DEVICES = ("compare", "status")
+# Modes that need no config if --workdir is given.
+_WITHOUT_CONFIG = ("status", "export")
 _MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 
 
@@ -271,11 +289,12 @@ def _workdir():
 
 @flags.multi_flags_validator(
   ["config", "mode", "workdir"],
-  message="--config=FILE.py is needed; for --mode=status --workdir is enough.",
+  message="--config=FILE.py is needed; for --mode=status and export --workdir"
+  " is enough.",
 )
 def _names_a_run(values):
   mode = values["mode"]
-  alone = mode == "compare" or (mode == "status" and values["workdir"])
+  alone = mode == "compare" or (mode in _WITHOUT_CONFIG and values["workdir"])
   return values["config"] is not None or bool(alone)
 
 

@@ -36,7 +36,10 @@ def folder_of_a_run(tmp_path_factory):
   return folder
 
 
-@pytest.mark.parametrize("name", ["cinn_jax", "cinn_jax.workdir.trained"])
+@pytest.mark.parametrize(
+  "name",
+  ["cinn_jax", "cinn_jax.workdir.portable", "cinn_jax.workdir.trained"],
+)
 def test_examples_of_a_trained_workdir_run(folder_of_a_run, monkeypatch, name):
   monkeypatch.chdir(folder_of_a_run)
   _run_examples(name)
@@ -50,7 +53,7 @@ def test_public_names_are_documented():
 
 
 @pytest.mark.parametrize(
-  "name", ["fit", "load", "make_flow", "restore", "vector_flow", "show"]
+  "name", ["fit", "load", "make_flow", "restore", "save", "vector_flow", "show"]
 )
 def test_what_users_start_with_has_an_example(name):
   assert ">>>" in getattr(cinn_jax, name).__doc__

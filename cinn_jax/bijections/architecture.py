@@ -61,7 +61,7 @@ def build(description: Any) -> Any:
   """
   try:
     return _Construction().of(description)
-  except (AttributeError, KeyError, TypeError) as error:
+  except (AttributeError, LookupError, TypeError) as error:
     raise ValueError(f"Not an architecture ({error!r}).") from None
 
 

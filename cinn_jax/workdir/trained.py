@@ -113,29 +113,3 @@ def _on_one_device(abstract):
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
     abstract,
   )
-
-
-def load(workdir: str | os.PathLike[str]) -> tuple[Flow, dict[str, PyTree]]:
-  """Loads the trained flow of a workdir; returns `(flow, variables)`.
-
-  >>> import cinn_jax, jax
-  >>> flow, variables = cinn_jax.load("workdirs/mnist-digits")
-  >>> three = jax.nn.one_hot([3], 10)
-  >>> x, log_prob = flow.sample(
-  ...   variables, jax.random.key(0), three, num_samples=4
-  ... )
-  >>> x.shape, log_prob.shape
-  ((1, 4, 8, 8, 1), (1, 4))
-
-  `flow.event_shape` and `flow.cond_shape` are the shapes of its inputs.
-  `restore` also returns the task, which prepares them from pictures.
-
-  Args:
-    workdir: As for `restore`.
-
-  Raises:
-    FileNotFoundError: if the workdir holds no checkpoint.
-    saved.Damaged: if no checkpoint can be read.
-  """
-  trained = restore(workdir)
-  return trained.flow, trained.variables
