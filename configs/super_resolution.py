@@ -11,9 +11,9 @@ python -m cinn_jax.main --config=configs/super_resolution.py
 python -m cinn_jax.main --config=configs/super_resolution.py:caflow
   The same by a small CAFLOW of 5,788,416 parameters. Expect 4.06 bits/dim after
   27 minutes on one shared CPU core, 0.74 seconds a step at best. dual_glow_plus
-  gives 4.07, 0.53 seconds a step at best. An earlier version of srflow gave 4.26
-  after 18 minutes; its samples broke in places at temperature 1. Sizes and
-  recipes are ours.
+  gives 4.07, 0.53 seconds a step at best. An earlier version of srflow gave
+  4.26 after 18 minutes; its samples broke in places at temperature 1. Sizes
+  and recipes are ours.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:MODEL,NAME=VALUE
   MODEL is cinn, srflow, caflow, dual_glow_plus or dual_glow. Settings:
