@@ -26,6 +26,10 @@ from cinn_jax.bijections import (
 Shapes = tuple[int, ...] | Mapping[str, "Shapes"] | Sequence["Shapes"]
 
 
+# Number of functions among a flow's entries, which come first.
+_FUNCTIONS = 6
+
+
 class Flow(NamedTuple):
   """The pure functions of one flow.
 
@@ -68,7 +72,8 @@ class Flow(NamedTuple):
   cond_shape: Shapes | None = None
 
   def __reduce__(self) -> tuple[Any, ...]:
-    if not hasattr(self.forward, "__wrapped__"):  # not from `make_flow`
+    names = [getattr(part, "__qualname__", "") for part in self[:_FUNCTIONS]]
+    if not all(name.startswith("make_flow.") for name in names):
       return Flow._make, (tuple(self),)
     # Activations such as jax.nn.relu cannot be pickled, but have names.
     described = architecture.describe(self.module, foreign=lambda part: part)

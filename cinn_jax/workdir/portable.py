@@ -21,7 +21,12 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
-from cinn_jax.bijections import REPORTS, Bijection, architecture
+from cinn_jax.bijections import (
+  REPORTS,
+  Bijection,
+  architecture,
+  standardization,
+)
 from cinn_jax.bijections.base import PyTree
 from cinn_jax.flow import Flow, make_flow, map_shapes
 from cinn_jax.runtime import storage
@@ -207,6 +212,8 @@ def _check(flow, cond_shape, variables, subject, *, is_strict=False):
   If the condition's shape is unknown, differences may be due to the condition,
   and count only if `is_strict`.
   """
+  # `fit` adds it; its shapes follow from the data.
+  variables = standardization.with_standardization(variables, {})
   is_known = cond_shape is not None
   cond = map_shapes(_abstract, cond_shape) if is_known else None
   x, key = _abstract(flow.event_shape), jax.random.key(0)
