@@ -2,8 +2,11 @@
 
 import functools
 import json
+import pathlib
 import re
 import shutil
+import subprocess
+import sys
 
 import flax.linen as nn
 import jax
@@ -15,6 +18,7 @@ import safetensors.numpy
 import cinn_jax
 from cinn_jax import bijections as bj
 from cinn_jax import make_flow, vector_flow
+from cinn_jax.bijections import standardization
 from cinn_jax.bijections.base import zero_log_det
 from cinn_jax.models import BUILDERS
 from cinn_jax.models.networks.summary_nets import SeriesNet, SetNet, VectorNet
@@ -339,6 +343,19 @@ def test_save_refuses_what_the_format_lacks(tmp_path):
     cinn_jax.save(tmp_path / "a", flow, {"a/b": np.ones(1)})
 
 
+def test_units_of_fit_are_saved_too(saved, tmp_path):
+  flow, variables, _ = saved
+  units = {"mean": jnp.array([1e3, 2.0]), "std": jnp.array([5.0, 1e-3])}
+  fitted = standardization.with_standardization(variables, {"x": units})
+  cinn_jax.save(tmp_path / "a.safetensors", flow, fitted)
+  loaded, again = cinn_jax.load(tmp_path / "a.safetensors")
+  _same(fitted, again)
+  batch = jnp.array([[999.0, 2.001]]), jnp.ones((1, 3))
+  log_prob = flow.log_prob(fitted, *batch)
+  _same(log_prob, loaded.log_prob(again, *batch))
+  assert not np.allclose(log_prob.total, flow.log_prob(variables, *batch).total)
+
+
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
   path = tmp_path_factory.mktemp("run") / "run"
@@ -361,6 +378,24 @@ def test_workdir_and_its_export_load_alike(workdir, tmp_path):
   _, description = tensor_file.read(away)
   assert description["run"]["task"]["name"] == "class_conditional"
   assert description["run"]["step"] == 0
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_export_mode(named, workdir, tmp_path):
+  path = workdir / "export.safetensors"
+  arguments = ["--mode=export", f"--workdir={workdir}"]
+  if named:
+    path = tmp_path / "given.safetensors"
+    arguments.append(f"--outputs={path}")
+  result = subprocess.run(
+    [sys.executable, "-m", "cinn_jax.main", *arguments],
+    cwd=pathlib.Path(__file__).parents[2],
+    capture_output=True,
+    text=True,
+  )
+  assert result.returncode == 0, result.stderr
+  assert f"Written: {path}." in result.stdout
+  _same(cinn_jax.load(path)[1], cinn_jax.load(workdir)[1])
 
 
 def test_a_workdir_takes_no_flow(workdir, saved):
