@@ -53,7 +53,7 @@ def test_public_names_are_documented():
 
 
 @pytest.mark.parametrize(
-  "name", ["fit", "load", "make_flow", "restore", "save", "vector_flow", "show"]
+  "name", ["fit", "load", "make_flow", "restore", "save", "vector_flow"]
 )
 def test_what_users_start_with_has_an_example(name):
   assert ">>>" in getattr(cinn_jax, name).__doc__
