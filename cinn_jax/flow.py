@@ -21,6 +21,7 @@ from cinn_jax.bijections import (
   architecture,
   standardization,
 )
+from cinn_jax.bijections.arguments import check_module, check_rows, checked
 
 # The shape of one array, without the batch, or a pytree of such shapes.
 Shapes = tuple[int, ...] | Mapping[str, "Shapes"] | Sequence["Shapes"]
@@ -114,9 +115,9 @@ def make_flow(
       or a pytree of shapes. If it is given, every function checks conditions;
       otherwise only couplings do.
   """
-  event_shape = tuple(event_shape)
+  event_shape = check_module(module, event_shape)
   if cond_shape is not None:
-    cond_shape = map_shapes(tuple, cond_shape)
+    cond_shape = _read_cond_shape(cond_shape)
 
   def init(rng, x, cond=None):
     check(x, cond)
@@ -180,18 +181,19 @@ def make_flow(
         " float32, in the range that the flow was made for."
       )
     check_cond(cond)
+    check_rows(x, cond)
 
   def check_cond(cond):
     if cond_shape is not None:
       _check_cond(cond, cond_shape)
 
   return Flow(
-    init=_compile(init),
-    forward=_compile_checked(forward),
-    inverse=_compile(inverse),
-    log_prob=_compile_checked(log_prob),
-    sample=_compile_sample(sample),
-    latent_shapes=latent_shapes,
+    init=checked(_compile(init)),
+    forward=checked(_compile_checked(forward)),
+    inverse=checked(_compile(inverse)),
+    log_prob=checked(_compile_checked(log_prob)),
+    sample=checked(_compile_sample(sample)),
+    latent_shapes=checked(latent_shapes),
     module=module,
     event_shape=event_shape,
     cond_shape=cond_shape,
@@ -287,6 +289,18 @@ def map_shapes(function: Callable, shapes: Shapes) -> Any:
   {'hints': 192, 'lightness': 64}
   """
   return jax.tree.map(function, shapes, is_leaf=_is_shape)
+
+
+def _read_cond_shape(shapes):
+  leaves = jax.tree.leaves(shapes)
+  if not all(isinstance(side, int) and side > 0 for side in leaves):
+    raise ValueError(
+      "cond_shape must be the shape of one condition, such as (64, 64, 1), or a"
+      f" pytree of shapes, got {shapes!r}."
+    )
+  if isinstance(shapes, int):
+    return (shapes,)
+  return map_shapes(tuple, shapes)
 
 
 def _is_shape(value):

@@ -1,13 +1,37 @@
 """A ready-made flow for vectors."""
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from cinn_jax import bijections as bj
+from cinn_jax.bijections.base import Array, Condition
+from cinn_jax.bijections.conditional_spline import ConditionalSpline
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
+
+# Absolute value above which a network sees its half of x compressed: of
+# standardized data, one number in 700 is beyond.
+_FAR = 3.0
+
+
+class TamedSubnet(Subnet):
+  """A `Subnet` that sees numbers far from the data compressed.
+
+  Beyond `_FAR`, its input grows like a logarithm. Log-scales then cannot feed
+  on inputs that grow from coupling to coupling, which would give densities of
+  e^-10000 a short way outside of a small data set.
+  """
+
+  def __call__(self, u: Array, cond: Condition, features: int) -> Array:
+    beyond = jnp.maximum(jnp.abs(u) - _FAR, 0)
+    near = jnp.clip(u, -_FAR, _FAR)
+    return super().__call__(
+      near + jnp.sign(u) * jnp.log1p(beyond), cond, features
+    )
 
 
 def vector_flow(
@@ -30,17 +54,21 @@ def vector_flow(
   >>> flow = make_flow(vector_flow(3, condition_net=SetNet()), (3,))
 
   This is the conditional network for vectors of Ardizzone et al. 2019, with
-  soft permutations between the couplings. It starts as a rotation of x, so
-  bring x and the condition to zero mean and unit variance first. Hidden layers
-  start as PyTorch's do (`Subnet.uniform_init`).
+  soft permutations between the couplings. It starts as a rotation of x, so it
+  suits data of zero mean and unit variance, which `fit` makes. Hidden layers
+  start as PyTorch's do (`Subnet.uniform_init`). Departure: numbers beyond 3
+  enter the networks compressed, which bounds densities away from the data.
+
+  A single number (dim=1) has no halves to couple: the blocks are monotonic
+  splines of it (`ConditionalSpline`), whose shape depends on the condition.
 
   Args:
-    dim: Number of components of x, at least 2.
-    blocks: Number of couplings, each with its own parameters.
+    dim: Number of components of x.
+    blocks: Number of couplings or splines, each with its own parameters.
     hidden: Widths of the hidden layers of the couplings' networks.
     activation: Activation between those layers.
-    mixing: A name in `bijections.MIXINGS`.
-    alpha, clamp: See `bijections.AffineCoupling`.
+    mixing: A name in `bijections.MIXINGS`; of no effect for dim=1.
+    alpha, clamp: See `bijections.AffineCoupling`; not for dim=1.
     condition_net: Network from the condition to a vector [B, C], see
       `models.networks.summary_nets`; None takes the condition as it is.
     memory: Memory policy, see `bijections.Stack`.
@@ -48,23 +76,37 @@ def vector_flow(
       `subnets.COMPUTE_DTYPES`.
 
   Raises:
-    ValueError: For fewer than 2 dimensions, or an unknown mixing.
+    ValueError: For dim, blocks or widths below 1, or an unknown mixing.
   """
-  if dim < 2:
+  dim, blocks = _at_least_1("dim", dim), _at_least_1("blocks", blocks)
+  if isinstance(hidden, str) or not hasattr(hidden, "__iter__"):
     raise ValueError(
-      f"A coupling splits x in two, so dim is at least 2, got {dim}: append a"
-      " column of independent standard normal numbers to x, fit dim=2, and"
-      " ignore that column of the samples."
+      f"hidden must be a sequence of widths such as (128, 128), got {hidden!r}."
     )
+  hidden = [_at_least_1("a width in hidden", width) for width in hidden]
   mix = bj.mixing_named(mixing)
   subnet = functools.partial(
-    Subnet,
+    TamedSubnet,
     widths=tuple(hidden),
     kernels=(1,) * (len(hidden) + 1),
     activation=activation,
     uniform_init=True,
     dtype=compute_dtype_named(compute_dtype),
   )
-  coupling = bj.AffineCoupling(subnet, alpha=alpha, clamp=clamp)
-  block = bj.Chain((coupling, mix()))
+  block: bj.Bijection
+  if dim == 1:
+    block = ConditionalSpline(subnet)
+  else:
+    coupling = bj.AffineCoupling(subnet, alpha=alpha, clamp=clamp)
+    block = bj.Chain((coupling, mix()))
   return ConditionalFlow(bj.Stack(block, blocks, memory), condition_net)
+
+
+def _at_least_1(name, value):
+  try:
+    count = operator.index(value)
+  except TypeError:
+    count = 0
+  if count < 1:
+    raise ValueError(f"{name} must be a whole number above 0, got {value!r}.")
+  return count

@@ -1,83 +1,49 @@
 """`fit`: trains a flow on arrays or on a simulator, in one call."""
 
 import math
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from tqdm import tqdm
 
-from cinn_jax import likelihood
-from cinn_jax.bijections.base import Array, Condition, PyTree
-from cinn_jax.flow import Flow
-from cinn_jax.training import minibatches
-from cinn_jax.training.monitor import Diverged
+from cinn_jax.bijections import standardization as units
+from cinn_jax.bijections.base import Array, Condition
+from cinn_jax.flow import Flow, split_variables
+from cinn_jax.training import fit_options, iterators, minibatches, simulators
+from cinn_jax.training.epochs import FitResult, History, Loop
+from cinn_jax.training.examples import Minibatch, Reader, check_pair
 from cinn_jax.training.optimizer import make_optimizer
-from cinn_jax.training.step import init_fit, make_update
+from cinn_jax.training.own_units import bounds_of
+from cinn_jax.training.simulators import Simulator
+from cinn_jax.training.step import init_fit
 from cinn_jax.workdir.state import Fit
 
-Simulator = Callable[[Array, int], minibatches.Minibatch]
-
-
-class History(NamedTuple):
-  """The log-probabilities that `fit` measured in each epoch.
-
-  Attributes:
-    train_log_prob: Mean ln p(x | cond) over the epoch's minibatches, each under
-      the parameters at that step; numpy [epochs], nats per example.
-    validation_log_prob: Mean ln p(x | cond) of the held-out data after the
-      epoch; numpy [epochs], nats per example.
-    best_epoch: Index of the epoch whose variables were returned.
-    dims: Number of values in one x.
-  """
-
-  train_log_prob: np.ndarray
-  validation_log_prob: np.ndarray
-  best_epoch: int
-  dims: int
-
-  @property
-  def train_bits_per_dim(self) -> np.ndarray:
-    """`train_log_prob` in bits per dimension; lower is better."""
-    return likelihood.bits_per_dim(self.train_log_prob, self.dims)
-
-  @property
-  def validation_bits_per_dim(self) -> np.ndarray:
-    """`validation_log_prob` in bits per dimension; lower is better."""
-    return likelihood.bits_per_dim(self.validation_log_prob, self.dims)
-
-
-class FitResult(NamedTuple):
-  """The result of `fit`.
-
-  Attributes:
-    variables: Variables of the best epoch, as the flow's functions take them.
-    history: Log-probabilities of every epoch.
-  """
-
-  variables: dict[str, PyTree]
-  history: History
+__all__ = ["FitResult", "History", "fit"]
 
 
 def fit(
   flow: Flow,
   rng: Array,
-  x: jax.typing.ArrayLike | Simulator | Iterator[minibatches.Minibatch],
+  x: jax.typing.ArrayLike | Simulator | Iterable[Minibatch],
   cond: Condition = None,
   *,
   num_epochs: int = 100,
   steps_per_epoch: int = 100,
   batch_size: int = 256,
-  learning_rate: float = 1e-3,
+  learning_rate: float | optax.Schedule = 1e-3,
   schedule: str = "cosine",
   clip_norm: float = 5.0,
   optimizer: optax.GradientTransformation | None = None,
-  validation_fraction: float = 0.1,
+  validation_fraction: float | None = None,
   patience: int = 20,
   progress: bool = True,
+  standardize: bool = True,
+  invalid: str = "raise",
+  variables: Mapping[str, Any] | FitResult | None = None,
+  validation: Minibatch | None = None,
+  weights: jax.typing.ArrayLike | None = None,
 ) -> FitResult:
   """Trains a flow by maximum likelihood; returns `(variables, history)`.
 
@@ -111,166 +77,187 @@ def fit(
   ... )
 
   The parameters are initialised by `flow.init` on a minibatch. After each epoch
-  the held-out data are scored, and the variables of the best epoch are
+  the validation data are scored, and the variables of the best epoch are
   returned. The same `rng` and data give the same result on the same machine.
   All arrays stay on the default device, and each epoch is one compiled call.
+
+  Data may have any units: x and cond are brought to zero mean and unit variance
+  per column (per channel of pictures), and the numbers for that are kept in
+  `variables["constants"]["standardization"]`. Densities and samples are in the
+  data's own units. Integers, bools, one-hot vectors and entries named "mask" of
+  a condition stay as they are, and the values that a mask hides do not count.
+  So do columns of x that `Bounded` bounds at the flow's start, and all of x in
+  flows with other layers in its units (`Standardize`, `Dequantization`).
+
+  If training diverges after a good epoch, or Ctrl-C interrupts it, a
+  RuntimeWarning says so and the best result so far is returned.
 
   Args:
     flow: From `make_flow`.
     rng: A JAX random key.
     x: The data, as one of:
-      an array [N, *flow.event_shape] of finite floats;
+      an array [N, *flow.event_shape] of finite floats, or what NumPy reads as
+        such;
       a function `simulate(rng, batch_size) -> (x, cond)` of JAX operations,
-        which is traced into the training loop;
-      an iterator that yields pairs (x, cond) without end, for a simulator that
-        does not consist of JAX operations. It sets the size of its minibatches,
-        which must all be equal.
+        which is traced into the training loop; one that uses NumPy is found out
+        and runs on the host instead, and a RuntimeWarning says so;
+      an iterator that yields pairs (x, cond) without end. It sets the size of
+        its minibatches, which must all be equal;
+      a finite collection of such pairs, such as a list or a data loader, which
+        is read once and joined to arrays.
     cond: The condition, if x is an array: a pytree of arrays [N, ...], or None.
     num_epochs: Largest number of epochs. With an array, an epoch is one pass
       through it.
     steps_per_epoch: Steps per epoch of a simulator or an iterator.
     batch_size: Rows per minibatch; fewer if x has fewer rows.
-    learning_rate: Peak learning rate of Adam.
+    learning_rate: Peak learning rate of Adam, or an optax schedule, which
+      replaces the next argument.
     schedule: Learning rate over all `num_epochs`: "cosine", which falls to 0,
       or "constant"; see `training.optimizer.make_schedule`.
     clip_norm: Largest norm of the whole gradient, for the loss in nats per
-      dimension; 0 does not clip.
+      dimension of standardized x; 0 does not clip.
     optimizer: An optax optimizer that replaces Adam and the previous three
       arguments.
-    validation_fraction: Fraction of the rows to hold out, between 0 and 1. For
-      a simulator or an iterator, the held-out data are this fraction of one
-      epoch's minibatches, taken once.
+    validation_fraction: Fraction of the rows to hold out, between 0 and 1. None
+      is a tenth, but at least 100 rows or a third of them. For a simulator or
+      an iterator, the held-out data are this fraction of one epoch's
+      minibatches, taken once; None is a tenth.
     patience: Stops after this many epochs without a better one.
     progress: Shows a progress bar.
+    standardize: False trains on x and cond as they are.
+    invalid: What to do with rows that are not finite, or on a bound of the
+      flow's `Bounded`: "raise" raises ValueError, "skip" leaves them out and
+      counts them in `history.num_invalid`.
+    variables: Variables to go on from, or a whole `FitResult`. They keep their
+      standardization. The optimizer starts again.
+    validation: Data (x, cond) to validate on, in place of held-out data.
+    weights: Weights [N] of the rows of an array, not negative. A row is drawn
+      in proportion to its weight.
 
   Returns:
     `FitResult(variables, history)`; `variables` are those that `flow.sample`,
     `flow.log_prob` and the other functions of the flow take.
 
   Raises:
-    ValueError: for data that do not fit the flow or each other, or are not
-      finite; for too few rows; for an option out of range; for an iterator that
-      ends.
-    training.monitor.Diverged: if the loss is not finite.
+    ValueError: for data that do not fit the flow or each other, are not finite
+      or have a constant column; for too few rows; for an option out of range;
+      for an iterator that ends.
+    training.monitor.Diverged: if the loss is not finite in the first epoch.
   """
-  _check_options(
+  options = fit_options.check(
+    flow=flow,
+    rng=rng,
+    optimizer=optimizer,
+    learning_rate=learning_rate,
+    clip_norm=clip_norm,
     num_epochs=num_epochs,
     steps_per_epoch=steps_per_epoch,
     batch_size=batch_size,
     patience=patience,
-  )
-  if not 0 < validation_fraction < 1:
-    raise ValueError(
-      f"validation_fraction must be between 0 and 1, got {validation_fraction}."
-    )
-  rng_data, rng_init, rng_epochs = jax.random.split(rng, 3)
-  data = _open(
-    rng_data,
-    x,
-    cond,
-    steps_per_epoch,
-    batch_size=batch_size,
     validation_fraction=validation_fraction,
-    event_shape=flow.event_shape,
+    invalid=invalid,
   )
+  rng_data, rng_init, rng_epochs = jax.random.split(rng, 3)
+  channels = flow.event_shape[-1] if flow.event_shape else 1
+  low, high = bounds_of(flow.module, channels)
+  reader = Reader(flow.event_shape, low, high, invalid)
+  start = fit_options.read_variables(variables)
+  settings = minibatches.Settings(
+    module=flow.module,
+    reader=reader,
+    batch_size=options["batch_size"],
+    validation_fraction=validation_fraction,
+    constants=_constants(start, standardize),
+    validation=_read_validation(reader, validation),
+  )
+  steps = options["steps_per_epoch"]
+  data = _open(rng_data, x, cond, weights, settings, steps)
   if optimizer is None:
-    optimizer = make_optimizer(
-      num_steps=num_epochs * data.steps,
-      learning_rate=learning_rate,
-      schedule=schedule,
-      clip_norm=clip_norm,
+    optimizer = _adam(
+      options["num_epochs"] * data.steps, learning_rate, schedule, clip_norm
     )
-  return _loop(
-    jax.jit(_make_epoch(flow, data.draw, optimizer, batch_size)),
-    init_fit(rng_init, flow, optimizer, *data.first),
+  loop = Loop(
+    flow,
+    optimizer,
     data,
-    rng_epochs,
+    batch_size=options["batch_size"],
     dims=math.prod(flow.event_shape),
-    num_epochs=num_epochs,
-    patience=patience,
-    progress=progress,
+    patience=options["patience"],
+  )
+  if start is None:
+    fit_state = init_fit(rng_init, flow, optimizer, *data.first)
+  else:
+    params, constants = split_variables(units.with_standardization(start, {}))
+    fit_state = Fit(params, constants, optimizer.init(params))
+    loop.score(fit_state)
+  return loop.run(
+    fit_state, rng_epochs, options["num_epochs"], progress=progress
   )
 
 
-def _check_options(**options):
-  for name, value in options.items():
-    if value < 1:
-      raise ValueError(f"{name} must be at least 1, got {value}.")
+def _constants(start, standardize):
+  """Returns the standardization to use, or None to measure one."""
+  if start is not None:
+    constants = units.of(start)
+    return jax.tree.map(np.asarray, dict(constants))
+  return None if standardize else {}
 
 
-def _open(rng, x, cond, steps, **options):
-  if not callable(x) and not isinstance(x, Iterator):
-    return minibatches.from_arrays(rng, x, cond, **options)
+def _read_validation(reader, validation):
+  if validation is None:
+    return None
+  x, cond = check_pair(validation, "validation")
+  return reader.read(x, cond, title="validation's ")
+
+
+def _open(rng, x, cond, weights, settings, steps):
+  """Returns the minibatches of whatever x is."""
+  if _is_collection(x, settings.reader.event_shape):
+    x, cond = iterators.read_all(x) if cond is None else (x, cond)
+  is_array = hasattr(x, "__array__") or isinstance(x, list | tuple)
+  if is_array or not (callable(x) or isinstance(x, Iterator)):
+    examples = settings.reader.read(x, cond, weights)
+    return minibatches.from_arrays(rng, examples, settings)
   if cond is not None:
     raise ValueError(
       "A simulator returns its conditions together with x, as (x, cond): leave"
       " out fit's argument cond."
     )
-  if callable(x):
-    return minibatches.from_simulator(rng, x, steps=steps, **options)
-  options.pop("batch_size")
-  return minibatches.from_iterator(x, steps=steps, **options)
-
-
-def _make_epoch(flow, draw, optimizer, chunk):
-  """Returns one epoch of training, with the score of the validation data.
-
-  It is `(fit, entries, pool, validation) -> (fit, log_prob [steps], score)`.
-  """
-  update = make_update(flow, optimizer)
-
-  def epoch(fit: Fit, entries, pool, validation):
-    def step(fit, entry):
-      fit, measured = update(fit, *draw(pool, entry))
-      return fit, jnp.mean(measured["parts"].total)
-
-    fit, log_probs = jax.lax.scan(step, fit, entries)
-    score = _mean_log_prob(flow, fit.variables, validation, chunk)
-    return fit, log_probs, score
-
-  return epoch
-
-
-def _mean_log_prob(flow, variables, data, chunk):
-  """Returns the mean ln p(x | cond) of all rows, computed in chunks."""
-  rows = len(data[0])
-  chunk = min(chunk, rows)
-  index = jnp.arange(-(-rows // chunk) * chunk).reshape(-1, chunk)
-
-  def sum_log_prob(index):
-    x, cond = minibatches.take(data, index % rows)
-    log_prob = flow.log_prob(variables, x, cond).total
-    return jnp.sum(jnp.where(index < rows, log_prob, 0.0))
-
-  return jnp.sum(jax.lax.map(sum_log_prob, index)) / rows
-
-
-def _loop(epoch, fit, data, rng, *, dims, num_epochs, patience, progress):
-  best, best_epoch = fit, 0
-  train, validation = [], []
-  with tqdm(total=num_epochs, unit="epoch", disable=not progress) as bar:
-    for n in range(num_epochs):
-      entries = data.entries(jax.random.fold_in(rng, n))
-      fit, *measured = epoch(fit, entries, data.pool, data.validation)
-      log_probs, score = jax.device_get(measured)
-      _check_finite(n, log_probs, score)
-      train.append(log_probs.mean())
-      validation.append(score)
-      if score >= max(validation):
-        best, best_epoch = fit, n
-      bar.set_postfix_str(f"validation {score:.3f} nats")
-      bar.update()
-      if n - best_epoch >= patience:
-        break
-  history = History(np.array(train), np.array(validation), best_epoch, dims)
-  return FitResult(best.variables, history)
-
-
-def _check_finite(epoch, log_probs, score):
-  bad = np.flatnonzero(~np.isfinite(log_probs))
-  if bad.size or not np.isfinite(score):
-    place = f"step {bad[0]}" if bad.size else "its validation"
-    raise Diverged(
-      f"The log-probability is not finite in epoch {epoch}, {place}: lower the"
-      " learning rate, or scale x and cond to zero mean and unit variance."
+  if weights is not None:
+    raise ValueError(
+      "weights are for arrays, one per row: leave them out for a simulator or"
+      " an iterator."
     )
+  if isinstance(x, Iterator):
+    return iterators.from_iterator(x, settings, steps)
+  return simulators.from_simulator(rng, x, settings, steps)
+
+
+def _is_collection(x, event_shape):
+  """Tells a finite collection of minibatches from an array."""
+  if hasattr(x, "__array__") or isinstance(x, str | bytes | Mapping):
+    return False
+  if not (hasattr(x, "__iter__") and hasattr(x, "__len__")):
+    return False
+  first = next(iter(x), None)
+  if not isinstance(first, list | tuple) or len(first) != 2:
+    return False
+  try:
+    shape = np.shape(first[0])
+  except ValueError:  # a ragged list
+    return False
+  return shape[1:] == tuple(event_shape) and len(shape) > len(event_shape)
+
+
+def _adam(num_steps, learning_rate, schedule, clip_norm):
+  if not callable(learning_rate):
+    return make_optimizer(
+      num_steps=num_steps,
+      learning_rate=learning_rate,
+      schedule=schedule,
+      clip_norm=clip_norm,
+    )
+  adam = make_optimizer(
+    num_steps=num_steps, learning_rate=1.0, clip_norm=clip_norm
+  )
+  return optax.chain(adam, optax.scale_by_schedule(learning_rate))

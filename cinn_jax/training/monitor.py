@@ -29,11 +29,13 @@ class Diverged(RuntimeError):
 
   Attributes:
     step: The first step with one, or None outside of a training run.
+    result: From `fit`: its best result so far, or None.
   """
 
-  def __init__(self, message: str, step: int | None = None):
+  def __init__(self, message: str, step: int | None = None, result: Any = None):
     super().__init__(message)
     self.step = step
+    self.result = result
 
 
 class Monitor:

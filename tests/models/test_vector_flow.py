@@ -7,7 +7,8 @@ import pytest
 
 from cinn_jax import make_flow
 from cinn_jax.models.networks.summary_nets import SeriesNet, SetNet, VectorNet
-from cinn_jax.models.vector_flow import vector_flow
+from cinn_jax.models.networks.subnets import Subnet
+from cinn_jax.models.vector_flow import TamedSubnet, vector_flow
 from tests.support.drawing import draw_variables, normal
 
 SMALL = {"blocks": 2, "hidden": (8,)}
@@ -103,8 +104,40 @@ def test_hidden_layers_start_uniform():
   assert not any(np.any(leaf) for leaf in net["layer_2"].values())
 
 
-def test_one_dimension_raises_with_advice():
-  with pytest.raises(ValueError, match=r"at least 2, got 1: append a column"):
-    vector_flow(1)
-  with pytest.raises(ValueError, match=r"there are permutation, orthogonal"):
-    vector_flow(2, mixing="none")
+def test_networks_see_far_numbers_compressed():
+  flow = make_flow(vector_flow(2, **SMALL), (2,))
+  variables = draw_variables(flow.module, 0, np.zeros((1, 2), np.float32))
+  far = np.float32([[30.0, -30.0], [300.0, -300.0]])
+  reports = flow.module.apply(variables, far, mutable=["diagnostics"])[1]
+  assert jax.tree.leaves(reports)
+  near = np.float32([[2.0, -2.0], [2.5, 1.0]])
+  for x in (near, far):
+    z, _ = flow.forward(variables, x)
+    back, _ = flow.inverse(variables, z)
+    np.testing.assert_allclose(back, x, rtol=1e-3, atol=1e-4)
+
+
+def test_tamed_networks_equal_plain_ones_near_the_data():
+  x = normal(0, (20, 2), np.float32).clip(-2.9, 2.9)
+  plain = Subnet(widths=(8,), kernels=(1, 1), zero_last=False)
+  tamed = TamedSubnet(widths=(8,), kernels=(1, 1), zero_last=False)
+  variables = plain.init(jax.random.key(0), x, None, 3)
+  np.testing.assert_array_equal(
+    tamed.apply(variables, x, None, 3), plain.apply(variables, x, None, 3)
+  )
+  far = np.float32([[1e6, -1e6]])
+  assert np.abs(tamed.apply(variables, far, None, 3)).max() < 100
+  assert np.abs(plain.apply(variables, far, None, 3)).max() > 1e4
+
+
+def test_wrong_settings_raise():
+  for settings, message in (
+    ({"mixing": "none"}, "there are permutation, orthogonal"),
+    ({"blocks": 0}, "blocks must be a whole number above 0, got 0"),
+    ({"hidden": 64}, "hidden must be a sequence of widths"),
+    ({"hidden": (8, 0)}, "a width in hidden must be a whole number"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      vector_flow(2, **settings)
+  with pytest.raises(ValueError, match="dim must be a whole number above 0"):
+    vector_flow(0)
