@@ -59,7 +59,7 @@ def _parse(argument, argv):
   except Exception as error:  # The config is code and may raise anything.
     if "--debug" in argv:
       raise
-    sys.exit(f"Error: {_reason(error)} (--help lists the flags.)")
+    sys.exit(f"Error: {_reason(error)}")
   return [*argv[:1], *others]
 
 
@@ -69,8 +69,9 @@ def _reason(error):
     error = error.args[0]
   if isinstance(error, KeyError):
     name, *hint = str(error.args[0]).split("\n")
-    return " ".join([f"the config has no setting {name}.", *hint])
+    words = f"the config has no setting {name}; its file lists them."
+    return " ".join([words, *hint])
   text = str(error).strip()
   if isinstance(error, OSError) or "Traceback" in text:
     text = text.splitlines()[-1].strip().removeprefix("ValueError: ")
-  return " ".join(text.split())
+  return f"{' '.join(text.split())} (--help lists the flags.)"

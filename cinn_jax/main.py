@@ -242,6 +242,8 @@ def _prepare(mode):
 
 def _other_data():
   """Returns the --config.data settings, which override a checkpoint's."""
+  if cli.CONFIG.value is None:
+    return {}
   given = config_flags.get_override_values(flags.FLAGS["config"])
   data = {
     name.removeprefix("data."): value
@@ -287,15 +289,18 @@ def _workdir():
   return older if older.exists() and not path.exists() else path
 
 
+# Modes that take the config from the checkpoint in --workdir.
+_FROM_WORKDIR = ("evaluate", "export", "latent", "report", "sample", "status")
+
+
 @flags.multi_flags_validator(
   ["config", "mode", "workdir"],
-  message="--config=FILE.py is needed; for --mode=status and export --workdir"
-  " is enough.",
+  message="--config=FILE.py is needed, or --workdir=DIR of a trained run.",
 )
 def _names_a_run(values):
   mode = values["mode"]
-  alone = mode == "compare" or (mode in _WITHOUT_CONFIG and values["workdir"])
-  return values["config"] is not None or bool(alone)
+  alone = mode in _FROM_WORKDIR and values["workdir"] is not None
+  return values["config"] is not None or mode == "compare" or alone
 
 
 if __name__ == "__main__":

@@ -104,6 +104,37 @@ def test_each_temperature_has_a_folder(workdir, outputs, tmp_path):
     assert np.array_equal(*samples) == (temperature == 0)
 
 
+def test_a_trained_run_needs_no_config(workdir, outputs, tmp_path):
+  result = _run(
+    "--mode=sample",
+    f"--workdir={workdir}",
+    f"--inputs={outputs}/wide.jpg",
+    f"--outputs={tmp_path}",
+    "--num_samples=1",
+  )
+  assert result.returncode == 0, result.stderr
+  assert (tmp_path / "wide_1.jpg").is_file()
+
+
+def test_failures_are_listed_and_exit_with_3(workdir, outputs, tmp_path):
+  result = _run(
+    "--mode=sample",
+    f"--workdir={workdir}",
+    f"--inputs={outputs}/broken.jpg",
+    f"--outputs={tmp_path}",
+  )
+  assert result.returncode == 3
+  assert "broken.jpg: not a picture" in result.stderr
+
+
+def test_colorization_without_inputs_is_refused(workdir, tmp_path):
+  result = _run(
+    "--mode=sample", f"--workdir={workdir}", f"--outputs={tmp_path / 'o'}"
+  )
+  assert result.returncode == 1 and "needs --inputs" in result.stderr
+  assert not (tmp_path / "o").exists()
+
+
 def test_evaluation_has_reference_rows(workdir, capsys):
   evaluate(workdir, sampling=Sampling(num_samples=2))
   out = capsys.readouterr().out

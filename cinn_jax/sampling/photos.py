@@ -37,7 +37,15 @@ class Photos:
     self._draw = make_draw(trained.flow)
 
   def items(self, found: Sequence[Item]) -> list[Item]:
-    """Returns the inputs to answer."""
+    """Returns the inputs to answer.
+
+    Raises:
+      ValueError: if there are none.
+    """
+    if not found:
+      raise ValueError(
+        "--mode=sample of a colorization run needs --inputs='photos/*.jpg'."
+      )
     return list(found)
 
   def load(self, item: Item) -> Subject:

@@ -149,7 +149,8 @@ def sample(
     sheets = result.finish()
     failed |= result.failed
     where = f", {', '.join(sheets)}" if sheets else ""
-    print(f"Wrote {result.folder}: samples of {len(result):,} pictures{where}.")
+    count = f"{len(result):,} picture{'s' if len(result) != 1 else ''}"
+    print(f"Wrote {result.folder}: samples of {count}{where}.")
   return failed
 
 

@@ -42,7 +42,8 @@ def check_same_run(
   if changed:
     raise ValueError(
       f"{workdir} holds step {step:,} of a run with another config"
-      f" ({'; '.join(changed[:3])}): pass another --workdir, or delete it."
+      f" ({'; '.join(changed[:3])}): pass another --workdir, or delete that"
+      " folder."
     )
 
 
