@@ -26,10 +26,10 @@ AnyArray = TypeVar("AnyArray", jax.Array, np.ndarray)
 # Collections that a bijection may own in addition to "params": fixed matrices
 # and permutations; running statistics; what couplings report about themselves.
 COLLECTIONS = ("constants", "batch_stats", "diagnostics")
-# Collections that `forward` sows on request and that are never saved. The first
-# is the last one above. The second holds -ln p of everything that a model
-# describes in addition to x, such as its condition: [B], in nats per number of
-# that input, with the weight that it has in the loss.
+# Collections that `forward` sows on request and that are never saved:
+# "diagnostics", as above, and "auxiliary_losses", -ln p of other inputs that a
+# model describes, such as its condition: [B], in nats per number of that input,
+# with its weight in the loss.
 REPORTS = ("diagnostics", "auxiliary_losses")
 
 

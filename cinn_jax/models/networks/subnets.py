@@ -55,8 +55,8 @@ class Subnet(nn.Module):
       draws both from N(0, init_std^2), as the published cINNs do.
     uniform_init: Draws weights and biases of a layer with n inputs, those of
       the condition included, from U(-1/sqrt(n), 1/sqrt(n)) instead, as PyTorch
-      and so FrEIA's networks do. Biases other than 0 spread the kinks of units
-      with few inputs.
+      and so FrEIA's networks do. Nonzero biases keep ReLU units with few inputs
+      from all switching at 0.
     zero_last: Starts the output layer at 0. A coupling then starts without
       scaling or shifting by the network.
     densely_connected: Every layer sees the data, the condition and all hidden
