@@ -216,8 +216,6 @@ MODES = {
 }
 # Modes that open no device: a run at work may hold them all.
 _WITHOUT_DEVICES = ("compare", "status")
-# Modes that need no config if --workdir is given.
-_WITHOUT_CONFIG = ("status", "export")
 _MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 
 

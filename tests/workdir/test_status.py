@@ -75,7 +75,7 @@ def test_empty_folder_raises(tmp_path):
 @pytest.mark.parametrize(
   "arguments, code, message",
   [
-    (["--mode=status"], 1, "--config=FILE.py is needed; for --mode=status"),
+    (["--mode=status"], 1, "--config=FILE.py is needed, or --workdir"),
     (["--mode=train", "--workdir=x"], 1, "--config=FILE.py is needed"),
     (["--mode=status", "--workdir={}"], 0, "saved step 4 of 4"),
   ],
