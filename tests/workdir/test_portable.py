@@ -22,7 +22,7 @@ from cinn_jax.bijections import standardization
 from cinn_jax.bijections.base import zero_log_det
 from cinn_jax.models import BUILDERS
 from cinn_jax.models.networks.summary_nets import SeriesNet, SetNet, VectorNet
-from cinn_jax.workdir import tensor_file
+from cinn_jax.workdir import portable, tensor_file
 from tests.models.test_settings import SMALL
 from tests.support import tiny
 from tests.support.drawing import normal
@@ -365,7 +365,7 @@ def workdir(tmp_path_factory):
 
 def test_workdir_and_its_export_load_alike(workdir, tmp_path):
   path = tmp_path / "folder" / "digits.safetensors"
-  cinn_jax.workdir.portable.export(workdir, path)
+  portable.export(workdir, path)
   away = shutil.move(path, tmp_path / "elsewhere.safetensors")
   cond = jax.nn.one_hot([3, 7], 10)
   results = []
