@@ -142,7 +142,7 @@ def make_flow(
     # Checked only after a failure, since it takes a trace of the flow.
     try:
       x, log_det = module.apply(variables, z, own_cond, method="inverse")
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, IndexError, TypeError, ValueError):
       _check_latents(z, latent_shapes(variables, cond))
       raise
     if x.shape[1:] != event_shape:
@@ -155,6 +155,8 @@ def make_flow(
 
   def latent_shapes(variables, cond):
     leaves = jax.tree.leaves(cond)
+    if not all(leaf.ndim for leaf in leaves):
+      raise ValueError("cond must have a row for each example, got a number.")
     batch = leaves[0].shape[0] if leaves else 1
     # In the parameters' precision if that is more than float32.
     dtype = jnp.result_type(
@@ -338,7 +340,8 @@ def _check_cond(cond, shapes):
 
 def _check_latents(z, expected):
   """Raises ValueError if z differs from the latents the flow expects."""
-  batch = jnp.shape(jax.tree.leaves(z)[0])[:1]
+  leaves = jax.tree.leaves(z)
+  batch = jnp.shape(leaves[0])[:1] if leaves else ()
 
   def shape_of(leaf):
     shape = jnp.shape(leaf)

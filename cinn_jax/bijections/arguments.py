@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinn_jax.bijections.base import PyTree
+from cinn_jax.bijections.base import COLLECTIONS, PyTree
 
 _ARRAYS = (jax.Array, np.ndarray, np.generic, jax.ShapeDtypeStruct)
 
@@ -128,6 +128,11 @@ def _check_variables(variables):
     raise ValueError(
       "variables must be what init or fit returned, a dict, got"
       f" {type(variables).__name__}."
+    )
+  if variables and not {"params", *COLLECTIONS} & set(variables):
+    raise ValueError(
+      "variables must be what init or fit returned, with an entry 'params', got"
+      f" entries {', '.join(map(repr, sorted(variables)))}."
     )
   for path, leaf in jax.tree.leaves_with_path(variables):
     if not isinstance(leaf, _ARRAYS):

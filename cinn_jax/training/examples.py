@@ -112,7 +112,8 @@ class Reader(NamedTuple):
 
   def _outside(self, x, name):
     assert self.low is not None and self.high is not None
-    x = x.astype(jax.dtypes.canonicalize_dtype(x.dtype))
+    with np.errstate(over="ignore"):
+      x = x.astype(jax.dtypes.canonicalize_dtype(x.dtype))
     for k, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
       if not (np.isfinite(low) or np.isfinite(high)):
         continue

@@ -124,10 +124,11 @@ def _why_on_host(draw: Callable[[Array], Any], rng: Array) -> str:
 
 
 def _equal(a: Any, b: Any) -> bool:
-  if jax.tree.structure(a) != jax.tree.structure(b):
-    return False
-  pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-  return all(np.array_equal(*map(np.asarray, pair), True) for pair in pairs)
+  leaves, others = jax.tree.leaves(a), jax.tree.leaves(b)
+  return len(leaves) == len(others) and all(
+    np.array_equal(np.asarray(one), np.asarray(other), equal_nan=True)
+    for one, other in zip(leaves, others, strict=True)
+  )
 
 
 def _on_host(

@@ -1,0 +1,164 @@
+"""`fit` interrupted, diverging, resumed, on little data and with weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import cinn_jax
+from cinn_jax.models.vector_flow import vector_flow
+from cinn_jax.training.monitor import Diverged
+
+FLOW = cinn_jax.make_flow(vector_flow(2, blocks=3, hidden=(32,)), (2,))
+OPTIONS = {"num_epochs": 6, "batch_size": 50, "progress": False}
+
+
+def _key(seed):
+  return jax.random.key(seed)
+
+
+def _pair(seed, count):
+  random = np.random.default_rng(seed)
+  theta = random.normal(size=(count, 2)).astype(np.float32)
+  noise = 0.5 * random.normal(size=(count, 2)).astype(np.float32)
+  return theta, theta + noise
+
+
+def _assert_is_best(result, validation):
+  score = np.mean(FLOW.log_prob(result.variables, *validation).total)
+  history = result.history
+  assert history.best_epoch == np.argmax(history.validation_log_prob)
+  np.testing.assert_allclose(
+    score, history.validation_log_prob.max(), atol=1e-4
+  )
+
+
+def test_late_divergence_returns_the_best():
+  def rate(step):
+    return jnp.where(step < 45, 1e-3, 1e30)
+
+  validation = _pair(1, 100)
+  with pytest.warns(RuntimeWarning, match="epoch 4, .* best of 4 epochs"):
+    result = cinn_jax.fit(
+      FLOW,
+      _key(0),
+      *_pair(0, 500),
+      optimizer=optax.adam(rate),
+      validation=validation,
+      **OPTIONS,
+    )
+  assert len(result.history.train_log_prob) == 4
+  _assert_is_best(result, validation)
+
+
+def test_early_divergence_raises():
+  with pytest.raises(Diverged, match=r"epoch 0, .* lower the lear") as caught:
+    cinn_jax.fit(
+      FLOW, _key(0), *_pair(0, 500), optimizer=optax.sgd(1e30), **OPTIONS
+    )
+  assert caught.value.result is None
+
+
+@pytest.mark.parametrize("epochs", [0, 3])
+def test_interrupt(epochs):
+  def batches():
+    # Ten minibatches are held out.
+    for k in range(10 + 100 * epochs):
+      yield _pair(k, 50)
+    raise KeyboardInterrupt
+
+  if not epochs:
+    with pytest.raises(KeyboardInterrupt):
+      cinn_jax.fit(FLOW, _key(0), batches(), **OPTIONS)
+    return
+  validation = _pair(10_000, 100)
+  with pytest.warns(RuntimeWarning, match="interrupted.*best of 3 epochs"):
+    result = cinn_jax.fit(
+      FLOW, _key(0), batches(), validation=validation, **OPTIONS
+    )
+  _assert_is_best(result, validation)
+
+
+def test_resuming_goes_on_from_the_variables():
+  theta, x = _pair(0, 500)
+  theta, validation = 1e6 + 1e3 * theta, _pair(1, 200)
+  validation = 1e6 + 1e3 * validation[0], validation[1]
+  options = {**OPTIONS, "validation": validation}
+  first = cinn_jax.fit(FLOW, _key(0), theta, x, **options)
+  best = first.history.validation_log_prob.max()
+  second = cinn_jax.fit(FLOW, _key(1), theta, x, variables=first, **options)
+  history = second.history
+  assert history.validation_log_prob[0] > best - 0.2
+  assert history.validation_log_prob[0] > (
+    first.history.validation_log_prob[0] + 0.1
+  )
+  for name in ("mean", "std"):
+    np.testing.assert_array_equal(
+      *(
+        r.variables["constants"]["standardization"]["x"][name]
+        for r in (first, second)
+      )
+    )
+  # What is worse than the start is not returned.
+  options |= {"learning_rate": 0.3, "num_epochs": 1}
+  third = cinn_jax.fit(
+    FLOW, _key(1), theta, x, variables=second.variables, **options
+  )
+  assert third.history.best_epoch == -1
+  for a, b in zip(
+    *map(jax.tree.leaves, (third.variables, second.variables)), strict=True
+  ):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_weights_count_rows():
+  x = _pair(0, 2000)[0]
+  weights = np.exp(-2.0 + 2 * x[:, 0])  # N(0, 1) becomes N(2, 1).
+  variables, history = cinn_jax.fit(
+    FLOW, _key(0), x, weights=weights, **{**OPTIONS, "num_epochs": 15}
+  )
+  samples, _ = FLOW.sample(variables, _key(1), None, num_samples=4000)
+  mean = np.mean(samples[0], axis=0)
+  expected = np.average(x, axis=0, weights=weights)
+  np.testing.assert_allclose(mean, expected, atol=0.2)
+  assert history.validation_log_prob.max() > -3.1
+
+
+def test_equal_weights_change_nothing_but_the_order():
+  x = _pair(0, 500)[0]
+  plain, weighted = (
+    cinn_jax.fit(FLOW, _key(0), x, weights=weights, **OPTIONS).history
+    for weights in (None, np.full(500, 3.0))
+  )
+  np.testing.assert_allclose(
+    plain.validation_log_prob, weighted.validation_log_prob, atol=0.05
+  )
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_little_data_do_not_explode(seed):
+  flow = cinn_jax.make_flow(vector_flow(2), (2,))
+  variables, history = cinn_jax.fit(
+    flow, _key(seed), *_pair(seed, 60), progress=False
+  )
+  total = np.asarray(flow.log_prob(variables, *_pair(99, 4000)).total)
+  # The exact mean is -1.23. Networks that see far numbers as they are give
+  # means of -27 and minima of -60,000.
+  assert total.mean() > -3.5
+  assert total.min() > -1000
+  assert history.best_epoch < len(history.train_log_prob) - 1
+
+
+def test_optax_schedule_is_a_learning_rate():
+  options = {"clip_norm": 0.0, **OPTIONS}
+  by_schedule, by_name = (
+    cinn_jax.fit(FLOW, _key(0), *_pair(0, 500), **options, **rate).history
+    for rate in (
+      {"learning_rate": optax.constant_schedule(0.01)},
+      {"learning_rate": 0.01, "schedule": "constant"},
+    )
+  )
+  np.testing.assert_allclose(
+    by_schedule.train_log_prob, by_name.train_log_prob, rtol=1e-3
+  )
