@@ -295,7 +295,7 @@ def map_shapes(function: Callable, shapes: Shapes) -> Any:
 
 def _read_cond_shape(shapes):
   leaves = jax.tree.leaves(shapes)
-  if not all(isinstance(side, int) and side > 0 for side in leaves):
+  if not all(isinstance(side, int) and side >= 0 for side in leaves):
     raise ValueError(
       "cond_shape must be the shape of one condition, such as (64, 64, 1), or a"
       f" pytree of shapes, got {shapes!r}."

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cinn_jax import make_flow
-from cinn_jax.models.networks.summary_nets import SeriesNet, SetNet, VectorNet
 from cinn_jax.models.networks.subnets import Subnet
+from cinn_jax.models.networks.summary_nets import SeriesNet, SetNet, VectorNet
 from cinn_jax.models.vector_flow import TamedSubnet, vector_flow
 from tests.support.drawing import draw_variables, normal
 
