@@ -130,6 +130,8 @@ def read_array(name: str, value: Any) -> np.ndarray:
     ValueError: naming the argument.
   """
   try:
+    if isinstance(value, np.ma.MaskedArray) and value.dtype.kind == "f":
+      value = value.filled(np.nan)
     array = np.asarray(value)
   except Exception as error:  # whatever an object's __array__ raises
     raise ValueError(

@@ -5,6 +5,9 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import numpy as np
+
 from cinn_jax.bijections.arguments import check_key
 from cinn_jax.bijections.base import PyTree
 from cinn_jax.flow import Flow
@@ -40,6 +43,10 @@ def check(flow: Any, rng: Any, **options: Any) -> dict[str, int]:
   clip_norm = options["clip_norm"]
   if not _number("clip_norm", clip_norm) >= 0:
     raise ValueError(f"clip_norm must be 0 or above, got {clip_norm}.")
+  if not isinstance(options["standardize"], bool | np.bool_):
+    raise ValueError(
+      f"standardize must be True or False, got {options['standardize']!r}."
+    )
   if options["invalid"] not in ("raise", "skip"):
     raise ValueError(
       f"invalid must be 'raise' or 'skip', got {options['invalid']!r}."
@@ -71,6 +78,29 @@ def read_variables(variables: Any) -> Mapping[str, PyTree] | None:
       f" an entry 'params', got {kind}."
     )
   return variables
+
+
+def check_fit(expected: PyTree, variables: PyTree) -> None:
+  """Raises ValueError unless variables have the shapes that a flow expects.
+
+  Args:
+    expected: Parameters, or their shapes and types, that `flow.init` gives.
+    variables: Parameters from elsewhere.
+  """
+  want, got = (_shapes(tree) for tree in (expected, variables))
+  for path in sorted({*want, *got}):
+    if want.get(path) != got.get(path):
+      raise ValueError(
+        f"variables do not fit this flow and data: params{path} is"
+        f" {got.get(path, 'missing')}, expected {want.get(path, 'none')}."
+      )
+
+
+def _shapes(tree):
+  return {
+    jax.tree_util.keystr(path): list(np.shape(leaf))
+    for path, leaf in jax.tree.leaves_with_path(tree)
+  }
 
 
 def _number(name, value):

@@ -155,6 +155,7 @@ def fit(
     batch_size=batch_size,
     patience=patience,
     validation_fraction=validation_fraction,
+    standardize=standardize,
     invalid=invalid,
   )
   rng_data, rng_init, rng_epochs = jax.random.split(rng, 3)
@@ -188,6 +189,8 @@ def fit(
     fit_state = init_fit(rng_init, flow, optimizer, *data.first)
   else:
     params, constants = split_variables(units.with_standardization(start, {}))
+    expected = jax.eval_shape(flow.init, rng_init, *data.first)
+    fit_options.check_fit(expected.get("params", {}), params)
     fit_state = Fit(params, constants, optimizer.init(params))
     loop.score(fit_state)
   return loop.run(

@@ -33,7 +33,13 @@ class Settings(NamedTuple):
   validation: Examples | None = None
 
   def measure(self, examples: Examples) -> dict[str, Any]:
-    """Returns the standardization for data such as these examples."""
+    """Returns the standardization for data such as these examples.
+
+    Raises:
+      ValueError: if the validation data have another condition.
+    """
+    if self.validation is not None:
+      _check_alike(examples.cond, self.validation.cond)
     if self.constants is not None:
       return self.constants
     return standardization.measure(examples, self.module)
@@ -120,6 +126,19 @@ def from_arrays(
     num_invalid=examples.num_invalid,
     rows=training.rows,
   )
+
+
+def _check_alike(cond, other):
+  """Raises ValueError unless two conditions differ only in their rows."""
+
+  def describe(tree):
+    return jax.tree.map(lambda leaf: f"[{leaf.ndim}D, {leaf.shape[-1]}]", tree)
+
+  if describe(cond) != describe(other):
+    shapes = [jax.tree.map(lambda leaf: leaf.shape, c) for c in (cond, other)]
+    raise ValueError(
+      f"validation's cond has shape {shapes[1]}, but cond has {shapes[0]}."
+    )
 
 
 def _num_rows_held_out(fraction, rows):

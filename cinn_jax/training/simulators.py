@@ -1,5 +1,6 @@
 """The minibatches of `fit` from a simulator, on the device or on the host."""
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -50,6 +51,7 @@ def from_simulator(
     ValueError: for bad data, or the same minibatch for every key.
   """
   size, reader = settings.batch_size, settings.reader
+  _check_arguments(simulate)
 
   def draw_raw(rng):
     x, cond = check_pair(simulate(rng, size), "What a simulator returns")
@@ -96,6 +98,18 @@ def from_simulator(
     steps=steps,
     num_invalid=examples.num_invalid,
   )
+
+
+def _check_arguments(simulate: Simulator) -> None:
+  try:
+    inspect.signature(simulate).bind(None, 1)
+  except TypeError as error:
+    raise ValueError(
+      "A simulator is called as simulate(rng, batch_size), but this one does"
+      f" not take these: {error}."
+    ) from None
+  except ValueError:  # no signature to look at
+    return
 
 
 def _why_on_host(draw: Callable[[Array], Any], rng: Array) -> str:

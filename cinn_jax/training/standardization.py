@@ -53,14 +53,16 @@ def apply(constants: Mapping[str, Any], examples: Examples) -> Examples:
   """Returns the examples in the flow's units, computed in float64."""
   x, cond = examples.x, examples.cond
   if "x" in constants:
-    x = _standardized(x, constants["x"])
-  leaves, tree = jax.tree.flatten(cond)
+    x = _standardized("x", x, constants["x"])
   entries = constants.get("cond", {})
   leaves = [
-    _standardized(leaf, entries[f"{k}"]) if f"{k}" in entries else leaf
-    for k, leaf in enumerate(leaves)
+    _standardized(f"cond{jax.tree_util.keystr(path)}", leaf, entries[f"{k}"])
+    if f"{k}" in entries
+    else leaf
+    for k, (path, leaf) in enumerate(jax.tree.leaves_with_path(cond))
   ]
-  return examples._replace(x=x, cond=jax.tree.unflatten(tree, leaves))
+  cond = jax.tree.unflatten(jax.tree.structure(cond), leaves)
+  return examples._replace(x=x, cond=cond)
 
 
 def _is_measurement(path, leaf):
@@ -149,7 +151,13 @@ def _float_type(values):
   return values.dtype if values.dtype.kind == "f" else np.float32
 
 
-def _standardized(values, entry):
+def _standardized(name, values, entry):
+  channels = values.shape[-1] if values.ndim > 1 else 1
+  if channels != len(entry["mean"]):
+    raise ValueError(
+      f"{name} has {channels} columns, but was standardized with"
+      f" {len(entry['mean'])}: pass data such as those of the training."
+    )
   if values.ndim < 2:
     mean, std = entry["mean"][0], entry["std"][0]
   else:

@@ -132,7 +132,15 @@ def ours(theta, x, keys, flags):
   flow = cinn_jax.make_flow(module, (dim,))
   options = {k: v for k, v in SETTINGS.items() if k not in ("hidden", "alpha")}
   variables, history = cinn_jax.fit(
-    flow, keys[0], theta, x, num_epochs=flags.epochs, progress=False, **options
+    flow,
+    keys[0],
+    theta,
+    x,
+    num_epochs=flags.epochs,
+    # FrEIA's flow sees the same numbers.
+    standardize=False,
+    progress=False,
+    **options,
   )
   draw = jax.jit(flow.sample, static_argnames="num_samples")
 

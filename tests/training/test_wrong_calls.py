@@ -131,6 +131,14 @@ DATA = {
     "conditions must all have the same structure",
   ),
   "iterator_nan": ((_endless((X * np.nan, COND)),), "Minibatch 0: x is not fi"),
+  "masked": (
+    (np.ma.masked_less(X, -2),),
+    "x is not finite in 2 of 50 rows",
+  ),
+  "simulator_arguments": (
+    (lambda rng: None,),
+    r"called as simulate\(rng, batch_size\)",
+  ),
   "list_unlike": (
     ([(X, COND), (X, None)],),
     "minibatches of x do not fit each other",
@@ -165,16 +173,29 @@ OPTIONS = {
     (0.999, "of which 50 would be held out"),
     ("half", "must be a number, got str"),
   ],
+  "standardize": [("no", "must be True or False, got 'no'")],
   "invalid": [("drop", "must be 'raise' or 'skip', got 'drop'")],
   "variables": [
     (3, "must be a flow's variables"),
     ({"a": X}, "must be a flow's variables"),
+    (
+      {"params": {}},
+      "variables do not fit this flow and data: params.* is mis",
+    ),
+    (
+      cinn_jax.make_flow(vector_flow(2, blocks=2, hidden=(4,)), (2,)).init(
+        KEY, X, COND
+      ),
+      r"variables do not fit .* is \[2.*, expected \[1",
+    ),
   ],
   "validation": [
     (X, "validation is a pair"),
     ((X[:, :1], COND), "validation's x of shape"),
     ((X, COND[:9]), "validation's x has 50 rows, but validation's cond"),
     ((X * np.nan, COND), "validation's x is not finite in 50"),
+    ((X, None), r"validation's cond has shape None, but cond has \(50, 3\)"),
+    ((X, X), r"validation's cond has shape \(50, 2\), but cond has"),
   ],
   "weights": [
     (np.ones(9), r"weights must have shape \[50\]"),
