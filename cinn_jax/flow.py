@@ -1,14 +1,10 @@
 """A conditional flow as a tuple of pure functions."""
 
-import functools
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from cinn_jax import likelihood
 from cinn_jax.bijections import (
@@ -16,9 +12,9 @@ from cinn_jax.bijections import (
   REPORTS,
   Array,
   Bijection,
-  Bounded,
   PyTree,
   architecture,
+  eager,
   standardization,
 )
 from cinn_jax.bijections.arguments import check_module, check_rows, checked
@@ -190,97 +186,16 @@ def make_flow(
       _check_cond(cond, cond_shape)
 
   return Flow(
-    init=checked(_compile(init)),
-    forward=checked(_compile_checked(forward)),
-    inverse=checked(_compile(inverse)),
-    log_prob=checked(_compile_checked(log_prob)),
-    sample=checked(_compile_sample(sample)),
+    init=checked(eager.compiled(init)),
+    forward=checked(eager.compiled_with_checks(forward)),
+    inverse=checked(eager.compiled(inverse)),
+    log_prob=checked(eager.compiled_with_checks(log_prob)),
+    sample=checked(eager.compiled_sample(sample)),
     latent_shapes=checked(latent_shapes),
     module=module,
     event_shape=event_shape,
     cond_shape=cond_shape,
   )
-
-
-def _compile(function):
-  """Returns a function that compiles itself when nothing else does.
-
-  Without this, each call outside of `jax.jit` would compile the flow's scans
-  again. Inside of `jit`, and of what only traces, it is `function` itself.
-  """
-  compiled = jax.jit(function)
-
-  @functools.wraps(function)
-  def call(*args, **kwargs):
-    return (function if _is_compiling() else compiled)(*args, **kwargs)
-
-  return call
-
-
-def _compile_checked(function):
-  """As `_compile`, for a function of `(variables, x, cond)`.
-
-  `Bounded` can only check the values of its data when it is not compiled. If
-  results are not finite, a flow that has it runs again so that it can.
-  """
-  checks_values = False
-
-  def find_checks(method, args, kwargs, context):
-    nonlocal checks_values
-    checks_values |= isinstance(context.module, Bounded)
-    return method(*args, **kwargs)
-
-  @jax.jit
-  def compiled(variables, x, cond):
-    with nn.intercept_methods(find_checks):
-      result = function(variables, x, cond)
-    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(result)]
-    return result, jnp.stack(finite).all()
-
-  @functools.wraps(function)
-  def call(variables, x, cond=None):
-    if _is_compiling():
-      return function(variables, x, cond)
-    result, finite = compiled(variables, x, cond)
-    # Under `grad` or `vmap` there is no value to look at.
-    if checks_values and not _is_traced(finite) and not finite:
-      function(variables, x, cond)
-    return result
-
-  return call
-
-
-def _compile_sample(function):
-  """As `_compile`, for `sample`; one program serves all temperatures."""
-  compiled = jax.jit(function, static_argnames="num_samples")
-
-  @functools.wraps(function)
-  def call(variables, rng, cond, num_samples=1, temperature=1.0):
-    if _is_compiling():
-      return function(variables, rng, cond, num_samples, temperature)
-    return compiled(
-      variables,
-      rng,
-      cond,
-      num_samples=operator.index(num_samples),
-      temperature=jnp.asarray(temperature),
-    )
-
-  return call
-
-
-def _is_compiling():
-  """Tells if JAX records operations now, or is told not to compile any."""
-  return jax.config.jax_disable_jit or _is_traced(jnp.asarray(0))
-
-
-def _is_traced(array):
-  """Tells if an array stands for values that are not there yet."""
-  try:
-    np.asarray(array)
-  except jax.errors.TracerArrayConversionError:
-    return True
-  return False
 
 
 def map_shapes(function: Callable, shapes: Shapes) -> Any:
