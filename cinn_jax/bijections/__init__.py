@@ -14,6 +14,7 @@ from cinn_jax.bijections.base import (
 )
 from cinn_jax.bijections.checkerboard import CheckerboardCoupling
 from cinn_jax.bijections.conditional_mixing import ConditionalMixing
+from cinn_jax.bijections.conditional_spline import ConditionalSpline
 from cinn_jax.bijections.coupling import (
   CLAMPS,
   AdditiveCoupling,
@@ -65,6 +66,7 @@ __all__ = [
   "CheckerboardCoupling",
   "Condition",
   "ConditionalMixing",
+  "ConditionalSpline",
   "Conditioned",
   "Coupling",
   "Dequantization",

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 
 from cinn_jax import bijections as bj
 from cinn_jax.bijections.base import Array, Condition
-from cinn_jax.bijections.conditional_spline import ConditionalSpline
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 
@@ -95,7 +94,7 @@ def vector_flow(
   )
   block: bj.Bijection
   if dim == 1:
-    block = ConditionalSpline(subnet)
+    block = bj.ConditionalSpline(subnet)
   else:
     coupling = bj.AffineCoupling(subnet, alpha=alpha, clamp=clamp)
     block = bj.Chain((coupling, mix()))

@@ -21,7 +21,7 @@ NAMES = sorted(CASES)
 WITH_KEYS = ("conditioned", "multi_scale")  # of the condition
 CONDITIONAL = [name for name in NAMES if CASES[name].cond is not None]
 # Prefixes of the names of bijections that need a condition.
-STEERED_BY_CONDITION = ("injector", "conditional_mixing")
+STEERED_BY_CONDITION = ("injector", "conditional_")
 
 
 @functools.cache

@@ -142,6 +142,11 @@ CASES = {
   "conditional_mixing": Case(
     bj.ConditionalMixing(_DENSE), (3, 3, 5), (_VECTOR, (3,))
   ),
+  # Some of the data are outside the bound.
+  "conditional_spline": Case(
+    bj.ConditionalSpline(_DENSE, bins=4, bound=1.5), (2, 1), (_VECTOR, (3,))
+  ),
+  "conditional_spline_alone": Case(bj.ConditionalSpline(_DENSE, bins=4), (1,)),
   "dequantization": Case(
     bj.Dequantization(_fractions(), nn.Conv(3, (2, 2), 2), levels=4), (4, 4, 1)
   ),

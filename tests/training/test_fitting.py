@@ -172,7 +172,7 @@ def test_returns_the_best_variables(data):
     _key(2),
     np.repeat(x[:1], 40, 0),
     np.repeat(cond[:1], 40, 0),
-    num_epochs=8,
+    num_epochs=7,
     learning_rate=0.3,
     schedule="constant",
     standardize=False,
