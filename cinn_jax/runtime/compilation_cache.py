@@ -28,7 +28,7 @@ def keep(folder: str | os.PathLike[str]) -> None:
   again at every start, with a warning, and never replaces the entry. So entries
   that are new since the last start are checked, and damaged ones deleted.
   """
-  if not folder or jax.config.jax_compilation_cache_dir:
+  if not folder or getattr(jax.config, "jax_compilation_cache_dir", None):
     return
   # One folder per machine: a program for one CPU may not run on another.
   own = pathlib.Path(folder).expanduser() / socket.gethostname()
