@@ -89,8 +89,7 @@ def make_flow(
   """Builds a `Flow` from a bijection and the shape of one example.
 
   >>> import jax
-  >>> from cinn_jax import make_flow
-  >>> from cinn_jax.models.vector_flow import vector_flow
+  >>> from cinn_jax import make_flow, vector_flow
   >>> flow = make_flow(vector_flow(3, blocks=2, hidden=(16,)), (3,))
   >>> x = jax.random.normal(jax.random.key(0), (5, 3))
   >>> cond = jax.random.normal(jax.random.key(1), (5, 2))
