@@ -1,12 +1,14 @@
-"""The command line that all commands share: flags, and errors as one line.
+"""The command line that all commands share: the config, and errors as one line.
 
 A module shows `--config` and `--debug` in its --help after
 `flags.adopt_module_key_flags(cli)`.
 """
 
 import functools
+import pathlib
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags
 from ml_collections import config_flags
@@ -15,6 +17,39 @@ CONFIG = config_flags.DEFINE_config_file(
   "config", None, "The experiment: FILE.py, or FILE.py:VARIANT."
 )
 _DEBUG = flags.DEFINE_bool("debug", False, "Show the stack trace of an error.")
+
+
+def default_workdir() -> pathlib.Path:
+  """Returns the folder of the config's run, if no other is given.
+
+  It is `workdirs/colorize` for `configs/colorize.py`. `:lsun` makes it
+  `colorize-lsun` and `:caflow,scale=4` `caflow-scale=4`, since commas separate
+  `--workdirs`.
+  """
+  flag: Any = flags.FLAGS["config"]
+  file, _, variant = flag.config_filename.partition(":")
+  name = pathlib.Path(file).stem + (f"-{variant}" if variant else "")
+  path = pathlib.Path("workdirs") / name.replace(",", "-")
+  older = pathlib.Path("workdirs") / name  # Earlier versions kept commas.
+  return older if older.exists() and not path.exists() else path
+
+
+def other_data() -> dict[str, Any]:
+  """Returns the --config.data settings, which override a checkpoint's."""
+  if CONFIG.value is None:
+    return {}
+  given = config_flags.get_override_values(flags.FLAGS["config"])
+  data = {
+    name.removeprefix("data."): value
+    for name, value in given.items()
+    if name.startswith("data.")
+  }
+  if unused := [name for name in given if not name.startswith("data.")]:
+    print(
+      f"Not used: {', '.join(f'--config.{name}' for name in unused)}. A trained"
+      " run's config comes from its checkpoint; only --config.data counts."
+    )
+  return data
 
 
 def run(

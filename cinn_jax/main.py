@@ -8,22 +8,22 @@
   python -m cinn_jax.main --mode=compare --workdirs=workdirs/A,workdirs/B
 """
 
-import pathlib
 import sys
 
 from absl import flags, logging
-from ml_collections import config_flags
 
 from cinn_jax import cli
+from cinn_jax.runtime import flags as machine
 from cinn_jax.runtime import storage
-from cinn_jax.sampling import temperatures
+from cinn_jax.sampling import flags as sampling
 
 # The exit code of --mode=sample if some pictures could not be answered.
 SOME_FAILED = 3
 # Modes that train or score, whose memory is worth keeping between steps.
 _LONG_MODES = ("train", "evaluate")
 
-flags.adopt_module_key_flags(cli)
+for module in (cli, machine, sampling):
+  flags.adopt_module_key_flags(module)
 _WORKDIR = flags.DEFINE_string(
   "workdir",
   None,
@@ -32,53 +32,12 @@ _WORKDIR = flags.DEFINE_string(
 _WORKDIRS = flags.DEFINE_list(
   "workdirs", [], "For --mode=compare: folders of evaluated runs, A,B,C."
 )
-_INPUTS = flags.DEFINE_multi_string(
-  "inputs",
-  [],
-  "For --mode=sample: a picture, a folder of pictures, or a quoted pattern such"
-  " as 'photos/*.jpg'. May be given several times.",
-)
-_RECURSIVE = flags.DEFINE_bool(
-  "recursive",
-  False,
-  "For --mode=sample: folders in --inputs stand for their subfolders too.",
-)
-_FORMAT = flags.DEFINE_enum(
-  "output_format",
-  "",
-  ["", "png", "jpg", "webp", "tif"],
-  "For --mode=sample: format of the results (default: the input's).",
-)
-_QUALITY = flags.DEFINE_integer(
-  "quality",
-  95,
-  "For --mode=sample: quality of JPEG and WebP.",
-  lower_bound=1,
-  upper_bound=100,
-)
 _OUTPUTS = flags.DEFINE_string(
   "outputs",
   "out",
   "For --mode=sample and compare: the folder for results. For --mode=export:"
   " the file (default: WORKDIR/export.safetensors).",
 )
-_DEGRADE = flags.DEFINE_bool(
-  "degrade",
-  False,
-  "For --mode=sample: --inputs are whole pictures, to be made smaller or drawn"
-  " as sketches first.",
-)
-_NUM_SAMPLES = flags.DEFINE_integer(
-  "num_samples", 8, "Samples per picture.", lower_bound=1
-)
-_TEMPERATURE = flags.DEFINE_list(
-  "temperature",
-  "1",
-  "Scale of the latents: 0.8, or one for each level that --mode=describe lists,"
-  " 1:0.8:0. For --mode=sample also several, 0,0.5,1: each gets a folder in"
-  " --outputs.",
-)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed for sampling.")
 _NUM_DRAWS = flags.DEFINE_integer(
   "num_draws",
   1,
@@ -88,21 +47,6 @@ _NUM_DRAWS = flags.DEFINE_integer(
 _PROFILE = flags.DEFINE_bool(
   "profile", False, "Trace a few steps of training into WORKDIR/profile."
 )
-_CACHE = flags.DEFINE_string(
-  "compilation_cache",
-  "~/.cache/cinn_jax",
-  "Folder that keeps compiled programs for the next start; empty: none.",
-)
-_COORDINATOR = flags.DEFINE_string(
-  "coordinator", None, "HOST:PORT of the first of several processes."
-)
-_NUM_PROCESSES = flags.DEFINE_integer(
-  "num_processes", None, "With --coordinator: the number of processes."
-)
-_PROCESS_ID = flags.DEFINE_integer(
-  "process_id", None, "With --coordinator: this process's number, from 0."
-)
-
 
 # Each mode imports what it needs, so that --help needs no JAX at all.
 
@@ -123,9 +67,9 @@ def _evaluate(config, workdir):
 
   evaluate(
     workdir,
-    data=_other_data(),
+    data=cli.other_data(),
     num_draws=_NUM_DRAWS.value,
-    sampling=_sampling(),
+    sampling=sampling.read_sampling(_MODE.value),
   )
 
 
@@ -135,7 +79,10 @@ def _report(config, workdir):
 
   with processes.outputs(workdir / "report") as outputs:
     write_report(
-      workdir, outputs=outputs, data=_other_data(), sampling=_sampling()
+      workdir,
+      outputs=outputs,
+      data=cli.other_data(),
+      sampling=sampling.read_sampling(_MODE.value),
     )
 
 
@@ -153,14 +100,14 @@ def _sample(config, workdir):
     failed = sample(
       workdir,
       outputs,
-      inputs=_INPUTS.value,
-      num_samples=_NUM_SAMPLES.value,
-      temperatures=_temperatures(),
-      seed=_SEED.value,
-      degrade=_DEGRADE.value,
-      recursive=_RECURSIVE.value,
-      output_format=_FORMAT.value,
-      quality=_QUALITY.value,
+      inputs=sampling.INPUTS.value,
+      num_samples=sampling.NUM_SAMPLES.value,
+      temperatures=sampling.read_temperatures(),
+      seed=sampling.SEED.value,
+      degrade=sampling.DEGRADE.value,
+      recursive=sampling.RECURSIVE.value,
+      output_format=sampling.OUTPUT_FORMAT.value,
+      quality=sampling.QUALITY.value,
     )
   if failed:
     print(f"{len(failed):,} could not be answered:", file=sys.stderr)
@@ -175,7 +122,7 @@ def _latent(config, workdir):
 
   with processes.outputs(workdir / "latent") as outputs:
     draw_latent_sheets(
-      workdir, outputs=outputs, data=_other_data(), seed=_SEED.value
+      workdir, outputs=outputs, data=cli.other_data(), seed=sampling.SEED.value
     )
 
 
@@ -223,68 +170,12 @@ def _run():
   logging.set_verbosity(logging.WARNING)
   mode = _MODE.value
   if mode not in _WITHOUT_DEVICES:
-    _prepare(mode)
+    machine.prepare(keep_memory=mode in _LONG_MODES)
   MODES[mode](cli.CONFIG.value, None if mode == "compare" else _workdir())
 
 
-def _prepare(mode):
-  from cinn_jax.runtime import compilation_cache, host_memory, processes
-
-  compilation_cache.keep(_CACHE.value)
-  if mode in _LONG_MODES:
-    host_memory.keep_freed_memory()
-  processes.initialize(
-    _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
-  )
-
-
-def _other_data():
-  """Returns the --config.data settings, which override a checkpoint's."""
-  if cli.CONFIG.value is None:
-    return {}
-  given = config_flags.get_override_values(flags.FLAGS["config"])
-  data = {
-    name.removeprefix("data."): value
-    for name, value in given.items()
-    if name.startswith("data.")
-  }
-  if unused := [name for name in given if not name.startswith("data.")]:
-    print(
-      f"Not used: {', '.join(f'--config.{name}' for name in unused)}. A trained"
-      " run's config comes from its checkpoint; only --config.data counts."
-    )
-  return data
-
-
-def _temperatures():
-  return [temperatures.parse(text) for text in _TEMPERATURE.value or [""]]
-
-
-def _sampling():
-  from cinn_jax.sampling.draw import Sampling
-
-  values = _temperatures()
-  if len(values) != 1:
-    raise ValueError(
-      f"--mode={_MODE.value} takes one --temperature, got"
-      f" {','.join(_TEMPERATURE.value)!r}; --mode=sample takes several."
-    )
-  return Sampling(_NUM_SAMPLES.value, values[0], _SEED.value)
-
-
 def _workdir():
-  """Returns workdirs/colorize for configs/colorize.py, or --workdir.
-
-  `:lsun` makes it colorize-lsun and `:caflow,scale=4` caflow-scale=4, since
-  commas separate --workdirs.
-  """
-  if given := _WORKDIR.value:
-    return storage.path(given)
-  file, _, variant = flags.FLAGS["config"].config_filename.partition(":")
-  name = pathlib.Path(file).stem + (f"-{variant}" if variant else "")
-  path = pathlib.Path("workdirs") / name.replace(",", "-")
-  older = pathlib.Path("workdirs") / name  # Earlier versions kept commas.
-  return older if older.exists() and not path.exists() else path
+  return storage.path(_WORKDIR.value or cli.default_workdir())
 
 
 # Modes that take the config from the checkpoint in --workdir.
