@@ -40,8 +40,17 @@ MAX_PIXELS = 2**28
 # `Image.open` warns above 89 megapixels, and its limit is a setting of the
 # whole process. A TGA has no signature: it is tried last, and by its name.
 _FORMATS = (
-  *("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "JPEG2000", "PPM"),
-  *("AVIF", "HEIF", "JXL"),
+  "JPEG",
+  "PNG",
+  "TIFF",
+  "WEBP",
+  "BMP",
+  "GIF",
+  "JPEG2000",
+  "PPM",
+  "AVIF",
+  "HEIF",
+  "JXL",
 )
 # Formats that need a package, by their signature at byte 0 or 4.
 _NEED = (
@@ -55,8 +64,17 @@ _NEED = (
 # Packages that teach Pillow a format when they are imported.
 _EXTRAS = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}
 _RAW = (
-  *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef"),
-  *(".srw", ".raw"),
+  ".dng",
+  ".cr2",
+  ".cr3",
+  ".nef",
+  ".arw",
+  ".orf",
+  ".rw2",
+  ".raf",
+  ".pef",
+  ".srw",
+  ".raw",
 )
 _DNG_VERSION, _REDUCED = 50706, 254
 
