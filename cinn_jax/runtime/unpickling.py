@@ -3,7 +3,8 @@
 A pickle names functions to call and can thereby do anything. Here it may only
 call a handful of functions that make arrays; a pickle that names others is
 rejected. PyTorch files since version 1.6, and those of TorchScript, are zip
-archives of a pickle and raw numbers, so torch is not needed to read them.
+archives of a pickle and raw numbers; earlier ones are several pickles and raw
+numbers in a row. So torch is not needed to read them.
 """
 
 import collections
@@ -18,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+# The first pickle of a PyTorch file that is no zip archive.
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 # Types by the names that torch gives them in a pickle.
 _STORAGES = {
   "DoubleStorage": "<f8",
@@ -42,7 +45,7 @@ def load_arrays(path: str | os.PathLike[str]) -> Any:
 
 
 def load_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-  """Loads the tensors of a zip file by `torch.save` or TorchScript.
+  """Loads the tensors of a file by `torch.save` or TorchScript.
 
   The file holds a state dict, nested ones, or a scripted module, whose code is
   ignored.
@@ -56,9 +59,7 @@ def load_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   """
   file = _existing(path)
   if not zipfile.is_zipfile(file):
-    raise ValueError(
-      f"{file} is no zip archive, which torch.save writes since PyTorch 1.6."
-    )
+    return _load_legacy(file)
   with zipfile.ZipFile(file) as archive:
     pickles = [n for n in archive.namelist() if n.endswith("/data.pkl")]
     if len(pickles) != 1:
@@ -122,7 +123,63 @@ class _TorchUnpickler(_ArrayUnpickler):
     return np.frombuffer(self._archive.read(f"{self._folder}data/{key}"), dtype)
 
 
+class _LegacyUnpickler(_ArrayUnpickler):
+  """Makes tensors as views of storages whose numbers come after the pickle."""
+
+  allowed = MappingProxyType(
+    {
+      **_TorchUnpickler.allowed,
+      ("torch._utils", "_rebuild_tensor_v2"): lambda *a: _view(*a[:4]),
+    }
+  )
+
+  def __init__(self, file, limit):
+    super().__init__(file)
+    self._limit = limit
+    self.storages = {}
+
+  def persistent_load(self, pid):
+    _, dtype, key, _, count, view = pid
+    if view is not None:
+      raise pickle.UnpicklingError("it has views of storages")
+    if not 0 <= count * dtype.itemsize <= self._limit:
+      raise pickle.UnpicklingError(f"storage {key} is larger than the file")
+    return self.storages.setdefault(key, np.zeros(count, dtype))
+
+
+def _load_legacy(file):
+  """Loads the tensors of a file by `torch.save` before PyTorch 1.6."""
+  with file.open("rb") as stream:
+    try:
+      is_legacy = _ArrayUnpickler(stream).load() == _LEGACY_MAGIC
+    except Exception:  # a stranger's bytes can make pickle raise anything
+      is_legacy = False
+    if not is_legacy:
+      raise ValueError(
+        f"{file} is not a file that torch.save wrote: it is no zip archive and"
+        " does not begin as the files before PyTorch 1.6."
+      )
+    for _ in range(2):  # the version, and a description of the machine
+      _load(_ArrayUnpickler(stream), file)
+    unpickler = _LegacyUnpickler(stream, file.stat().st_size)
+    content = _load(unpickler, file)
+    for key in _load(_ArrayUnpickler(stream), file):
+      storage = unpickler.storages.get(key)
+      count = int.from_bytes(stream.read(8), "little")
+      if storage is None or count != len(storage):
+        raise ValueError(f"{file} was not read: odd storage {key!r:.80}.")
+      numbers = stream.read(storage.nbytes)
+      if len(numbers) != storage.nbytes:
+        raise ValueError(f"{file} was not read: it ends early.")
+      storage[:] = np.frombuffer(numbers, storage.dtype)
+  return {name: value.copy() for name, value in _flatten(content, "")}
+
+
 def _tensor(storage, offset, size, stride):
+  return _view(storage, offset, size, stride).copy()
+
+
+def _view(storage, offset, size, stride):
   # Checked here, because as_strided itself would read any memory.
   last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
   if min((*size, *stride, offset, 0)) < 0 or (
@@ -131,7 +188,7 @@ def _tensor(storage, offset, size, stride):
     raise pickle.UnpicklingError("a tensor reaches beyond its numbers")
   return np.lib.stride_tricks.as_strided(
     storage[offset:], size, [s * storage.itemsize for s in stride]
-  ).copy()
+  )
 
 
 def _flatten(content, prefix):

@@ -57,6 +57,25 @@ def test_code_is_not_run(tmp_path, monkeypatch):
 
 def _write_tensor(path, monkeypatch, *arguments):
   """Writes 8 numbers and a view of them, in the format of torch.save."""
+  content = _pickle_tensor(monkeypatch, arguments)
+  with zipfile.ZipFile(path, "w") as file:
+    file.writestr("a/data.pkl", content)
+    file.writestr("a/data/0", np.arange(8.0).tobytes())
+  return path
+
+
+def _write_legacy(path, monkeypatch, *arguments, count=8):
+  """Writes the same in the format of torch.save before PyTorch 1.6."""
+  parts = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
+  content = [pickle.dumps(part, 2) for part in parts]
+  content.append(_pickle_tensor(monkeypatch, arguments, None))
+  content.append(pickle.dumps(["0"], 2))
+  content.append(count.to_bytes(8, "little") + np.arange(8.0).tobytes())
+  path.write_bytes(b"".join(content))
+  return path
+
+
+def _pickle_tensor(monkeypatch, arguments, *more):
   torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
   monkeypatch.setitem(sys.modules, "torch", torch)
   monkeypatch.setitem(sys.modules, "torch._utils", utils)
@@ -73,32 +92,41 @@ def _write_tensor(path, monkeypatch, *arguments):
   class Pickler(pickle.Pickler):
     def persistent_id(self, value):
       if value is numbers:
-        return ("storage", torch.DoubleStorage, "0", "cpu", 8)
+        return ("storage", torch.DoubleStorage, "0", "cpu", 8, *more)
       return None
 
   stream = io.BytesIO()
   Pickler(stream, 2).dump({"a": View()})
-  with zipfile.ZipFile(path, "w") as file:
-    file.writestr("a/data.pkl", stream.getvalue())
-    file.writestr("a/data/0", np.arange(8.0).tobytes())
-  return path
+  return stream.getvalue()
 
 
-def test_views_of_tensors(tmp_path, monkeypatch):
-  path = _write_tensor(tmp_path / "a.pt", monkeypatch, 1, (2, 3), (1, 2))
+@pytest.mark.parametrize("write", [_write_tensor, _write_legacy])
+def test_views_of_tensors(tmp_path, monkeypatch, write):
+  path = write(tmp_path / "a.pt", monkeypatch, 1, (2, 3), (1, 2))
   expected = [[1, 3, 5], [2, 4, 6]]
   np.testing.assert_array_equal(unpickling.load_torch(path)["a"], expected)
 
 
+@pytest.mark.parametrize("write", [_write_tensor, _write_legacy])
 @pytest.mark.parametrize(
   ("offset", "size", "stride"),
   [(0, (9,), (1,)), (7, (2,), (1,)), (4, (2,), (-1,))],
 )
 def test_views_beyond_the_numbers_raise(
-  tmp_path, monkeypatch, offset, size, stride
+  tmp_path, monkeypatch, write, offset, size, stride
 ):
-  path = _write_tensor(tmp_path / "a.pt", monkeypatch, offset, size, stride)
+  path = write(tmp_path / "a.pt", monkeypatch, offset, size, stride)
   with pytest.raises(ValueError, match="beyond its numbers"):
+    unpickling.load_torch(path)
+
+
+def test_damaged_files_of_early_torch_raise(tmp_path, monkeypatch):
+  path = _write_legacy(tmp_path / "a.pt", monkeypatch, 0, (8,), (1,))
+  path.write_bytes(path.read_bytes()[:-1])
+  with pytest.raises(ValueError, match="ends early"):
+    unpickling.load_torch(path)
+  _write_legacy(path, monkeypatch, 0, (8,), (1,), count=7)
+  with pytest.raises(ValueError, match="odd storage '0'"):
     unpickling.load_torch(path)
 
 
@@ -109,7 +137,7 @@ def test_other_files_raise(tmp_path):
   path.write_text("no pickle")
   with pytest.raises(ValueError, match="was not read"):
     unpickling.load_arrays(path)
-  with pytest.raises(ValueError, match="no zip archive"):
+  with pytest.raises(ValueError, match="not a file that torch"):
     unpickling.load_torch(path)
   with zipfile.ZipFile(path, "w") as file:
     file.writestr("a", "b")

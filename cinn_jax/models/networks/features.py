@@ -1,0 +1,200 @@
+"""Features of an ImageNet classifier, EfficientNet-lite0, as a condition.
+
+The network is frozen: its weights are constants, which come from a file. The
+package ships them up to block 10; `cinn_jax.importing.efficientnet` makes the
+file. (Tan and Le 2019; the variant "lite" is Google's of 2020: no
+squeeze-and-excitation, ReLU6.)
+"""
+
+import functools
+import pathlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from cinn_jax.bijections.base import Array, check_image
+from cinn_jax.images import color
+from cinn_jax.runtime import storage
+
+# The weights that the package ships; its README.md has their licence.
+SHIPPED = (
+  pathlib.Path(__file__).parents[2] / "weights" / "efficientnet_lite0"
+).with_suffix(".safetensors")
+
+
+class Block(NamedTuple):
+  """One inverted bottleneck: a 1x1, a depthwise and a 1x1 convolution."""
+
+  kernel: int
+  stride: int
+  expansion: int
+  channels: int
+
+
+STEM_CHANNELS = 32
+BLOCKS = tuple(
+  Block(kernel, stride if k == 0 else 1, expansion, channels)
+  for kernel, stride, expansion, channels, repeats in (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+  )
+  for k in range(repeats)
+)
+# The last block of each resolution that serves as features, by stride.
+TAPS = {4: 2, 8: 4, 16: 10}
+CHANNELS = {stride: BLOCKS[index].channels for stride, index in TAPS.items()}
+
+
+class EfficientNetLite0(nn.Module):
+  """Features of pictures at strides 4, 8 and 16; nothing is trained.
+
+  Attributes:
+    weights: File with the weights; "" takes the one that the package ships.
+    blocks: Number of blocks to run. The shipped weights have 11.
+  """
+
+  weights: str = ""
+  blocks: int = 11
+
+  @nn.compact
+  def __call__(self, pictures: Array) -> dict[int, Array]:
+    """Maps RGB [B, H, W, 3] in [0, 1] to {stride: [B, H/s, W/s, C]}.
+
+    Each side must be a multiple of 16, and C is `CHANNELS[stride]`. No gradient
+    passes.
+
+    Raises:
+      ValueError: for another shape, or if the file is for another network.
+      FileNotFoundError: if there is no such file.
+    """
+    check_image(pictures, "EfficientNetLite0")
+    if pictures.shape[-1] != 3 or any(n % 16 for n in pictures.shape[1:3]):
+      raise ValueError(
+        "EfficientNetLite0 takes RGB [B, H, W, 3] with sides that are multiples"
+        f" of 16, got shape {pictures.shape}."
+      )
+    hidden = (pictures * 255 - 127) / 128
+    hidden = nn.relu6(self._conv("stem", hidden, 3, 2, STEM_CHANNELS))
+    features = {}
+    for k, block in enumerate(BLOCKS[: self.blocks]):
+      hidden = self._block(f"block_{k}", block, hidden)
+      for stride, tap in TAPS.items():
+        if k == tap:
+          features[stride] = jax.lax.stop_gradient(hidden)
+    return features
+
+  def _block(self, name, block, x):
+    hidden, inputs = x, x.shape[-1]
+    width = inputs * block.expansion
+    if block.expansion > 1:
+      hidden = nn.relu6(self._conv(f"{name}/expand", hidden, 1, 1, width))
+    hidden = self._conv(
+      f"{name}/depthwise",
+      hidden,
+      block.kernel,
+      block.stride,
+      width,
+      groups=width,
+    )
+    hidden = nn.relu6(hidden)
+    hidden = self._conv(f"{name}/project", hidden, 1, 1, block.channels)
+    is_residual = block.stride == 1 and inputs == block.channels
+    return x + hidden if is_residual else hidden
+
+  def _conv(self, name, x, kernel, stride, channels, groups=1):
+    shape = (kernel, kernel, x.shape[-1] // groups, channels)
+    weight = self._constant(f"{name}/kernel", shape)
+    bias = self._constant(f"{name}/bias", (channels,))
+    hidden = jax.lax.conv_general_dilated(
+      x,
+      weight.astype(x.dtype),
+      (stride, stride),
+      "SAME",
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+      feature_group_count=groups,
+    )
+    return hidden + bias.astype(x.dtype).reshape(1, 1, 1, channels)
+
+  def _constant(self, name, shape):
+    return self.variable(
+      "constants",
+      name.replace("/", "_"),
+      lambda: jnp.asarray(_stored(self.weights, name, shape), jnp.float32),
+    ).value
+
+
+class LightnessFeatures(nn.Module):
+  """Features of a grey picture, given its normalised lightness.
+
+  Attributes:
+    weights: See `EfficientNetLite0`.
+    offset, scale: L is cond * scale + offset.
+    size: Side to which the picture is enlarged first, if it is smaller: the
+      network knows objects of about 100 pixels and more.
+  """
+
+  weights: str = ""
+  offset: float = 47.5
+  scale: float = 25.6
+  size: int = 128
+
+  @nn.compact
+  def __call__(self, lightness: Array) -> dict[int, Array]:
+    """Maps normalised L [B, H, W, 1] to features by their number of rows."""
+    levels = jnp.clip(lightness * self.scale + self.offset, 0, 100)
+    b, height, width, _ = levels.shape
+    if min(height, width) < self.size:
+      factor = -(-self.size // min(height, width))
+      levels = jax.image.resize(
+        levels, (b, factor * height, factor * width, 1), "linear"
+      )
+    lab = jnp.pad(levels, [(0, 0)] * 3 + [(0, 2)])
+    network = EfficientNetLite0(self.weights, name="network")
+    features = network(color.lab_to_srgb(lab))
+    return {maps.shape[1]: maps for maps in features.values()}
+
+
+def read_weights(path: str) -> Mapping[str, np.ndarray]:
+  """Returns the arrays of a file of weights by name; "" is the shipped file.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: if it is no file of arrays.
+  """
+  file = storage.path(path or SHIPPED)
+  if not file.exists():
+    raise FileNotFoundError(
+      f"No file {file} with the weights of EfficientNet-lite0: make one by"
+      " python -m cinn_jax.importing.efficientnet, or leave the setting empty."
+    )
+  return _read(path or str(SHIPPED))
+
+
+@functools.cache
+def _read(path):
+  try:
+    return safetensors.numpy.load(storage.path(path).read_bytes())
+  except safetensors.SafetensorError as error:
+    raise ValueError(f"{path} is damaged ({error}).") from None
+
+
+def _stored(path, name, shape):
+  array = read_weights(path).get(name)
+  if array is None or array.shape != shape:
+    got = "nothing" if array is None else f"shape {list(array.shape)}"
+    raise ValueError(
+      f"{path or SHIPPED} is not for EfficientNet-lite0: {name} must have shape"
+      f" {list(shape)}, and there is {got}."
+    )
+  return array
