@@ -1,6 +1,7 @@
 """Invertible layers with exact log-determinants; `base` has the contract."""
 
 from cinn_jax.bijections.actnorm import ActNorm
+from cinn_jax.bijections.autoregressive import AutoregressiveBlock
 from cinn_jax.bijections.base import (
   COLLECTIONS,
   REPORTS,
@@ -46,6 +47,7 @@ from cinn_jax.bijections.prior import LearnedPrior, PriorSplit
 from cinn_jax.bijections.reshape import Flatten, Haar, Squeeze
 from cinn_jax.bijections.spline import SplineCoupling
 from cinn_jax.bijections.stack import MEMORY_POLICIES, Stack
+from cinn_jax.bijections.tokens import Patches
 
 __all__ = [
   "CLAMPS",
@@ -59,6 +61,7 @@ __all__ = [
   "AffineCoupling",
   "AffineInjector",
   "Array",
+  "AutoregressiveBlock",
   "Bijection",
   "Bounded",
   "Cayley",
@@ -81,6 +84,7 @@ __all__ = [
   "LearnedPrior",
   "MultiScale",
   "Orthogonal",
+  "Patches",
   "Permutation",
   "PriorSplit",
   "PyTree",

@@ -47,6 +47,11 @@ class Bijection(nn.Module):
   def __call__(self, x: PyTree, cond: Condition = None) -> tuple[PyTree, Array]:
     return self.forward(x, cond)
 
+  @property
+  def cheap_inverse(self) -> bool:
+    """False if the inverse takes many times as long as forward."""
+    return True
+
 
 def at_least_float32(dtype: DTypeLike) -> np.dtype:
   """Returns the precision of affine heads and log-dets for data of `dtype`."""
@@ -96,6 +101,10 @@ class Chain(Bijection):
 
   parts: Sequence[Bijection]
 
+  @property
+  def cheap_inverse(self) -> bool:
+    return all(part.cheap_inverse for part in self.parts)
+
   def forward(self, x: PyTree, cond: Condition = None) -> tuple[PyTree, Array]:
     total = zero_log_det(x)
     for part in self.parts:
@@ -115,6 +124,10 @@ class Inverse(Bijection):
   """Swaps the two directions of `bijection`."""
 
   bijection: Bijection
+
+  @property
+  def cheap_inverse(self) -> bool:
+    return self.bijection.cheap_inverse
 
   def forward(self, x: PyTree, cond: Condition = None) -> tuple[PyTree, Array]:
     return self.bijection.inverse(x, cond)
@@ -138,6 +151,10 @@ class Conditioned(Bijection):
   bijection: Bijection
   key: Hashable
   head: nn.Module | None = None
+
+  @property
+  def cheap_inverse(self) -> bool:
+    return self.bijection.cheap_inverse
 
   def _view(self, cond: Condition) -> Condition:
     if self.key is None:

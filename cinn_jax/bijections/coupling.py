@@ -1,5 +1,6 @@
 """Conditional coupling blocks: one half of the channels steers the other."""
 
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -17,7 +18,8 @@ from cinn_jax.bijections.base import (
 )
 
 # Soft clamps g(s) of the log-scale; |g| stays below alpha (0.1 % below for
-# 0.636 instead of 2/pi). Four of these forms are in published use:
+# 0.636 instead of 2/pi), except for "jet". Six of these forms are in published
+# use:
 CLAMPS: dict[str, Callable[[Array, float], Array]] = {
   # The paper (Ardizzone et al. 2019): slope 2/pi at 0 for every alpha.
   "cinn_paper": lambda s, alpha: alpha * (2 / jnp.pi) * jnp.arctan(s / alpha),
@@ -28,6 +30,12 @@ CLAMPS: dict[str, Callable[[Array, float], Array]] = {
   # Scales of sigmoid(s + 2) + exp(-alpha), which start below 1: Glow has it
   # without a floor (alpha infinite), SRFlow with 1e-4 (alpha 9.21).
   "sigmoid": lambda s, alpha: jnp.logaddexp(jax.nn.log_sigmoid(s + 2), -alpha),
+  # STARFlow's soft clip: slope 1 at 0 for every alpha.
+  "tanh": lambda s, alpha: alpha * jnp.tanh(s / alpha),
+  # Jet: scales of 2 sigmoid(s), so below 2, plus a floor of exp(-alpha).
+  "jet": lambda s, alpha: jnp.logaddexp(
+    math.log(2) + jax.nn.log_sigmoid(s), -alpha
+  ),
   # Not published: scales between exp(-alpha) and 1, halfway between the two at
   # 0. Couplings never stretch going forward, and going back they stretch by at
   # most exp(alpha).

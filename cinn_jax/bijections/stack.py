@@ -48,7 +48,8 @@ class Stack(Bijection):
     "store"       Keeps everything that the gradient needs.
     "remat"       Keeps the input and computes the rest again.
     "reversible"  Keeps nothing: inputs are rebuilt by the inverse; gradients
-                  are as exact as the inverse. Reverse mode only.
+                  are as exact as the inverse. Reverse mode only, and not for
+                  blocks with a slow inverse, which are autoregressive.
 
   Attributes:
     block: The block to copy.
@@ -73,6 +74,12 @@ class Stack(Bijection):
       raise ValueError(
         f"The memory policy {self.memory!r} is for scanned blocks: pass"
         " scanned=True (in a config, model.scanned), or the policy store."
+      )
+    if self.memory == "reversible" and not self.block.cheap_inverse:
+      raise ValueError(
+        "The memory policy 'reversible' runs the inverse of each block for its"
+        " gradient, which is one token after the other for autoregressive"
+        " blocks: take the policy remat."
       )
 
   def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:

@@ -84,6 +84,7 @@ def test_haar_diagonal_difference_sign():
     ("cinn_paper", lambda s, a: a * 2 / math.pi * math.atan(s / a)),
     ("cinn_code", lambda s, a: a * 0.636 * math.atan(s / a)),
     ("freia_2021", lambda s, a: a * 0.636 * math.atan(s)),
+    ("tanh", lambda s, a: a * math.tanh(s / a)),
     (
       "contracting",
       lambda s, a: math.log(
@@ -105,6 +106,15 @@ def test_clamp_formulas(name, formula):
     assert jnp.abs(bj.CLAMPS[name](jnp.asarray([-1e9, 1e9]), alpha)).max() <= (
       alpha * (1 + 1e-6)
     )
+
+
+def test_jet_clamp_formula():
+  points, floor = [-50.0, -1.0, 0.0, 0.3, 7.0, 1e9], math.exp(-9.2)
+  expected = [math.log(2 / (1 + math.exp(-s)) + floor) for s in points]
+  actual = bj.CLAMPS["jet"](jnp.asarray(points), 9.2)
+  np.testing.assert_allclose(actual, expected, rtol=1e-5)
+  # Its bound above is that of doubling, whatever alpha.
+  assert actual.max() < 0.694
 
 
 def test_coupling_defaults_are_the_papers():

@@ -8,9 +8,11 @@ import pytest
 
 from cinn_jax import bijections as bj
 from cinn_jax.models.networks.subnets import Subnet
+from cinn_jax.models.networks.token_networks import CausalTransformer
 from tests.support.refusing import assert_refused
 
 CONV = functools.partial(Subnet, widths=(4,), kernels=(3, 1))
+CAUSAL = functools.partial(CausalTransformer, 4, 1, heads=2)
 IMAGE = jax.ShapeDtypeStruct((2, 4, 4, 4), jnp.float32)
 
 # name: (bijection, parts of the message)
@@ -46,6 +48,35 @@ WRONG = {
   "memory_policy": (
     bj.Stack(bj.AdditiveCoupling(CONV), 2, "forget"),
     ["'forget'", *bj.MEMORY_POLICIES],
+  ),
+  "reversible_memory_of_a_slow_inverse": (
+    bj.Stack(
+      bj.Chain((bj.AutoregressiveBlock(CAUSAL), bj.Orthogonal())),
+      2,
+      "reversible",
+    ),
+    ["'reversible' runs the inverse", "one token after the other", "remat"],
+  ),
+  "sampler": (
+    bj.AutoregressiveBlock(CAUSAL, sampler="gibbs"),
+    ["'gibbs'", "scan, jacobi"],
+  ),
+  "autoregressive_clamp": (
+    bj.AutoregressiveBlock(CAUSAL, clamp="softplus"),
+    ["'softplus'", *bj.CLAMPS],
+  ),
+  "heads_that_do_not_divide_the_width": (
+    bj.AutoregressiveBlock(functools.partial(CausalTransformer, 4, 1, heads=3)),
+    ["multiple of its 3 heads", "got 4"],
+  ),
+  "patches_without_pixels": (bj.Patches(0), ["at least 1 pixel", "got 0"]),
+  "haar_patches_of_odd_size": (
+    bj.Patches(3, "haar"),
+    ["side of 2, 4, 8", "got 3"],
+  ),
+  "transform_of_patches": (
+    bj.Patches(2, "fft"),
+    ["'fft'", "dct, haar, none"],
   ),
   "householder_without_reflections": (
     bj.Householder(0),

@@ -7,9 +7,15 @@ import flax.linen as nn
 
 from cinn_jax import bijections as bj
 from cinn_jax.models.networks.subnets import Subnet
+from cinn_jax.models.networks.token_networks import (
+  CausalTransformer,
+  TransformerSubnet,
+)
 
 _CONV = functools.partial(Subnet, widths=(6,), kernels=(3, 1))
 _DENSE = functools.partial(Subnet, widths=(8, 8), kernels=(1, 1, 1))
+_TRANSFORMER = functools.partial(TransformerSubnet, 8, 2, heads=2)
+_CAUSAL = functools.partial(CausalTransformer, 8, 2, heads=2)
 _MAP, _VECTOR = (4, 4, 3), (5,)
 
 
@@ -99,6 +105,26 @@ CASES = {
   "coupling_contracting": Case(
     bj.AffineCoupling(_DENSE, clamp="contracting", alpha=0.7), (7,), _VECTOR
   ),
+  "coupling_tanh": Case(
+    bj.AffineCoupling(_DENSE, clamp="tanh", alpha=1.5), (7,), _VECTOR
+  ),
+  "coupling_jet": Case(
+    bj.AffineCoupling(_DENSE, sides=1, clamp="jet", alpha=9.2), (7,), _VECTOR
+  ),
+  "coupling_transformer": Case(
+    bj.AffineCoupling(_TRANSFORMER, sides=1, clamp="tanh"),
+    (2, 3, 4),
+    ((2, 3, 5), _VECTOR),
+  ),
+  "autoregressive": Case(
+    bj.AutoregressiveBlock(_CAUSAL), (2, 3, 2), ((2, 3, 5), _VECTOR)
+  ),
+  "autoregressive_reverse": Case(
+    bj.AutoregressiveBlock(_CAUSAL, alpha=1.0, reverse=True), (5, 2)
+  ),
+  "patches": Case(bj.Patches(2), (4, 6, 2)),
+  "patches_haar": Case(bj.Patches(4, "haar"), (8, 4, 1)),
+  "patches_none": Case(bj.Patches(3, "none"), (3, 6, 1)),
   "injector": Case(bj.AffineInjector(_CONV), (4, 4, 4), _MAP),
   "injector_two_conditions": Case(
     bj.AffineInjector(_CONV, clamp="freia_2021"), (4, 4, 4), (_VECTOR, _MAP)

@@ -87,7 +87,7 @@ class Subnet(nn.Module):
         f" {len(self.widths) + 1} kernel sizes, got {list(self.kernels)}."
       )
     leaves = jax.tree.leaves(cond)
-    self._check_condition(leaves)
+    check_condition_channels(self, leaves)
     layer_input = u
     for k, width in enumerate([*self.widths, features]):
       is_last = k == len(self.widths)
@@ -109,22 +109,6 @@ class Subnet(nn.Module):
         new = [layer_input, hidden] if self.densely_connected else [hidden]
         layer_input = jnp.concatenate(new, -1)
     return hidden
-
-  def _check_condition(self, leaves):
-    # Otherwise a missing condition would go unnoticed, as if it were zero.
-    if self.is_initializing():
-      return
-    params = self.variables.get("params", {})
-    count = sum(name.startswith("condition_") for name in params)
-    wanted = [
-      params[f"condition_{i}"]["kernel"].shape[-2] for i in range(count)
-    ]
-    got = [leaf.shape[-1] for leaf in leaves]
-    if wanted != got:
-      raise ValueError(
-        f"This flow was initialised with {_describe(wanted)}, and is given"
-        f" {_describe(got)}."
-      )
 
   def _layer(self, rank, width, kernel, inputs, *, is_last):
     """Returns a constructor of equal layers, `make(name, use_bias=True)`."""
@@ -155,6 +139,30 @@ class Subnet(nn.Module):
       )
     return lambda name, use_bias=True: nn.Dense(
       width, name=name, use_bias=use_bias, **shared
+    )
+
+
+def check_condition_channels(
+  module: nn.Module, leaves: Sequence[Array]
+) -> None:
+  """Raises ValueError unless a condition has the channels of initialisation.
+
+  Otherwise a missing condition would go unnoticed, as if it were zero.
+
+  Args:
+    module: Bound, with a layer "condition_0", "condition_1", ... for each leaf.
+    leaves: The condition's leaves [B, ..., C].
+  """
+  if module.is_initializing():
+    return
+  params = module.variables.get("params", {})
+  count = sum(name.startswith("condition_") for name in params)
+  wanted = [params[f"condition_{i}"]["kernel"].shape[-2] for i in range(count)]
+  got = [leaf.shape[-1] for leaf in leaves]
+  if wanted != got:
+    raise ValueError(
+      f"This flow was initialised with {_describe(wanted)}, and is given"
+      f" {_describe(got)}."
     )
 
 

@@ -1,0 +1,176 @@
+"""Transformers of tokens: of couplings, and of autoregressive blocks.
+
+As in `subnets`, the condition's part of the first layer is a separate product.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from cinn_jax.bijections.base import Array, Condition
+from cinn_jax.models.networks.subnets import check_condition_channels
+from cinn_jax.models.networks.transformer import Cache, Layers, head
+
+
+class TokenContext(nn.Module):
+  """Embeddings of the positions, plus the condition's part of the first layer.
+
+  Attributes:
+    width: Width d of a token's embedding.
+    dtype: Precision of the computation; None follows the data.
+    precision: Precision of matrix products.
+  """
+
+  width: int
+  dtype: DTypeLike | None = None
+  precision: str | None = None
+
+  @nn.compact
+  def __call__(self, cond: Condition, tokens: Array) -> Array:
+    """Returns [B, N, d] for tokens [B, N, F]; B is 1 without a condition.
+
+    The leaves of `cond` are vectors [B, C], the same for every token, or maps
+    [B, ..., C] with a position for each token.
+    """
+    leaves = jax.tree.leaves(cond)
+    check_condition_channels(self, leaves)
+    shape = (tokens.shape[1], self.width)
+    positions = self.param("positions", nn.initializers.normal(0.02), shape)
+    context = positions[None].astype(tokens.dtype)
+    for i, leaf in enumerate(leaves):
+      layer = nn.Dense(
+        self.width,
+        use_bias=False,
+        dtype=self.dtype,
+        precision=self.precision,
+        name=f"condition_{i}",
+      )
+      context = context + layer(leaf.reshape(len(leaf), -1, leaf.shape[-1]))
+    return context
+
+
+class TransformerSubnet(nn.Module):
+  """A coupling's network: a transformer in which all tokens see each other.
+
+  (Jet, Kolesnikov et al. 2024.)
+
+  Attributes:
+    width: Width d of a token's embedding.
+    layers: Number of layers.
+    heads: Number of heads; it divides the width.
+    dtype: Precision of the computation; None follows the data.
+    remat: See `Layers`.
+  """
+
+  width: int
+  layers: int
+  heads: int
+  dtype: DTypeLike | None = None
+  remat: bool = False
+
+  @nn.compact
+  def __call__(self, u: Array, cond: Condition, features: int) -> Array:
+    """Maps [B, ..., C] and a condition to [B, ..., features].
+
+    The condition is as in `TokenContext`.
+    """
+    tokens = u.reshape(len(u), -1, u.shape[-1])
+    hidden = nn.Dense(self.width, dtype=self.dtype, name="data")(tokens)
+    context = TokenContext(self.width, self.dtype, name="context")
+    hidden = hidden + context(cond, tokens)
+    hidden, _ = Layers(
+      self.layers,
+      self.heads,
+      dtype=self.dtype,
+      remat=self.remat,
+      name="trunk",
+    )(hidden)
+    return head(hidden, features).reshape(*u.shape[:-1], features)
+
+
+class CausalTransformer(nn.Module):
+  """An autoregressive block's network; see `bijections.AutoregressiveBlock`.
+
+  Products of float32 numbers are exact to float32 on every device, since the
+  inverse computes them in another order than forward does.
+
+  Attributes: those of `TransformerSubnet`.
+  """
+
+  width: int
+  layers: int
+  heads: int
+  dtype: DTypeLike | None = None
+  remat: bool = False
+
+  def setup(self) -> None:
+    self.given = TokenContext(self.width, self.dtype, self._precision)
+
+  @property
+  def _precision(self) -> str | None:
+    return "highest" if self.dtype is None else None
+
+  def context(self, cond: Condition, tokens: Array) -> Array:
+    """Returns the tokens' context, see `TokenContext`."""
+    return self.given(cond, tokens)
+
+  def empty_cache(self, tokens: Array) -> Cache:
+    """Returns the cache [K, B, heads, N, c] x 2 before the first token."""
+    shape = (self.layers, len(tokens), self.heads, tokens.shape[1])
+    dtype = tokens.dtype if self.dtype is None else self.dtype
+    empty = jnp.zeros((*shape, self.width // self.heads), dtype)
+    return empty, empty
+
+  def step(
+    self,
+    previous: Array,
+    context: Array,
+    features: int,
+    cache: Cache,
+    position: Array,
+  ) -> tuple[Array, Cache]:
+    """Returns (s, m) [B, features] of one token, and the next cache."""
+    out, new = self(
+      previous[:, None], context[:, None], features, cache, position
+    )
+    start = (0, 0, 0, position, 0)
+    keys, values = (
+      jax.lax.dynamic_update_slice(old, entry, start)
+      for old, entry in zip(cache, new, strict=True)
+    )
+    return out[:, 0], (keys, values)
+
+  @nn.compact
+  def __call__(
+    self,
+    tokens: Array,
+    context: Array,
+    features: int,
+    cache: Cache | None = None,
+    position: Array | None = None,
+  ) -> Any:
+    """Maps tokens [B, N, F] to [B, N, features]; entry i sees those before i.
+
+    With a cache, `tokens` [B, 1, F] is the token before `position`, and the
+    result is (entry [B, 1, features], keys and values of this token).
+    """
+    if cache is None:
+      start = jnp.zeros_like(tokens[:, :1])
+      tokens = jnp.concatenate([start, tokens[:, :-1]], 1)
+    hidden = nn.Dense(
+      self.width, dtype=self.dtype, precision=self._precision, name="data"
+    )(tokens)
+    hidden, new = Layers(
+      self.layers,
+      self.heads,
+      causal=True,
+      dtype=self.dtype,
+      precision=self._precision,
+      remat=self.remat,
+      name="trunk",
+    )(hidden + context, cache, position)
+    out = head(hidden, features, self._precision)
+    return out if cache is None else (out, new)
