@@ -23,26 +23,19 @@ machine; then give each side one core (on Linux, `taskset -c 0` before the
 command).
 """
 
-import functools
 import inspect
-import math
 import pathlib
 import tempfile
-import time
 
 import jax
 import machine
 import numpy as np
 import side_by_side
 from absl import flags
+from training_step import TrainingStep
 
 from cinn_jax import cli, models
-from cinn_jax.experiment.build import build
-from cinn_jax.runtime import host_memory, sharding
-from cinn_jax.runtime.flops import jaxpr_flops
-from cinn_jax.training import setup
-from cinn_jax.training.optimizer import make_optimizer
-from cinn_jax.workdir.state import init_state
+from cinn_jax.runtime import host_memory
 
 _PEER = flags.DEFINE_enum(
   "peer", None, ["freia", "freia-compiled"], "Also time this peer."
@@ -70,7 +63,7 @@ def _run():
   host_memory.keep_freed_memory()  # As in `cinn_jax.main`.
   config = cli.CONFIG.value
   config.train.batch_size = _BATCH_SIZE.value or _batch_size(config)
-  ours = Ours(config)
+  ours = TrainingStep(config)
   facts = machine.facts("jax", "jaxlib", "flax", device=ours.device)
   if _PEER.value:
     python = side_by_side.freia_python(_PEER_PYTHON.value)
@@ -99,64 +92,6 @@ def _batch_size(config):
   if is_large and jax.default_backend() == "cpu":
     return min(batch_size, 16)
   return batch_size
-
-
-class Ours:
-  """Our training step; `ours(steps)` returns the times of one step."""
-
-  def __init__(self, config):
-    mesh = sharding.make_mesh()
-    flow, self.task = build(config)
-    optimizer = make_optimizer(
-      num_steps=config.train.num_steps, **config.optimizer.to_dict()
-    )
-    parts = {"flow": flow, "task": self.task, "optimizer": optimizer}
-    abstract = setup.abstract_state(config, mesh, **parts)
-    self.pictures = _random_pictures(config, self.task.image_size)
-    self._batch = sharding.put_batch(self.pictures, mesh)
-    init = functools.partial(
-      init_state,
-      jax.random.key(config.train.seed),
-      averaged=bool(config.train.ema_decay),
-      **parts,
-    )
-    places = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    self._state = jax.jit(init, out_shardings=places)(batch=self._batch)
-    begin = time.perf_counter()
-    step = setup.jit_train_step(config, mesh, abstract=abstract, **parts)
-    traced = step.trace(self._state, self._batch)
-    self._step = traced.lower().compile()
-    self.compile_seconds = time.perf_counter() - begin
-    self.flops = jaxpr_flops(traced.jaxpr.jaxpr)
-    params = jax.tree.leaves(self._state.fit.params)
-    self.parameters = sum(leaf.size for leaf in params)
-    self.device = jax.devices()[0].device_kind
-
-  def __call__(self, steps):
-    self._take(1)  # Warms the caches, which the other side has used until now.
-    begin, worked = time.perf_counter(), time.process_time()
-    bits = self._take(steps)["bits_per_dim"]
-    times = {
-      "seconds": (time.perf_counter() - begin) / steps,
-      "processor": (time.process_time() - worked) / steps,
-    }
-    if not math.isfinite(bits):
-      raise ValueError(f"Our bits/dim are {bits}.")
-    return times
-
-  def _take(self, steps):
-    for _ in range(steps):
-      self._state, metrics = self._step(self._state, self._batch)
-    jax.block_until_ready(self._state)
-    return metrics
-
-
-def _random_pictures(config, size):
-  random, count = np.random.default_rng(0), config.train.batch_size
-  image = random.integers(0, 256, (count, size, size, 3), np.uint8)
-  if config.task.name != "class_conditional":
-    return {"image": image}
-  return {"image": image, "label": random.integers(0, 10, count, np.int32)}
 
 
 def _set_up(peer, config, ours):
@@ -215,11 +150,16 @@ def _measure(ours, peer=None):
 
 
 def _table(results):
-  rate = results["flops"] / results["sides"]["ours"]["seconds"]["median"]
+  if results["flops"] is None:
+    speed = "FLOPs unknown"
+  else:
+    rate = results["flops"] / results["sides"]["ours"]["seconds"]["median"]
+    speed = (
+      f"{results['flops'] / 1e9:.1f} GFLOP per step, {rate / 1e9:.0f} GFLOP/s"
+    )
   head = (
     f"{results['network']}, {results['parameters']:,} parameters, batch"
-    f" {results['batch_size']}; ours: {results['flops'] / 1e9:.1f} GFLOP per"
-    f" step, {rate / 1e9:.0f} GFLOP/s, compiled in"
+    f" {results['batch_size']}; ours: {speed}, compiled in"
     f" {results['compile_seconds']:.1f} s\n"
   )
   lines = [
