@@ -187,9 +187,8 @@ def check(name, count=2) -> dict:
 
   arguments = (variables["params"], variables, x, cond)
   error = jax.jit(round_trip)(variables, x, cond)
-  value, gradient = jax.device_get(
-    jax.jit(jax.value_and_grad(loss))(*arguments)
-  )
+  loss_and_gradient = jax.jit(jax.value_and_grad(loss))
+  value, gradient = jax.device_get(loss_and_gradient(*arguments))
   here = jax.device_put(jax.device_get(arguments), jax.devices("cpu")[0])
   truth, exact = jax.device_get(loss_and_gradient(*here))
   pairs = [*zip(*map(jax.tree.leaves, (gradient, exact)), strict=True)]
