@@ -69,7 +69,7 @@ def _evaluate(config, workdir):
     workdir,
     data=cli.other_data(),
     num_draws=_NUM_DRAWS.value,
-    sampling=sampling.read_sampling(_MODE.value),
+    sampling=sampling.read_sampling(_MODE.value, several=True),
   )
 
 

@@ -102,7 +102,7 @@ def _read(workdir: str | os.PathLike) -> Run:
       f"{path} has no evaluation.json: run --mode=evaluate on it first."
     )
   rows, metrics, content = records.read_json(path / "evaluation.json")
-  if "config" not in content:
+  if "config" not in content or "temperatures" not in content:
     raise ValueError(
       f"{path} was evaluated by an older version: run --mode=evaluate again."
     )
@@ -141,7 +141,7 @@ def _group(runs: Sequence[Run]) -> dict[str, list[Run]]:
   groups = collections.defaultdict(list)
   for run in runs:
     sampling = [run.content[k] for k in ("step", "num_samples")]
-    sampling += [temperatures.name(run.content["temperature"])]
+    sampling += [temperatures.names(run.content["temperatures"])]
     groups[json.dumps([run.settings, sampling], sort_keys=True)].append(run)
   for members in groups.values():
     if len({run.seed for run in members}) < len(members):
@@ -215,8 +215,8 @@ def _differences(groups: dict[str, list[Run]]) -> Iterator[str]:
     seeds = ", ".join(f"{run.seed} ({run.name})" for run in members)
     step = members[0].content["step"]
     facts = [f"{k}={settings[name].get(k, _ABSENT)}" for k in varying]
-    temperature = temperatures.name(members[0].content["temperature"])
-    facts.append(f"temperature={temperature}")
+    several = temperatures.names(members[0].content["temperatures"])
+    facts.append(f"temperature={several}")
     yield f"{name}: seeds {seeds}; step {step:,}; {', '.join(facts)}."
 
 

@@ -56,7 +56,8 @@ def evaluate(
       evaluate on other pictures.
     num_draws: Draws of the noise. Above 1, an importance-weighted bound is
       reported next to bits/dim, see `importance`.
-    sampling: Number of samples, temperature and seed.
+    sampling: Number of samples, temperatures and seed. With several
+      temperatures, the samples of each have rows of their own.
 
   Raises:
     FileNotFoundError: if the workdir holds no checkpoint.

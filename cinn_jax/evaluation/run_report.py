@@ -54,7 +54,7 @@ def write_report(
     workdir: Folder of a trained run.
     outputs: Folder to write to instead of `workdir/report`.
     data: Settings that override the `data` section of the run's config.
-    sampling: Number of samples, temperature and seed.
+    sampling: Number of samples, one temperature, and seed.
 
   Returns:
     The path of the page.
@@ -74,7 +74,7 @@ def write_report(
   if weighted := content["likelihood"].get("importance_weighted"):
     page.text(importance.in_words(weighted, trained.task))
   page.heading("Metrics")
-  temperature = temperatures.name(sampling.temperature)
+  temperature = temperatures.names(sampling.temperatures)
   page.text(f"Sampled at temperature {temperature} with seed {sampling.seed}.")
   page.table(table.cells(rows, metrics))
   page.items(table.legend(rows, metrics))
@@ -139,9 +139,9 @@ def _sheets(trained: Trained, sampling: Sampling) -> Iterator[np.ndarray]:
   )
   rng = jax.random.key(sampling.seed)
   outcome = jax.device_get(
-    sampler(trained.variables, rng, batch, sampling.temperature)
+    sampler(trained.variables, rng, batch, *sampling.temperatures)
   )
-  temperature = temperatures.name(sampling.temperature)
+  temperature = temperatures.names(sampling.temperatures)
   note = f"step {trained.step:,}, temperature {temperature}"
   for start in range(0, len(batch["image"]), SHEET_ROWS):
     rows = slice(start, start + SHEET_ROWS)

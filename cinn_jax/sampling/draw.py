@@ -18,13 +18,13 @@ class Sampling(NamedTuple):
   """Settings for drawing samples.
 
   Attributes:
-    num_samples: Samples per condition.
-    temperature: Scale of the latents: one number, or one per level.
-    seed: Seed for the latents.
+    num_samples: Samples per condition and temperature.
+    temperatures: Scales of the latents; each is one number, or one per level.
+    seed: Seed for the latents, which all temperatures share.
   """
 
   num_samples: int = 8
-  temperature: float | Sequence[float] = 1.0
+  temperatures: Sequence[float | Sequence[float]] = (1.0,)
   seed: int = 0
 
 

@@ -49,8 +49,8 @@ TEMPERATURE = flags.DEFINE_list(
   "temperature",
   "1",
   "Scale of the latents: 0.8, or one for each level that --mode=describe lists,"
-  " 1:0.8:0. For --mode=sample also several, 0,0.5,1: each gets a folder in"
-  " --outputs.",
+  " 1:0.8:0. Several, 0,0.5,1, get a folder each in --outputs from"
+  " --mode=sample, and rows each in the table of --mode=evaluate.",
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed for sampling.")
 
@@ -64,21 +64,22 @@ def read_temperatures() -> list[float | list[float]]:
   return [temperatures.parse(text) for text in TEMPERATURE.value or [""]]
 
 
-def read_sampling(mode: str) -> "draw.Sampling":
-  """Returns how a mode that takes one `--temperature` draws samples.
+def read_sampling(mode: str, *, several: bool = False) -> "draw.Sampling":
+  """Returns how a mode draws samples of the test pictures.
 
   Args:
     mode: Its name, for the error message.
+    several: Whether it takes several temperatures.
 
   Raises:
-    ValueError: if there are several, or it is no temperature.
+    ValueError: if it takes one and there are several, or for no temperature.
   """
   from cinn_jax.sampling import draw
 
   values = read_temperatures()
-  if len(values) != 1:
+  if len(values) != 1 and not several:
     raise ValueError(
       f"--mode={mode} takes one --temperature, got"
-      f" {','.join(TEMPERATURE.value)!r}; --mode=sample takes several."
+      f" {','.join(TEMPERATURE.value)!r}; sample and evaluate take several."
     )
-  return draw.Sampling(NUM_SAMPLES.value, values[0], SEED.value)
+  return draw.Sampling(NUM_SAMPLES.value, values, SEED.value)

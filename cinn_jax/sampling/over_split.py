@@ -1,9 +1,10 @@
 """Samples for every picture of a split, batch by batch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
@@ -15,15 +16,18 @@ from cinn_jax.workdir.trained import Trained
 
 BATCH_SIZE = 16
 
+# The samples uint8 [B, n, S, S, 3] of a batch, and their log_prob [B, n].
+Outcome = tuple[np.ndarray, np.ndarray]
+
 
 def draw_over_split(
   trained: Trained, source: Source, sampling: Sampling
-) -> Iterator[tuple[dict[str, Any], np.ndarray, np.ndarray, np.ndarray]]:
-  """Yields (batch, given, samples, log_prob) over a split, without padding.
+) -> Iterator[tuple[dict[str, Any], np.ndarray, Sequence[Outcome]]]:
+  """Yields (batch, given, outcomes) over a split, without padding.
 
-  All are numpy. `batch` holds the records; the others are what
-  `draw.make_sampler` returns, with samples in the order in which they were
-  drawn.
+  All are numpy. `batch` holds the records, `given` the conditions as pictures.
+  There is an outcome for each temperature, of the same latents: see
+  `draw.make_sampler`, with samples in the order in which they were drawn.
   """
   sampler = jax.jit(
     make_sampler(trained.flow, trained.task, num_samples=sampling.num_samples)
@@ -38,13 +42,21 @@ def draw_over_split(
     index, batch = numbered
     mask = batch.pop("mask")
     rng = jax.random.fold_in(jax.random.key(sampling.seed), index)
-    outcome = sampler(trained.variables, rng, batch, sampling.temperature)
+    drawn = [
+      sampler(trained.variables, rng, batch, jnp.asarray(scale, jnp.float32))
+      for scale in sampling.temperatures
+    ]
+    outcomes = [
+      (np.asarray(samples)[mask], np.asarray(log_prob)[mask])
+      for _, samples, log_prob in drawn
+    ]
     return (
       {name: values[mask] for name, values in batch.items()},
-      *(np.asarray(values)[mask] for values in outcome),
+      np.asarray(drawn[0][0])[mask],
+      outcomes,
     )
 
   with tqdm(total=len(source), unit="picture", desc="sampling") as bar:
     for outcome in threads.in_order(draw, enumerate(batches)):
       yield outcome
-      bar.update(len(outcome[-1]))
+      bar.update(len(outcome[1]))

@@ -43,6 +43,30 @@ def name(temperature: float | Sequence[float]) -> str:
   return ":".join(f"{level:g}" for level in levels)
 
 
+def label(
+  text: str,
+  temperature: float | Sequence[float],
+  temperatures: Sequence[float | Sequence[float]],
+) -> str:
+  """Adds a temperature to a row's name if there are several.
+
+  >>> label("samples", 0.5, [0.5, 1.0]), label("samples", 0.5, [0.5])
+  ('samples, temperature 0.5', 'samples')
+  """
+  if len(temperatures) == 1:
+    return text
+  return f"{text}, temperature {name(temperature)}"
+
+
+def names(temperatures: Sequence[float | Sequence[float]]) -> str:
+  """Returns the text for several temperatures, as `--temperature` takes it.
+
+  >>> names([0.5, [1.0, 0.8, 0.0]])
+  '0.5,1:0.8:0'
+  """
+  return ",".join(map(name, temperatures))
+
+
 def folders(
   folder, temperatures: Sequence[float | list[float]]
 ) -> list[tuple[Any, float | list[float]]]:

@@ -31,7 +31,7 @@ def _write_run(folder, name, seed, rmse, bits, **facts):
     "source": "photos",
     "step": 10,
     "num_samples": 4,
-    "temperature": 1.0,
+    "temperatures": [1.0],
     "config": config,
   }
   path = folder / name / "evaluation.json"
@@ -103,7 +103,7 @@ def test_single_run_has_its_intervals(tmp_path, capsys):
 def test_other_sampling_makes_another_run(tmp_path):
   workdirs = [
     _write_run(tmp_path, "a", 0, 10.0, 3.0),
-    _write_run(tmp_path, "b", 1, 12.0, 3.5, temperature=0.8),
+    _write_run(tmp_path, "b", 1, 12.0, 3.5, temperatures=[0.8]),
   ]
   names = [line[0] for line in compare(workdirs, outputs=tmp_path / "out")]
   assert names == ["run", "a", "a", "b", "b", "-"]
@@ -113,7 +113,7 @@ def test_another_step_makes_another_run(tmp_path):
   workdirs = [
     _write_run(tmp_path, "a", 0, 10.0, 3.0),
     _write_run(tmp_path, "b", 1, 12.0, 3.5, step=9_000),
-    _write_run(tmp_path, "c", 1, 14.0, 4.0, temperature=1),
+    _write_run(tmp_path, "c", 1, 14.0, 4.0, temperatures=[1]),
   ]
   lines = compare(workdirs, outputs=tmp_path / "out")
   assert [line[:3] for line in lines[1::2]] == [

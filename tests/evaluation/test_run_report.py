@@ -18,7 +18,7 @@ from configs import super_resolution
 from tests.support import browser, untrained
 from tests.support.tables import METRICS
 
-SAMPLING = Sampling(num_samples=2, temperature=0.5, seed=3)
+SAMPLING = Sampling(num_samples=2, temperatures=[0.5], seed=3)
 LOG = [
   {"step": 1, "split": "train", "bits_per_dim": 2.0, "grad_norm": 3.0},
   {"step": 2, "split": "train", "bits_per_dim": 1.0, "grad_norm": 2.0},
@@ -124,7 +124,7 @@ def test_browser_view_reports_problems(tmp_path):
   assert any("broken" in line for line in view["console"])
 
 
-@pytest.mark.parametrize("change", [{}, {"seed": 4}, {"temperature": 1.0}])
+@pytest.mark.parametrize("change", [{}, {"seed": 4}, {"temperatures": [1.0]}])
 def test_evaluates_only_for_other_sampling(workdir, change, monkeypatch):
   calls = []
   monkeypatch.setattr(

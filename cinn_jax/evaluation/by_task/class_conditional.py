@@ -13,6 +13,7 @@ from cinn_jax.evaluation.tables import table
 from cinn_jax.experiment.build import open_source
 from cinn_jax.images import color, sheets, writing
 from cinn_jax.runtime import processes
+from cinn_jax.sampling import temperatures
 from cinn_jax.sampling.draw import Sampling
 from cinn_jax.sampling.over_split import draw_over_split
 from cinn_jax.workdir.trained import Trained
@@ -29,14 +30,14 @@ def evaluate(
   Every test picture's class gets `sampling.num_samples` samples. The reference
   rows are the test pictures themselves, whose accuracy is the classifier's own,
   and the test pictures with the noise of training, which the model learns to
-  draw too. Writes `neighbours.png`: samples, each with its nearest training
-  picture.
+  draw too. Writes `neighbours.png`: samples of the first temperature, each with
+  its nearest training picture.
   """
   task, seed = trained.task, sampling.seed
   training, classes = _read(open_source(trained.config, task, "train"), task)
   classify = train_classifier(training, classes, task.num_classes, seed=seed)
   nearest = class_metrics.make_nearest(training)
-  truth, samples, labels = _draw(trained, source, sampling)
+  truth, labels, *drawn = _draw(trained, source, sampling)
 
   def row(pictures, mark="reference"):
     return class_metrics.evaluate(
@@ -44,12 +45,17 @@ def evaluate(
     )
 
   rows = {
-    "samples": row(samples, "ours"),
+    temperatures.label("samples", temperature, sampling.temperatures): row(
+      samples, "ours"
+    )
+    for temperature, samples in zip(sampling.temperatures, drawn, strict=True)
+  }
+  rows |= {
     "test pictures": row(truth[:, None]),
     "test pictures with noise": row(_with_noise(task, truth, labels, seed)),
   }
   path = workdir / "neighbours.png"
-  sheet = _neighbours(samples[:, 0], labels, training, nearest)
+  sheet = _neighbours(drawn[0][:, 0], labels, training, nearest)
   if processes.is_first():
     writing.save_png(path, sheet)
   accuracy, _ = rows["test pictures"].metrics["accuracy"]
@@ -86,10 +92,13 @@ def as_grey(images: np.ndarray) -> np.ndarray:
 
 
 def _draw(trained, source, sampling):
-  """Draws grey samples [N, n, S, S] for grey truth [N, S, S] and labels [N]."""
+  """Draws grey samples for grey truth [N, S, S] and labels [N].
+
+  Returns truth, labels, and the samples [N, n, S, S] of each temperature.
+  """
   parts = [
-    (as_grey(batch["image"]), samples[..., 0], batch["label"])
-    for batch, _, samples, _ in draw_over_split(trained, source, sampling)
+    (as_grey(batch["image"]), batch["label"], *(s[..., 0] for s, _ in outcomes))
+    for batch, _, outcomes in draw_over_split(trained, source, sampling)
   ]
   return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 

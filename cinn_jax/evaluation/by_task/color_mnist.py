@@ -11,6 +11,7 @@ from cinn_jax.evaluation.by_task import colorize
 from cinn_jax.evaluation.metrics.cinn_protocol import PERCENT
 from cinn_jax.evaluation.metrics.splits import Accumulator
 from cinn_jax.evaluation.tables import table
+from cinn_jax.sampling import temperatures as labels
 from cinn_jax.sampling.draw import Sampling
 from cinn_jax.sampling.over_split import draw_over_split
 from cinn_jax.workdir.trained import Trained
@@ -48,24 +49,30 @@ def evaluate(
   are the grey digit in place of a sample, and the truth.
   """
   del workdir  # This task writes no file.
-  names = ("samples", trained.task.condition_name, "truth")
+  of_samples = [
+    labels.label("samples", temperature, sampling.temperatures)
+    for temperature in sampling.temperatures
+  ]
+  names = (*of_samples, trained.task.condition_name, "truth")
   rows = {
     name: Accumulator({k: m.reduction for k, m in METRICS.items()})
     for name in names
   }
-  for batch, given, samples, _ in draw_over_split(trained, source, sampling):
+  for batch, given, outcomes in draw_over_split(trained, source, sampling):
     truth = batch["image"]
-    columns = (samples, given[:, None], truth[:, None])
+    drawn = (samples for samples, _ in outcomes)
+    columns = (*drawn, given[:, None], truth[:, None])
     for name, pictures in zip(names, columns, strict=True):
       rows[name].add(
         per_example(truth, pictures, batch["grey"][..., 0], batch["label"])
       )
-  counts = dict.fromkeys(names, 1) | {"samples": sampling.num_samples}
+  counts = dict.fromkeys(names, 1)
+  counts |= dict.fromkeys(of_samples, sampling.num_samples)
   return (
     {
       name: table.Row(
         metrics=row.summary(),
-        mark="ours" if name == "samples" else "reference",
+        mark="ours" if name in of_samples else "reference",
         images=row.count,
         samples=counts[name],
         intervals=row.intervals(),

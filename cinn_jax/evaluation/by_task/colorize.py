@@ -8,6 +8,7 @@ import numpy as np
 from cinn_jax.data.base import Source
 from cinn_jax.evaluation.metrics import cinn_protocol, splits
 from cinn_jax.evaluation.tables import table
+from cinn_jax.sampling import temperatures as labels
 from cinn_jax.sampling.draw import Sampling
 from cinn_jax.sampling.over_split import draw_over_split
 from cinn_jax.workdir.trained import Trained
@@ -57,13 +58,17 @@ def evaluate(
   """
   del workdir  # This task writes no file.
   methods = {
-    "samples": Method(),
+    labels.label("samples", temperature, sampling.temperatures): Method()
+    for temperature in sampling.temperatures
+  }
+  methods |= {
     trained.task.condition_name: Method("reference"),
     "real against itself": Method("reference"),
   }
-  for batch, given, samples, _ in draw_over_split(trained, source, sampling):
+  for batch, given, outcomes in draw_over_split(trained, source, sampling):
     truth = batch["image"]
-    columns = (samples, given[:, None], truth[:, None])
+    drawn = (samples for samples, _ in outcomes)
+    columns = (*drawn, given[:, None], truth[:, None])
     for method, pictures in zip(methods.values(), columns, strict=True):
       method.add(truth, pictures)
   rows = {name: method.row() for name, method in methods.items()}

@@ -1,33 +1,43 @@
-"""The FIDs of a table of samples, by both protocols in use."""
+"""The FIDs of a table of samples, by both protocols in use, and the KID."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from cinn_jax.evaluation.metrics import inception
 from cinn_jax.evaluation.metrics.fid import frechet_distance
+from cinn_jax.evaluation.metrics.kid import kernel_distance
 from cinn_jax.evaluation.tables import table
 
 # With fewer pictures than features, covariances are singular.
 FEW = inception.FEATURES
 _NETWORK = (
   "Inception of 2015-12-05, 2,048 features, bilinear to 299 without"
-  " antialiasing; no interval, since resampling pictures makes it larger"
+  " antialiasing"
 )
+_NO_INTERVAL = "no interval, since resampling pictures makes it larger"
 FIDS = {
   "fid_matching": table.Metric(
     "FID, matching",
     "1",
     "one picture for each that is given, against the very pictures that were"
-    f" sought; {_NETWORK}",
+    f" sought; {_NETWORK}; {_NO_INTERVAL}",
+    "set against set",
+  ),
+  "kid": table.Metric(
+    "KID",
+    "1e-3",
+    "one picture for each that is given, against the pictures that were"
+    f" sought, unbiased; {_NETWORK}; interval by the jackknife",
     "set against set",
   ),
   "fid_halves": table.Metric(
     "FID, halves",
     "1",
     "one picture for each of a random half, against the real pictures of the"
-    " other half; of real pictures it is the least to expect",
+    " other half; of real pictures it is the least to expect;"
+    f" {_NO_INTERVAL}",
     "set against set",
   ),
 }
@@ -38,8 +48,8 @@ def fids(
   sets: Mapping[str, np.ndarray | None],
   order: np.ndarray,
   weights: str | os.PathLike = inception.WEIGHTS,
-) -> tuple[dict[str, dict[str, float]], list[str]]:
-  """Returns `({set: {metric: FID}}, notes)` of sets of pictures.
+) -> tuple[dict[str, dict[str, table.Measured]], list[str]]:
+  """Returns `({set: {metric: (distance, interval)}}, notes)` of picture sets.
 
   Args:
     real: Real pictures, uint8 [N, H, W, 3].
@@ -49,28 +59,43 @@ def fids(
     weights: The network's weights. Without them there is no FID, and a note
       says how to get them.
   """
-  half = len(real) // 2
-  if half < 2:
+  if len(real) < 4:
     return {}, ["FID takes at least four pictures."]
   try:
     extract = inception.make_extractor(weights)
   except FileNotFoundError as error:
     return {}, [str(error)]
+  return distances(real, sets, order, extract)
+
+
+def distances(
+  real: np.ndarray,
+  sets: Mapping[str, np.ndarray | None],
+  order: np.ndarray,
+  extract: Callable[[np.ndarray], np.ndarray],
+) -> tuple[dict[str, dict[str, table.Measured]], list[str]]:
+  """Returns what `fids` does, by features from `inception.make_extractor`."""
+  half = len(real) // 2
   features_of_real = extract(real)
-  results = {}
+  results: dict[str, dict[str, table.Measured]] = {}
   for name, pictures in sets.items():
     if pictures is None:
       continue
     is_real = pictures is real
     features = features_of_real if is_real else extract(pictures)
     results[name] = {
-      "fid_halves": frechet_distance(
-        features[order[:half]], features_of_real[order[half : 2 * half]]
+      "fid_halves": (
+        frechet_distance(
+          features[order[:half]], features_of_real[order[half : 2 * half]]
+        ),
+        None,
       )
     }
     if not is_real:
-      results[name]["fid_matching"] = frechet_distance(
-        features, features_of_real
+      matching = frechet_distance(features, features_of_real)
+      results[name]["fid_matching"] = matching, None
+      results[name]["kid"] = _in_thousandths(
+        *kernel_distance(features, features_of_real)
       )
   note = (
     f"FID of {len(real):,} pictures, or of halves of {half:,}: compare it only"
@@ -79,3 +104,9 @@ def fids(
   if half < FEW:
     note += f" Below {FEW:,} it is far too large."
   return results, [note]
+
+
+def _in_thousandths(value, interval):
+  if interval is not None:
+    interval = 1e3 * interval[0], 1e3 * interval[1]
+  return 1e3 * value, interval

@@ -7,6 +7,7 @@ import numpy as np
 from cinn_jax.data.base import Source
 from cinn_jax.evaluation.by_task.fids import FIDS, fids
 from cinn_jax.evaluation.tables import table
+from cinn_jax.sampling import temperatures as labels
 from cinn_jax.sampling.draw import Sampling
 from cinn_jax.sampling.over_split import draw_over_split
 from cinn_jax.workdir.trained import Trained
@@ -42,21 +43,25 @@ def evaluate(
   """
   del workdir  # This task writes no file.
   parts = [
-    (batch["image"], samples)
-    for batch, _, samples, _ in draw_over_split(trained, source, sampling)
+    (batch["image"], *(samples for samples, _ in outcomes))
+    for batch, _, outcomes in draw_over_split(trained, source, sampling)
   ]
-  real, samples = map(np.concatenate, zip(*parts, strict=True))
+  real, *drawn = map(np.concatenate, zip(*parts, strict=True))
   order = np.random.default_rng(sampling.seed).permutation(len(real))
-  distances, notes = fids(
-    real, {"samples": samples[:, 0], "pictures": real}, order
-  )
+  names = [
+    labels.label("samples", temperature, sampling.temperatures)
+    for temperature in sampling.temperatures
+  ]
+  sets = dict(zip(names, drawn, strict=True))
+  firsts = {name: samples[:, 0] for name, samples in sets.items()}
+  distances, notes = fids(real, {**firsts, "pictures": real}, order)
   rows = {
     name: table.Row(
       metrics={
         **statistics(pictures),
         **{
           metric: (value, None)
-          for metric, value in distances.get(name, {}).items()
+          for metric, (value, _) in distances.get(name, {}).items()
           if metric in METRICS
         },
       },
@@ -65,7 +70,7 @@ def evaluate(
       samples=count,
     )
     for name, pictures, mark, count in (
-      ("samples", samples, "ours", sampling.num_samples),
+      *((n, s, "ours", sampling.num_samples) for n, s in sets.items()),
       ("pictures", real, "reference", 1),
     )
   }

@@ -1,6 +1,7 @@
 """Quality of samples of image-to-image tasks, next to reference rows."""
 
 import pathlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from cinn_jax.evaluation.by_task.fids import FIDS, fids
 from cinn_jax.evaluation.metrics import restoration as m
 from cinn_jax.evaluation.metrics.splits import Accumulator
 from cinn_jax.evaluation.tables import table
+from cinn_jax.sampling import temperatures as labels
 from cinn_jax.sampling.draw import Sampling
 from cinn_jax.sampling.over_split import draw_over_split
 from cinn_jax.workdir.trained import Trained
@@ -84,7 +86,8 @@ def evaluate(
 
   The model's rows are the first sample, the likeliest, the one of the smallest
   error, the average picture, and the mean over the samples, which has their
-  diversity and coverage too. The reference rows are the task's answer without
+  diversity and coverage too; with several temperatures, these rows for each.
+  The reference rows are the task's answer without
   a model, the condition network's own guess if it has a method
   `predict(cond) -> x`, and another real picture of the split. LPIPS and FID
   are measured if their weights are installed; otherwise a note says how to get
@@ -93,31 +96,25 @@ def evaluate(
   del workdir  # This task writes no file.
   num_samples, seed = sampling.num_samples, sampling.seed
   judge = judging.Judge(trained)
-  rows: dict[str, Accumulator] = {}
+  rows = Rows(sampling.temperatures)
   parts = []
-  for batch, _, samples, log_prob in draw_over_split(trained, source, sampling):
-    for name, values in judge.rows(batch, samples, log_prob).items():
-      row = rows.setdefault(name, Accumulator(dict.fromkeys(values, "mean")))
-      row.add(values)
-    parts.append((batch["image"], samples[:, 0], judge.reference(batch)))
-  real, first, reference = map(_join, zip(*parts, strict=True))
+  for batch, _, outcomes in draw_over_split(trained, source, sampling):
+    rows.add(*judge.rows(batch, outcomes))
+    firsts = (samples[:, 0] for samples, _ in outcomes)
+    parts.append((batch["image"], judge.reference(batch), *firsts))
+  real, reference, *firsts = map(_join, zip(*parts, strict=True))
   order = np.random.default_rng(seed).permutation(len(real))
   if len(real) > 1:
     others = np.empty_like(real)
     others[order] = real[np.roll(order, 1)]
-    values = judge.pair(real, others)
-    rows[judging.OTHER] = Accumulator(dict.fromkeys(values, "mean"))
-    rows[judging.OTHER].add(values)
+    rows.add([], {judging.OTHER: judge.pair(real, others)})
   sets = {
-    judging.ONE: first,
-    judging.NO_MODEL: reference,
-    judging.OTHER: real,
+    rows.name(judging.ONE, temperature): first
+    for temperature, first in zip(sampling.temperatures, firsts, strict=True)
   }
+  sets |= {judging.NO_MODEL: reference, judging.OTHER: real}
   distances, notes = fids(real, sets, order)
-  results = {
-    name: _row(name, row, distances.get(name, {}), num_samples, seed)
-    for name, row in rows.items()
-  }
+  results = rows.summary(distances, num_samples, seed)
   title = trained.task.consistency_name
   metrics = METRICS | {
     "consistency": METRICS["consistency"]._replace(title=title)
@@ -125,15 +122,74 @@ def evaluate(
   return results, metrics, [_LEGEND, *judge.lines(num_samples), *notes]
 
 
-def _row(name, row, distances, num_samples, seed):
+class Rows:
+  """The rows of a table, filled batch by batch.
+
+  Args:
+    temperatures: Temperatures of the samples. If there are several, the rows of
+      each are named after it.
+  """
+
+  def __init__(self, temperatures: Sequence[float | Sequence[float]]):
+    self._temperatures = temperatures
+    self._rows: dict[str, tuple[str, Accumulator]] = {}
+
+  def name(self, row: str, temperature: float | Sequence[float]) -> str:
+    """Returns the name of a row of `judging` at a temperature."""
+    return labels.label(row, temperature, self._temperatures)
+
+  def add(
+    self,
+    of_samples: Sequence[Mapping[str, judging.Values]],
+    references: Mapping[str, judging.Values],
+  ) -> None:
+    """Adds what `Judge.rows` measured of a batch."""
+    for temperature, rows in zip(self._temperatures, of_samples, strict=False):
+      for row, values in rows.items():
+        self._add(self.name(row, temperature), row, values)
+    for row, values in references.items():
+      self._add(row, row, values)
+
+  def _add(self, name, row, values):
+    empty = row, Accumulator(dict.fromkeys(values, "mean"))
+    self._rows.setdefault(name, empty)[1].add(values)
+
+  def summary(
+    self,
+    distances: Mapping[str, Mapping[str, table.Measured]],
+    num_samples: int,
+    seed: int,
+  ) -> dict[str, table.Row]:
+    """Returns the rows, the samples' before the references.
+
+    Args:
+      distances: Distances between sets of pictures, by row and metric.
+      num_samples: Number of samples per picture and temperature.
+      seed: Seed for the intervals.
+    """
+    ordered = sorted(
+      self._rows.items(), key=lambda item: item[1][0] in judging.REFERENCES
+    )
+    return {
+      name: _row(kind, row, distances.get(name, {}), num_samples, seed)
+      for name, (kind, row) in ordered
+    }
+
+
+def _row(kind, row, distances, num_samples, seed):
   counts = {judging.ONE: 1} | dict.fromkeys(judging.REFERENCES, 1)
   values = {k: (value, None) for k, (value, _) in row.summary(seed).items()}
+  intervals = row.intervals(seed)
+  for metric, (value, interval) in distances.items():
+    values[metric] = value, None
+    if interval:
+      intervals[metric] = interval
   return table.Row(
-    metrics=values | {k: (value, None) for k, value in distances.items()},
-    mark="reference" if name in judging.REFERENCES else "ours",
+    metrics=values,
+    mark="reference" if kind in judging.REFERENCES else "ours",
     images=row.count,
-    samples=counts.get(name, num_samples),
-    intervals=row.intervals(seed),
+    samples=counts.get(kind, num_samples),
+    intervals=intervals,
   )
 
 

@@ -1,8 +1,8 @@
 """Values per image of a batch's samples and of what they are compared with."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,56 +25,103 @@ _NET = "condition_net"
 _SSIM_SIDE, _LPIPS_SIDE = 11, max(lpips.SMALLEST.values())
 
 Values = dict[str, np.ndarray]
-# `(batch) -> uint8 [B, H, W, 3]`: an answer that needs no sample.
-Picture = Callable[[dict[str, Any]], np.ndarray]
-# `(batch, pictures uint8 [B, m, H, W, 3], n) -> values`: [B, m] for values of
-# each picture, [B] for values of the first n, the samples, together.
-Metric = Callable[[dict[str, Any], np.ndarray, int], Values]
+# `(variables, batch) -> uint8 [B, H, W, 3]`: an answer that needs no sample.
+Picture = Callable[[Any, dict[str, Any]], np.ndarray]
+
+
+class Sets(NamedTuple):
+  """The first columns of some pictures: sets of samples, one after another."""
+
+  count: int
+  n: int
+
+  def of(self, columns: Any) -> list[Any]:
+    """Returns each set's part of [B, m, ...] as [B, n, ...]."""
+    starts = range(0, self.count * self.n, self.n)
+    return [columns[:, start : start + self.n] for start in starts]
+
+
+# `(batch, pictures uint8 [B, m, H, W, 3], sets) -> (each, together)`: values
+# [B, m] of each picture, and for each set values [B] of its samples together.
+Metric = Callable[
+  [dict[str, Any], np.ndarray, Sets], tuple[Values, Sequence[Values]]
+]
 
 
 class Judge:
-  """Measures the samples of one trained model with every installed metric."""
+  """Measures the samples of one trained model with every installed metric.
 
-  def __init__(self, trained: Trained):
+  Args:
+    trained: The trained model.
+    metrics: What to measure besides rmse, of "spread", "psnr", "ssim", "lpips",
+      "lpips_vgg16" and "consistency"; None for all that pictures of this size
+      and the installed weights allow.
+
+  Attributes:
+    variables: Variables of the flow. Those of another run of the same config
+      may replace them; nothing is compiled again.
+  """
+
+  def __init__(self, trained: Trained, metrics: Collection[str] | None = None):
+    self.variables = trained.variables
     self._pictures = _pictures(trained)
-    self._metrics = _metrics(trained.task)
+    self._metrics = _metrics(trained.task, metrics)
 
   def reference(self, batch: dict[str, Any]) -> np.ndarray | None:
     """Returns the answer without a model, uint8 [B, H, W, 3], or None."""
     picture = self._pictures.get(NO_MODEL)
-    return picture and picture(batch)
+    return picture and picture(self.variables, batch)
 
   def rows(
-    self, batch: dict[str, Any], samples: np.ndarray, log_prob: np.ndarray
-  ) -> dict[str, Values]:
-    """Returns `{row: {metric: [B]}}`.
+    self,
+    batch: dict[str, Any],
+    outcomes: Sequence[tuple[np.ndarray, np.ndarray]],
+  ) -> tuple[list[dict[str, Values]], dict[str, Values]]:
+    """Returns `{row: {metric: [B]}}` for each outcome, and of the references.
+
+    What depends on the truth alone is computed once for all outcomes.
 
     Args:
       batch: The records, with the truth as "image".
-      samples: uint8 [B, n, H, W, 3].
-      log_prob: Log-likelihood of each sample, [B, n].
+      outcomes: Samples, uint8 [B, n, H, W, 3], and the log-likelihood of each,
+        [B, n], as drawn at several temperatures.
     """
-    n = samples.shape[1]
-    single = {AVERAGE: np.round(samples.mean(axis=1)).astype(np.uint8)}
-    single |= {name: make(batch) for name, make in self._pictures.items()}
-    columns = [samples, *(picture[:, None] for picture in single.values())]
-    pictures = np.concatenate(columns, axis=1)
-    values: Values = {}
-    for measure in self._metrics.values():
-      values |= measure(batch, pictures, n)
-    together = {k: v for k, v in values.items() if v.ndim == 1}
-    each = {k: v for k, v in values.items() if v.ndim == 2}
-    of_samples = {name: value[:, :n] for name, value in each.items()}
-    first = np.zeros(len(samples), int)
-    rows = {
-      ONE: _pick(of_samples, first),
-      MEAN: {k: v.mean(axis=1) for k, v in of_samples.items()} | together,
-      LIKELIEST: _pick(of_samples, np.argmax(log_prob, axis=1)),
-      BEST: _pick(of_samples, np.argmin(of_samples["rmse"], axis=1)),
+    sets = Sets(len(outcomes), outcomes[0][0].shape[1])
+    averages = [
+      np.round(samples.mean(axis=1)).astype(np.uint8) for samples, _ in outcomes
+    ]
+    others = {
+      name: make(self.variables, batch) for name, make in self._pictures.items()
     }
-    for k, name in enumerate(single, start=n):
-      rows[name] = _pick(each, first + k)
-    return rows
+    single = [picture[:, None] for picture in (*averages, *others.values())]
+    pictures = np.concatenate([*(s for s, _ in outcomes), *single], axis=1)
+    each: Values = {}
+    together: list[Values] = [{} for _ in outcomes]
+    for measure in self._metrics.values():
+      of_each, of_sets = measure(batch, pictures, sets)
+      each |= of_each
+      for values, more in zip(together, of_sets, strict=True):
+        values |= more
+    by_set = {name: sets.of(value) for name, value in each.items()}
+    first = np.zeros(len(pictures), int)
+    start = sets.count * sets.n
+    rows = []
+    for k, (_, log_prob) in enumerate(outcomes):
+      own = {name: parts[k] for name, parts in by_set.items()}
+      rows.append(
+        {
+          ONE: _pick(own, first),
+          MEAN: {k: v.mean(axis=1) for k, v in own.items()} | together[k],
+          LIKELIEST: _pick(own, np.argmax(log_prob, axis=1)),
+          BEST: _pick(own, np.argmin(own["rmse"], axis=1)),
+          AVERAGE: _pick(each, first + start + k),
+        }
+      )
+    references = {
+      name: _pick(each, first + k)
+      for k, name in enumerate(others, start=start + sets.count)
+    }
+    return rows, references
 
   def pair(
     self, truth: np.ndarray, pictures: np.ndarray, batch_size: int = 64
@@ -90,8 +137,8 @@ class Judge:
       values: Values = {}
       for name, measure in self._metrics.items():
         if name != "consistency":
-          values |= measure(batch, column, 1)
-      parts.append({k: v[:, 0] for k, v in values.items() if v.ndim == 2})
+          values |= measure(batch, column, Sets(1, 1))[0]
+      parts.append({k: v[:, 0] for k, v in values.items()})
     return {
       name: np.concatenate([part[name] for part in parts]) for name in parts[0]
     }
@@ -129,14 +176,14 @@ def _pictures(trained: Trained) -> dict[str, Picture]:
 
   if (answer := task.reference) is not None:
     pictures[NO_MODEL] = _compile(
-      lambda batch: color.to_uint8(answer(cond_of(batch)))
+      lambda _, batch: color.to_uint8(answer(cond_of(batch)))
     )
   net = getattr(trained.flow.module, _NET, None)
   if hasattr(net, "predict"):
-    own = {k: v[_NET] for k, v in trained.variables.items() if _NET in v}
 
-    def guess(batch):
+    def guess(variables, batch):
       cond = cond_of(batch)
+      own = {k: v[_NET] for k, v in variables.items() if _NET in v}
       x = net.apply(own, cond, method="predict")
       return color.to_uint8(task.render(x, cond))
 
@@ -147,50 +194,57 @@ def _pictures(trained: Trained) -> dict[str, Picture]:
 def _compile(picture):
   """Compiles a `Picture`; the result is numpy."""
   compiled = jax.jit(picture)
-  return lambda batch: np.asarray(compiled(batch))
+  return lambda variables, batch: np.asarray(compiled(variables, batch))
 
 
-def _metrics(task: Task) -> dict[str, Metric]:
+def _metrics(task: Task, names: Collection[str] | None) -> dict[str, Metric]:
   """Returns the metrics that pictures of this size and the weights allow."""
   side = int(np.min(task.image_size))
-  metrics: dict[str, Metric] = {
-    "spread": _spread,
-    "psnr": _per_picture("psnr", m.psnr),
-    "rmse": _per_picture("rmse", m.rmse),
+  makers: dict[str, Callable[[], Metric]] = {
+    "spread": lambda: _spread,
+    "psnr": lambda: _per_picture("psnr", m.psnr),
+    "rmse": lambda: _per_picture("rmse", m.rmse),
   }
   if side >= _SSIM_SIDE:
-    metrics["ssim"] = _per_picture("ssim", m.ssim)
+    makers["ssim"] = lambda: _per_picture("ssim", m.ssim)
   if lpips.is_installed() and side >= _LPIPS_SIDE:
-    metrics["lpips"] = _lpips(lpips.make_lpips())
-    metrics["lpips_vgg16"] = _lpips_vgg16(lpips.make_lpips("vgg16"))
+    makers["lpips"] = lambda: _lpips(lpips.make_lpips())
+    makers["lpips_vgg16"] = lambda: _lpips_vgg16(lpips.make_lpips("vgg16"))
   if task.consistency is not None:
-    metrics["consistency"] = _consistency(task)
-  return metrics
+    makers["consistency"] = lambda: _consistency(task)
+  return {
+    name: make()
+    for name, make in makers.items()
+    if names is None or name in (*names, "rmse")
+  }
 
 
 def _per_picture(name, function):
   """Returns the `Metric` of `function(truth, pictures [B, H, W, 3]) -> [B]`."""
 
-  def measure(batch, pictures, n):
-    del n
+  def measure(batch, pictures, sets):
     columns = np.moveaxis(pictures, 1, 0)
     values = [function(batch["image"], column) for column in columns]
-    return {name: np.stack(values, axis=1)}
+    return {name: np.stack(values, axis=1)}, _nothing(sets)
 
   return measure
 
 
-def _spread(batch, pictures, n):
+def _nothing(sets):
+  return [{} for _ in range(sets.count)]
+
+
+def _spread(batch, pictures, sets):
   """Measures the diversity of the samples, and the coverage of the truth."""
-  truth, samples = batch["image"], pictures[:, :n]
-  values = {
-    coverage_name(level): m.coverage(truth, samples, level)
-    for level in LEVELS
-    if n >= m.samples_for(level)
-  }
-  if n > 1:
-    values["pixel_std"] = m.pixel_std(samples)
-  return values
+  together = _nothing(sets)
+  for values, samples in zip(together, sets.of(pictures), strict=True):
+    for level in LEVELS:
+      if sets.n >= m.samples_for(level):
+        covered = m.coverage(batch["image"], samples, level)
+        values[coverage_name(level)] = covered
+    if sets.n > 1:
+      values["pixel_std"] = m.pixel_std(samples)
+  return {}, together
 
 
 def _consistency(task):
@@ -200,9 +254,9 @@ def _consistency(task):
   def decibels(batch, pictures):
     return several(pictures / 255, task.prepare(batch)[1])
 
-  def measure(batch, pictures, n):
-    del n
-    return {"consistency": m.bounded(decibels(batch, pictures))}
+  def measure(batch, pictures, sets):
+    values = m.bounded(decibels(batch, pictures))
+    return {"consistency": values}, _nothing(sets)
 
   return measure
 
@@ -211,28 +265,34 @@ def _lpips(metric):
   """Returns the `Metric` of LPIPS: distances, and the diversity of samples."""
 
   @functools.partial(jax.jit, static_argnums=2)
-  def run(truth, pictures, n):
+  def run(truth, pictures, sets):
     real = metric.embed(truth)
     features = jax.vmap(metric.embed, 1, 1)(pictures)
-    samples = jax.tree.map(lambda leaf: leaf[:, :n], features)
+    by_layer = [sets.of(layer) for layer in features]
+    samples = list(zip(*by_layer, strict=True))
 
     def against(function, features):
       return jax.vmap(lambda one: function(real, one), 1, 1)(features)
 
-    size = truth.shape[1:3]
-    return (
-      against(metric.distance, features),
-      against(lambda a, b: metric.distance_map(a, b, size), samples),
-      metric.diversity(samples) if n > 1 else None,
-    )
+    def maps(samples):
+      size = truth.shape[1:3]
+      return against(lambda a, b: metric.distance_map(a, b, size), samples)
 
-  def measure(batch, pictures, n):
-    distances, maps, diversity = run(batch["image"], pictures, n)
-    values = {"lpips": np.asarray(distances)}
-    if n > 1:
-      values["pairwise_lpips"] = np.asarray(diversity)
-      values["ntire_diversity"] = m.ntire_diversity(maps)
-    return values
+    distances = against(metric.distance, features)
+    if sets.n == 1:
+      return distances, ()
+    return distances, [(metric.diversity(s), maps(s)) for s in samples]
+
+  def measure(batch, pictures, sets):
+    distances, of_sets = run(batch["image"], pictures, sets)
+    together = [
+      {
+        "pairwise_lpips": np.asarray(diversity),
+        "ntire_diversity": m.ntire_diversity(maps),
+      }
+      for diversity, maps in of_sets
+    ]
+    return {"lpips": np.asarray(distances)}, together or _nothing(sets)
 
   return measure
 
@@ -250,9 +310,9 @@ def _lpips_vgg16(metric):
     )
     return columns.T
 
-  def measure(batch, pictures, n):
-    del n
-    return {"lpips_vgg16": np.asarray(run(batch["image"], pictures))}
+  def measure(batch, pictures, sets):
+    values = np.asarray(run(batch["image"], pictures))
+    return {"lpips_vgg16": values}, _nothing(sets)
 
   return measure
 

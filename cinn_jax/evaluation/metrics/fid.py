@@ -24,7 +24,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     ValueError: for other shapes, fewer than two pictures, or numbers that are
       not finite.
   """
-  a, b = _check(a, "a"), _check(b, "b")
+  a, b = check_features(a, "a"), check_features(b, "b")
   if a.shape[1] != b.shape[1]:
     raise ValueError(
       f"Both sets need equally many features; got {a.shape[1]} and"
@@ -46,7 +46,12 @@ def _fewer_rows(root):
   return np.linalg.qr(root, mode="r") if len(root) > root.shape[1] else root
 
 
-def _check(features, name):
+def check_features(features: np.ndarray, name: str) -> np.ndarray:
+  """Returns features [N, D] of at least two pictures, float64.
+
+  Raises:
+    ValueError: for other shapes or numbers; the message has `name`.
+  """
   features = np.asarray(features, np.float64)
   if features.ndim != 2 or len(features) < 2:
     raise ValueError(

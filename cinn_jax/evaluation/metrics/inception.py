@@ -44,8 +44,9 @@ def make_extractor(
   Raises:
     FileNotFoundError: without the weights; the message says how to get them.
   """
-  layers = load(path)
-  run = jax.jit(lambda images: features(layers, images))
+  # Arguments, because constants of this size are slow to compile with.
+  layers = jax.device_put(load(path))
+  run = jax.jit(features)
 
   def extract(images):
     images = np.asarray(images)
@@ -60,7 +61,7 @@ def make_extractor(
       # All batches have one shape, so that the program is compiled once.
       padded = np.zeros((batch_size, *images.shape[1:]), np.uint8)
       padded[: len(batch)] = batch
-      parts.append(np.asarray(run(padded))[: len(batch)])
+      parts.append(np.asarray(run(layers, padded))[: len(batch)])
     return np.concatenate([np.zeros((0, FEATURES), np.float32), *parts])
 
   return extract

@@ -52,6 +52,8 @@ class Row(NamedTuple):
   intervals: Mapping[str, tuple[float, float]] | None = None
 
 
+# A number of a whole set of pictures, and its interval or None.
+Measured = tuple[float, tuple[float, float] | None]
 Rows = Mapping[str, Row]
 Metrics = Mapping[str, Metric]
 # The result of a task's evaluation: rows, the metrics of their columns, and

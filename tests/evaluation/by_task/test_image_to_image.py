@@ -115,9 +115,15 @@ def outcome():
   return {"image": truth}, samples.astype(np.uint8), log_prob
 
 
+def _rows(judge, batch, samples, log_prob):
+  """Returns the rows of samples of one temperature, and the references."""
+  [rows], references = judge.rows(batch, [(samples, log_prob)])
+  return rows | references
+
+
 def test_rows_measure_their_pictures(with_lpips, outcome):
   batch, samples, log_prob = outcome
-  rows = judging.Judge(_trained()).rows(*outcome)
+  rows = _rows(judging.Judge(_trained()), *outcome)
   assert log_prob.argmax(axis=1).tolist() == [2, 2]
   expected = {
     judging.ONE: samples[:, 0],
@@ -151,7 +157,7 @@ def test_rows_measure_their_pictures(with_lpips, outcome):
 def test_consistency_and_answer_without_a_model(without_lpips, outcome):
   batch, samples, log_prob = outcome
   trained = _trained()
-  rows = judging.Judge(trained).rows(batch, samples, log_prob)
+  rows = _rows(judging.Judge(trained), batch, samples, log_prob)
   _, cond = trained.task.prepare(batch)
   expected = trained.task.consistency(jnp.asarray(samples[:, 0] / 255), cond)
   np.testing.assert_allclose(
@@ -165,7 +171,7 @@ def test_consistency_and_answer_without_a_model(without_lpips, outcome):
   assert "lpips" not in rows[judging.ONE]
   # Samples that equal the truth would have infinite dB without a bound.
   same = np.repeat(batch["image"][:, None], 3, axis=1)
-  exact = judging.Judge(trained).rows(batch, same, log_prob)[judging.ONE]
+  exact = _rows(judging.Judge(trained), batch, same, log_prob)[judging.ONE]
   assert exact["consistency"].tolist() == exact["psnr"].tolist() == [100, 100]
 
 
@@ -183,7 +189,7 @@ def test_guess_of_the_condition_network(without_lpips, outcome):
   trained = _trained(condition_net=_Guess())
   trained.variables = {"params": {"condition_net": {"share": jnp.array(0.5)}}}
   judge = judging.Judge(trained)
-  rows = judge.rows(*outcome)
+  rows = _rows(judge, *outcome)
   _, cond = trained.task.prepare(batch)
   guess = np.repeat(np.repeat(np.asarray(cond) / 2, 4, axis=1), 4, axis=2)
   picture = np.round(np.floor(guess * 256)).astype(np.uint8)
@@ -192,14 +198,14 @@ def test_guess_of_the_condition_network(without_lpips, outcome):
   )
   assert any("'regression' is the condition" in line for line in judge.lines(8))
   other = judging.Judge(_trained(condition_net=None))
-  assert judging.REGRESSION not in other.rows(*outcome)
+  assert judging.REGRESSION not in _rows(other, *outcome)
   assert any("makes no guess" in line for line in other.lines(8))
 
 
 def test_lpips_of_samples(with_lpips, outcome):
   batch, samples, _ = outcome
   metric = lpips.make_lpips()
-  rows = judging.Judge(_trained()).rows(*outcome)
+  rows = _rows(judging.Judge(_trained()), *outcome)
   real = metric.embed(batch["image"])
   each = [metric.embed(samples[:, k]) for k in range(3)]
   single = [metric.distance(real, one) for one in each]
@@ -224,7 +230,7 @@ def test_lpips_of_samples(with_lpips, outcome):
 def test_lpips_by_vgg16(with_lpips, outcome):
   batch, samples, _ = outcome
   metric = lpips.make_lpips("vgg16")
-  rows = judging.Judge(_trained()).rows(*outcome)
+  rows = _rows(judging.Judge(_trained()), *outcome)
   real = metric.embed(batch["image"])
   each = [
     metric.distance(real, metric.embed(x)) for x in samples.swapaxes(0, 1)
@@ -260,11 +266,13 @@ def test_fids(monkeypatch):
   assert set(results) == {"real", "dark"}
   assert set(results["real"]) == {"fid_halves"}
   a, b = extract(darker), extract(real)
-  assert results["dark"]["fid_matching"] == fids.frechet_distance(a, b)
-  assert results["dark"]["fid_halves"] == fids.frechet_distance(
-    a[order[:20]], b[order[20:]]
-  )
-  assert results["real"]["fid_halves"] < results["dark"]["fid_halves"] / 10
+  dark, same = results["dark"], results["real"]
+  assert dark["fid_matching"] == (fids.frechet_distance(a, b), None)
+  halves = fids.frechet_distance(a[order[:20]], b[order[20:]])
+  assert dark["fid_halves"] == (halves, None)
+  assert same["fid_halves"][0] < halves / 10
+  distance, (low, high) = fids.kernel_distance(a, b)
+  assert dark["kid"] == (1e3 * distance, (1e3 * low, 1e3 * high))
   assert "FID of 40 pictures, or of halves of 20" in line
 
 
@@ -339,7 +347,7 @@ def test_evaluation_of_a_run(
 def test_every_such_task(name, without_lpips, outcome):
   assert SAMPLES[name] is image_to_image.evaluate
   judge = judging.Judge(_trained(name))
-  rows = judge.rows(*outcome)
+  rows = _rows(judge, *outcome)
   assert np.isfinite([*rows[judging.NO_MODEL].values()]).all()
   has_consistency = _trained(name).task.consistency is not None
   assert ("consistency" in rows[judging.ONE]) == has_consistency
