@@ -27,6 +27,7 @@ from cinn_jax.models import (
   imagenet_colorization,
   realnvp,
   srflow,
+  token_flow,
 )
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.pairs import caflow, dual_glow
@@ -48,4 +49,5 @@ BUILDERS: dict[str, Callable[..., Bijection]] = {
   "imagenet_colorization": imagenet_colorization.imagenet_colorization,
   "realnvp": realnvp.realnvp,
   "srflow": srflow.srflow,
+  "token_flow": token_flow.token_flow,
 }

@@ -103,6 +103,11 @@ SMALL = {
     x=(8, 8, 3),
     cond=(4, 4, 3),
   ),
+  "token_flow": Small(
+    {"size": 4, "patch": 2, "width": 4, "head_width": 2, "layers": 1},
+    x=(4, 4, 2),
+    cond=(8, 8, 1),
+  ),
   "vector_flow": Small(
     {"dim": 4, "blocks": 2, "hidden": (4,)}, x=(4,), cond=(3,)
   ),
