@@ -38,8 +38,9 @@ def glow(
 
   Departures: 1x1 mixing has the LU form, which the paper describes as the
   faster one; scales have a floor and priors a bound; the couplings' networks
-  are plain convolutions, while Glow's normalise their hidden activations, scale
-  their output by a learned factor and mark the picture's edge.
+  are plain convolutions that start at LeCun's scale, while Glow's normalise
+  their hidden activations, scale their output by a learned factor and mark the
+  picture's edge.
 
   Args:
     channels: Number of channels of a picture.

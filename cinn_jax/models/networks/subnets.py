@@ -51,12 +51,13 @@ class Subnet(nn.Module):
     kernels: Kernel sizes of all layers, the output included; 1 for dense
       layers.
     activation: Activation between the layers.
-    init_std: None starts weights at LeCun's scale and biases at 0. A number
+    init_std: None starts weights at LeCun's scale, the variance 1/n for a layer
+      with n inputs, those of the condition included, and biases at 0. A number
       draws both from N(0, init_std^2), as the published cINNs do.
-    uniform_init: Draws weights and biases of a layer with n inputs, those of
-      the condition included, from U(-1/sqrt(n), 1/sqrt(n)) instead, as PyTorch
-      and so FrEIA's networks do. Nonzero biases keep ReLU units with few inputs
-      from all switching at 0.
+    uniform_init: Draws weights and biases from U(-1/sqrt(n), 1/sqrt(n))
+      instead, whose variance is 1/(3n), as PyTorch and so CAFLOW's and FrEIA's
+      networks do. Nonzero biases keep ReLU units with few inputs from all
+      switching at 0.
     zero_last: Starts the output layer at 0. A coupling then starts without
       scaling or shifting by the network.
     densely_connected: Every layer sees the data, the condition and all hidden
@@ -113,9 +114,11 @@ class Subnet(nn.Module):
   def _layer(self, rank, width, kernel, inputs, *, is_last):
     """Returns a constructor of equal layers, `make(name, use_bias=True)`."""
     weights, biases = initializers(self.init_std)
+    fan_in = inputs * (kernel**2 if rank == 4 else 1)
     if self.uniform_init:
-      fan_in = inputs * (kernel**2 if rank == 4 else 1)
       weights = biases = _uniform(1 / math.sqrt(fan_in))
+    elif self.init_std is None:
+      weights = _lecun_normal(fan_in)
     if is_last and self.zero_last:
       weights = biases = nn.initializers.zeros
     shared = {
@@ -181,6 +184,18 @@ def _describe(channels):
   if not channels:
     return "no condition"
   return f"a condition of {' + '.join(map(str, channels))} channels"
+
+
+def _lecun_normal(fan_in):
+  """Draws a part of the weights of a layer that has `fan_in` inputs in all."""
+
+  def draw(key, shape, dtype=jnp.float32):
+    # The kernels' products add up, and so do their variances.
+    share = math.prod(shape[:-1]) / fan_in
+    scaling = nn.initializers.variance_scaling
+    return scaling(share, "fan_in", "truncated_normal")(key, shape, dtype)
+
+  return draw
 
 
 def _uniform(bound):

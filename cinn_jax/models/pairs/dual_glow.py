@@ -118,6 +118,7 @@ def dual_glow(
     Subnet,
     widths=tuple(relation_widths),
     kernels=(relation_kernel,) * (len(relation_widths) + 1),
+    uniform_init=True,
     dtype=compute_dtype_named(compute_dtype),
   )
   return flow_pair(

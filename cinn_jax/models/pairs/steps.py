@@ -39,7 +39,8 @@ def steps(
   """Builds `transitions` of [ActNorm, mixing], then `depth` steps.
 
   A step is [ActNorm, mixing, coupling]. The networks are convolutions of 3x3,
-  1x1 and 3x3, and start at 0.
+  1x1 and 3x3. Their last layers start at 0 and the others as PyTorch's do, as
+  published (`Subnet.uniform_init`).
 
   Args:
     depth: Number of steps with a coupling.
@@ -60,6 +61,7 @@ def steps(
     Subnet,
     widths=(options.hidden, options.hidden),
     kernels=(3, 1, 3),
+    uniform_init=True,
     dtype=compute_dtype_named(options.compute_dtype),
   )
 

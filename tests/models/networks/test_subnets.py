@@ -79,3 +79,30 @@ def test_uniform_init_counts_all_inputs():
   ):
     largest = np.abs(params[name]["kernel"]).max()
     assert 0.8 < largest * np.sqrt(inputs) <= 1
+
+
+@pytest.mark.parametrize(
+  "options, variance",
+  [({"uniform_init": True}, 1 / 3), ({}, 1), ({"init_std": 0.1}, None)],
+  ids=["uniform", "lecun", "std"],
+)
+@pytest.mark.parametrize("conditions", [0, 1, 2])
+def test_layer_0_starts_at_one_variance(options, variance, conditions):
+  """As if data and conditions were concatenated, however many there are."""
+  u, *cond = (
+    normal(k, (8, 10, 10, channels), np.float32)
+    for k, channels in zip(range(conditions + 1), (6, 12, 24), strict=False)
+  )
+  net = Subnet((), (3,), zero_last=False, **options)
+  key = jax.random.key(0, impl="rbg")  # compiles fast
+  variables = jax.jit(net.init, static_argnums=3)(key, u, cond, 256)
+  layer_0 = jax.jit(net.apply, static_argnums=3)(variables, u, cond, 256)
+  inputs = 9 * sum(leaf.shape[-1] for leaf in (u, *cond))
+  if variance is None:
+    expected = (inputs + 1) * 0.1**2
+  else:
+    bias = 1 / (3 * inputs) if "uniform_init" in options else 0.0
+    expected = variance + bias
+  # Away from the padding.
+  got = np.mean(np.square(layer_0[:, 1:-1, 1:-1]))
+  np.testing.assert_allclose(got, expected, rtol=0.05)
