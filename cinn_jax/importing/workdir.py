@@ -42,7 +42,7 @@ def import_official(
     step=jnp.ones((), jnp.int32),
     fit=Fit(params, constants, optimizer.init(params)),
     ema=None,
-    diverged=jnp.zeros((), bool),
+    skipped=jnp.zeros((), jnp.int32),
   )
   checkpoints = Checkpoints(workdir)
   try:

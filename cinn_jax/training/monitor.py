@@ -13,6 +13,7 @@ from tqdm import tqdm
 from cinn_jax.bijections.base import Array
 from cinn_jax.runtime import processes
 from cinn_jax.runtime.flops import peak_flops
+from cinn_jax.workdir.state import MOST_SKIPPED
 
 T = TypeVar("T")
 
@@ -25,10 +26,10 @@ class ScalarLog(Protocol):
 
 
 class Diverged(RuntimeError):
-  """A loss or gradient that is not finite.
+  """Losses or gradients that are not finite.
 
   Attributes:
-    step: The first step with one, or None outside of a training run.
+    step: The last step with one, or None outside of a training run.
     result: From `fit`: its best result so far, or None.
   """
 
@@ -64,6 +65,7 @@ class Monitor:
     self._batch_size = batch_size
     self._pending: tuple[int, Mapping[str, Array]] | None = None
     self._recent: list[dict[str, float]] = []
+    self._skipped = 0
     self._bar = tqdm(
       total=num_steps,
       initial=start,
@@ -99,7 +101,8 @@ class Monitor:
     """Takes the metrics of a step that has just started, and reads the last.
 
     Raises:
-      Diverged: if the metrics of the step before it are not finite.
+      Diverged: if the step before it is the last of `MOST_SKIPPED` in a row
+        that were not finite.
     """
     previous, self._pending = self._pending, (step, metrics)
     if previous is not None:
@@ -110,7 +113,7 @@ class Monitor:
     """Reports all steps so far and stops the clock until the context ends.
 
     Raises:
-      Diverged: if the metrics of the last step are not finite.
+      Diverged: as for `add`, of the last step.
     """
     if self._pending is not None:
       self._read(*self._pending)
@@ -125,31 +128,44 @@ class Monitor:
 
   def _read(self, step: int, metrics: Mapping[str, Any]) -> None:
     values = {k: float(v) for k, v in jax.device_get(metrics).items()}
+    in_a_row = int(values.pop("skipped"))
+    self._step = step
+    self._bar.update(1)
+    if in_a_row:
+      self._skip(step, values, in_a_row)
+    else:
+      self._recent.append(values)
+    if step % self._log_every == 0:
+      self._report()
+
+  def _skip(self, step, values, in_a_row):
     bad = [name for name, v in values.items() if not math.isfinite(v)]
-    if bad:
+    text = f"Step {step:,}: {', '.join(bad)} is not finite"
+    if in_a_row >= MOST_SKIPPED:
       raise Diverged(
-        f"Step {step:,}: {', '.join(bad)} is not finite. The checkpoints are"
+        f"{text}, for the {in_a_row}th time in a row. The checkpoints are"
         " kept; start again in another --workdir with a lower"
         " --config.optimizer.learning_rate, a smaller"
         " --config.optimizer.clip_norm (0 does not clip), or tighter clamps.",
         step,
       )
-    self._step = step
-    self._recent.append(values)
-    self._bar.update(1)
-    if step % self._log_every == 0:
-      self._report()
+    self._skipped += 1
+    self.write(
+      f"{text}: skipped. {MOST_SKIPPED} such steps in a row end the run, this"
+      f" is {in_a_row}."
+    )
 
   def _report(self):
     if not self._recent:
       return
     elapsed = time.perf_counter() - self._start
-    steps = len(self._recent)
+    steps = len(self._recent) + self._skipped
     means = {
       name: float(np.mean([values[name] for values in self._recent]))
       for name in self._recent[0]
     }
     means["max_log_scale"] = max(v["max_log_scale"] for v in self._recent)
+    means["skipped_steps"] = self._skipped
     means["images_per_second"] = steps * self._batch_size / elapsed
     means["data_wait"] = self._wait / elapsed
     if self._flops:
@@ -162,7 +178,7 @@ class Monitor:
       f"{means['bits_per_dim']:.3f} bits/dim,"
       f" {means['images_per_second']:.0f} images/s"
     )
-    self._recent = []
+    self._recent, self._skipped = [], 0
     self._reset_clock()
 
   def _reset_clock(self):

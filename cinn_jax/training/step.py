@@ -67,7 +67,7 @@ def make_update(
     auxiliary_loss: Nats per dimension, or None if the model reports none.
     grad_norm: Norm of the gradient before clipping.
     max_log_scale: Largest log-scale of any coupling.
-    finite: True if the loss and the gradient are finite.
+    finite: True if the loss, the gradient and all log-scales are finite.
 
   `update` takes two more arguments, booleans that may be traced:
 
@@ -128,7 +128,8 @@ def make_update(
       loss_and_rest, has_aux=True
     )(fit.params, fit.constants, x, cond, unconditional)
     norm = optax.tree.norm(grads)
-    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+    numbers = jnp.stack([loss, norm, measured["max_log_scale"]])
+    finite = jnp.isfinite(numbers).all()
     measured |= {"loss": loss, "grad_norm": norm, "finite": finite}
     stays = False if diverged is None else diverged | ~finite
     updates, optimizer_state = optimizer.update(
@@ -157,10 +158,13 @@ def make_train_step(
   The noise depends only on the seed and the step, so a resumed run draws the
   same noise as an uninterrupted one.
 
+  A step that is not finite is skipped: it changes nothing but the counters of
+  the state. After `state.MOST_SKIPPED` of them in a row nothing changes at all.
+
   The metrics are scalars: `bits_per_dim` and its parts `bits_prior` and
   `bits_log_det`; `auxiliary_loss` in nats per dimension, for models that have
-  one; `grad_norm`, before clipping; and `max_log_scale`, the largest log-scale
-  of any coupling.
+  one; `grad_norm`, before clipping; `max_log_scale`, the largest log-scale of
+  any coupling; and `skipped`, the `State.skipped` after the step.
 
   Args:
     flow: The flow to train.
@@ -188,11 +192,14 @@ def make_train_step(
     rng = jax.random.fold_in(jax.random.key(seed), state.step)
     x, cond = task.add_noise(rng, *task.prepare(batch))
     first = state.step < unconditional_steps if unconditional_steps else None
-    # From the first step that is not finite, the state stays as it was before:
-    # more steps are under way by the time the host notices.
-    fit, measured = update(state.fit, x, cond, first, state.diverged)
-    diverged = state.diverged | ~measured["finite"]
+    # More steps are under way by the time the host notices that a run has
+    # diverged.
+    before = state.diverged
+    fit, measured = update(state.fit, x, cond, first, before)
+    in_a_row = jnp.where(measured["finite"], 0, state.skipped + 1)
+    skipped = jnp.where(before, state.skipped, in_a_row)
     metrics = {
+      "skipped": skipped,
       **likelihood.bits_by_part(
         prior=jnp.mean(measured["parts"].prior),
         log_det=jnp.mean(measured["parts"].log_det),
@@ -206,14 +213,10 @@ def make_train_step(
     ema = None
     if ema_decay:
       average = _average(state.ema, fit.params, state.step, ema_decay)
-      ema = choose(diverged, state.ema, average)
-    after = State(
-      step=choose(diverged, state.step, state.step + 1),
-      fit=fit,
-      ema=ema,
-      diverged=diverged,
-    )
-    return after, metrics
+      ema = choose(skipped > 0, state.ema, average)
+    after = State(step=state.step, fit=fit, ema=ema, skipped=skipped)
+    count = jnp.where(after.diverged, state.step, state.step + 1)
+    return after._replace(step=count), metrics
 
   return step
 

@@ -51,7 +51,8 @@ def train(
       Perfetto.
 
   Raises:
-    monitor.Diverged: if a loss or gradient is not finite; the checkpoints stay.
+    monitor.Diverged: if several steps in a row have a loss or gradient that is
+      not finite; the checkpoints stay.
     stopping.Stopped: on SIGTERM, Ctrl-C, or a notice of preemption, after
       saving.
     OSError: if another run uses the workdir, or it cannot be written.
@@ -104,7 +105,7 @@ def _loop(run: Run, profiler: Profiler) -> None:
     monitor.write(f"bits/dim is of {run.task.description}.")
     for source in (run.train_source, run.validation_source):
       monitor.write(f"Pictures: {source.name}, listing {source.listing_hash}.")
-    if _lacks_validation(run, first - 1):
+    if _lacks_validation(run, state):
       _validate(run, log, monitor, state)
     # A step that is not finite is noticed while the next one is under way.
     recent: collections.deque = collections.deque(maxlen=2)
@@ -122,20 +123,26 @@ def _loop(run: Run, profiler: Profiler) -> None:
         run.watchdog.beat()
         if run.stop.requested(step):
           _leave(run, log, monitor, state)
-        if _is_due(run, step):
+        if _is_due(run, step, state):
           _validate(run, log, monitor, state)
     except Diverged as error:
       raise _diagnosed(run, error, state, dict(recent)) from None
 
 
-def _is_due(run, step):
+def _is_due(run, step, state):
   settings = run.config.train
-  return step == settings.num_steps or step % settings.eval_every == 0
+  if step == settings.num_steps:
+    return True
+  # A model that may be about to diverge is not saved as the newest.
+  return step % settings.eval_every == 0 and not int(state.skipped)
 
 
-def _lacks_validation(run, step):
-  """Returns whether the run was stopped just before validating `step`."""
-  return step > 0 and _is_due(run, step) and not run.checkpoints.metrics(step)
+def _lacks_validation(run, state):
+  """Returns whether the run was stopped just before validating a step."""
+  step = int(state.step)
+  if step == 0 or not _is_due(run, step, state):
+    return False
+  return not run.checkpoints.metrics(step)
 
 
 def _validate(run, log, monitor, state):

@@ -102,6 +102,8 @@ class Checkpoints:
         self._write(lambda: self._add(step, metrics))
       return
     trees = _without_empty(_items(state))
+    if not int(state.skipped):
+      del trees["skipped"]
     items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
     sums = {name: checksums(tree) for name, tree in trees.items()}
     args = ocp.args.Composite(
@@ -133,9 +135,11 @@ class Checkpoints:
     """
     items = _items(abstract)
     sums = self._checksums(step)
-    if "ema" not in sums:
-      del items["ema"]
+    for name in ("ema", "skipped"):
+      if name not in sums:
+        del items[name]
     restored = self._read(step, items, sums)
+    skipped = restored.pop("skipped", {"steps": 0})["steps"]
     ema = restored.pop("ema", None)
     if abstract.ema is not None and ema is None:
       places = jax.tree.map(lambda leaf: leaf.sharding, abstract.ema)
@@ -148,7 +152,7 @@ class Checkpoints:
       step=scalar(step, abstract.step),
       fit=Fit(**restored),
       ema=ema,
-      diverged=scalar(False, abstract.diverged),
+      skipped=scalar(skipped, abstract.skipped),
     )
 
   def restore_variables(
@@ -169,7 +173,7 @@ class Checkpoints:
   def _checksums(self, step):
     """Returns the checksums of a step; its keys are the items it has."""
     sums = read_checksums(self._workdir, step)
-    if not set(sums) <= {*Fit._fields, "ema"}:
+    if not set(sums) <= {*Fit._fields, "ema", "skipped"}:
       raise Damaged(
         f"Step {step:,} in {self._folder} has checksums for {', '.join(sums)};"
         " some of these are not part of a checkpoint."
@@ -246,6 +250,8 @@ def _items(state: State) -> dict[str, PyTree]:
     "ema": state.ema,
     "constants": state.fit.constants,
     "optimizer": state.fit.optimizer,
+    # Saved only if it is not 0.
+    "skipped": {"steps": state.skipped},
   }
 
 

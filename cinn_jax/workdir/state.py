@@ -12,6 +12,10 @@ from cinn_jax.flow import Flow, map_shapes, split_variables
 from cinn_jax.tasks import Task
 
 
+# A run ends at this many steps in a row that are not finite.
+MOST_SKIPPED = 5
+
+
 class Fit(NamedTuple):
   """A model in training: what one update reads and replaces.
 
@@ -38,14 +42,22 @@ class State(NamedTuple):
     step: Number of steps taken; an int32 scalar.
     fit: The model and its optimizer.
     ema: Exponential moving average of the parameters, or None to keep none.
-    diverged: A bool scalar, true after a step that was not finite. Everything
-      else then stays as it was before that step. Never true in a checkpoint.
+    skipped: Number of steps in a row, up to the last one, that were not finite
+      and so left the model as it was; an int32 scalar.
   """
 
   step: Array
   fit: Fit
   ema: PyTree
-  diverged: Array
+  skipped: Array
+
+  @property
+  def diverged(self) -> Array:
+    """True after `MOST_SKIPPED` steps; no further step changes the state.
+
+    Never true in a checkpoint.
+    """
+    return self.skipped >= MOST_SKIPPED
 
   @property
   def ema_variables(self) -> dict[str, PyTree]:
@@ -93,5 +105,5 @@ def init_state(
     fit=Fit(params, constants, optimizer.init(params)),
     # Buffers of its own: the step donates both.
     ema=jax.tree.map(jnp.copy, params) if averaged else None,
-    diverged=jnp.zeros((), bool),
+    skipped=jnp.zeros((), jnp.int32),
   )

@@ -26,7 +26,7 @@ def state_at(step):
       optimizer=({"mu": leaf(5)}, jnp.asarray(step, jnp.int32)),
     ),
     ema=leaf(2),
-    diverged=jnp.asarray(False),
+    skipped=jnp.asarray(0, jnp.int32),
   )
 
 

@@ -16,11 +16,11 @@ def interrupt_after(monkeypatch, step):
   monkeypatch.setattr(Monitor, "add", interrupted)
 
 
-def change_metrics(monkeypatch, step, **values):
-  """Replaces some of the metrics of one step of a run."""
+def change_metrics(monkeypatch, by_step):
+  """Replaces some of the metrics of some steps, {step: {name: value}}."""
   add = Monitor.add
 
   def changed(self, latest, metrics):
-    add(self, latest, {**metrics, **values} if latest == step else metrics)
+    add(self, latest, {**metrics, **by_step.get(latest, {})})
 
   monkeypatch.setattr(Monitor, "add", changed)

@@ -16,7 +16,7 @@ from cinn_jax.models.networks.subnets import Subnet
 from cinn_jax.tasks import Task
 from cinn_jax.training.optimizer import make_optimizer
 from cinn_jax.training.step import make_train_step
-from cinn_jax.workdir.state import init_state
+from cinn_jax.workdir.state import MOST_SKIPPED, init_state
 
 DIMS, NOISE, RATE = 4, 0.1, 0.1
 
@@ -78,6 +78,10 @@ def _assert_close(actual, expected):
     actual,
     expected,
   )
+
+
+def _assert_equal(actual, expected):
+  jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
 def test_average_starts_from_the_parameters(setting):
@@ -157,23 +161,42 @@ def test_without_an_average_parameters_replace_it(setting):
   [make_optimizer(num_steps=9, learning_rate=RATE), optax.adam(RATE)],
   ids=["ours", "optax's"],
 )
-def test_state_stays_after_a_step_that_is_not_finite(setting, optimizer):
+def test_steps_that_are_not_finite_are_skipped(setting, optimizer):
   flow, task, before, batch = setting
   step = jax.jit(make_train_step(flow, task, optimizer, seed=0, ema_decay=0.5))
   fit = before.fit._replace(optimizer=optimizer.init(before.fit.params))
   before = before._replace(fit=fit)
   before, _ = step(before, batch)
-  assert not before.diverged
   broken = {"image": batch["image"].at[0, 0].set(jnp.nan)}
-  state = before
-  for images in (broken, batch):
-    state, _ = step(state, images)
-    assert state.diverged
-    jax.tree.map(
-      np.testing.assert_array_equal,
-      state._replace(diverged=False),
-      before._replace(diverged=False),
+
+  def run(state, count):
+    """Takes steps that are not finite; they change nothing but counters."""
+    start = state
+    for _ in range(count):
+      state, metrics = step(state, broken)
+      assert metrics["skipped"] == state.skipped
+      _assert_equal((state.fit, state.ema), (start.fit, start.ema))
+    return state
+
+  state = run(before, MOST_SKIPPED - 1)
+  assert (state.step, state.skipped) == (MOST_SKIPPED, MOST_SKIPPED - 1)
+  # A finite step is taken as ever, and the row starts again.
+  after, _ = step(state, batch)
+  assert not after.skipped and after.step == MOST_SKIPPED + 1
+  expected, _ = step(state._replace(skipped=jnp.int32(0)), batch)
+  _assert_equal(after, expected)
+  assert any(
+    jnp.any(new != old)
+    for new, old in zip(
+      *(jax.tree.leaves(each.fit) for each in (after, state)), strict=True
     )
+  )
+  # After the last of a row nothing changes any more.
+  diverged = run(after, MOST_SKIPPED)
+  assert diverged.diverged and diverged.step == after.step + MOST_SKIPPED - 1
+  still, metrics = step(diverged, batch)
+  assert metrics["skipped"] == MOST_SKIPPED
+  _assert_equal(still, diverged)
 
 
 def test_updates_running_statistics(setting):

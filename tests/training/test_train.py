@@ -82,8 +82,10 @@ def test_another_config_in_the_workdir_raises(uninterrupted):
 
 
 def test_divergence_keeps_the_checkpoint(tmp_path, monkeypatch):
-  change_metrics(monkeypatch, 3, grad_norm=np.nan)
-  with pytest.raises(monitor.Diverged, match=r"Step 3: grad_norm .*learning"):
+  change_metrics(monkeypatch, {3: {"grad_norm": np.nan, "skipped": 5}})
+  with pytest.raises(
+    monitor.Diverged, match=r"Step 3: grad_norm .* 5th time .*learning"
+  ):
     train(
       tiny.digits(num_steps=5, eval_every=2, sheet_every=9), tmp_path / "run"
     )

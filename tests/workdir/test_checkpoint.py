@@ -38,6 +38,17 @@ def test_round_trip(tmp_path):
   assert read_config(tmp_path, 7) == json.loads(json.dumps(CONFIG))
 
 
+@pytest.mark.parametrize("skipped", [0, 3])
+def test_steps_skipped_in_a_row_are_restored(skipped, tmp_path):
+  state = state_at(3)._replace(skipped=jnp.int32(skipped))
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(state, CONFIG, None)
+  checkpoints.close()
+  items = {path.name for path in (tmp_path / "checkpoints" / "3").iterdir()}
+  assert ("skipped" in items) == bool(skipped)
+  assert_identical(read_newest(tmp_path), (3, state))
+
+
 def test_round_trip_without_constants(tmp_path):
   state = state_at(7)
   state = state._replace(fit=state.fit._replace(constants={}))

@@ -81,8 +81,12 @@ class _Rows(list):
     self.append((step, split, values))
 
 
-def _metrics(bits, log_scale=1.0):
-  return {"bits_per_dim": np.float32(bits), "max_log_scale": log_scale}
+def _metrics(bits, log_scale=1.0, skipped=0):
+  return {
+    "bits_per_dim": np.float32(bits),
+    "max_log_scale": log_scale,
+    "skipped": np.int32(skipped),
+  }
 
 
 def _monitor(rows, log_every=2):
@@ -112,19 +116,42 @@ def test_log_gets_means_since_the_last_row(capsys):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_number_that_is_not_finite_is_not_logged(bad):
+def test_last_of_a_row_that_is_not_finite_ends_the_run(bad):
   rows = _Rows()
   with _monitor(rows, log_every=1) as monitor:
     monitor.add(1_005, _metrics(1.0))
-    monitor.add(1_006, _metrics(bad))
+    monitor.add(1_006, _metrics(bad, skipped=5))
     with pytest.raises(Diverged, match=r"1,006: bits_per_dim is not finite"):
       monitor.add(1_007, _metrics(1.0))
   assert [step for step, _, _ in rows] == [1_005]
 
 
-def test_step_that_is_not_finite_is_not_saved():
+def test_skipped_steps_are_counted_and_not_averaged(capsys):
+  rows = _Rows()
+  with _monitor(rows) as monitor:
+    for step, bits, skipped in (
+      (5, 3.0, 0),
+      (6, np.nan, 1),
+      (7, np.inf, 1),
+      (8, np.nan, 2),
+      (9, 5.0, 0),
+    ):
+      monitor.add(step, _metrics(bits, skipped=skipped))
+    with monitor.pause():
+      pass
+  logged = [
+    (step, means["bits_per_dim"], means["skipped_steps"])
+    for step, _, means in rows
+  ]
+  # A row without a finite step is not written; its count joins the next one.
+  assert logged == [(6, 3.0, 1), (9, 5.0, 2)]
+  written = capsys.readouterr().out
+  assert "Step 8: bits_per_dim is not finite: skipped. 5 such" in written
+
+
+def test_step_that_diverges_is_not_saved():
   with _monitor(_Rows()) as monitor:
-    monitor.add(5, _metrics(np.nan))
+    monitor.add(5, _metrics(np.nan, skipped=5))
     with pytest.raises(Diverged, match="Step 5"), monitor.pause():
       pytest.fail("the step would be validated and saved")
 
