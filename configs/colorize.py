@@ -30,6 +30,12 @@ python -m cinn_jax.main --config=configs/colorize.py:imagenet \\
   need); ab is downsampled with anti-aliasing, while theirs picks the nearest
   pixels; an epoch of the schedule, which follows the mean loss, has 256 steps;
   the condition network starts from random weights, theirs from pretrained ones.
+
+python -m cinn_jax.main --config=configs/colorize.py:tarflow
+python -m cinn_jax.main --config=configs/colorize.py:jet
+  Token flows of the laptop network's task: TARFlow with 818,112 parameters, Jet
+  with 897,600, each given L by a small transformer; see configs/generate.py.
+  They were not run to their end.
 """
 
 from ml_collections import ConfigDict
@@ -38,8 +44,14 @@ from cinn_jax.experiment import recipes
 
 
 def get_config(variant: str = "laptop"):
-  """Returns the experiment; `variant` is laptop, lsun or imagenet."""
-  variants = {"laptop": _laptop, "lsun": _lsun, "imagenet": _imagenet}
+  """Returns the experiment of a variant, one of those named above."""
+  variants = {
+    "laptop": _laptop,
+    "lsun": _lsun,
+    "imagenet": _imagenet,
+    "tarflow": lambda: _token_flow("tarflow"),
+    "jet": lambda: _token_flow("jet"),
+  }
   if variant not in variants:
     raise ValueError(
       f"configs/colorize.py has no variant {variant!r}; there are"
@@ -104,6 +116,14 @@ def _laptop():
       "sheet_every": 500,
     },
   }
+
+
+def _token_flow(name):
+  laptop = _laptop()
+  # ab and L are normalised already.
+  sections = recipes.token_flow(name, 32, mean=0.0, std=1.0)
+  sections["train"]["num_steps"] = laptop["train"]["num_steps"]
+  return {**sections, "task": laptop["task"]}
 
 
 def _lsun():

@@ -15,11 +15,12 @@ python -m cinn_jax.main --config=configs/colorize_rgb.py:caflow
   26 minutes on one shared CPU core. Its size and recipe are ours.
 
 python -m cinn_jax.main --config=configs/colorize_rgb.py:MODEL,NAME=VALUE
-  MODEL is cinn, srflow, caflow, dual_glow_plus or dual_glow. Settings:
+  MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow, or a token flow:
+  tarflow or jet, see configs/generate.py. Settings:
     size=32           size of the pictures; HxW if they are not square
     condition_net=trained|frozen|none
-  cinn and srflow see the luma as one channel. caflow, dual_glow_plus and
-  dual_glow see it as three equal channels with noise, as published.
+  caflow, dual_glow_plus and dual_glow see the luma as three equal channels with
+  noise, as published; the others see it as one channel.
 
 python -m cinn_jax.main --config=configs/colorize_rgb.py:caflow,size=64
   The published network: 35,229,968 parameters. dual_glow_plus has 14,500,400.

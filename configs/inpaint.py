@@ -13,7 +13,8 @@ python -m cinn_jax.main --config=configs/inpaint.py:caflow
   24 minutes on one shared CPU core. Its size and recipe are ours.
 
 python -m cinn_jax.main --config=configs/inpaint.py:MODEL,NAME=VALUE
-  MODEL is cinn, srflow, caflow, dual_glow_plus or dual_glow. Settings:
+  MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow, or a token flow:
+  tarflow or jet, see configs/generate.py. Settings:
     size=32           size of the pictures; HxW if they are not square
     mask=square       in the middle, 0.15 of the area, as published; half, the
                       right half; free_form, brush strokes

@@ -13,7 +13,8 @@ python -m cinn_jax.main --config=configs/sketch.py:caflow
   24 minutes on one shared CPU core. Its size and recipe are ours.
 
 python -m cinn_jax.main --config=configs/sketch.py:MODEL,NAME=VALUE
-  MODEL is cinn, srflow, caflow, dual_glow_plus or dual_glow. Settings:
+  MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow, or a token flow:
+  tarflow or jet, see configs/generate.py. Settings:
     size=32           size of the pictures; HxW if they are not square
     condition_net=trained|frozen|none
 

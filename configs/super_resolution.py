@@ -16,13 +16,14 @@ python -m cinn_jax.main --config=configs/super_resolution.py:caflow
   and recipes are ours.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:MODEL,NAME=VALUE
-  MODEL is cinn, srflow, caflow, dual_glow_plus or dual_glow. Settings:
+  MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow, or a token flow:
+  tarflow or jet, see configs/generate.py. Settings:
     size=32           size of the large pictures; HxW if they are not square
     scale=4           ratio of the sides, large by small: 2, 4 or 8
     condition_net=trained|frozen|none
-  cinn and srflow see the small picture at its own size. caflow, dual_glow_plus
-  and dual_glow, which model their condition too, see it enlarged by the bicubic
-  filter and rounded to 8 bits, as published.
+  cinn, srflow and token flows see the small picture at its own size. caflow,
+  dual_glow_plus and dual_glow, which model their condition too, see it enlarged
+  by the bicubic filter and rounded to 8 bits, as published.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:srflow,size=64
   The network published for scale 4: 39,246,599 parameters with its encoder,

@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from cinn_jax.experiment import arguments
+from cinn_jax.experiment import arguments, token_recipes
 
 Size = int | tuple[int, int]
 Section = dict[str, Any]
@@ -106,8 +106,9 @@ def recipe(
     ValueError: if the model cannot do without its condition network.
   """
   make, part = MODELS[model]
-  side = size if isinstance(size, int) else max(size)
-  sections = make(side <= 32, scale)
+  sections = make(_is_small(size), scale)
+  if "size" in sections["model"]:
+    sections["model"]["size"] = size
   if condition_net == "frozen":
     sections["optimizer"]["groups"] = {part: {"frozen_steps": -1}}
   if condition_net == "none":
@@ -247,6 +248,32 @@ def _srflow(small, scale):
   return sections
 
 
+def token_flow(
+  name: str, size: Size, *, mean: float = 0.5, std: float = 0.25
+) -> dict[str, Section]:
+  """Returns the recipe of `tarflow` or `jet`, see `token_recipes.model`."""
+  small = _is_small(size)
+  return {
+    "model": token_recipes.model(name, size, small=small, mean=mean, std=std),
+    "optimizer": token_recipes.optimizer(small),
+    "train": _train(small),
+    "augment": {"min_scale": 0.2, "flip": True},
+  }
+
+
+def _token_flow(name):
+  def make(small, scale):
+    del scale
+    return token_flow(name, 32 if small else 64)
+
+  return make
+
+
+def _is_small(size):
+  """Tells if a recipe for pictures of this size is for a laptop."""
+  return (size if isinstance(size, int) else max(size)) <= 32
+
+
 def _ours(small):
   """Returns our training sections, for models without published ones."""
   return {
@@ -296,4 +323,6 @@ MODELS: Mapping[str, tuple[Callable[[bool, int], dict[str, Section]], str]] = {
   "dual_glow_plus": (_dual_glow_plus, "condition_flow"),
   "dual_glow": (_dual_glow, "condition_flow"),
   "srflow": (_srflow, "condition_net"),
+  "tarflow": (_token_flow("tarflow"), "condition_net"),
+  "jet": (_token_flow("jet"), "condition_net"),
 }
