@@ -2,9 +2,11 @@
 
 The format is a header of JSON with the names, types and places of the arrays,
 then the arrays. The description is JSON in the header's metadata, under
-"cinn_jax". No part of it is code.
+"cinn_jax". No part of it is code. A checksum of description and arrays tells a
+damaged file from a whole one.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -21,8 +23,8 @@ from flax import traverse_util
 from cinn_jax.bijections.base import PyTree
 from cinn_jax.runtime import storage
 
-# Readers refuse files of a higher number.
-FORMAT_VERSION = 1
+# Readers refuse files of a higher number. Those of format 1 have no checksum.
+FORMAT_VERSION = 2
 _KEY = "cinn_jax"
 # Data types by their names in the format.
 _DTYPES: dict[str, Any] = {
@@ -63,6 +65,8 @@ def write(
   """
   arrays, empty = _flatten(tree)
   header = {"format_version": FORMAT_VERSION, **description, "empty": empty}
+  header = json.loads(json.dumps(header))  # As it will be read.
+  header["sha256"] = _checksum(header, arrays)
   try:
     content = safetensors.numpy.save(arrays, {_KEY: json.dumps(header)})
   except safetensors.SafetensorError as error:
@@ -107,15 +111,21 @@ def read(
       f"{path} is damaged, or is no file from cinn_jax.save ({error})."
     ) from None
   header = _header(path, content)
-  flat: dict[tuple[str, ...], Any] = {}
-  for name in header.pop("empty"):
-    flat[tuple(name.split("/"))] = {}
+  arrays: dict[str, Any] = {}
   for name, array in stored:
     if array["dtype"] not in _DTYPES:
       raise ValueError(f"{path}: {name} has an unknown type {array['dtype']}.")
     values = np.frombuffer(array["data"], _DTYPES[array["dtype"]])
-    flat[tuple(name.split("/"))] = values.reshape(array["shape"])
-  return traverse_util.unflatten_dict(flat), header
+    arrays[name] = values.reshape(array["shape"])
+  expected = header.pop("sha256", None)
+  has_checksum = int(header["format_version"]) > 1
+  if has_checksum and expected != _checksum(header, arrays):
+    raise ValueError(
+      f"{path} is damaged: its content does not match its checksum. Copy or"
+      " download it again."
+    )
+  flat = {name: {} for name in header.pop("empty")} | arrays
+  return traverse_util.unflatten_dict(flat, sep="/"), header
 
 
 def _header(path, content):
@@ -132,3 +142,13 @@ def _header(path, content):
       f" {FORMAT_VERSION}: install a newer one."
     )
   return header
+
+
+def _checksum(header, arrays):
+  """Returns a digest that changes with any name, shape, type or number."""
+  digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+  for name in sorted(arrays):
+    array = arrays[name]
+    digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+    digest.update(array.tobytes())
+  return digest.hexdigest()

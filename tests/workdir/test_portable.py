@@ -201,7 +201,7 @@ def test_other_programs_read_the_file(saved):
   assert all(name.startswith(("params/", "constants/")) for name in arrays)
   with safetensors.safe_open(path, "numpy") as file:
     described = json.loads(file.metadata()["cinn_jax"])
-  assert described["format_version"] == 1
+  assert described["format_version"] == 2
   assert described["event_shape"] == [2]
   assert described["versions"]["jax"] == jax.__version__
 
@@ -234,8 +234,8 @@ def _rewrite(path, target, **changes):
 
 def test_newer_format_raises(saved, tmp_path):
   path = tmp_path / "new.safetensors"
-  _rewrite(saved[2], path, format_version=2)
-  with pytest.raises(ValueError, match=r"has format 2, .* formats up to 1:"):
+  _rewrite(saved[2], path, format_version=3)
+  with pytest.raises(ValueError, match=r"has format 3, .* formats up to 2:"):
     cinn_jax.load(path)
 
 
