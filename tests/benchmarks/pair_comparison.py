@@ -1,0 +1,228 @@
+"""Compares cINN, Glow, SRFlow, Dual-Glow+ and CAFLOW at one size and budget.
+
+  python tests/benchmarks/pair_comparison.py --data=PHOTOS.zip --out=OUT \\
+    [--task=colorize_rgb,inpaint] [--model=caflow] [--seed=0,1] [--steps=1000]
+  python tests/benchmarks/pair_comparison.py --table
+
+Trains each model at 64x64 in batches of 8, with about 6 million parameters, on
+photographs of rooms (the task "sketch": of clothes), and measures samples of
+every fifth photograph at temperatures 0.5, 0.8 and 1. PHOTOS.zip has a folder
+of pictures of each kind.
+
+Each run appends a row to --results as soon as it is finished, and a sheet of
+samples to OUT. Runs whose rows are there are skipped, so several processes may
+share the work, and a stopped one goes on. Seeds of one model run one after the
+other, by the same compiled programs. --table prints the rows as Markdown.
+
+--prepare=FILE writes PHOTOS.zip at 64x64, to take to another machine.
+"""
+
+import argparse
+import contextlib
+import datetime
+import fcntl
+import json
+import pathlib
+import time
+
+import jax
+import machine
+import numpy as np
+import pair_models
+import pair_pictures
+import pair_table
+
+from cinn_jax.evaluation.metrics import inception, lpips
+from cinn_jax.images import writing
+from cinn_jax.runtime import storage, unpickling
+
+RESULTS = pathlib.Path(__file__).parent / "results" / "pair_comparison.json"
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+  parser.add_argument("--data", help="a zip file of photographs")
+  parser.add_argument("--out", default="out", help="folder for sheets")
+  parser.add_argument("--results", default=str(RESULTS))
+  parser.add_argument("--task", type=_some_of(pair_models.TASKS))
+  parser.add_argument("--model", type=_some_of(pair_models.MODELS))
+  parser.add_argument("--seed", default="0,1", help="for example 0,1,2")
+  parser.add_argument("--steps", type=int, default=1000)
+  parser.add_argument("--batch_size", type=int, default=8)
+  parser.add_argument("--temperature", default="0.5,0.8,1")
+  parser.add_argument("--num_samples", type=int, default=8)
+  parser.add_argument("--limit", type=int, help="test pictures (default: all)")
+  parser.add_argument("--compilation_cache", default="")
+  parser.add_argument("--prepare", help="write the pictures, and stop")
+  parser.add_argument("--table", action="store_true", help="print, and stop")
+  options = parser.parse_args()
+  results = pathlib.Path(options.results)
+  if options.table:
+    print(pair_table.markdown(_read(results)))
+    return
+  if not options.data:
+    parser.error("--data=PHOTOS.zip is needed")
+  if options.prepare:
+    kinds = dict.fromkeys(kind for kind, _ in pair_models.TASKS.values())
+    pair_pictures.prepare(
+      options.data, options.prepare, tuple(kinds), pair_models.SIZE
+    )
+    return
+  _check_weights()
+  if options.compilation_cache:
+    jax.config.update("jax_compilation_cache_dir", options.compilation_cache)
+  # Accelerators would round the inputs of products to fewer bits.
+  jax.config.update("jax_default_matmul_precision", "highest")
+  for task, (kind, models) in pair_models.TASKS.items():
+    for model in models:
+      if task in (options.task or pair_models.TASKS) and model in (
+        options.model or models
+      ):
+        _run(task, model, kind, results, options)
+
+
+def _some_of(names):
+  def parse(text):
+    if unknown := set(text.split(",")) - set(names):
+      raise argparse.ArgumentTypeError(
+        f"{', '.join(sorted(unknown))}: expected some of {', '.join(names)}"
+      )
+    return text.split(",")
+
+  return parse
+
+
+def _check_weights():
+  """Raises FileNotFoundError before hours of training, not after them."""
+  inception.load()
+  lpips.weights_path("alexnet")
+
+
+def _run(task, model, kind, results, options):
+  """Trains and measures the seeds of a model that have no row yet."""
+  seeds = [
+    seed
+    for seed in map(int, options.seed.split(","))
+    if _key(task, model, seed) not in map(_key_of, _read(results))
+  ]
+  if not seeds:
+    print(f"{task} {model}: done before.", flush=True)
+    return
+  import pair_run
+
+  start = time.perf_counter()
+
+  def report(text):
+    spent = time.perf_counter() - start
+    print(f"[{spent:6.1f} s] {task} {model}: {text}", flush=True)
+
+  train, test, copies = pair_pictures.read(
+    options.data, kind, pair_models.SIZE, options.limit
+  )
+  report(f"{train.name}, {test.name}; {copies} copies left out")
+  program = pair_run.Model(
+    task,
+    model,
+    train,
+    test,
+    pair_run.Options(
+      steps=options.steps,
+      batch_size=options.batch_size,
+      scales=[float(scale) for scale in options.temperature.split(",")],
+      num_samples=options.num_samples,
+      cache=options.compilation_cache,
+      report=report,
+    ),
+  )
+  report(f"{program.parameters:,} parameters")
+  for seed in seeds:
+    state, metrics = program.train(seed)
+    skipped = metrics["skipped"] > 0
+    row = {
+      "task": task,
+      "model": model,
+      "seed": seed,
+      "parameters": program.parameters,
+      "steps": options.steps,
+      "batch_size": options.batch_size,
+      "num_samples": options.num_samples,
+      "temperatures": options.temperature,
+      "training_pictures": len(train),
+      "copies_left_out": copies,
+      "listing_hash": test.listing_hash,
+      "skipped_steps": int(np.sum(skipped)),
+      "first_skipped": int(np.argmax(skipped)) + 1 if skipped.any() else None,
+      "largest": {
+        name: float(np.max(metrics[name][~skipped]))
+        for name in ("grad_norm", "max_log_scale")
+      },
+      "training_bits_per_dim": _every_tenth(metrics["bits_per_dim"], skipped),
+      "bits_of_mantissa": {
+        "inception": _mantissa(inception.load()),
+        "lpips": _mantissa(
+          unpickling.load_arrays(lpips.weights_path("alexnet"))
+        ),
+      },
+      "when": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
+      **machine.facts("jax", "flax", device=jax.devices()[0].device_kind),
+    }
+    if not state.diverged:
+      numbers, sheet = program.evaluate(state.ema_variables)
+      row |= numbers
+      path = pathlib.Path(options.out) / f"{task}-{model}-{seed}.png"
+      writing.save_png(path, sheet)
+    row["seconds"] = dict(program.seconds)
+    _append(results, row)
+    report(f"seed {seed}: row written")
+
+
+def _every_tenth(values, skipped):
+  """Returns the means over tenths of a run, of 8-bit levels."""
+  parts = np.array_split(values + np.log2(256), 10)
+  kept = np.array_split(~skipped, 10)
+  return [
+    round(float(part[keep].mean()), 4) if keep.any() else None
+    for part, keep in zip(parts, kept, strict=True)
+  ]
+
+
+def _mantissa(weights):
+  """Returns the precision of weights in bits: 23 unless they were rounded."""
+  bits = 0
+  for leaf in jax.tree.leaves(weights):
+    whole = np.ravel(leaf).astype(np.float32).view(np.uint32)
+    bits |= int(np.bitwise_or.reduce(whole)) & (2**23 - 1)
+  return 23 - ((bits & -bits).bit_length() - 1) if bits else 0
+
+
+def _key(task, model, seed):
+  return task, model, seed
+
+
+def _key_of(row):
+  return _key(row["task"], row["model"], row["seed"])
+
+
+def _read(path):
+  return json.loads(path.read_text()) if path.exists() else []
+
+
+def _append(path, row):
+  """Adds a row, whatever other processes add meanwhile."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with _locked(path.with_suffix(".lock")):
+    rows = [old for old in _read(path) if _key_of(old) != _key_of(row)]
+    rows = sorted([*rows, row], key=_key_of)
+    text = json.dumps(rows, indent=1, allow_nan=False)
+    storage.write_whole(path, (text + "\n").encode())
+
+
+@contextlib.contextmanager
+def _locked(path):
+  with path.open("w") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    yield
+
+
+if __name__ == "__main__":
+  main()
