@@ -28,6 +28,7 @@ from cinn_jax.models import (
   realnvp,
   srflow,
   token_flow,
+  wavelet_flow,
 )
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.pairs import caflow, dual_glow
@@ -50,4 +51,5 @@ BUILDERS: dict[str, Callable[..., Bijection]] = {
   "realnvp": realnvp.realnvp,
   "srflow": srflow.srflow,
   "token_flow": token_flow.token_flow,
+  "wavelet_flow": wavelet_flow.wavelet_flow,
 }

@@ -116,6 +116,12 @@ class EfficientNetLite0(nn.Module):
     shape = (kernel, kernel, x.shape[-1] // groups, channels)
     weight = self._constant(f"{name}/kernel", shape)
     bias = self._constant(f"{name}/bias", (channels,))
+    if self.is_initializing():
+      # The compiler would evaluate a network of constants, for minutes. Nobody
+      # looks at these features: the maps of them start at 0.
+      b, height, width, _ = x.shape
+      rows, columns = -(-height // stride), -(-width // stride)
+      return jnp.zeros((b, rows, columns, channels), x.dtype)
     hidden = jax.lax.conv_general_dilated(
       x,
       weight.astype(x.dtype),
@@ -130,7 +136,9 @@ class EfficientNetLite0(nn.Module):
     return self.variable(
       "constants",
       name.replace("/", "_"),
-      lambda: jnp.asarray(_stored(self.weights, name, shape), jnp.float32),
+      lambda: jnp.asarray(
+        _stored(self.weights, name, shape).astype(np.float32)
+      ),
     ).value
 
 
