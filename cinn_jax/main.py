@@ -102,6 +102,7 @@ def _sample(config, workdir):
       outputs,
       inputs=sampling.INPUTS.value,
       num_samples=sampling.NUM_SAMPLES.value,
+      keep=sampling.KEEP.value,
       temperatures=sampling.read_temperatures(),
       seed=sampling.SEED.value,
       degrade=sampling.DEGRADE.value,

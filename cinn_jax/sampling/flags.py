@@ -45,6 +45,12 @@ DEGRADE = flags.DEFINE_bool(
 NUM_SAMPLES = flags.DEFINE_integer(
   "num_samples", 8, "Samples per picture.", lower_bound=1
 )
+KEEP = flags.DEFINE_integer(
+  "keep",
+  None,
+  "For --mode=sample: write only the likeliest of the samples, so many of them"
+  " (default: all).",
+)
 TEMPERATURE = flags.DEFINE_list(
   "temperature",
   "1",
@@ -59,9 +65,15 @@ def read_temperatures() -> list[float | list[float]]:
   """Returns the values of `--temperature`.
 
   Raises:
-    ValueError: if one is no temperature, see `temperatures.parse`.
+    ValueError: if one is no temperature, see `temperatures.parse`, or stands
+      there twice.
   """
-  return [temperatures.parse(text) for text in TEMPERATURE.value or [""]]
+  values = [temperatures.parse(text) for text in TEMPERATURE.value or [""]]
+  if twice := [value for k, value in enumerate(values) if value in values[:k]]:
+    raise ValueError(
+      f"--temperature has {temperatures.name(twice[0])} twice: name each once."
+    )
+  return values
 
 
 def read_sampling(mode: str, *, several: bool = False) -> "draw.Sampling":
@@ -72,10 +84,13 @@ def read_sampling(mode: str, *, several: bool = False) -> "draw.Sampling":
     several: Whether it takes several temperatures.
 
   Raises:
-    ValueError: if it takes one and there are several, or for no temperature.
+    ValueError: if it takes one and there are several, for no temperature, and
+      with `--keep`.
   """
   from cinn_jax.sampling import draw
 
+  if KEEP.value is not None:
+    raise ValueError(f"--keep is for --mode=sample, not for --mode={mode}.")
   values = read_temperatures()
   if len(values) != 1 and not several:
     raise ValueError(

@@ -65,13 +65,20 @@ class Ranked(NamedTuple):
 
   Attributes:
     x: `[n, ...]`, in the order they were drawn.
-    order: int [n], indices into `x`.
-    log_prob: float [n], in nats, by rank.
+    order: int [k], indices into `x`; k is n, or less if only some are kept.
+    log_prob: float [k], in nats, by rank.
+    first: Number of the first sample in `x`.
   """
 
   x: np.ndarray
   order: np.ndarray
   log_prob: np.ndarray
+  first: int = 0
+
+  @property
+  def numbers(self) -> list[int]:
+    """The number of each sample, by rank: which draws of the seed they are."""
+    return [self.first + int(k) for k in self.order]
 
   def chunks(self, size: int):
     """Yields (rank of the first, x [c, ...]) for `size` samples at a time."""
@@ -86,11 +93,13 @@ def draw_ranked(
   temperature: float | list[float] = 1.0,
   *,
   first: int = 0,
+  keep: int | None = None,
   chunk: int = CHUNK,
 ) -> Ranked:
   """Draws samples number `first` to `first + num_samples - 1`, a few at a time.
 
-  Memory is bounded whatever `num_samples` is.
+  The result has the likeliest `keep` of them, or all. Memory is bounded
+  whatever `num_samples` is.
   """
   key = jax.random.key(seed)
   scale = jnp.asarray(temperature, jnp.float32)
@@ -107,8 +116,8 @@ def draw_ranked(
     x[start : start + count] = some[:count]
     log_prob[start : start + count] = nats[:count]
   assert x is not None
-  order = np.argsort(-log_prob, kind="stable")
-  return Ranked(x, order, log_prob[order])
+  order = np.argsort(-log_prob, kind="stable")[:keep]
+  return Ranked(x, order, log_prob[order], first)
 
 
 def _room(shape, dtype):

@@ -81,6 +81,7 @@ class Results:
     item: Item,
     head: Sequence[np.ndarray],
     bits: Sequence[float],
+    numbers: Sequence[int],
     chunks: Iterable[tuple[int, Sequence[np.ndarray]]],
     suffix: str,
     save: Callable[[Any, np.ndarray], None],
@@ -91,6 +92,7 @@ class Results:
       item: The item that was answered.
       head: Small pictures that come first in its row of the sheet.
       bits: bits/dim of the samples, most likely first.
+      numbers: Which draws of the seed they are.
       chunks: Pairs of the first sample's rank and some pictures.
       suffix: Ending of the files, such as ".jpg".
       save: Function `save(path, picture)`.
@@ -108,6 +110,7 @@ class Results:
       "input": item.path,
       "digest": _digest(item.path),
       "files": files,
+      "draws": list(numbers),
       "bits_per_dim": [float(value) for value in bits],
     }
     self._failed.pop(item.path or item.name, None)

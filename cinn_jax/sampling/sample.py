@@ -43,6 +43,7 @@ def sample(
   *,
   inputs: Sequence[str] = (),
   num_samples: int = 8,
+  keep: int | None = None,
   temperatures: Sequence[float | list[float]] = (1.0,),
   seed: int = 0,
   degrade: bool = False,
@@ -54,7 +55,8 @@ def sample(
 
   Writes `<name>_<k>` per sample, most likely first; contact sheets `sheet.png`,
   `sheet-2.png` and so on; and `samples.json`, which lists them with their
-  bits/dim and what made them. Several temperatures have a folder each.
+  bits/dim, which draws they are, counted from 0, and what made them. Several
+  temperatures have a folder each.
 
   Sample k of a picture depends only on the picture, the seed and k. An
   interrupted batch goes on from where it stopped. Files that this function did
@@ -66,7 +68,9 @@ def sample(
     outputs: Folder for results; created if needed.
     inputs: Files, folders and patterns, see `inputs.find`. Runs whose condition
       is a class take none.
-    num_samples: Samples per picture.
+    num_samples: Samples per picture that are drawn.
+    keep: Samples per picture that are written, the likeliest; None for all.
+      CAFLOW's figures show the likeliest 10 of 25.
     temperatures: Scales of the latents; each is a number, or one per level.
     seed: Seed for the latents.
     degrade: Take inputs as whole pictures, see `pictures.Pictures`.
@@ -82,6 +86,7 @@ def sample(
     FileNotFoundError: if there is no trained checkpoint or no matching file.
     ValueError: for inputs or options that the run's task does not take.
   """
+  _check_keep(keep, num_samples)
   # All inputs are known before the first output.
   found = _found(inputs, outputs, recursive)
   trained = restore(workdir)
@@ -96,6 +101,7 @@ def sample(
     **_settings(trained, workdir, num_samples, seed, degrade),
     "output_format": output_format,
     "quality": quality,
+    **({} if keep is None else {"keep": keep}),
   }
   form = _Form(output_format, quality)
   folders = names.folders(outputs, temperatures)
@@ -104,7 +110,7 @@ def sample(
       folder,
       {**settings, "temperature": temperature},
       sampler.titles,
-      ranked_at(temperature),
+      _caption(temperature, num_samples, keep),
     )
     for folder, temperature in folders
   ]
@@ -122,6 +128,7 @@ def sample(
           num_samples,
           temperature,
           first=item.first,
+          keep=keep,
           chunk=subject.chunk,
         )
         for result, (_, temperature) in zip(results, folders, strict=True)
@@ -142,7 +149,7 @@ def sample(
       for result in results:
         result.fail(item, reason)
       continue
-    done = "done before" if not any(drawn) else f"{num_samples} samples"
+    done = "done before" if not any(drawn) else _count(num_samples, keep)
     print(", ".join(filter(None, (f"{place}: {subject.note}", done))))
   failed: dict[str, str] = {}
   for result in results:
@@ -152,6 +159,25 @@ def sample(
     count = f"{len(result):,} picture{'s' if len(result) != 1 else ''}"
     print(f"Wrote {result.folder}: samples of {count}{where}.")
   return failed
+
+
+def _check_keep(keep, num_samples):
+  if keep is not None and not 1 <= keep <= num_samples:
+    raise ValueError(
+      f"--keep={keep} of --num_samples={num_samples}: expected 1 to"
+      f" {num_samples}, or more samples to keep them from."
+    )
+
+
+def _count(num_samples, keep):
+  if keep is None:
+    return f"{num_samples} samples"
+  return f"the likeliest {keep} of {num_samples} samples"
+
+
+def _caption(temperature, num_samples, keep):
+  text = ranked_at(temperature)
+  return text if keep is None else f"{_count(num_samples, keep)}: {text}"
 
 
 def _found(inputs, outputs, recursive):
@@ -199,6 +225,7 @@ def _write(item, subject, drawn, results, form):
         item,
         subject.head,
         likelihood.bits_per_dim(ranked.log_prob, subject.dims),
+        ranked.numbers,
         ((first, subject.render(x)) for first, x in ranked.chunks(size)),
         form.suffix(subject),
         functools.partial(form.save, subject),

@@ -196,6 +196,10 @@ class Model:
     batch = {"image": self._test.images[: self._size]}
     samples = np.zeros((shape[0], self._options.num_samples, *shape[1:]), "u1")
     log_prob = np.zeros(samples.shape[:2])
+    self._judge.variables = jax.tree.map(
+      lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+      self._abstract.fit.variables,
+    )
     with _alone(self._options.cache):
       extract = inception.make_extractor()
       extract(batch["image"])
@@ -334,7 +338,11 @@ class Model:
     titles = [self.task.condition_name, "truth"]
     titles += [f"sample {k + 1}" for k in range(count)]
     return sheets.contact_sheet(
-      rows, titles, names, note="samples in order of likelihood"
+      rows,
+      titles,
+      names,
+      cell=pair_models.SIZE,
+      note="samples in order of likelihood",
     )
 
 
