@@ -19,6 +19,8 @@ from cinn_jax.sampling import flags as sampling
 
 # The exit code of --mode=sample if some pictures could not be answered.
 SOME_FAILED = 3
+# The exit code of --mode=preflight if the step needs more memory.
+DOES_NOT_FIT = 4
 # Modes that train or score, whose memory is worth keeping between steps.
 _LONG_MODES = ("train", "evaluate")
 
@@ -43,6 +45,12 @@ _NUM_DRAWS = flags.DEFINE_integer(
   1,
   "For --mode=evaluate: draws of the noise, for an importance-weighted bound.",
   lower_bound=1,
+)
+_DEVICES = flags.DEFINE_string(
+  "devices", "cpu:8", "For --mode=preflight: tpu:v5e:4x4, cpu:8, ..."
+)
+_LIMIT = flags.DEFINE_float(
+  "limit", 1800, "For --mode=preflight: seconds after which it gives up.", 1
 )
 _PROFILE = flags.DEFINE_bool(
   "profile", False, "Trace a few steps of training into WORKDIR/profile."
@@ -145,6 +153,17 @@ def _describe(config, workdir):
   print(describe(config))
 
 
+def _preflight(config, workdir):
+  from cinn_jax.runtime import slices
+  from cinn_jax.training.preflight import preflight
+  from cinn_jax.training.preflight_report import report
+
+  found = preflight(config, _DEVICES.value, limit=_LIMIT.value)
+  print(report(config, _DEVICES.value, found))
+  if not found.fits(slices.parse(_DEVICES.value).chip):
+    sys.exit(DOES_NOT_FIT)
+
+
 def _status(config, workdir):
   from cinn_jax.workdir.status import status
 
@@ -160,10 +179,11 @@ MODES = {
   "latent": _latent,
   "export": _export,
   "describe": _describe,
+  "preflight": _preflight,
   "status": _status,
 }
 # Modes that open no device: a run at work may hold them all.
-_WITHOUT_DEVICES = ("compare", "status")
+_WITHOUT_DEVICES = ("compare", "preflight", "status")
 _MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 
 

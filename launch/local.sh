@@ -21,7 +21,8 @@
 #   CINN_JAX_PLATFORM  cpu, cuda12, cuda13 or tpu (default: what this machine
 #                      has)
 #   CINN_JAX_EXTRAS    more extras of setup.cfg, separated by commas: gcs (for
-#                      workdirs in buckets), metrics, freia, tensorflow
+#                      workdirs in buckets), preflight, metrics, freia,
+#                      tensorflow
 #                      (default: those the environment has; empty: none)
 set -euo pipefail
 shopt -s inherit_errexit 2>/dev/null || true

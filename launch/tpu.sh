@@ -4,6 +4,9 @@
 #   export ZONE=us-east5-b ACCELERATOR=v6e-16 WORKDIR=gs://BUCKET/colorize
 #   launch/tpu.sh run python -m cinn_jax.main --config=configs/colorize.py
 #
+#   launch/tpu.sh preflight COMMAND
+#                              compiles COMMAND's training step for $ACCELERATOR
+#                              on this machine: does it fit, and what it costs
 #   launch/tpu.sh create       requests the slice and waits until it is ready
 #   launch/tpu.sh setup        sends this tree to every worker and makes .venv
 #   launch/tpu.sh run COMMAND  creates, sets up, starts COMMAND with
@@ -58,6 +61,38 @@ runtime() {
     v5litepod-*) echo v2-alpha-tpuv5-lite ;;
     *) echo tpu-ubuntu2204-base ;;
   esac
+}
+
+# Prints the shape of a slice, 4x4 for v6e-16. v4 and v5p count cores, two of
+# which make a chip.
+shape() {
+  local size="${1##*-}"
+  case "$1" in
+    v4-* | v5p-*)
+      case "$size" in
+        8) echo 2x2x1 ;; 16) echo 2x2x2 ;; 32) echo 2x2x4 ;;
+        64) echo 2x4x4 ;; 128) echo 4x4x4 ;; 256) echo 4x4x8 ;;
+        *) return 1 ;;
+      esac
+      ;;
+    *)
+      case "$size" in
+        1) echo 1x1 ;; 4) echo 2x2 ;; 8) echo 2x4 ;; 16) echo 4x4 ;;
+        32) echo 4x8 ;; 64) echo 8x8 ;; 128) echo 8x16 ;; 256) echo 16x16 ;;
+        *) return 1 ;;
+      esac
+      ;;
+  esac
+}
+
+preflight() {
+  local kind="${ACCELERATOR%-*}" sides
+  [ "$#" -gt 0 ] || die "usage: launch/tpu.sh preflight COMMAND [ARG ...]"
+  sides="$(shape "$ACCELERATOR")" || die "ACCELERATOR is '$ACCELERATOR'; set" \
+    "it to the type and size of the TPU, such as v6e-16."
+  [ "$kind" != v5litepod ] || kind=v5e
+  run env CINN_JAX_EXTRAS="${CINN_JAX_EXTRAS:+$CINN_JAX_EXTRAS,}preflight" \
+    "$root/launch/local.sh" "$@" --mode=preflight "--devices=tpu:$kind:$sides"
 }
 
 tpus() {
@@ -253,12 +288,14 @@ set -- ${arguments[@]+"${arguments[@]}"}
 subcommand="${1:-}"
 [ "$#" -eq 0 ] || shift
 case "$subcommand" in
+  preflight) ;;
   create | setup | run | logs | stop | delete) check_variables ;;
-  *) die "usage: launch/tpu.sh create|setup|run|logs|stop|delete" \
+  *) die "usage: launch/tpu.sh preflight|create|setup|run|logs|stop|delete" \
     "(see --help)." ;;
 esac
 case "$subcommand" in
   run) run_training "$@" ;;
+  preflight) preflight "$@" ;;
   logs) on_workers "${1:-0}" "$worker log" ;;
   stop) on_workers all "$worker stop" ;;
   *) "$subcommand" ;;

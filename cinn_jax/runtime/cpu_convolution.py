@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from absl import logging
 from jax import lax
 
-from cinn_jax.runtime import jax_internals
+from cinn_jax.runtime import jax_internals, target
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 # Bytes of weights that stay in a processor's cache while they are used. On one
@@ -46,7 +46,7 @@ def conv_general_dilated(
     dimension_numbers == LAYOUT_NUMBERS
     and feature_group_count == 1
     and precision is None
-    and jax.default_backend() == "cpu"
+    and target.platform() == "cpu"
   )
   if is_plain and cpu_conv_p is None:
     logging.log_first_n(

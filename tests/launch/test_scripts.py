@@ -61,7 +61,7 @@ def test_the_guide_names_every_script():
     ("WORKDIR=s3://b k8s.sh apply x", "WORKDIR is 's3://b'; set it to"),
     ("DEVICE=npu k8s.sh apply x", "DEVICE is 'npu'; expected gpu or tpu"),
     ("DEVICE=tpu k8s.sh apply x", "TPU_TOPOLOGY is not set"),
-    ("tpu.sh", "usage: launch/tpu.sh create|setup"),
+    ("tpu.sh", "usage: launch/tpu.sh preflight|create"),
     ("tpu.sh run", "usage: launch/tpu.sh run COMMAND"),
     ("tpu.sh create", "ACCELERATOR is not set"),
     ("ZONE= tpu.sh stop", "ZONE is not set"),

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from cinn_jax.runtime import slices
 from tests.support.launcher import ARGUMENTS, parse
 
 
@@ -74,6 +75,30 @@ class TestOtherSubcommands:
     tpu.run("stop")
     tpu.finish(call)
     assert tpu.run("setup")[0] == 0 and not mark.exists()
+
+
+class TestPreflight:
+  @pytest.mark.parametrize(
+    ("accelerator", "devices"),
+    [
+      ("v5litepod-16", "tpu:v5e:4x4"),
+      ("v6e-8", "tpu:v6e:2x4"),
+      ("v4-32", "tpu:v4:2x2x4"),
+    ],
+  )
+  def test_names_the_slice(self, tpu, accelerator, devices):
+    words = ["--dry-run", "preflight", "train", "--a=b c"]
+    code, out, _ = tpu.run(*words, ACCELERATOR=accelerator)
+    [call] = parse(out)
+    assert code == 0 and not tpu.calls()
+    assert call[-4:] == [
+      *["train", "--a=b c", "--mode=preflight", f"--devices={devices}"]
+    ]
+    assert slices.parse(devices).count
+
+  def test_an_unknown_size_is_an_error(self, tpu):
+    code, _, err = tpu.run("preflight", "train", ACCELERATOR="v6e-5")
+    assert code != 0 and "ACCELERATOR is 'v6e-5'" in err
 
 
 class TestOptions:
