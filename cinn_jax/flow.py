@@ -18,6 +18,7 @@ from cinn_jax.bijections import (
   standardization,
 )
 from cinn_jax.bijections.arguments import check_module, check_rows, checked
+from cinn_jax.bijections.initialization import initialize
 
 # The shape of one array, without the batch, or a pytree of such shapes.
 Shapes = tuple[int, ...] | Mapping[str, "Shapes"] | Sequence["Shapes"]
@@ -37,7 +38,9 @@ class Flow(NamedTuple):
   call them as they are. A flow from `make_flow` can be pickled.
 
   Attributes:
-    init: `(rng, x, cond) -> variables`.
+    init: `(rng, x, cond, batch_size=None) -> variables`. `ActNorm` starts from
+      all rows of x. Networks see at most `batch_size` of them at a time, so
+      that many rows take the memory of a few; None for all.
     forward: `(variables, x, cond) -> (z, log_det [B])`, data to latent; z is
       an array or a tuple of arrays, one per level, finest first.
     inverse: `(variables, z, cond) -> (x, log_det [B])`, latent to data.
@@ -114,9 +117,9 @@ def make_flow(
   if cond_shape is not None:
     cond_shape = _read_cond_shape(cond_shape)
 
-  def init(rng, x, cond=None):
+  def init(rng, x, cond=None, batch_size=None):
     check(x, cond)
-    variables = module.init(rng, x, cond)
+    variables = initialize(module, rng, x, cond, batch_size)
     return {k: v for k, v in variables.items() if k not in REPORTS}
 
   def forward(variables, x, cond=None):
@@ -185,7 +188,7 @@ def make_flow(
       _check_cond(cond, cond_shape)
 
   return Flow(
-    init=checked(eager.compiled(init)),
+    init=checked(eager.compiled(init, static=("batch_size",))),
     forward=checked(eager.compiled_with_checks(forward)),
     inverse=checked(eager.compiled(inverse)),
     log_prob=checked(eager.compiled_with_checks(log_prob)),

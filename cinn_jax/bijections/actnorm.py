@@ -20,7 +20,9 @@ class ActNorm(Bijection):
   channel, over examples and positions (Kingma and Dhariwal 2018, section 3.1).
   Within a flow, that is the batch as it arrives at this layer. Under `jit` the
   statistics cover the whole batch, however it is sharded over devices. After
-  that they are plain parameters: a restored model keeps its own.
+  that they are plain parameters: a restored model keeps its own. The batch
+  should have many more positions than channels, or deep flows overfit to it
+  before the first step: Glow's code takes 256 pictures.
 
   Setting the scale takes at least two examples that differ. A single example,
   or equal ones such as placeholder zeros, set only the bias, and a channel that

@@ -143,16 +143,18 @@ def _check_variables(variables):
   return variables
 
 
-def _check_count(num_samples):
+def _check_count(name, value):
   try:
-    count = operator.index(num_samples)
+    count = operator.index(value)
   except TypeError:
     count = 0
   if count < 1:
-    raise ValueError(
-      f"num_samples must be a whole number above 0, got {num_samples!r}."
-    )
+    raise ValueError(f"{name} must be a whole number above 0, got {value!r}.")
   return count
+
+
+def _check_batch_size(batch_size):
+  return None if batch_size is None else _check_count("batch_size", batch_size)
 
 
 def _read_temperature(temperature):
@@ -192,6 +194,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
   "x": functools.partial(read_arrays, "x"),
   "z": functools.partial(read_arrays, "z"),
   "cond": functools.partial(read_arrays, "cond"),
-  "num_samples": _check_count,
+  "num_samples": functools.partial(_check_count, "num_samples"),
+  "batch_size": _check_batch_size,
   "temperature": _read_temperature,
 }

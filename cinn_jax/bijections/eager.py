@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -13,13 +13,16 @@ import numpy as np
 from cinn_jax.bijections.elementwise import Bounded
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(
+  function: Callable[..., Any], *, static: Sequence[str] = ()
+) -> Callable[..., Any]:
   """Returns a function that compiles itself if nothing else does.
 
   Without this, each call outside of `jax.jit` would compile the flow's scans
   again. Inside of `jit`, and of what only traces, it is `function` itself.
+  `static` names arguments that are not arrays.
   """
-  jitted = jax.jit(function)
+  jitted = jax.jit(function, static_argnames=static)
 
   @functools.wraps(function)
   def call(*args, **kwargs):

@@ -12,7 +12,13 @@ from cinn_jax.bijections.arguments import check_key
 from cinn_jax.bijections.base import PyTree
 from cinn_jax.flow import Flow
 
-_COUNTS = ("num_epochs", "steps_per_epoch", "batch_size", "patience")
+_COUNTS = (
+  "num_epochs",
+  "steps_per_epoch",
+  "batch_size",
+  "init_batch_size",
+  "patience",
+)
 
 
 def check(flow: Any, rng: Any, **options: Any) -> dict[str, int]:

@@ -32,6 +32,7 @@ def fit(
   num_epochs: int = 100,
   steps_per_epoch: int = 100,
   batch_size: int = 256,
+  init_batch_size: int = 256,
   learning_rate: float | optax.Schedule = 1e-3,
   schedule: str = "cosine",
   clip_norm: float = 5.0,
@@ -76,10 +77,11 @@ def fit(
   ...   flow, jax.random.key(2), simulate, num_epochs=2, progress=False
   ... )
 
-  The parameters are initialised by `flow.init` on a minibatch. After each epoch
-  the validation data are scored, and the variables of the best epoch are
-  returned. The same `rng` and data give the same result on the same machine.
-  All arrays stay on the default device, and each epoch is one compiled call.
+  The parameters are initialised by `flow.init` on `init_batch_size` rows. After
+  each epoch the validation data are scored, and the variables of the best one
+  are returned. The same `rng` and data give the same result on the same
+  machine. All arrays stay on the default device, and each epoch is one compiled
+  call.
 
   Data may have any units: x and cond are brought to zero mean and unit variance
   per column (per channel of pictures), and the numbers for that are kept in
@@ -110,6 +112,9 @@ def fit(
       through it.
     steps_per_epoch: Steps per epoch of a simulator or an iterator.
     batch_size: Rows per minibatch; fewer if x has fewer rows.
+    init_batch_size: Rows from which the flow is initialised, of which only
+      layers such as `ActNorm` take notice; fewer if x has fewer. Networks see
+      `batch_size` of them at a time.
     learning_rate: Peak learning rate of Adam, or an optax schedule, which
       replaces the next argument.
     schedule: Learning rate over all `num_epochs`: "cosine", which falls to 0,
@@ -153,6 +158,7 @@ def fit(
     num_epochs=num_epochs,
     steps_per_epoch=steps_per_epoch,
     batch_size=batch_size,
+    init_batch_size=init_batch_size,
     patience=patience,
     validation_fraction=validation_fraction,
     standardize=standardize,
@@ -167,6 +173,7 @@ def fit(
     module=flow.module,
     reader=reader,
     batch_size=options["batch_size"],
+    init_batch_size=options["init_batch_size"],
     validation_fraction=validation_fraction,
     constants=_constants(start, standardize),
     validation=_read_validation(reader, validation),
@@ -186,7 +193,10 @@ def fit(
     patience=options["patience"],
   )
   if start is None:
-    fit_state = init_fit(rng_init, flow, optimizer, *data.first)
+    x, cond = data.first
+    fit_state = init_fit(
+      rng_init, flow, optimizer, x, cond, options["batch_size"]
+    )
   else:
     params, constants = split_variables(units.with_standardization(start, {}))
     expected = jax.eval_shape(flow.init, rng_init, *data.first)

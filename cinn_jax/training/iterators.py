@@ -43,7 +43,7 @@ def from_iterator(
     x, cond = check_pair(_next(batches))
     return reader.read(x, cond, title=f"Minibatch {next(numbers)}: ")
 
-  def draw_examples(count):
+  def draw_parts(count):
     parts = [read_next() for _ in range(count)]
     rows = [len(part.x) + part.num_invalid for part in parts]
     if len(set(rows)) > 1:
@@ -56,15 +56,24 @@ def from_iterator(
     filled = [
       part.take(np.resize(np.arange(len(part.x)), rows[0])) for part in parts
     ]
-    return _concatenate(filled), rows[0]
+    return filled, rows[0]
 
-  held_out, size = draw_examples(num_held_out(settings, steps))
+  parts, size = draw_parts(num_held_out(settings, steps))
+  held_out = _concatenate(parts)
   constants = settings.measure(held_out)
-  first = standardization.apply(constants, held_out)
+  missing = -(-settings.init_batch_size // size) - len(parts)
+  if missing > 0:
+    parts = [*parts, *draw_parts(missing)[0]]
+  examples = _concatenate(parts)
+  first = take(
+    to_device(standardization.apply(constants, examples)),
+    jnp.arange(min(settings.init_batch_size, len(examples.x))),
+  )
 
   def entries(rng):
     del rng
-    examples, now = draw_examples(steps)
+    parts, now = draw_parts(steps)
+    examples = _concatenate(parts)
     if now != size:
       raise ValueError(
         f"The iterator's minibatches had {size} rows at first, and now {now}."
@@ -78,11 +87,13 @@ def from_iterator(
     entries=entries,
     draw=lambda _, batch: (*batch, 0),
     pool=(),
-    first=take(to_device(first), jnp.arange(size)),
-    validation=own_validation(settings, constants, first),
+    first=first,
+    validation=own_validation(
+      settings, constants, standardization.apply(constants, held_out)
+    ),
     constants=constants,
     steps=steps,
-    num_invalid=held_out.num_invalid,
+    num_invalid=examples.num_invalid,
   )
 
 

@@ -19,6 +19,7 @@ class Settings(NamedTuple):
     module: The flow's module.
     reader: Reads and checks examples.
     batch_size: Rows per minibatch.
+    init_batch_size: Rows from which the flow is initialised.
     validation_fraction: Fraction of the rows, or of one epoch's minibatches, to
       hold out; None for the default.
     constants: The standardization; None measures one, {} does not standardize.
@@ -28,6 +29,7 @@ class Settings(NamedTuple):
   module: Any
   reader: Reader
   batch_size: int
+  init_batch_size: int
   validation_fraction: float | None = None
   constants: dict[str, Any] | None = None
   validation: Examples | None = None
@@ -56,7 +58,7 @@ class Minibatches(NamedTuple):
     draw: `(pool, entry) -> (x, cond, num_invalid)`, traced into the training
       loop.
     pool: Arrays on the device from which `draw` takes rows.
-    first: A minibatch (x, cond) for the initialisation.
+    first: Rows (x, cond) for the initialisation.
     validation: Held-out examples.
     constants: The standardization, as `bijections.standardization` has it.
     steps: Steps per epoch.
@@ -119,7 +121,7 @@ def from_arrays(
     entries=entries,
     draw=lambda pool, index: (*take(pool, index), 0),
     pool=pool,
-    first=take(pool, jnp.arange(batch_size)),
+    first=take(pool, jnp.arange(min(settings.init_batch_size, count))),
     validation=validation,
     constants=constants,
     steps=steps,

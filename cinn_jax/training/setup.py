@@ -84,7 +84,11 @@ def set_up(
       )
   batch_size = config.train.batch_size
   mesh = sharding.make_mesh()
-  sharding.check_batch_size(batch_size, mesh, "train.batch_size")
+  for name, size in (
+    ("batch_size", batch_size),
+    ("init_batch_size", init_batch_size(config)),
+  ):
+    sharding.check_batch_size(size, mesh, f"train.{name}")
   flow, task = build(config)
   optimizer = make_optimizer(
     num_steps=config.train.num_steps, **phases.optimizer_options(config)
@@ -186,8 +190,11 @@ def start(run: Run) -> tuple[State, Generator[Batch, None, None]]:
     state = restore_state(run.workdir, run.checkpoints, run.abstract)
     print(f"Resuming from step {int(state.step):,}.")
     return state, _batches(run, int(state.step))
-  batches = _batches(run, 0)
-  first = next(batches)
+  with contextlib.closing(
+    # One of these is enough, and may be large.
+    _batches(run, 0, init_batch_size(run.config), num_threads=1, prefetch=1)
+  ) as batches:
+    first = next(batches)
   state = pretrain(
     new_state(run, first),
     config=run.config,
@@ -198,15 +205,44 @@ def start(run: Run) -> tuple[State, Generator[Batch, None, None]]:
     shardings=_shardings(run.abstract),
     alive=run.watchdog.beat,
   )
-  return state, _prepend(first, batches)
+  return state, _batches(run, 0)
+
+
+def init_batch_size(config: ConfigDict) -> int:
+  """Returns the number of pictures from which layers such as ActNorm start.
+
+  It is `train.init_batch_size`. Configs that have none, or 0, take one training
+  batch.
+
+  Raises:
+    ValueError: for a negative number.
+  """
+  size = config.train.get("init_batch_size", 0)
+  if size < 0:
+    raise ValueError(
+      f"train.init_batch_size is {size}, expected a number of pictures, or 0"
+      " for one batch."
+    )
+  return size or config.train.batch_size
 
 
 def new_state(run: Run, batch: Batch) -> State:
-  """Returns the state at step 0; `batch` comes from the loader."""
+  """Returns the state at step 0.
+
+  Args:
+    run: The run.
+    batch: The first pictures of the loader's order, `init_batch_size` of them
+      in all processes together.
+  """
+  return jit_init(run)(sharding.put_batch(batch, run.mesh))
+
+
+def jit_init(run: Run) -> Any:
+  """Returns the jitted `(batch) -> state` of step 0."""
   rng = jax.random.key(run.config.train.seed)
   # The batch is an argument, so that it is spread over the devices and its
   # statistics cover all of it.
-  init = jax.jit(
+  return jax.jit(
     lambda batch: init_state(
       rng,
       run.flow,
@@ -214,11 +250,12 @@ def new_state(run: Run, batch: Batch) -> State:
       run.optimizer,
       batch,
       averaged=bool(run.config.train.ema_decay),
+      # As in a training step, so that it takes no more memory.
+      batch_size=run.config.train.batch_size,
     ),
     in_shardings=sharding.by_example(run.mesh),
     out_shardings=_shardings(run.abstract),
   )
-  return init(sharding.put_batch(batch, run.mesh))
 
 
 def restore_state(
@@ -244,21 +281,16 @@ def _shardings(abstract: State) -> State:
   return jax.tree.map(lambda leaf: leaf.sharding, abstract)
 
 
-def _prepend(first, batches):
-  with contextlib.closing(batches):
-    yield first
-    yield from batches
-
-
-def _batches(run, start):
+def _batches(run, start, batch_size=None, **threads):
   return loader.training_batches(
     run.train_source,
     image_size=run.task.image_size,
-    batch_size=run.config.train.batch_size,
+    batch_size=batch_size or run.config.train.batch_size,
     seed=run.config.train.seed,
     min_scale=run.config.augment.min_scale,
     flip=run.config.augment.flip,
     start_step=start,
     process_index=jax.process_index(),
     process_count=jax.process_count(),
+    **threads,
   )

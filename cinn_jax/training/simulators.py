@@ -71,10 +71,11 @@ def from_simulator(
     )
     return from_iterator(_on_host(simulate, rng, settings), settings, steps)
 
-  keys = jax.random.split(rng, num_held_out(settings, steps))
-  held_out = jax.jit(lambda keys: jax.lax.map(draw_raw, keys))(keys)
+  count = num_held_out(settings, steps)
+  keys = jax.random.split(rng, max(count, -(-settings.init_batch_size // size)))
+  drawn = jax.jit(lambda keys: jax.lax.map(draw_raw, keys))(keys)
   x, cond = jax.tree.map(
-    lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:]), held_out
+    lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:]), drawn
   )
   examples = reader.read(x, cond, title="The simulator's ")
   constants = settings.measure(examples)
@@ -87,13 +88,17 @@ def from_simulator(
     x = units.standardize_x(constants, x)
     return x, units.standardize_cond(constants, cond), count
 
-  first = standardization.apply(constants, examples)
+  examples = standardization.apply(constants, examples)
+  held_out = examples.take(np.arange(min(count * size, len(examples.x))))
   return Minibatches(
     entries=lambda rng: (jax.random.split(rng, steps), 0),
     draw=draw,
     pool=(),
-    first=take(to_device(first), jnp.arange(min(size, len(first.x)))),
-    validation=own_validation(settings, constants, first),
+    first=take(
+      to_device(examples),
+      jnp.arange(min(settings.init_batch_size, len(examples.x))),
+    ),
+    validation=own_validation(settings, constants, held_out),
     constants=constants,
     steps=steps,
     num_invalid=examples.num_invalid,

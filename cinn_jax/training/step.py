@@ -23,6 +23,7 @@ def init_fit(
   optimizer: optax.GradientTransformation,
   x: Array,
   cond: Condition = None,
+  batch_size: int | None = None,
 ) -> Fit:
   """Initialises the variables and the optimizer for `make_update`.
 
@@ -46,10 +47,12 @@ def init_fit(
     rng: A JAX random key.
     flow: From `make_flow`.
     optimizer: Any optimizer of optax.
-    x: A batch [B, *flow.event_shape]; real examples if the flow has `ActNorm`.
+    x: A batch [B, *flow.event_shape]; if the flow has `ActNorm`, real examples,
+      and better hundreds of them.
     cond: The batch's condition, or None.
+    batch_size: Rows that networks see at a time; None for all.
   """
-  params, constants = split_variables(jax.jit(flow.init)(rng, x, cond))
+  params, constants = split_variables(flow.init(rng, x, cond, batch_size))
   return Fit(params, constants, optimizer.init(params))
 
 

@@ -11,7 +11,6 @@ from cinn_jax.bijections.base import Array, PyTree
 from cinn_jax.flow import Flow, map_shapes, split_variables
 from cinn_jax.tasks import Task
 
-
 # A run ends at this many steps in a row that are not finite.
 MOST_SKIPPED = 5
 
@@ -78,6 +77,7 @@ def init_state(
   batch: Mapping[str, Any] | None = None,
   *,
   averaged: bool = True,
+  batch_size: int | None = None,
 ) -> State:
   """Returns the state at step 0.
 
@@ -91,15 +91,16 @@ def init_state(
     batch: Real pictures from the loader, for layers that initialise from data
       (ActNorm). Other layers do not depend on it. None is enough for shapes.
     averaged: Keep an average of the parameters.
+    batch_size: Pictures that networks see at a time; None for all.
   """
   if batch is None:
     x = jnp.zeros((1, *task.event_shape))
     cond = map_shapes(lambda shape: jnp.zeros((1, *shape)), task.cond_shape)
   else:
-    # The same noise as in the first step.
+    # For as many pictures as in the first step, the same noise.
     noise = jax.random.fold_in(rng, 0)
     x, cond = task.add_noise(noise, *task.prepare(batch))
-  params, constants = split_variables(flow.init(rng, x, cond))
+  params, constants = split_variables(flow.init(rng, x, cond, batch_size))
   return State(
     step=jnp.zeros((), jnp.int32),
     fit=Fit(params, constants, optimizer.init(params)),

@@ -1,4 +1,4 @@
-"""ActNorm is initialised from the run's first batch."""
+"""ActNorm is initialised from the run's first pictures."""
 
 import jax
 import numpy as np
@@ -33,14 +33,16 @@ def _actnorm_params(workdir):
   return variables["params"]["bijection"]["parts_0"]
 
 
-def test_initial_values_come_from_the_first_batch(tmp_path):
+@pytest.mark.parametrize("pictures", [0, 256])
+def test_initial_values_come_from_the_first_pictures(pictures, tmp_path):
   config = _config(1, learning_rate=1e-9)
+  config.train.init_batch_size = pictures
   train(config, tmp_path)
   _, task = build(config)
   batches = loader.training_batches(
     open_source(config, task, "train"),
     image_size=task.image_size,
-    batch_size=config.train.batch_size,
+    batch_size=pictures or config.train.batch_size,
     seed=config.train.seed,
     **config.augment,
   )
@@ -51,6 +53,13 @@ def test_initial_values_come_from_the_first_batch(tmp_path):
   params = _actnorm_params(tmp_path)
   np.testing.assert_allclose(params["bias"], -np.mean(x), rtol=1e-4)
   np.testing.assert_allclose(params["log_scale"], -np.log(np.std(x)), rtol=1e-4)
+
+
+def test_negative_number_of_pictures_raises(tmp_path):
+  config = _config(1)
+  config.train.init_batch_size = -1
+  with pytest.raises(ValueError, match=r"init_batch_size is -1, expected"):
+    train(config, tmp_path)
 
 
 def test_resumed_run_keeps_them(tmp_path):
