@@ -4,16 +4,16 @@ python -m cinn_jax.main --config=configs/super_resolution.py
   From 8x8 to 32x32, on patches of six photographs that the dependencies ship: a
   cINN of 4,977,472 parameters and 1,200 steps, meant for about ten minutes on
   two free CPU cores. It was not run to its end.
-  Expect validation bits/dim of 4.17 in 8-bit levels (72 patches of the
-  photographs' held-out regions) with --config.train.num_steps=200.
+  With --config.train.num_steps=200 an earlier version, whose networks started
+  louder, gave validation bits/dim of 4.17 in 8-bit levels (72 patches of the
+  photographs' held-out regions).
   Network and recipe are ours, not published.
 
-python -m cinn_jax.main --config=configs/super_resolution.py:caflow
-  The same by a small CAFLOW of 5,788,416 parameters. Expect 4.06 bits/dim after
-  27 minutes on one shared CPU core, 0.74 seconds a step at best. dual_glow_plus
-  gives 4.07, 0.53 seconds a step at best. An earlier version of srflow gave
-  4.26 after 18 minutes; its samples broke in places at temperature 1. Sizes
-  and recipes are ours.
+python -m cinn_jax.main --config=configs/super_resolution.py:caflow,recipe=small
+  The same by a small CAFLOW of 5,788,416 parameters. Earlier versions
+  gave 4.06 bits/dim after 27 minutes on one shared CPU core, dual_glow_plus
+  4.07, and srflow 4.26 after 18 minutes; srflow's samples broke in places at
+  temperature 1. Sizes and recipes are ours.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:MODEL,NAME=VALUE
   MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow, or a token flow:
@@ -21,6 +21,7 @@ python -m cinn_jax.main --config=configs/super_resolution.py:MODEL,NAME=VALUE
     size=32           size of the large pictures; HxW if they are not square
     scale=4           ratio of the sides, large by small: 2, 4 or 8
     condition_net=trained|frozen|none
+    recipe=full|small full is published if MODEL is, else ours; small is ours
   cinn, srflow and token flows see the small picture at its own size. caflow,
   dual_glow_plus and dual_glow, which model their condition too, see it enlarged
   by the bicubic filter and rounded to 8 bits, as published.
@@ -38,9 +39,9 @@ python -m cinn_jax.main --config=configs/super_resolution.py:caflow,size=64
   Adam's rate and warm-up, the batch of 8, and the drops of the rate at 70,000
   and 140,000 steps are those of CAFLOW's code. It is not known which of these
   stand behind the published tables. Small pictures are made by Pillow's bicubic
-  filter, as there. Departure: CAFLOW's loss is also divided by the number of
-  dimensions of the condition, so its eps of 1e-8 would be 1.2e-4 here; ours is
-  1e-8.
+  filter, as there. CAFLOW's loss is also divided by the number of dimensions of
+  the condition, so its eps of 1e-8 is 1.2e-4 here. Departures: ActNorm starts
+  from 256 pictures, not from one batch of 8; those of `models.pairs.caflow`.
   FFHQ and the other sets: cinn_jax/data/PUBLISHED.md.
 
 Ablations:
@@ -52,6 +53,8 @@ Ablations:
     scale for all finer scales, with
     --config.model.latent_depths="(16, 12)" as published
   --config.model.condition_weight=0.01        lambda of caflow and its relatives
+  --config.model.condition_logit_alpha=0.05   the condition's logit alone
+  --config.train.init_batch_size=8            ActNorm from one batch, as CAFLOW
   --config.pretrain.unconditional_steps=10000 caflow's two flows train apart
     first, then stay fixed: cinn_jax/training/phases.py
   condition_net=frozen|none                   a setting, see above
@@ -60,7 +63,7 @@ Ablations:
 from cinn_jax.experiment import recipes
 
 
-def get_config(argument: str = ""):
+def get_config(argument: str = recipes.LAPTOP):
   """Returns the experiment; `argument` is, say, "cinn,size=64,scale=8"."""
   return recipes.picture_config(
     "configs/super_resolution.py",

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from cinn_jax.experiment.build import abstract_cond, abstract_variables, build
+from cinn_jax.experiment.padding import weights_on_padding
 from cinn_jax.flow import split_variables
 from cinn_jax.runtime.flops import flops
 
@@ -21,11 +22,19 @@ def describe(config: ConfigDict) -> str:
   params, constants = split_variables(variables)
   lines = [f"Model {config.model.name}: {task.description}.", "", "Parameters"]
   rows = [*_parts(params), ("total, trained", _count(params))]
+  x = jax.ShapeDtypeStruct((1, *task.event_shape), jnp.float32)
+  cond = abstract_cond(task)
+  if idle := weights_on_padding(flow, variables, x, cond):
+    rows.append(("of these only on padding, never trained", idle))
   for collection in constants.values():
     rows += [(f"{name} (constant)", n) for name, n in _parts(collection)]
   rows.append(("constants, not trained", _count(constants)))
   lines += _table((name, f"{count:,}") for name, count in rows)
-  cond = abstract_cond(task)
+  if idle:
+    lines.append(
+      f"  {idle / _count(params):.1%} of the weights only ever multiply padding"
+      " at this size and get no gradient: take larger pictures or fewer levels."
+    )
   latents = jax.tree.leaves(flow.latent_shapes(variables, cond))
   lines += ["", f"Latents of x {list(task.event_shape)}, finest first"]
   lines += _table(
@@ -33,7 +42,6 @@ def describe(config: ConfigDict) -> str:
     for k, z in enumerate(latents)
   )
   lines += ["", "FLOPs per image (matrix products and convolutions)"]
-  x = jax.ShapeDtypeStruct((1, *task.event_shape), jnp.float32)
   one = flops(flow.forward, variables, x, cond)
 
   def sample(n):

@@ -5,6 +5,7 @@ and, except RealNVP's, of `MODEL` in `model`. Flags such as `--config.data.NAME`
 can therefore change them for any run.
 """
 
+import math
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from cinn_jax.experiment import arguments, token_recipes
+from cinn_jax.images.crops import height_and_width
 
 Size = int | tuple[int, int]
 Section = dict[str, Any]
@@ -40,14 +42,26 @@ MODEL: Section = {
 RUN: Section = {
   # A run ends, to be started again, after this many minutes without a step.
   "watchdog_minutes": 30.0,
+  # Pictures from which ActNorm starts, the first of the loader's order; 0 for
+  # one batch.
+  "init_batch_size": 0,
   # Spreads parameters and optimizer over the devices, for models that are too
   # large for one.
   "fully_sharded": False,
 }
+# Pictures from which the ActNorms of Glow and of pair flows start: Glow's code.
+INIT_BATCH_SIZE = 256
 # The settings that the argument of every picture config takes.
-SETTINGS = {"size": 32, "condition_net": ("trained", "frozen", "none")}
-# Models that model their condition too. It has three channels, noise, and the
-# size of the pictures.
+SETTINGS = {
+  "size": 32,
+  "condition_net": ("trained", "frozen", "none"),
+  # "full" is the published network and recipe if there is one, else ours;
+  # "small" is ours for a laptop.
+  "recipe": ("full", "small"),
+}
+# The argument of a picture config that is called without one.
+LAPTOP = "cinn,recipe=small"
+# Models that model their condition too. It has noise and the pictures' size.
 MODEL_THE_CONDITION = ("caflow", "dual_glow_plus", "dual_glow")
 
 
@@ -82,14 +96,23 @@ def picture_config(
     for name, value in chosen.items()
     if name in ("size", "scale", "condition_net")
   }
-  config.update(recipe(model, **variant))
+  config.update(recipe(model, small=chosen["recipe"] == "small", **variant))
   section = task(chosen, model in MODEL_THE_CONDITION)
   config.task = {"image_size": chosen["size"], **section}
+  if model in MODEL_THE_CONDITION and "condition_channels" in section:
+    # One setting: a flag for either changes both.
+    channels = config.task.get_ref("condition_channels")
+    config.model.condition_channels = channels
   return config
 
 
 def recipe(
-  model: str, size: Size, scale: int = 1, condition_net: str = "trained"
+  model: str,
+  size: Size,
+  *,
+  small: bool,
+  scale: int = 1,
+  condition_net: str = "trained",
 ) -> dict[str, Section]:
   """Returns the sections `model`, `optimizer`, `train` and `augment`.
 
@@ -97,7 +120,8 @@ def recipe(
 
   Args:
     model: One of `MODELS`.
-    size: Size of the pictures. Up to 32, the recipe is for a laptop.
+    size: Size of the pictures.
+    small: Takes our network and recipe for a laptop, for any size.
     scale: Ratio of the sides of a picture and of its condition.
     condition_net: "trained" with the flow; "frozen" as initialised; or "none",
       which gives the flow the condition itself.
@@ -106,7 +130,12 @@ def recipe(
     ValueError: if the model cannot do without its condition network.
   """
   make, part = MODELS[model]
-  sections = make(_is_small(size), scale)
+  sections = make(small, scale)
+  if model in MODEL_THE_CONDITION and not small:
+    # CAFLOW's code divides the nats by the numbers of dimensions of target and
+    # condition, whose images have three channels, and we by the target's. Adam
+    # takes the same steps with an eps that is as many times as large.
+    sections["optimizer"]["eps"] = 1e-8 * 3 * math.prod(height_and_width(size))
   if "size" in sections["model"]:
     sections["model"]["size"] = size
   if condition_net == "frozen":
@@ -161,7 +190,11 @@ _LATENTS = {"latent_hidden": 32, "latent_transitions": 1, "latent_alpha": 2.0}
 
 
 def _flow_pair(small, name, **latents):
-  """Returns the recipe of CAFLOW's code for 64x64, or ours up to 32 pixels."""
+  """Returns the recipe of CAFLOW's code, or our small one.
+
+  Departure: ActNorm starts from 256 pictures, as in Glow's code. CAFLOW's takes
+  one batch of 8, which at the coarse scales has fewer positions than channels.
+  """
   schedule = {
     "warmup_steps": 500,
     "boundaries": (69_500, 139_500),
@@ -172,7 +205,7 @@ def _flow_pair(small, name, **latents):
     # Whole pictures.
     "augment": {"min_scale": 1.0, "flip": False},
   }
-  return {
+  sections = {
     "model": {
       "name": name,
       "levels": 3 if small else 4,
@@ -185,6 +218,7 @@ def _flow_pair(small, name, **latents):
       "coupling": "affine",
       "mixing": "full",
       "logit_alpha": 1e-5,
+      "condition_logit_alpha": config_dict.placeholder(float),
       "condition_weight": 1e-3,
       "condition_channels": 3,
       **latents,
@@ -193,6 +227,8 @@ def _flow_pair(small, name, **latents):
     "pretrain": {"unconditional_steps": 0, "fine_tune_from": -1},
     **(_ours(small) if small else published),
   }
+  sections["train"]["init_batch_size"] = INIT_BATCH_SIZE
+  return sections
 
 
 def _srflow(small, scale):

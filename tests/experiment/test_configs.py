@@ -16,7 +16,7 @@ NAMES = ("colorize_rgb", "inpaint", "sketch", "super_resolution")
 FILES = sorted(pathlib.Path(__file__).parents[2].glob("configs/*.py"))
 
 
-def _config(name, argument=""):
+def _config(name, argument="recipe=small"):
   return importlib.import_module(f"configs.{name}").get_config(argument)
 
 
@@ -34,30 +34,54 @@ def test_every_config_has_the_shared_settings(name):
   + [("inpaint", model) for model in recipes.MODELS if model != "cinn"],
 )
 def test_models_fit_their_tasks(name, model):
-  flow, task = build(_config(name, model))
+  flow, task = build(_config(name, f"{model},recipe=small"))
   assert task.event_shape == (32, 32, 3)
   assert abstract_variables(flow, task)["params"]
 
 
 def test_describe_names_the_task():
-  text = describe(_config("inpaint", "size=8x16"))
+  text = describe(_config("inpaint", "size=8x16,recipe=small"))
   assert "RGB at 8x16 in [0, 1) given it with a hole" in text
 
 
-def test_caflow_at_64_has_the_published_size():
-  first, *others = (_config(name, "caflow,size=64") for name in NAMES)
-  flow, task = build(first)
+@pytest.mark.parametrize("size", [32, 64])
+def test_caflow_has_the_published_size_unless_small(size):
+  configs = [_config(name, f"caflow,size={size}") for name in NAMES]
+  for config in configs:
+    if "condition_channels" in config.task:
+      # One channel is our default; the flag is for task and model.
+      assert config.model.condition_channels == 1
+      config.task.condition_channels = 3
+    assert config.model.to_dict() == configs[0].model.to_dict()
+    assert config.optimizer == configs[0].optimizer
+    assert build(config)[1].cond_shape == (size, size, 3)
+  flow, task = build(configs[0])
   params = abstract_variables(flow, task)["params"]
   assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 35_229_968
-  for other in others:
-    assert other.model == first.model
-    assert build(other)[1].cond_shape == task.cond_shape
+
+
+def test_published_recipe_of_pair_flows():
+  config = _config("super_resolution", "caflow,size=64")
+  assert config.optimizer.eps == pytest.approx(1e-8 * 64 * 64 * 3)
+  assert config.optimizer.schedule_options.warmup_steps == 500
+  assert (config.train.batch_size, config.train.init_batch_size) == (8, 256)
+  wide = _config("super_resolution", "caflow,size=32x64")
+  assert wide.optimizer.eps == config.optimizer.eps / 2
+  small = _config("super_resolution", "caflow,size=64,recipe=small")
+  assert small.model.levels == 3 and small.train.batch_size == 32
+  assert "eps" not in small.optimizer
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_alone_is_the_laptops(name):
+  module = importlib.import_module(f"configs.{name}")
+  assert module.get_config() == _config(name, "cinn,recipe=small")
 
 
 def test_arguments_set_size_scale_and_mask():
-  config = _config("super_resolution", "cinn, scale=8 ,size=32x48")
-  assert config.task.image_size == (32, 48) and config.task.scale == 8
-  assert build(config)[1].cond_shape == (4, 6, 3)
+  config = _config("super_resolution", "cinn, scale=8 ,size=64x48")
+  assert config.task.image_size == (64, 48) and config.task.scale == 8
+  assert build(config)[1].cond_shape == (8, 6, 3)
   assert _config("inpaint", "mask=free_form").task.mask == "free_form"
   # CAFLOW has a mask channel only for free-form holes.
   channels = [

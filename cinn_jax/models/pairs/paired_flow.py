@@ -162,6 +162,7 @@ def flow_pair(
   depth: int = 16,
   condition_depth: int | None = None,
   logit_alpha: float = 1e-5,
+  condition_logit_alpha: float | None = None,
   condition_weight: float = 1e-3,
 ) -> PairedFlow:
   """Builds two unconditional flows, with `latent_flows` between their latents.
@@ -177,11 +178,13 @@ def flow_pair(
       Further channels are side information, see `PairedFlow`.
     depth: Number of couplings per scale of the target's flow.
     condition_depth: The same for the condition's flow; None stands for `depth`.
-    logit_alpha: Both images are mapped to logit(a / 2 + (1 - a) x).
+    logit_alpha: The target is mapped to logit(a / 2 + (1 - a) x).
+    condition_logit_alpha: The same for the condition; None stands for
+      `logit_alpha`, as published.
     condition_weight: Weight lambda of the condition's bits/dim in the loss.
   """
 
-  def flow(channels: int, depth: int) -> bj.Chain:
+  def flow(channels: int, depth: int, logit_alpha: float) -> bj.Chain:
     stages = [
       bj.Chain((bj.Squeeze(order="channel"), steps(depth, options)))
       for _ in range(levels)
@@ -194,9 +197,11 @@ def flow_pair(
     return bj.Chain((logit, bj.MultiScale(stages, splits)))
 
   return PairedFlow(
-    target_flow=flow(channels, depth),
+    target_flow=flow(channels, depth, logit_alpha),
     condition_flow=flow(
-      condition_channels, depth if condition_depth is None else condition_depth
+      condition_channels,
+      depth if condition_depth is None else condition_depth,
+      logit_alpha if condition_logit_alpha is None else condition_logit_alpha,
     ),
     latent_flows=latent_flows,
     condition_weight=condition_weight,
