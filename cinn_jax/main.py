@@ -13,47 +13,30 @@ import sys
 from absl import flags, logging
 
 from cinn_jax import cli
+from cinn_jax.evaluation import flags as evaluation
 from cinn_jax.runtime import flags as machine
 from cinn_jax.runtime import storage
 from cinn_jax.sampling import flags as sampling
+from cinn_jax.training import flags as training
 
-# The exit code of --mode=sample if some pictures could not be answered.
-SOME_FAILED = 3
-# The exit code of --mode=preflight if the step needs more memory.
-DOES_NOT_FIT = 4
+# Exit codes of --mode=sample, if some pictures could not be answered, and of
+# --mode=preflight, if the step needs more memory.
+SOME_FAILED, DOES_NOT_FIT = 3, 4
 # Modes that train or score, whose memory is worth keeping between steps.
 _LONG_MODES = ("train", "evaluate")
 
-for module in (cli, machine, sampling):
+for module in (cli, evaluation, machine, sampling, training):
   flags.adopt_module_key_flags(module)
 _WORKDIR = flags.DEFINE_string(
   "workdir",
   None,
   "The run's folder, or gs://BUCKET/FOLDER (default: workdirs/<config>).",
 )
-_WORKDIRS = flags.DEFINE_list(
-  "workdirs", [], "For --mode=compare: folders of evaluated runs, A,B,C."
-)
 _OUTPUTS = flags.DEFINE_string(
   "outputs",
   "out",
   "For --mode=sample and compare: the folder for results. For --mode=export:"
   " the file (default: WORKDIR/export.safetensors).",
-)
-_NUM_DRAWS = flags.DEFINE_integer(
-  "num_draws",
-  1,
-  "For --mode=evaluate: draws of the noise, for an importance-weighted bound.",
-  lower_bound=1,
-)
-_DEVICES = flags.DEFINE_string(
-  "devices", "cpu:8", "For --mode=preflight: tpu:v5e:4x4, cpu:8, ..."
-)
-_LIMIT = flags.DEFINE_float(
-  "limit", 1800, "For --mode=preflight: seconds after which it gives up.", 1
-)
-_PROFILE = flags.DEFINE_bool(
-  "profile", False, "Trace a few steps of training into WORKDIR/profile."
 )
 
 # Each mode imports what it needs, so that --help needs no JAX at all.
@@ -64,7 +47,7 @@ def _train(config, workdir):
   from cinn_jax.training.train import train
 
   try:
-    train(config, workdir, profile=_PROFILE.value)
+    train(config, workdir, profile=training.PROFILE.value)
   except stopping.Stopped as stopped:
     print(stopped)
     sys.exit(stopping.RESTART)
@@ -76,7 +59,7 @@ def _evaluate(config, workdir):
   evaluate(
     workdir,
     data=cli.other_data(),
-    num_draws=_NUM_DRAWS.value,
+    num_draws=evaluation.NUM_DRAWS.value,
     sampling=sampling.read_sampling(_MODE.value, several=True),
   )
 
@@ -97,7 +80,7 @@ def _report(config, workdir):
 def _compare(config, workdir):
   from cinn_jax.evaluation.compare import compare
 
-  compare(_WORKDIRS.value, outputs=_OUTPUTS.value)
+  compare(evaluation.WORKDIRS.value, outputs=_OUTPUTS.value)
 
 
 def _sample(config, workdir):
@@ -158,9 +141,9 @@ def _preflight(config, workdir):
   from cinn_jax.training.preflight import preflight
   from cinn_jax.training.preflight_report import report
 
-  found = preflight(config, _DEVICES.value, limit=_LIMIT.value)
-  print(report(config, _DEVICES.value, found))
-  if not found.fits(slices.parse(_DEVICES.value).chip):
+  found = preflight(config, training.DEVICES.value, limit=training.LIMIT.value)
+  print(report(config, training.DEVICES.value, found))
+  if not found.fits(slices.parse(training.DEVICES.value).chip):
     sys.exit(DOES_NOT_FIT)
 
 

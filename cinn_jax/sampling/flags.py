@@ -58,6 +58,16 @@ TEMPERATURE = flags.DEFINE_list(
   " 1:0.8:0. Several, 0,0.5,1, get a folder each in --outputs from"
   " --mode=sample, and rows each in the table of --mode=evaluate.",
 )
+
+
+@flags.validator(TEMPERATURE.name)
+def _is_temperature(words):
+  try:
+    return bool([temperatures.parse(text) for text in words or [""]])
+  except ValueError as error:
+    raise flags.ValidationError(str(error)) from None
+
+
 SEED = flags.DEFINE_integer("seed", 0, "Seed for sampling.")
 
 

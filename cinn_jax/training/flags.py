@@ -1,0 +1,16 @@
+"""Flags of `--mode=train` and `--mode=preflight`.
+
+Imports no JAX, so that --help is quick.
+"""
+
+from absl import flags
+
+PROFILE = flags.DEFINE_bool(
+  "profile", False, "Trace a few steps of training into WORKDIR/profile."
+)
+DEVICES = flags.DEFINE_string(
+  "devices", "cpu:8", "For --mode=preflight: tpu:v5e:4x4, cpu:8, ..."
+)
+LIMIT = flags.DEFINE_float(
+  "limit", 1800, "For --mode=preflight: seconds after which it gives up.", 1
+)
