@@ -46,13 +46,13 @@ class Slice(NamedTuple):
   Attributes:
     name: The name.
     platform: "tpu" or "cpu".
-    count: Number of devices.
+    num_devices: Number of devices.
     chip: The chip; None for a CPU.
   """
 
   name: str
   platform: str
-  count: int
+  num_devices: int
   chip: Chip | None = None
 
   @property
@@ -67,12 +67,15 @@ class Slice(NamedTuple):
       ValueError: if the compiler of the slice is not installed.
     """
     if not self.chip:
-      return {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(self.count)}
+      return {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": str(self.num_devices),
+      }
     return {
       "JAX_PLATFORMS": "cpu",
       # Otherwise libtpu asks a server that only a TPU's host has, and waits.
       "TPU_SKIP_MDS_QUERY": "1",
-      "TPU_ACCELERATOR_TYPE": f"{self.chip.accelerator}-{self.count}",
+      "TPU_ACCELERATOR_TYPE": f"{self.chip.accelerator}-{self.num_devices}",
       "TPU_WORKER_HOSTNAMES": "localhost",
       "TPU_LIBRARY_PATH": _libtpu(),
     }

@@ -193,9 +193,8 @@ def fit(
     patience=options["patience"],
   )
   if start is None:
-    x, cond = data.first
     fit_state = init_fit(
-      rng_init, flow, optimizer, x, cond, options["batch_size"]
+      rng_init, flow, optimizer, *data.first, options["batch_size"]
     )
   else:
     params, constants = split_variables(units.with_standardization(start, {}))

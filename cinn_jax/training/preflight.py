@@ -159,14 +159,14 @@ def compile_step(
   except RuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise
-    return _too_large(error, flops and flops / named.count, begin)
+    return _too_large(error, flops and flops / named.num_devices, begin)
   memory = compiled.memory_analysis()
   return Preflight(
     arguments=memory.argument_size_in_bytes,
     temporaries=memory.temp_size_in_bytes,
     outputs=memory.output_size_in_bytes - memory.alias_size_in_bytes,
     program=memory.generated_code_size_in_bytes,
-    flops=flops and flops / named.count,
+    flops=flops and flops / named.num_devices,
     collectives=collectives(compiled.as_text()),
     does_not_fit="",
     seconds=time.monotonic() - begin,

@@ -13,8 +13,8 @@ def report(config: ConfigDict, devices: str, found: Preflight) -> str:
   named = slices.parse(devices)
   batch_size = config.train.batch_size
   lines = [
-    f"{config.model.name} on {devices}: {named.count} devices,"
-    f" {batch_size // named.count} of {batch_size} pictures on each,"
+    f"{config.model.name} on {devices}: {named.num_devices} devices,"
+    f" {batch_size // named.num_devices} of {batch_size} pictures on each,"
     f" memory={config.model.get('memory', 'store')}, "
     f"{config.model.get('compute_dtype', 'float32')}"
     f"{', fully sharded' if config.train.fully_sharded else ''}.",
@@ -87,7 +87,7 @@ def _advice(config, named, found):
   if config.model.get("compute_dtype") == "float32":
     advice.append("  --config.model.compute_dtype=bfloat16")
   fewer = config.train.batch_size // 2
-  if fewer >= named.count and fewer % named.count == 0:
+  if fewer >= named.num_devices and fewer % named.num_devices == 0:
     advice.append(f"  --config.train.batch_size={fewer}, or twice the chips")
   else:
     advice.append("  chips with more memory")

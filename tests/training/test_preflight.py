@@ -25,7 +25,7 @@ TEXT = """
   "name, count", [("cpu:8", 8), ("tpu:v5e:4x4", 16), ("tpu:v4:2x2x2", 8)]
 )
 def test_names_of_devices(name, count):
-  assert slices.parse(name).count == count
+  assert slices.parse(name).num_devices == count
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,8 @@ def evaluate(
   parts = []
   for batch, _, outcomes in draw_over_split(trained, source, sampling):
     rows.add(*judge.rows(batch, outcomes))
-    firsts = (samples[:, 0] for samples, _ in outcomes)
-    parts.append((batch["image"], judge.reference(batch), *firsts))
+    ones = (samples[:, 0] for samples, _ in outcomes)
+    parts.append((batch["image"], judge.reference(batch), *ones))
   real, reference, *firsts = map(_join, zip(*parts, strict=True))
   order = np.random.default_rng(seed).permutation(len(real))
   if len(real) > 1:

@@ -32,12 +32,12 @@ Picture = Callable[[Any, dict[str, Any]], np.ndarray]
 class Sets(NamedTuple):
   """The first columns of some pictures: sets of samples, one after another."""
 
-  count: int
+  number: int
   n: int
 
   def of(self, columns: Any) -> list[Any]:
     """Returns each set's part of [B, m, ...] as [B, n, ...]."""
-    starts = range(0, self.count * self.n, self.n)
+    starts = range(0, self.number * self.n, self.n)
     return [columns[:, start : start + self.n] for start in starts]
 
 
@@ -104,7 +104,7 @@ class Judge:
         values |= more
     by_set = {name: sets.of(value) for name, value in each.items()}
     first = np.zeros(len(pictures), int)
-    start = sets.count * sets.n
+    start = sets.number * sets.n
     rows = []
     for k, (_, log_prob) in enumerate(outcomes):
       own = {name: parts[k] for name, parts in by_set.items()}
@@ -119,7 +119,7 @@ class Judge:
       )
     references = {
       name: _pick(each, first + k)
-      for k, name in enumerate(others, start=start + sets.count)
+      for k, name in enumerate(others, start=start + sets.number)
     }
     return rows, references
 
@@ -231,7 +231,7 @@ def _per_picture(name, function):
 
 
 def _nothing(sets):
-  return [{} for _ in range(sets.count)]
+  return [{} for _ in range(sets.number)]
 
 
 def _spread(batch, pictures, sets):
