@@ -36,11 +36,21 @@ python -m cinn_jax.main --config=configs/colorize.py:jet
   Token flows of the laptop network's task: TARFlow with 818,112 parameters, Jet
   with 897,600, each given L by a small transformer; see configs/generate.py.
   They were not run to their end.
+
+python -m cinn_jax.main --config=configs/colorize.py:pyramid
+  A wavelet flow: an autoregressive base of 8x8 cells and details to 16 and 32,
+  given L at 128x128 and frozen features of EfficientNet-lite0. Network and
+  recipe are ours. --config.model.level=8, 16 or 32 trains a level alone. It was
+  not run to its end.
+
+python -m cinn_jax.main --config=configs/colorize.py:photographs
+  The same to 128 cells, with hints in the condition. `training.budget` trains a
+  level from cached features.
 """
 
 from ml_collections import ConfigDict
 
-from cinn_jax.experiment import recipes
+from cinn_jax.experiment import pyramid_recipes, recipes
 
 
 def get_config(variant: str = "laptop"):
@@ -51,6 +61,8 @@ def get_config(variant: str = "laptop"):
     "imagenet": _imagenet,
     "tarflow": lambda: _token_flow("tarflow"),
     "jet": lambda: _token_flow("jet"),
+    "pyramid": pyramid_recipes.pyramid,
+    "photographs": pyramid_recipes.photographs,
   }
   if variant not in variants:
     raise ValueError(

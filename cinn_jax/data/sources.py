@@ -15,6 +15,7 @@ SOURCES = (
   "tfds",
   "color_digits",
   "color_mnist",
+  "views",
 )
 SPLITS = ("train", "validation", "test")
 # The meaning of train_split etc. in sources whose splits have to be chosen
@@ -53,9 +54,11 @@ def open_source(
       "tfds": a prepared TFDS data set.
       "color_digits", "color_mnist": "digits" and "mnist" in colours that depend
         on the digit, see `color_mnist.ColoredDigits`.
+      "views": crops of photographs with their features, see `views`.
     split: "train", "validation" or "test". The photographs and folders have
       only one held-out part, which is used for both of the latter.
-    path: The folder of "folder", "paired", "mnist" and "color_mnist". For
+    path: The folder of "folder", "paired", "mnist", "color_mnist" and "views".
+      For
       "tfds" the data directory, by default $TFDS_DATA_DIR or
       ~/tensorflow_datasets.
     tfds_name: For "tfds" the name of the data set, such as "cifar10" or
@@ -167,6 +170,10 @@ def _open(
       **folder_options,
     )
     return derived.SideBySide(pictures) if name == "paired" else pictures
+  if name == "views":
+    from cinn_jax.data import views
+
+    return views.Views(os.fspath(path), split)
   if name == "mnist":
     from cinn_jax.data import mnist
 

@@ -162,10 +162,12 @@ class PyramidFlow(Bijection):
   def _given(self, cond: Condition) -> Given:
     given: dict[str, Any] = {}
     if isinstance(cond, Mapping):
-      given = {"picture": cond["lightness"], "hints": cond["hints"]}
+      given = {**cond}
+      given["picture"] = given.pop("lightness")
     elif cond is not None:
       given = {"picture": cond}
-    if self.features is not None:
+    # A condition may bring them along, computed once for all steps.
+    if self.features is not None and "features" not in given:
       if "picture" not in given:
         raise ValueError("Features of a picture need a condition, got none.")
       given["features"] = self.features(given["picture"])

@@ -56,6 +56,14 @@ TAPS = {4: 2, 8: 4, 16: 10}
 CHANNELS = {stride: BLOCKS[index].channels for stride, index in TAPS.items()}
 
 
+def shapes(size: int) -> dict[int, tuple[int, int, int]]:
+  """Returns the shapes [rows, rows, C] by rows, for pictures of that size."""
+  return {
+    size // stride: (size // stride, size // stride, channels)
+    for stride, channels in CHANNELS.items()
+  }
+
+
 class EfficientNetLite0(nn.Module):
   """Features of pictures at strides 4, 8 and 16; nothing is trained.
 

@@ -1,5 +1,7 @@
 """The condition of one level of a pyramid, as maps of features."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ from cinn_jax.models.networks.transformer import Layers
 from cinn_jax.runtime.cpu_convolution import conv_general_dilated
 
 # The entries of what a level is given, each an array or a dict of arrays.
-Given = dict[str, Array | dict[int, Array]]
+Given = dict[str, Any]
 
 
 class LevelCondition(nn.Module):
@@ -64,14 +66,14 @@ class LevelCondition(nn.Module):
       parts.append(layer(hints))
     for rows, maps in sorted(given.get("features", {}).items(), reverse=True):
       normal = nn.LayerNorm(dtype=self.dtype, name=f"features_{rows}_norm")
-      layer = nn.Dense(
+      linear = nn.Dense(
         self.width,
         use_bias=False,
         kernel_init=nn.initializers.zeros,
         dtype=self.dtype,
         name=f"features_{rows}",
       )
-      parts.append(_resize(layer(normal(maps)), self.cells))
+      parts.append(_resize(linear(normal(maps)), self.cells))
     if not parts:
       return {}
     hidden = sum(parts[1:], start=parts[0])

@@ -1,0 +1,164 @@
+"""Computes views of photographs with the classifier's features.
+
+  python -m cinn_jax.data.prepare_views --path=photos.zip --output=views
+
+The photographs are those of a folder or a zip file, sorted by name. Of twenty,
+the first is for testing, the second for validation and the others for training.
+A training photograph that nearly equals a held-out one is left out. Training
+views are random crops, half of them mirrored, with the tone of other prints
+(`views.tone`); held-out ones are the largest central squares as they are. Train
+with them by --config.data.source=views --config.data.path=views.
+"""
+
+import pathlib
+import time
+import zipfile
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from PIL import Image
+
+from cinn_jax import cli
+from cinn_jax.data import views
+from cinn_jax.images import crops, reading
+
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+_EVERY = 20
+_BATCH = 32
+# Root mean square of the difference of grey thumbnails, of 255 levels, below
+# which two photographs are one.
+_SAME = 5.0
+_PATH = flags.DEFINE_string("path", None, "A folder or zip of photographs.")
+_OUTPUT = flags.DEFINE_string("output", None, "The folder for the views.")
+_VIEWS = flags.DEFINE_integer("views", 2, "Views of a training photograph.")
+_SIZE = flags.DEFINE_integer("size", 128, "Side of a view, in pixels.")
+_MIN_SCALE = flags.DEFINE_float("min_scale", 0.4, "Smallest area of a crop.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of crops and tones.")
+_LIMIT = flags.DEFINE_integer("limit", 0, "Most photographs; 0 for all.")
+
+
+class Photographs:
+  """Photographs in a folder or a zip file, sorted by name.
+
+  Raises:
+    ValueError: if there are none.
+  """
+
+  def __init__(self, path: str, limit: int = 0):
+    self._archive = zipfile.ZipFile(path) if path.endswith(".zip") else None
+    self._root = pathlib.Path(path)
+    if self._archive is not None:
+      names = self._archive.namelist()
+    else:
+      files = self._root.rglob("*")
+      names = [str(file.relative_to(self._root)) for file in files]
+    self.names = sorted(n for n in names if n.lower().endswith(_SUFFIXES))
+    if limit:
+      self.names = self.names[:limit]
+    if not self.names:
+      raise ValueError(f"{path} has no photographs ({', '.join(_SUFFIXES)}).")
+
+  def __getitem__(self, name: str) -> np.ndarray:
+    if self._archive is not None:
+      return reading.decode(self._archive.read(name))
+    return reading.decode(self._root / name)
+
+  def splits(self) -> tuple[dict[str, list[str]], int]:
+    """Returns the names by split, and the number that is left out."""
+    held = {"test": self.names[::_EVERY], "validation": self.names[1::_EVERY]}
+    out = [name for names in held.values() for name in names]
+    rest = sorted(set(self.names) - set(out))
+    thumbnails = np.stack([self._thumbnail(name) for name in out])
+    kept = []
+    for name in rest:
+      difference = thumbnails - self._thumbnail(name)[None]
+      if np.sqrt(np.min(np.mean(difference**2, 1))) > _SAME:
+        kept.append(name)
+    return {"train": kept, **held}, len(rest) - len(kept)
+
+  def _thumbnail(self, name):
+    small = Image.fromarray(self[name]).convert("L").resize((16, 16))
+    return np.asarray(small, np.float32).reshape(-1)
+
+
+def prepare(
+  photographs: Photographs,
+  output: str,
+  *,
+  num_views: int,
+  size: int,
+  min_scale: float,
+  seed: int,
+) -> Iterator[str]:
+  """Writes the views of all splits; yields lines on what was done."""
+  splits, left_out = photographs.splits()
+  yield f"{left_out} training photographs nearly equal held-out ones: left out."
+  viewer = views.make_viewer(size)
+  for split, names in splits.items():
+    start, cpu = time.monotonic(), time.process_time()
+    is_train = split == "train"
+    each = num_views if is_train else 1
+    count = each * len(names)
+    writer = views.Writer(output, split, count, size)
+    for first in range(0, count, _BATCH):
+      rows = range(first, min(first + _BATCH, count))
+      images = np.stack(
+        [
+          _crop(
+            photographs[names[row % len(names)]],
+            np.random.default_rng((seed, row)) if is_train else None,
+            size,
+            min_scale,
+          )
+          for row in rows
+        ]
+      )
+      writer.write(_view(viewer, images, (seed, first), is_train))
+    writer.close()
+    yield (
+      f"{split}: {count:,} views of {len(names):,} photographs in"
+      f" {time.monotonic() - start:.0f} s,"
+      f" {time.process_time() - cpu:.0f} s of processor."
+    )
+
+
+def _view(viewer, images, seed, toned):
+  # Filled up, so that the last batch needs no compilation of its own.
+  full = np.resize(images, (_BATCH, *images.shape[1:]))
+  rng = jax.random.fold_in(jax.random.key(seed[0]), seed[1])
+  entries = jax.device_get(viewer(rng, jnp.asarray(full), toned))
+  return {name: rows[: len(images)] for name, rows in entries.items()}
+
+
+def _crop(
+  photo: np.ndarray,
+  generator: np.random.Generator | None,
+  size: int,
+  min_scale: float,
+) -> np.ndarray:
+  height, width = photo.shape[:2]
+  if generator is None:
+    return crops.resize(photo, crops.central_box(width, height), size)
+  box = crops.random_box(width, height, min_scale, generator)
+  picture = crops.resize(photo, box, size)
+  return picture[:, ::-1] if generator.integers(2) else picture
+
+
+def _run():
+  lines = prepare(
+    Photographs(_PATH.value, _LIMIT.value),
+    _OUTPUT.value,
+    num_views=_VIEWS.value,
+    size=_SIZE.value,
+    min_scale=_MIN_SCALE.value,
+    seed=_SEED.value,
+  )
+  for line in lines:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+  cli.run(_run, required=["path", "output"])
