@@ -15,6 +15,11 @@ from tests.support import tiny
 from tests.support.interruption import change_metrics, interrupt_after
 
 
+def _config(**train):
+  few = {"num_steps": 5, "log_every": 2, "eval_every": 2, "sheet_every": 4}
+  return tiny.digits(**{**few, **train})
+
+
 def _rows(workdir, split):
   lines = (workdir / "metrics.jsonl").read_text().splitlines()
   return [row for row in map(json.loads, lines) if row["split"] == split]
@@ -31,7 +36,7 @@ def _arrays(workdir, step):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("run") / "uninterrupted"
-  train(tiny.config(num_steps=5), workdir)
+  train(_config(), workdir)
   return workdir
 
 
@@ -42,7 +47,7 @@ def test_writes_metrics_checkpoints_and_sheets(uninterrupted):
   for row in validated + _rows(uninterrupted, "train"):
     parts = row["bits_prior"] + row["bits_log_det"]
     np.testing.assert_allclose(row["bits_per_dim"], parts, rtol=1e-5)
-  assert validated[0]["examples"] == 72
+  assert validated[0]["examples"] == 180
   assert 0 < validated[-1]["round_trip_error"] < 1e-4
   sheets = sorted(p.name for p in (uninterrupted / "sheets").iterdir())
   assert sheets == ["step_000004.png", "step_000005.png"]
@@ -56,8 +61,8 @@ def test_resumed_run_is_bit_identical(uninterrupted, tmp_path, monkeypatch):
   with monkeypatch.context() as patch:
     interrupt_after(patch, 3)
     with pytest.raises(KeyboardInterrupt):
-      train(tiny.config(num_steps=5), tmp_path / "run")
-  train(tiny.config(num_steps=5), tmp_path / "run")
+      train(_config(), tmp_path / "run")
+  train(_config(), tmp_path / "run")
   assert _rows(tmp_path / "run", "validation") == _rows(
     uninterrupted, "validation"
   )
@@ -69,15 +74,15 @@ def test_resumed_run_is_bit_identical(uninterrupted, tmp_path, monkeypatch):
 
 def test_finished_run_is_left_alone(uninterrupted, capsys):
   before = (uninterrupted / "metrics.jsonl").read_bytes()
-  train(tiny.config(num_steps=5), uninterrupted)
+  train(_config(), uninterrupted)
   assert "is finished: 5 steps" in capsys.readouterr().out
   assert (uninterrupted / "metrics.jsonl").read_bytes() == before
 
 
 def test_another_config_in_the_workdir_raises(uninterrupted):
-  config = tiny.config(num_steps=9)
-  config.model.condition_vector = 6
-  with pytest.raises(ValueError, match=r"condition_vector is 6, was 4"):
+  config = _config(num_steps=9)
+  config.model.depth = 6
+  with pytest.raises(ValueError, match=r"depth is 6, was 3"):
     train(config, uninterrupted)
 
 
@@ -97,13 +102,11 @@ def test_divergence_keeps_the_checkpoint(tmp_path, monkeypatch):
 )
 def test_intervals_below_one_raise(name, tmp_path):
   with pytest.raises(ValueError, match=rf"{name} is 0, expected 1 "):
-    train(tiny.config(**{name: 0}), tmp_path)
+    train(_config(**{name: 0}), tmp_path)
 
 
 def test_loss_goes_down(tmp_path):
-  config = tiny.config(num_steps=40, eval_every=40, sheet_every=40, log_every=5)
-  config.optimizer.learning_rate = 1e-2
-  train(config, tmp_path / "run")
+  train(_config(num_steps=40, eval_every=40, sheet_every=40), tmp_path / "run")
   bits = [row["bits_per_dim"] for row in _rows(tmp_path / "run", "train")]
   assert bits[-1] < bits[0] - 0.2
 
