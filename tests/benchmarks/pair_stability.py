@@ -1,0 +1,400 @@
+"""Shows what keeps CAFLOW and Dual-Glow+ stable at the start of training.
+
+  python tests/benchmarks/pair_stability.py --data=PHOTOS.zip \\
+    [--model=caflow] [--without=nothing,eps] [--seed=0,1] [--steps=300]
+  python tests/benchmarks/pair_stability.py --plot=FILE.png
+
+Trains the published networks for colorization at 64x64 by the published recipe
+(batches of 8, a warm-up of 500 steps) on photographs of rooms, as they are and
+with one cure taken away:
+
+  init      ActNorm starts from one batch, not from 256 pictures
+  start     networks start at LeCun's variance for the data and again for each
+            condition, not at the published one for all inputs together
+  eps       Adam's eps is 1e-8, not CAFLOW's in the units of our loss
+  channels  the condition is three equal grey channels, not one
+  all       all of these
+
+PHOTOS.zip has a folder "rooms" of pictures. `pair_comparison.py --prepare`
+makes a small one.
+
+Each run appends a row to --results as soon as it is finished: by step, the norm
+of the gradient, the largest log-scale, and the bits/dim of condition and
+target. Runs whose rows are there are skipped, so several processes may share
+the work. The runs of one process share its compiled programs. --plot draws all
+rows.
+"""
+
+import argparse
+import datetime
+import functools
+import math
+import pathlib
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import machine
+import numpy as np
+import pair_pictures
+import result_rows
+from flax import linen as nn
+
+# For `configs`.
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
+
+from cinn_jax.experiment.build import build
+from cinn_jax.training import phases
+from cinn_jax.training.optimizer import make_optimizer
+from cinn_jax.training.step import make_train_step
+from cinn_jax.workdir.state import MOST_SKIPPED, State, init_state
+from configs import colorize_rgb
+
+RESULTS = pathlib.Path(__file__).parent / "results" / "pair_stability.json"
+MODELS = ("dual_glow_plus", "caflow")
+SIZE = 64
+# By name: the cures that are taken away.
+CURES = ("init", "start", "eps", "channels")
+WITHOUT: dict[str, tuple[str, ...]] = {
+  "nothing": (),
+  **{cure: (cure,) for cure in CURES},
+  "all": CURES,
+}
+PUBLISHED_EPS = 1e-8
+# What a row has of each step, and the titles of the plot.
+SERIES = {
+  "grad_norm": "norm of the gradient",
+  "max_log_scale": "largest |log-scale|",
+  "condition_bits": "bits/dim of the condition",
+  "target_bits": "bits/dim of the target",
+}
+_LABELS = {"nothing": "as they are", "all": "without any cure"}
+# Steps that are compiled as one loop.
+_CHUNK = 25
+
+
+def main():
+  parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+  parser.add_argument("--data", help="a zip file of photographs")
+  parser.add_argument("--model", type=_some_of(MODELS), default=list(MODELS))
+  parser.add_argument("--without", type=_some_of(WITHOUT), default=[*WITHOUT])
+  parser.add_argument("--seed", default="0", help="for example 0,1,2")
+  parser.add_argument("--steps", type=int, default=300)
+  parser.add_argument("--results", default=str(RESULTS))
+  parser.add_argument("--compilation_cache", default="")
+  parser.add_argument("--plot", help="draw all rows to this file, and stop")
+  options = parser.parse_args()
+  results = pathlib.Path(options.results)
+  if options.plot:
+    plot(result_rows.read(results), options.plot)
+    return
+  if not options.data:
+    parser.error("--data=PHOTOS.zip is needed")
+  if options.compilation_cache:
+    jax.config.update("jax_compilation_cache_dir", options.compilation_cache)
+  # Accelerators would round the inputs of products to fewer bits.
+  jax.config.update("jax_default_matmul_precision", "highest")
+  pictures, _, _ = pair_pictures.read(options.data, "rooms", SIZE)
+  seeds = [int(seed) for seed in options.seed.split(",")]
+  for model in options.model:
+    done = set(map(_key, result_rows.read(results)))
+    runs = [
+      (name, seed)
+      for seed in seeds
+      for name in options.without
+      if (model, name, seed, options.steps) not in done
+    ]
+    if not runs:
+      print(f"{model}: done before.", flush=True)
+      continue
+    programs = Programs(model, {WITHOUT[name] for name, _ in runs}, options)
+    for name, seed in runs:
+      row = _run(programs, name, seed, pictures, options.steps)
+      result_rows.append(results, row, _key)
+
+
+def _config(model, channels):
+  config = colorize_rgb.get_config(f"{model},size={SIZE}")
+  config.task.condition_channels = channels
+  return config
+
+
+def _some_of(names):
+  def parse(text):
+    if unknown := set(text.split(",")) - set(names):
+      raise argparse.ArgumentTypeError(
+        f"{', '.join(sorted(unknown))}: expected some of {', '.join(names)}"
+      )
+    return text.split(",")
+
+  return parse
+
+
+def _key(row):
+  return row["model"], row["without"], row["seed"], row["steps"]
+
+
+class Setting(NamedTuple):
+  """What a network is compiled for.
+
+  Attributes:
+    channels: Number of the condition's channels.
+    init_batch_size: Pictures from which ActNorm starts.
+  """
+
+  channels: int
+  init_batch_size: int
+
+
+class Programs:
+  """The compiled programs of one model, for runs of any seed.
+
+  They are compiled side by side, and each is waited for when it is needed.
+
+  Args:
+    model: One of `MODELS`.
+    without: The sets of cures that the runs are without.
+    options: The command's flags.
+  """
+
+  def __init__(self, model: str, without: set[tuple[str, ...]], options: Any):
+    self.model = model
+    self.configs = {channels: _config(model, channels) for channels in (1, 3)}
+    self.built = {k: build(config) for k, config in self.configs.items()}
+    self.length = math.gcd(options.steps, _CHUNK)
+    self._pool = ThreadPoolExecutor(4)
+    self._programs: dict[Any, Future] = {}
+    for removed in sorted(without):
+      setting = self.setting(removed)
+      for key, make in (
+        (("step", setting.channels), self._compiled_steps),
+        (("init", setting), self._compiled_init),
+      ):
+        if key not in self._programs:
+          self._programs[key] = self._pool.submit(make, key[1])
+
+  def setting(self, removed: tuple[str, ...]) -> Setting:
+    config = self.configs[3 if "channels" in removed else 1]
+    return Setting(
+      config.task.condition_channels,
+      config.train.batch_size
+      if "init" in removed
+      else config.train.init_batch_size,
+    )
+
+  def init(self, setting: Setting) -> Callable[..., State]:
+    """Returns the compiled `(rng, batch) -> state`."""
+    return self._programs["init", setting].result()
+
+  def steps(self, channels: int) -> Callable[..., tuple[State, Any]]:
+    """Returns the compiled `(state, seed, eps, images) -> (state, metrics)`."""
+    return self._programs["step", channels].result()
+
+  def _optimizer(self, config, **changes):
+    options = {**phases.optimizer_options(config), **changes}
+    return make_optimizer(num_steps=config.train.num_steps, **options)
+
+  def _make_state(self, channels, rng, batch):
+    config = self.configs[channels]
+    return init_state(
+      rng,
+      *self.built[channels],
+      self._optimizer(config),
+      batch,
+      averaged=False,
+      batch_size=config.train.batch_size,
+    )
+
+  def _compiled_init(self, setting):
+    shape = (setting.init_batch_size, SIZE, SIZE, 3)
+    make = functools.partial(self._make_state, setting.channels)
+    return self._compile(
+      f"start of {setting.init_batch_size} pictures",
+      jax.jit(make),
+      jax.eval_shape(lambda: jax.random.key(0)),
+      {"image": jax.ShapeDtypeStruct(shape, jnp.uint8)},
+    )
+
+  def _compiled_steps(self, channels):
+    config = self.configs[channels]
+    flow, task = self.built[channels]
+
+    def run(state, seed, eps, images):
+      optimizer = self._optimizer(config, eps=eps)
+      step = make_train_step(flow, task, optimizer, seed=seed, ema_decay=0.0)
+      return jax.lax.scan(
+        lambda state, image: step(state, {"image": image}), state, images
+      )
+
+    make = functools.partial(self._make_state, channels, batch=None)
+    state = jax.eval_shape(lambda: make(jax.random.key(0)))
+    shape = (self.length, config.train.batch_size, SIZE, SIZE, 3)
+    return self._compile(
+      f"steps for {channels} channels",
+      jax.jit(run, donate_argnums=0),
+      state,
+      jax.ShapeDtypeStruct((), jnp.uint32),
+      jax.ShapeDtypeStruct((), jnp.float32),
+      jax.ShapeDtypeStruct(shape, jnp.uint8),
+    )
+
+  def _compile(self, name, jitted, *shapes):
+    start = time.perf_counter()
+    lowered = jitted.lower(*shapes)
+    traced = time.perf_counter()
+    program = lowered.compile()
+    end = time.perf_counter()
+    print(
+      f"{self.model}: {name}: lowered in {traced - start:.1f} s, compiled in"
+      f" {end - traced:.1f} s",
+      flush=True,
+    )
+    return program
+
+
+def _run(programs, name, seed, pictures, steps) -> result_rows.Row:
+  removed = WITHOUT[name]
+  setting = programs.setting(removed)
+  config = programs.configs[setting.channels]
+  batch_size = config.train.batch_size
+
+  def images(count, size):
+    rows = pair_pictures.batches(len(pictures), count, size, seed)
+    return pictures.images[rows]
+
+  [first] = images(1, setting.init_batch_size)
+  take_steps = programs.steps(setting.channels)
+  state = programs.init(setting)(jax.random.key(seed), {"image": first})
+  if "start" in removed:
+    params = start_loud(jax.random.key(seed), state.fit.params)
+    state = state._replace(fit=state.fit._replace(params=params))
+  eps = PUBLISHED_EPS if "eps" in removed else config.optimizer.eps
+  start = time.perf_counter()
+  measured = []
+  for chunk in np.split(images(steps, batch_size), steps // programs.length):
+    state, metrics = take_steps(state, np.uint32(seed), np.float32(eps), chunk)
+    measured.append(metrics)
+  metrics = jax.tree.map(
+    lambda *leaves: np.concatenate(leaves), *jax.device_get(measured)
+  )
+  seconds = (time.perf_counter() - start) / steps
+  nats = metrics["auxiliary_loss"] / config.model.condition_weight
+  series = {
+    "grad_norm": metrics["grad_norm"],
+    "max_log_scale": metrics["max_log_scale"],
+    "condition_bits": nats / np.log(2) + 8,
+    "target_bits": metrics["bits_per_dim"] + 8,
+  }
+  # After this many steps in a row the run is over.
+  over = metrics["skipped"] >= MOST_SKIPPED
+  series = {key: np.where(over, np.nan, v) for key, v in series.items()}
+  largest = [
+    f"{key} {np.max(values, where=np.isfinite(values), initial=-np.inf):.4g}"
+    for key, values in series.items()
+  ]
+  skipped = int(np.sum(metrics["skipped"] > 0))
+  print(
+    f"{programs.model} without {name}, seed {seed}: largest"
+    f" {', '.join(largest)}; {skipped} steps skipped, {seconds:.2f} s a step",
+    flush=True,
+  )
+  params = jax.tree.leaves(state.fit.params)
+  return {
+    "model": programs.model,
+    "without": name,
+    "seed": seed,
+    "steps": steps,
+    "batch_size": batch_size,
+    "init_batch_size": setting.init_batch_size,
+    "condition_channels": setting.channels,
+    "eps": eps,
+    "parameters": sum(leaf.size for leaf in params),
+    "pictures": pictures.name,
+    "listing_hash": pictures.listing_hash,
+    "seconds_per_step": round(seconds, 3),
+    "skipped_steps": skipped,
+    "when": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
+    **machine.facts("jax", "flax", device=jax.devices()[0].device_kind),
+    **{key: _rounded(values) for key, values in series.items()},
+  }
+
+
+def _rounded(values):
+  """Returns four digits of each number; None if it is not finite."""
+  return [
+    float(f"{value:.4g}") if math.isfinite(value) else None for value in values
+  ]
+
+
+@jax.jit
+def start_loud(rng, params):
+  """Draws the networks' hidden layers as they were: LeCun's start by part.
+
+  Their last layers start at 0, so that nothing else depends on them yet.
+  """
+  lecun = nn.initializers.variance_scaling(
+    1.0, "fan_in", "truncated_normal", batch_axis=0
+  )
+
+  def draw(path, leaf):
+    layer = path[-2].key if len(path) > 1 else ""
+    if not layer.startswith(("layer_0", "layer_1", "condition_")):
+      return leaf
+    if path[-1].key == "bias":
+      return jnp.zeros_like(leaf)
+    name = jax.tree_util.keystr(path)
+    key = jax.random.fold_in(rng, zlib.crc32(name.encode()))
+    # The first axis is that of the steps.
+    return lecun(key, leaf.shape, leaf.dtype)
+
+  return jax.tree.map_with_path(draw, params)
+
+
+def plot(rows, path) -> None:
+  """Draws the series by step: one column per model, one line per run."""
+  import matplotlib
+
+  matplotlib.use("Agg")
+  import matplotlib.pyplot as plt
+
+  models = [m for m in MODELS if any(row["model"] == m for row in rows)]
+  figure, axes = plt.subplots(
+    len(SERIES),
+    len(models),
+    figsize=(6 * len(models), 2.6 * len(SERIES)),
+    sharex=True,
+    sharey="row",
+    squeeze=False,
+    layout="constrained",
+  )
+  colors = dict(zip(WITHOUT, plt.get_cmap("tab10").colors, strict=False))
+  for column, model in enumerate(models):
+    axes[0, column].set_title(model)
+    axes[-1, column].set_xlabel("step")
+    for line, (key, title) in enumerate(SERIES.items()):
+      axis = axes[line, column]
+      axis.set_yscale("linear" if key == "max_log_scale" else "log")
+      if column == 0:
+        axis.set_ylabel(title)
+      for row in sorted(rows, key=lambda row: [*WITHOUT].index(row["without"])):
+        if row["model"] == model:
+          name = row["without"]
+          axis.plot(
+            np.arange(1, row["steps"] + 1),
+            np.array(row[key], float),
+            color=colors[name],
+            linewidth=1.6 if name == "nothing" else 0.8,
+            zorder=3 if name == "nothing" else 2,
+            label=None if row["seed"] else _LABELS.get(name, f"without {name}"),
+          )
+  axes[0, 0].legend(fontsize="small")
+  figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+  main()
