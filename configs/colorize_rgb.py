@@ -37,6 +37,12 @@ python -m cinn_jax.main --config=configs/colorize_rgb.py:caflow,size=64
   and 14,500,400 parameters. The luma is Pillow's mode "L", as there.
   LSUN bedrooms and FFHQ: cinn_jax/data/PUBLISHED.md.
 
+python -m cinn_jax.main --config=configs/colorize_rgb.py:caflow,size=64 \\
+  --mode=sample --temperature=0.85 --num_samples=25 --keep=10
+  Samples as in CAFLOW's figures: the likeliest 10 of 25, at temperature 0.85
+  for LSUN bedrooms and 0.7 for FFHQ (quoted). --mode=evaluate takes several
+  temperatures at once, --temperature=0.5,0.8,1.
+
 Ablations: those of configs/super_resolution.py.
 """
 

@@ -32,6 +32,12 @@ python -m cinn_jax.main --config=configs/inpaint.py:caflow,size=64
   configs/super_resolution.py names. CelebA is cropped to its central 98x128 and
   resized to 64x64, and the hole of 24x24 is black: cinn_jax/data/PUBLISHED.md.
 
+python -m cinn_jax.main --config=configs/inpaint.py:caflow,size=64 \\
+  --mode=sample --temperature=0.5 --num_samples=30 --keep=10
+  Samples as in CAFLOW's figures: the likeliest 10 of 30, at temperature 0.5
+  (quoted). --mode=evaluate takes several temperatures at once,
+  --temperature=0.5,0.8,1.
+
 Ablations: those of configs/super_resolution.py, and
   --config.task.mask_channel=False   no mask channel: a hole looks like black
   --config.task.compose=False        known pixels are shown as the model makes

@@ -32,6 +32,11 @@ python -m cinn_jax.main --config=configs/sketch.py:caflow,size=64 \\
   configs/colorize_rgb.py: the sketch, too, is one channel and not three equal
   ones. --config.task.condition_channels=3 is the published condition.
 
+python -m cinn_jax.main --config=configs/sketch.py:caflow,size=64 \\
+  --mode=sample --temperature=0.8 --num_samples=6
+  Samples as in CAFLOW's figures: 6 at temperature 0.8, none left out (quoted).
+  --mode=evaluate takes several temperatures at once, --temperature=0.5,0.8,1.
+
 Ablations: those of configs/super_resolution.py.
 """
 

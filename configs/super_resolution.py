@@ -44,6 +44,12 @@ python -m cinn_jax.main --config=configs/super_resolution.py:caflow,size=64
   from 256 pictures, not from one batch of 8; those of `models.pairs.caflow`.
   FFHQ and the other sets: cinn_jax/data/PUBLISHED.md.
 
+python -m cinn_jax.main --config=configs/super_resolution.py:caflow,size=64 \\
+  --mode=sample --temperature=0.5 --num_samples=20 --keep=10
+  Samples as in CAFLOW's figures: the likeliest 10 of 20, at temperature 0.5 or
+  0.55 (quoted). --mode=evaluate takes several temperatures at once,
+  --temperature=0.5,0.8,1.
+
 Ablations:
   --config.task.condition_noise=uniform|half  noise on the condition, or none
   --config.model.init_std=0.03                start of cinn's subnets

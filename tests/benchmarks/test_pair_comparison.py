@@ -1,0 +1,164 @@
+"""Checks the pictures, sizes, rows and table of `pair_comparison.py`."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+BENCHMARKS = pathlib.Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def _siblings(monkeypatch):
+  monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def _photos(path, count=11, side=80):
+  rng = np.random.default_rng(0)
+  with zipfile.ZipFile(path, "w") as archive:
+    for k in reversed(range(count)):
+      small = rng.integers(0, 256, (5, 4, 3), np.uint8)
+      with archive.open(f"rooms/{k:03d}.png", "w") as file:
+        Image.fromarray(small).resize((side, side + 20)).save(file, "PNG")
+    archive.writestr("rooms/", "")
+    archive.writestr("other/000.png", b"no picture")
+  return str(path)
+
+
+def test_every_fifth_picture_by_name_is_for_testing(tmp_path):
+  import pair_pictures
+
+  path = _photos(tmp_path / "a.zip")
+  train, test, copies = pair_pictures.read(path, "rooms", 64)
+  assert (len(train), len(test), copies) == (8, 3, 0)
+  small = str(tmp_path / "b.zip")
+  pair_pictures.prepare(path, small, ("rooms",), 64)
+  again = pair_pictures.read(small, "rooms", 64)
+  np.testing.assert_array_equal(again[0].images, train.images)
+  np.testing.assert_array_equal(again[1].images, test.images)
+  assert len(pair_pictures.read(path, "rooms", 64, limit=2)[1]) == 2
+  with pytest.raises(ValueError, match="no pictures in clothes/"):
+    pair_pictures.read(path, "clothes", 64)
+
+
+def test_copies_of_test_pictures_are_left_out(tmp_path):
+  import pair_pictures
+
+  path = _photos(tmp_path / "a.zip")
+  with zipfile.ZipFile(path, "a") as archive:
+    archive.writestr("rooms/003b.png", archive.read("rooms/000.png"))
+  train, _, copies = pair_pictures.read(path, "rooms", 64)
+  assert (len(train), copies) == (8, 1)
+
+
+def test_batches_go_through_whole_epochs():
+  import pair_pictures
+
+  order = pair_pictures.batches(7, steps=5, batch_size=3, seed=1)
+  assert order.shape == (5, 3)
+  assert sorted(order.reshape(-1)[:7]) == list(range(7))
+  assert sorted(order.reshape(-1)[7:14]) == list(range(7))
+  other = pair_pictures.batches(7, steps=5, batch_size=3, seed=2)
+  assert not np.array_equal(order, other)
+
+
+def test_another_size_is_refused():
+  import pair_models
+
+  from cinn_jax.experiment.build import build
+
+  config = pair_models.make_config(
+    "super_resolution", "cinn", steps=100, batch_size=8
+  )
+  assert config.optimizer.schedule_options.warmup_steps == 10
+  flow, task = build(config)
+  count = pair_models.count_parameters(flow, task)
+  assert abs(count / 6e6 - 1) < 0.05
+  config.model.hidden = (8, 8, 8)
+  with pytest.raises(ValueError, match=r"parameters, expected 6,000,000"):
+    pair_models.count_parameters(*build(config))
+
+
+def test_rows_of_several_processes(tmp_path):
+  path = tmp_path / "rows.json"
+  code = (
+    f"import sys, pathlib; sys.path.insert(0, {str(BENCHMARKS)!r});"
+    " import pair_comparison as c\n"
+    "for k in range(20): c._append(pathlib.Path(sys.argv[1]),"
+    " {'task': 'a', 'model': sys.argv[2], 'seed': k})"
+  )
+  command = [sys.executable, "-c", code, str(path)]
+  processes = [subprocess.Popen([*command, name]) for name in ("x", "y")]
+  assert [process.wait(120) for process in processes] == [0, 0]
+  rows = json.loads(path.read_text())
+  assert [(row["model"], row["seed"]) for row in rows] == [
+    (model, seed) for model in ("x", "y") for seed in range(20)
+  ]
+
+
+def test_precision_of_weights():
+  import pair_comparison
+
+  rng = np.random.default_rng(0)
+  weights = {"a": rng.normal(size=100).astype(np.float32)}
+  assert pair_comparison._mantissa(weights) == 23
+  halves = {"a": weights["a"].astype(np.float16)}
+  assert pair_comparison._mantissa(halves) == 10
+  assert pair_comparison._mantissa({"a": np.array([1.0, 0.5])}) == 0
+
+
+def _row(model, seed, shift=0.0, **facts):
+  numbers = {"psnr": [20 + shift, 19 + shift, 21 + shift]}
+  rows = {
+    f"{name}, temperature {t}": numbers
+    for name in ("one sample", "mean of n samples", "likeliest of n")
+    for t in ("0.5", "1")
+  }
+  return {
+    "task": "inpaint",
+    "model": model,
+    "seed": seed,
+    "steps": 10,
+    "batch_size": 8,
+    "num_samples": 4,
+    "pictures": 5,
+    "temperatures": "0.5,1",
+    "real_halves_fid": 7.0,
+    "likelihood": {
+      "bits_per_dim": -4.0,
+      "bits_per_dim_of_unscaled_data": 4.0,
+      "bits_per_dim_interval": [-4.5, -3.5],
+    },
+    "rows": {**rows, "no model": {"psnr": [15.0, 14.0, 16.0]}},
+    **facts,
+  }
+
+
+def test_table_has_a_line_per_model_and_temperature():
+  import pair_table
+
+  diverged = {
+    k: v
+    for k, v in _row("cinn", 0).items()
+    if k in ("task", "model", "seed", "steps", "batch_size", "num_samples")
+  }
+  text = pair_table.markdown(
+    [_row("caflow", 0), _row("caflow", 1, 2), diverged]
+  )
+  lines = [line for line in text.splitlines() if line.startswith("|")]
+  assert len(lines) == 2 + 2 + 1 + 1
+  cells = [cell.strip() for cell in lines[2].split("|")[1:-1]]
+  assert cells[:5] == [
+    *("caflow", "0.5", "2", "4.000 [3.500, 4.500] (4.000 to 4.000)"),
+    "21.00 [20.00, 22.00] (20.00 to 22.00)",
+  ]
+  assert lines[3].split("|")[4].strip() == ""
+  assert "0 (1 diverged)" in lines[4]
+  assert "no model" in lines[5] and "15.00 [14.00, 16.00]" in lines[5]
+  assert "FID of real halves 7.0" in text
+  assert pair_table.markdown([]) == "There are no rows yet."
