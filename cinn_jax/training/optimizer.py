@@ -34,7 +34,9 @@ def make_optimizer(
     b1: Decay of the first moment.
     b2: Decay of the second moment.
     eps: Added to the root of the second moment.
-    weight_decay: L2, added to the gradient as in PyTorch's Adam (coupled).
+    weight_decay: L2, added to the gradient as in PyTorch's Adam (coupled), but
+      not if a weight's gradient is exactly 0. Adam would move weights that
+      never get one, such as those on padding, as fast as any other.
     clip_norm: Largest norm of the whole gradient; 0 does not clip.
     plateau: Arguments of `optax.contrib.reduce_on_plateau`, which watches the
       loss, or None.
@@ -67,9 +69,7 @@ def make_optimizer(
     )
     moments = scale_by_adam(b1, b2, eps)
     return optax.chain(
-      optax.add_decayed_weights(weight_decay)
-      if weight_decay
-      else optax.identity(),
+      _add_decayed_weights(weight_decay) if weight_decay else optax.identity(),
       _pausing(moments, *paused) if paused else moments,
       optax.scale_by_learning_rate(_after(frozen_steps, rate)),
     )
@@ -157,6 +157,19 @@ def choose(diverged: Array | bool, old: PyTree, new: PyTree) -> PyTree:
     return new if is_moments(new) else jnp.where(diverged, old, new)
 
   return jax.tree.map(pick, new, old, is_leaf=is_moments)
+
+
+def _add_decayed_weights(weight_decay):
+  """Adds decay as optax does, to gradients that are not 0."""
+
+  def update(gradients, state, params=None):
+    def add(gradient, weight):
+      decayed = gradient + weight_decay * weight
+      return jnp.where(gradient == 0, gradient, decayed)
+
+    return jax.tree.map(add, gradients, params), state
+
+  return optax.GradientTransformation(optax.init_empty_state, update)
 
 
 def _clip_by_global_norm(max_norm):

@@ -41,6 +41,20 @@ def test_adam_with_coupled_weight_decay(weight_decay):
     assert_part(params[-1], name, expected)
 
 
+def test_weights_without_a_gradient_do_not_decay():
+  gradients = {"w": jnp.array([0.0, -0.0, 0.7])}
+  start = {"w": jnp.full(3, 0.5)}
+  optimizer = make_optimizer(
+    num_steps=9, learning_rate=0.1, weight_decay=0.2, eps=1e-3
+  )
+  params, state = start, optimizer.init(start)
+  for _ in range(3):
+    updates, state = optimizer.update(gradients, state, params)
+    params = optax.apply_updates(params, updates)
+  expected = adam(0.5, [0.7] * 3, [0.1] * 3, eps=1e-3, weight_decay=0.2)
+  np.testing.assert_allclose(params["w"], [0.5, 0.5, expected], rtol=1e-4)
+
+
 def test_moments_equal_those_of_optax():
   ours, optaxs = (
     scale_by_adam(0.8, 0.9, 1e-3),
@@ -157,11 +171,11 @@ def test_feature_networks_classifier_does_not_decay():
   params = traverse_util.unflatten_dict(
     {name: {"kernel": jnp.ones(3)} for name in names}, sep="/"
   )
+  gradients = jax.tree.map(jnp.zeros_like, params)
+  # The others decay, because they have one.
+  gradients["bijection"]["kernel"] += 1e-20
   updates, _ = optimizer.update(
-    jax.tree.map(jnp.zeros_like, params),
-    optimizer.init(params),
-    params,
-    value=1.0,
+    gradients, optimizer.init(params), params, value=1.0
   )
   flat = traverse_util.flatten_dict(updates, sep="/")
   assert {name: bool(np.any(flat[f"{name}/kernel"])) for name in names} == {
