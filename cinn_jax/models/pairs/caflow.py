@@ -31,10 +31,15 @@ from cinn_jax.models.pairs.latent_flows import (
   SharedBlock,
   Squeezed,
 )
-from cinn_jax.models.pairs.paired_flow import PairedFlow, flow_pair
+from cinn_jax.models.pairs.paired_flow import (
+  PairedFlow,
+  flow_pair,
+  takes_pair_settings,
+)
 from cinn_jax.models.pairs.steps import StepOptions, steps
 
 
+@takes_pair_settings
 def caflow(
   *,
   levels: int = 4,

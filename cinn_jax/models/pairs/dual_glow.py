@@ -11,10 +11,15 @@ from typing import Any
 from cinn_jax import bijections as bj
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 from cinn_jax.models.pairs.latent_flows import LatentFlows, Squeezed
-from cinn_jax.models.pairs.paired_flow import PairedFlow, flow_pair
+from cinn_jax.models.pairs.paired_flow import (
+  PairedFlow,
+  flow_pair,
+  takes_pair_settings,
+)
 from cinn_jax.models.pairs.steps import StepOptions, steps
 
 
+@takes_pair_settings
 def dual_glow_plus(
   *,
   levels: int = 4,
@@ -66,6 +71,7 @@ def dual_glow_plus(
   )
 
 
+@takes_pair_settings
 def dual_glow(
   *,
   levels: int = 4,

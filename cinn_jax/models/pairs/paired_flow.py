@@ -9,7 +9,10 @@ bijection takes the L to standard normal z, given the D:
 CAFLOW, Dual-Glow+ and Dual-Glow differ in that third part alone.
 """
 
+import inspect
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 
@@ -18,6 +21,8 @@ from cinn_jax import likelihood
 from cinn_jax.bijections.base import Array, Condition, PyTree
 from cinn_jax.models.pairs.steps import StepOptions, steps
 from cinn_jax.models.sizes import check_picture, check_size
+
+Builder = TypeVar("Builder", bound=Callable[..., Any])
 
 
 class PairedFlow(bj.Bijection):
@@ -148,6 +153,29 @@ class PairedFlow(bj.Bijection):
 
 def _distance(a, b):
   return jnp.max(jnp.abs(a - b), axis=tuple(range(1, a.ndim)))
+
+
+def takes_pair_settings(builder: Builder) -> Builder:
+  """Gives a builder with `**pair` a signature that names what these may be.
+
+  They are the arguments of `flow_pair` that the builder does not set itself.
+  """
+  own = inspect.signature(builder)
+  names = {"name", "halvings", *own.parameters}
+  settings = [
+    parameter
+    for parameter in inspect.signature(flow_pair).parameters.values()
+    if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in names
+  ]
+  kept = [
+    parameter
+    for parameter in own.parameters.values()
+    if parameter.kind is not parameter.VAR_KEYWORD
+  ]
+  builder.__signature__ = own.replace(  # type: ignore[attr-defined]
+    parameters=[*kept, *settings]
+  )
+  return builder
 
 
 def flow_pair(

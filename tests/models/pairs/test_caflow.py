@@ -277,3 +277,11 @@ def test_unknown_options_raise():
     pairs.make("caflow", coupling="cubic")
   with pytest.raises(ValueError, match="there are permutation, orthogonal"):
     pairs.make("dual_glow", mixing="none")
+
+
+@pytest.mark.parametrize("name", ["caflow", "dual_glow_plus", "dual_glow"])
+def test_unknown_setting_raises_the_sentence_of_build(name):
+  with pytest.raises(ValueError, match=r"settings of model .* 'depht'\): take"):
+    build_model(name, depht=3)
+  # Settings that are passed on to both flows are known.
+  build_model(name, depth=3, condition_logit_alpha=0.05)
