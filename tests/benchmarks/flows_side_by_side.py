@@ -48,10 +48,10 @@ _PUBLISHED = {
   "caflow": {**_PAIR, "latent_depths": (8, 8)},
 }
 SIZES = {"matched": _MATCHED, "published": _PUBLISHED}
-# The condition's three channels are the same luma and differ only in noise. For
-# saturated pixels the published logit (1e-5) makes that noise hundreds of times
-# larger, and flows of the published depth diverge within ten steps.
-_COLORIZATION = {"logit_alpha": 0.05}
+# The published condition of pair flows, three equal grey channels, to match the
+# sizes of super-resolution. They differ only in noise, which the published
+# logit of the condition enlarges too far.
+_COLORIZATION = {"condition_channels": 3, "condition_logit_alpha": 0.05}
 
 
 def main():
@@ -73,10 +73,10 @@ def main():
         for seed in options.seeds.split(","):
           workdir = pathlib.Path(options.folder) / task / f"{model}-{size}"
           workdir = workdir.with_name(f"{workdir.name}-{seed}")
-          if (task, size) == ("colorize_rgb", "published") and model != "cinn":
+          if task == "colorize_rgb" and model != "cinn":
             settings = settings | _COLORIZATION
           command = _command(
-            config=f"configs/{task}.py:{model},size={options.size}",
+            config=f"configs/{task}.py:{model},size={options.size},recipe=small",
             settings=settings,
             seed=seed,
             workdir=workdir,
