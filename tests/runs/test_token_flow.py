@@ -56,7 +56,7 @@ def test_eight_pictures_are_learned(kind):
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-  config = inpaint.get_config("tarflow,size=8")
+  config = inpaint.get_config("tarflow,size=8,recipe=small")
   config.model.update(
     {"width": 8, "head_width": 4, "layers": 1, "blocks": 2}
     | {"condition_layers": 1, "condition_stem": "patches"}
