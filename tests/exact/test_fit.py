@@ -39,15 +39,18 @@ def test_an_update_keeps_types(name):
   assert not changed
 
 
+AFFINE = bj.Chain((bj.ActNorm(), bj.AffineCoupling(SUBNET)))
+
+
 @pytest.mark.parametrize(
-  "module",
+  "module, own",
   [
-    bj.Chain((bj.ActNorm(), bj.AffineCoupling(SUBNET))),
-    vector_flow(2, blocks=2, hidden=(8,)),
-    bj.Chain((bj.InvertibleConv1x1(), bj.SplineCoupling(SUBNET))),
+    (AFFINE, False),
+    (AFFINE, True),
+    (vector_flow(2, blocks=2, hidden=(8,)), False),
+    (bj.Chain((bj.InvertibleConv1x1(), bj.SplineCoupling(SUBNET))), False),
   ],
 )
-@pytest.mark.parametrize("own", [False, True])
 def test_fit_of_float64_data(module, own):
   random = np.random.default_rng(0)
   x = 1e9 + random.normal(size=(300, 2))

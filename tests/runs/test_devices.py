@@ -12,8 +12,10 @@ import sys
 import numpy as np
 import pytest
 
+from cinn_jax import models
 from cinn_jax.evaluation.evaluate import evaluate
 from cinn_jax.sampling.draw import Sampling
+from cinn_jax.training.train import train
 from tests.support import tiny, untrained
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -29,45 +31,52 @@ if "coordinator" in options:
 import jax
 
 assert jax.device_count() == options["devices"]
-if options["evaluate"]:
-  from cinn_jax.evaluation.evaluate import evaluate
-  from cinn_jax.sampling.draw import Sampling
+from tests.runs import test_devices
 
-  evaluate(options["workdir"], sampling=Sampling(num_samples=2))
-  sys.exit()
-from cinn_jax import models
-from cinn_jax.training.train import train
-from tests.support import tiny
-
-# ActNorm initialises from the first batch of all devices.
-models.BUILDERS["dense_cinn"] = tiny.with_actnorm("dense_cinn")
-config = tiny.digits(
-  num_steps=options["steps"], log_every=1, eval_every=10, sheet_every=20
+test_devices.train_to(
+  options["workdir"], options["steps"], options["fully_sharded"]
 )
-# A schedule that does not depend on the number of steps, which varies.
-config.optimizer.update({"learning_rate": 1e-3, "schedule": "constant"})
-config.optimizer.schedule_options = {}
-config.train.fully_sharded = options["fully_sharded"]
-train(config, options["workdir"])
+if options["evaluated"]:
+  test_devices.evaluate_here(options["evaluated"])
 """
+
+
+def train_to(workdir, steps, fully_sharded=False):
+  """Trains up to a step on the devices of this process and its peers."""
+  config = tiny.digits(
+    num_steps=steps, log_every=1, eval_every=10, sheet_every=20
+  )
+  # A schedule that does not depend on the number of steps, which varies.
+  config.optimizer.update({"learning_rate": 1e-3, "schedule": "constant"})
+  config.optimizer.schedule_options = {}
+  config.train.fully_sharded = fully_sharded
+  with pytest.MonkeyPatch.context() as patch:
+    # ActNorm initialises from the first batch of all devices.
+    builder = tiny.with_actnorm("dense_cinn")
+    patch.setitem(models.BUILDERS, "dense_cinn", builder)
+    train(config, workdir)
+
+
+def evaluate_here(workdir):
+  evaluate(workdir, sampling=Sampling(num_samples=2))
 
 
 def _run(
   workdir,
-  steps=0,
+  steps,
   *,
   processes=1,
   devices=1,
   fully_sharded=False,
-  evaluate=False,
+  evaluated=None,
 ):
-  """Trains up to `steps`, or evaluates, with `devices` in each process."""
+  """Trains with `devices` in each process, and evaluates another workdir."""
   options = {
     "workdir": str(workdir),
     "steps": steps,
     "devices": devices * processes,
     "fully_sharded": fully_sharded,
-    "evaluate": evaluate,
+    "evaluated": evaluated and str(evaluated),
   }
   environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices)}
   with socket.socket() as probe:
@@ -98,9 +107,10 @@ def _run(
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def trained(tmp_path_factory):
+  """Returns a workdir of digits, trained on one device."""
   folder = tmp_path_factory.mktemp("devices")
-  _run(folder / "one", STEPS)
+  train_to(folder, STEPS)
   return folder
 
 
@@ -109,7 +119,7 @@ def evaluated(tmp_path_factory):
   """Returns a workdir of photographs, evaluated on one device."""
   folder = tmp_path_factory.mktemp("evaluated")
   untrained.make_workdir(tiny.get_config(), folder)
-  evaluate(folder, sampling=Sampling(num_samples=2))
+  evaluate_here(folder)
   return folder
 
 
@@ -134,26 +144,12 @@ def _assert_same_curve(workdir, expected):
       )
 
 
-@pytest.mark.parametrize("devices, processes", [(8, 1), (1, 2)])
-def test_training_does_not_depend_on_devices(
-  devices, processes, folder, tmp_path
-):
-  _run(tmp_path, STEPS, devices=devices, processes=processes)
-  _assert_same_curve(tmp_path, folder / "one")
-
-
-@pytest.mark.parametrize("devices, processes", [(8, 1), (1, 2)])
-def test_evaluation_does_not_depend_on_devices(
-  devices, processes, evaluated, tmp_path
-):
-  workdir = tmp_path / "run"
-  shutil.copytree(evaluated, workdir)
-  _run(workdir, devices=devices, processes=processes, evaluate=True)
+def _assert_same_evaluation(workdir, expected, devices):
   one, other = (
     json.loads((path / "evaluation.json").read_text())
-    for path in (evaluated, workdir)
+    for path in (expected, workdir)
   )
-  assert other["hardware"]["device_count"] == devices * processes
+  assert other["hardware"]["device_count"] == devices
   np.testing.assert_allclose(
     other["likelihood"]["bits_per_dim"],
     one["likelihood"]["bits_per_dim"],
@@ -166,10 +162,21 @@ def test_evaluation_does_not_depend_on_devices(
       np.testing.assert_allclose(got, metric["value"], rtol=1e-3, atol=1e-3)
 
 
-def test_runs_move_between_machines(folder, tmp_path):
+@pytest.mark.parametrize("devices, processes", [(8, 1), (1, 2)])
+def test_results_do_not_depend_on_devices(
+  devices, processes, trained, evaluated, tmp_path
+):
+  run, copy = tmp_path / "run", tmp_path / "evaluated"
+  shutil.copytree(evaluated, copy)
+  _run(run, STEPS, devices=devices, processes=processes, evaluated=copy)
+  _assert_same_curve(run, trained)
+  _assert_same_evaluation(copy, evaluated, devices * processes)
+
+
+def test_runs_move_between_machines(trained, tmp_path):
   _run(tmp_path, 8, devices=8, fully_sharded=True)
   _run(tmp_path, 14, processes=2, devices=2, fully_sharded=True)
-  _run(tmp_path, STEPS)
+  train_to(tmp_path, STEPS)
   path = tmp_path / "metrics.jsonl"
   # Each part validates at its end too, but the single run only at 10 and 20.
   kept = [
@@ -178,4 +185,4 @@ def test_runs_move_between_machines(folder, tmp_path):
     if '"train"' in line or json.loads(line)["step"] in (10, STEPS)
   ]
   path.write_text("\n".join(kept))
-  _assert_same_curve(tmp_path, folder / "one")
+  _assert_same_curve(tmp_path, trained)
