@@ -21,7 +21,7 @@ def pyramid() -> dict[str, Any]:
       "base_layers": 2,
       "base_encoder": 2,
       "base_heads": 2,
-      "base_alpha": 2.0,
+      "base_alpha": 1.5,
       "hidden": (64, 64),
       "depths": (8, 8),
       "condition_channels": (32, 32),

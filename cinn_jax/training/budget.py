@@ -76,7 +76,7 @@ def train(
   *,
   clock: str = "processor",
   points: int = 4,
-  report: Callable[[Point], None] = print,
+  report: Callable[[list[Point], Flow, dict[str, Any]], None] | None = None,
 ) -> tuple[Flow, dict[str, Any], list[Point]]:
   """Trains the flow of a config on the views at `data.path`.
 
@@ -85,7 +85,7 @@ def train(
     seconds: Length of the training.
     clock: A name in `CLOCKS`.
     points: Number of validations, evenly spread until the end.
-    report: Called with each point.
+    report: Called at each point with the points, the flow and its variables.
 
   Returns:
     The flow, its variables with averaged parameters, and the points.
@@ -153,7 +153,8 @@ def train(
         )
       )
       losses = []
-      report(curve[-1])
+      if report is not None:
+        report(curve, flow, jax.device_get(state.ema_variables))
   return flow, jax.device_get(state.ema_variables), curve
 
 
@@ -229,27 +230,28 @@ def _make_scorer(flow: Flow, task: Task) -> Callable[..., float]:
 def _run():
   output = pathlib.Path(_OUTPUT.value)
   output.parent.mkdir(parents=True, exist_ok=True)
-
-  def report(point):
-    print(json.dumps(point._asdict()), flush=True)
-
   start = time.monotonic()
-  flow, variables, curve = train(
+
+  def write(curve, flow, variables):
+    portable.save(output, flow, variables)
+    record = {
+      "seconds": _SECONDS.value,
+      "clock": _CLOCK.value,
+      "wall_seconds": round(time.monotonic() - start, 1),
+      "parameters": sum(a.size for a in jax.tree.leaves(variables["params"])),
+      "curve": [point._asdict() for point in curve],
+    }
+    text = json.dumps(record, indent=1) + "\n"
+    output.with_suffix(".json").write_text(text)
+    print(json.dumps(curve[-1]._asdict()), flush=True)
+
+  train(
     cli.CONFIG.value,
     _SECONDS.value,
     clock=_CLOCK.value,
     points=_POINTS.value,
-    report=report,
+    report=write,
   )
-  portable.save(output, flow, variables)
-  record = {
-    "seconds": _SECONDS.value,
-    "clock": _CLOCK.value,
-    "wall_seconds": round(time.monotonic() - start, 1),
-    "parameters": sum(a.size for a in jax.tree.leaves(variables["params"])),
-    "curve": [point._asdict() for point in curve],
-  }
-  output.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
   print(f"Wrote {output}.")
 
 
