@@ -1,15 +1,13 @@
-"""Setup of a training run: everything it needs, and its first state."""
+"""Setup of a training run: everything that it needs."""
 
-import contextlib
 import pathlib
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import optax
 from ml_collections import ConfigDict
 
-from cinn_jax.data import loader
 from cinn_jax.data.base import Source
 from cinn_jax.evaluation.validation import Validator
 from cinn_jax.experiment.build import build, open_source
@@ -18,11 +16,9 @@ from cinn_jax.runtime import sharding
 from cinn_jax.tasks import Task
 from cinn_jax.training import phases
 from cinn_jax.training.optimizer import make_optimizer
-from cinn_jax.training.pretraining import pretrain
 from cinn_jax.training.step import make_train_step
 from cinn_jax.training.stopping import Stop, Watchdog
 from cinn_jax.workdir.checkpoint import Checkpoints
-from cinn_jax.workdir.saved import newest_intact, saved_steps
 from cinn_jax.workdir.state import State, init_state
 
 Batch = Mapping[str, Any]
@@ -168,7 +164,7 @@ def jit_train_step(
     ema_decay=settings.ema_decay,
     unconditional_steps=phases.unconditional_steps(config),
   )
-  places = _shardings(abstract)
+  places = shardings(abstract)
   return jax.jit(
     step,
     # The new state is written where the old one was. Unused arrays stay
@@ -179,33 +175,6 @@ def jit_train_step(
     in_shardings=(places, sharding.by_example(mesh)),
     out_shardings=(places, sharding.replicated(mesh)),
   )
-
-
-def start(run: Run) -> tuple[State, Generator[Batch, None, None]]:
-  """Returns the state that the run starts from, and the batches that follow.
-
-  The state is that of the newest checkpoint, or a new one at step 0.
-  """
-  if run.checkpoints.latest_step() is not None:
-    state = restore_state(run.workdir, run.checkpoints, run.abstract)
-    print(f"Resuming from step {int(state.step):,}.")
-    return state, _batches(run, int(state.step))
-  with contextlib.closing(
-    # One of these is enough, and may be large.
-    _batches(run, 0, init_batch_size(run.config), num_threads=1, prefetch=1)
-  ) as batches:
-    first = next(batches)
-  state = pretrain(
-    new_state(run, first),
-    config=run.config,
-    flow=run.flow,
-    task=run.task,
-    train_source=run.train_source,
-    validation_source=run.validation_source,
-    shardings=_shardings(run.abstract),
-    alive=run.watchdog.beat,
-  )
-  return state, _batches(run, 0)
 
 
 def init_batch_size(config: ConfigDict) -> int:
@@ -226,71 +195,6 @@ def init_batch_size(config: ConfigDict) -> int:
   return size or config.train.batch_size
 
 
-def new_state(run: Run, batch: Batch) -> State:
-  """Returns the state at step 0.
-
-  Args:
-    run: The run.
-    batch: The first pictures of the loader's order, `init_batch_size` of them
-      in all processes together.
-  """
-  return jit_init(run)(sharding.put_batch(batch, run.mesh))
-
-
-def jit_init(run: Run) -> Any:
-  """Returns the jitted `(batch) -> state` of step 0."""
-  rng = jax.random.key(run.config.train.seed)
-  # The batch is an argument, so that it is spread over the devices and its
-  # statistics cover all of it.
-  return jax.jit(
-    lambda batch: init_state(
-      rng,
-      run.flow,
-      run.task,
-      run.optimizer,
-      batch,
-      averaged=bool(run.config.train.ema_decay),
-      # As in a training step, so that it takes no more memory.
-      batch_size=run.config.train.batch_size,
-    ),
-    in_shardings=sharding.by_example(run.mesh),
-    out_shardings=_shardings(run.abstract),
-  )
-
-
-def restore_state(
-  workdir: pathlib.Path, checkpoints: Checkpoints, abstract: State
-) -> State:
-  """Restores the newest intact checkpoint and sets newer, damaged ones aside.
-
-  Raises:
-    saved.Damaged: if there is no intact one.
-  """
-  # Listed before any process moves one: all must see the same steps.
-  steps = saved_steps(workdir)
-  step, state = newest_intact(
-    workdir, lambda step: checkpoints.restore(step, abstract)
-  )
-  for newer in steps:
-    if newer > step:
-      checkpoints.set_aside(newer)
-  return state
-
-
-def _shardings(abstract: State) -> State:
+def shardings(abstract: State) -> State:
+  """Returns the sharding of each array of `Run.abstract`."""
   return jax.tree.map(lambda leaf: leaf.sharding, abstract)
-
-
-def _batches(run, start, batch_size=None, **threads):
-  return loader.training_batches(
-    run.train_source,
-    image_size=run.task.image_size,
-    batch_size=batch_size or run.config.train.batch_size,
-    seed=run.config.train.seed,
-    min_scale=run.config.augment.min_scale,
-    flip=run.config.augment.flip,
-    start_step=start,
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
-    **threads,
-  )

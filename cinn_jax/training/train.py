@@ -17,7 +17,8 @@ from cinn_jax.runtime.flops import jaxpr_flops
 from cinn_jax.training import diagnosis
 from cinn_jax.training.monitor import Diverged, Monitor
 from cinn_jax.training.profiling import Profiler
-from cinn_jax.training.setup import Batch, Run, set_up, start
+from cinn_jax.training.setup import Batch, Run, set_up
+from cinn_jax.training.start import start
 from cinn_jax.training.stopping import (
   Stop,
   Stopped,

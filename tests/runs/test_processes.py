@@ -93,7 +93,7 @@ processes.initialize(address, 2, int(number))
 import jax
 import orbax.checkpoint as ocp
 from cinn_jax.runtime import sharding
-from cinn_jax.training import setup, stopping
+from cinn_jax.training import start, stopping
 from cinn_jax.workdir import checkpoint
 from tests.support import checkpointing as t
 
@@ -131,7 +131,7 @@ def misread(self, path, *arguments, **options):
 
 if number == "1":
   ocp.Checkpointer.restore = misread
-state = setup.restore_state(workdir, checkpoints, abstract)
+state = start.restore_state(workdir, checkpoints, abstract)
 print(f"process {number} has step {int(state.step)}", file=sys.stderr)
 if number == "1":
   os._exit(9)

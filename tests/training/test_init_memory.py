@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from cinn_jax.training import setup
+from cinn_jax.training import setup, start
 from configs import super_resolution
 
 
@@ -20,11 +20,11 @@ def test_start_from_256_pictures_takes_at_most_two_steps_memory():
     return {"image": jax.ShapeDtypeStruct(shape, np.uint8)}
 
   programs = (
-    setup.jit_init(run).lower(pictures(256)),
+    start.jit_init(run).lower(pictures(256)),
     run.train_step.lower(run.abstract, pictures(8)),
   )
-  start, step = (
+  first, step = (
     program.compile().memory_analysis().temp_size_in_bytes
     for program in programs
   )
-  assert 0 < start <= 2 * step
+  assert 0 < first <= 2 * step
