@@ -140,7 +140,7 @@ def _key(row):
 
 
 class Setting(NamedTuple):
-  """What a network is compiled for.
+  """Settings that a program is compiled for.
 
   Attributes:
     channels: Number of the condition's channels.
@@ -249,9 +249,10 @@ class Programs:
     traced = time.perf_counter()
     program = lowered.compile()
     end = time.perf_counter()
+    memory = program.memory_analysis().temp_size_in_bytes
     print(
       f"{self.model}: {name}: lowered in {traced - start:.1f} s, compiled in"
-      f" {end - traced:.1f} s",
+      f" {end - traced:.1f} s, {memory / 1e9:.2f} GB of temporary memory",
       flush=True,
     )
     return program
