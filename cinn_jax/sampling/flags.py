@@ -9,8 +9,11 @@ from absl import flags
 
 from cinn_jax.sampling import temperatures
 
+# `--diverse=8` draws this many times 8 samples.
+_DRAWN = 8
+
 if TYPE_CHECKING:
-  from cinn_jax.sampling import draw
+  from cinn_jax.sampling import choice, draw, photos
 
 INPUTS = flags.DEFINE_multi_string(
   "inputs",
@@ -51,6 +54,35 @@ KEEP = flags.DEFINE_integer(
   "For --mode=sample: write only the likeliest of the samples, so many of them"
   " (default: all).",
 )
+DIVERSE = flags.DEFINE_integer(
+  "diverse",
+  None,
+  "For --mode=sample: write this many samples that are far apart, each with the"
+  " share of all samples that it stands for. Draws eight times as many, or"
+  " --num_samples.",
+)
+ONLY = flags.DEFINE_list(
+  "only",
+  [],
+  "For --mode=sample: write only these numbers of a sheet, such as 3 or 3,5.",
+)
+HINTS = flags.DEFINE_string(
+  "hints",
+  None,
+  "For --mode=sample of photographs: a JSON file of points whose colours are"
+  ' known, [{"x": 120, "y": 80, "color": [200, 30, 40]}].',
+)
+REFERENCE = flags.DEFINE_string(
+  "reference",
+  None,
+  "For --mode=sample of photographs: a photograph whose colours to take.",
+)
+PREVIEW = flags.DEFINE_bool(
+  "preview",
+  False,
+  "For --mode=sample of photographs: results of at most 512 pixels on a side;"
+  " --only then makes chosen ones at full size.",
+)
 TEMPERATURE = flags.DEFINE_list(
   "temperature",
   "1",
@@ -86,6 +118,49 @@ def read_temperatures() -> list[float | list[float]]:
   return values
 
 
+def read_num_samples() -> int:
+  """Returns the number of samples to draw per picture."""
+  if DIVERSE.value is None or NUM_SAMPLES.present:
+    return NUM_SAMPLES.value
+  return _DRAWN * DIVERSE.value
+
+
+def read_choice() -> "choice.Choice":
+  """Returns which samples `--mode=sample` writes.
+
+  Raises:
+    ValueError: if `--only` has no numbers.
+  """
+  from cinn_jax.sampling import choice
+
+  try:
+    only = tuple(int(word) for word in ONLY.value)
+  except ValueError:
+    raise ValueError(
+      f"--only takes numbers of a sheet, such as 3,5; got"
+      f" {','.join(ONLY.value)!r}."
+    ) from None
+  return choice.Choice(KEEP.value, DIVERSE.value, only)
+
+
+def read_steering() -> "photos.Steering":
+  """Returns what is known of the colours.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: for a file that holds no hints, or no picture.
+  """
+  from cinn_jax.images import reading
+  from cinn_jax.sampling import hints, photos
+
+  known, picture = HINTS.value, REFERENCE.value
+  return photos.Steering(
+    hints.read(known) if known else (),
+    reading.decode(picture) if picture else None,
+    PREVIEW.value,
+  )
+
+
 def read_sampling(mode: str, *, several: bool = False) -> "draw.Sampling":
   """Returns how a mode draws samples of the test pictures.
 
@@ -99,8 +174,11 @@ def read_sampling(mode: str, *, several: bool = False) -> "draw.Sampling":
   """
   from cinn_jax.sampling import draw
 
-  if KEEP.value is not None:
-    raise ValueError(f"--keep is for --mode=sample, not for --mode={mode}.")
+  for flag in (KEEP, DIVERSE, ONLY):
+    if flag.value not in (None, []):
+      raise ValueError(
+        f"--{flag.name} is for --mode=sample, not for --mode={mode}."
+      )
   values = read_temperatures()
   if len(values) != 1 and not several:
     raise ValueError(

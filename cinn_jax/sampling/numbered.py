@@ -7,7 +7,7 @@ a video, share their latents.
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -65,15 +65,34 @@ class Ranked(NamedTuple):
 
   Attributes:
     x: `[n, ...]`, in the order they were drawn.
-    order: int [k], indices into `x`; k is n, or less if only some are kept.
+    order: int [k], indices into `x`; k is n, or less after `take`.
     log_prob: float [k], in nats, by rank.
     first: Number of the first sample in `x`.
+    ranks: Number of each sample among its results, from 1; None counts them.
+    shares: Share of all samples that each one stands for, or None.
   """
 
   x: np.ndarray
   order: np.ndarray
   log_prob: np.ndarray
   first: int = 0
+  ranks: Sequence[int] | None = None
+  shares: Sequence[float] | None = None
+
+  def take(self, places: Sequence[int], *, renumber: bool = False) -> "Ranked":
+    """Returns the samples at these places of the order.
+
+    Args:
+      places: The places, from 0.
+      renumber: The first of them becomes number 1; otherwise all keep the
+        numbers that they have among all samples.
+    """
+    index = np.asarray(places, int)
+    return self._replace(
+      order=self.order[index],
+      log_prob=self.log_prob[index],
+      ranks=None if renumber else [int(k) + 1 for k in index],
+    )
 
   @property
   def numbers(self) -> list[int]:
@@ -81,9 +100,11 @@ class Ranked(NamedTuple):
     return [self.first + int(k) for k in self.order]
 
   def chunks(self, size: int):
-    """Yields (rank of the first, x [c, ...]) for `size` samples at a time."""
+    """Yields (ranks, x [c, ...]) for `size` samples at a time."""
+    ranks = self.ranks or range(1, len(self.order) + 1)
     for first in range(0, len(self.order), size):
-      yield first, np.asarray(self.x[self.order[first : first + size]])
+      part = slice(first, first + size)
+      yield ranks[part], np.asarray(self.x[self.order[part]])
 
 
 def draw_ranked(
@@ -93,13 +114,11 @@ def draw_ranked(
   temperature: float | list[float] = 1.0,
   *,
   first: int = 0,
-  keep: int | None = None,
   chunk: int = CHUNK,
 ) -> Ranked:
   """Draws samples number `first` to `first + num_samples - 1`, a few at a time.
 
-  The result has the likeliest `keep` of them, or all. Memory is bounded
-  whatever `num_samples` is.
+  Memory is bounded whatever `num_samples` is.
   """
   key = jax.random.key(seed)
   scale = jnp.asarray(temperature, jnp.float32)
@@ -116,7 +135,7 @@ def draw_ranked(
     x[start : start + count] = some[:count]
     log_prob[start : start + count] = nats[:count]
   assert x is not None
-  order = np.argsort(-log_prob, kind="stable")[:keep]
+  order = np.argsort(-log_prob, kind="stable")
   return Ranked(x, order, log_prob[order], first)
 
 

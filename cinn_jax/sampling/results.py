@@ -17,6 +17,7 @@ from PIL import Image
 from cinn_jax.images import deep_color, reading, sheets, writing
 from cinn_jax.runtime import storage
 from cinn_jax.sampling.inputs import Item
+from cinn_jax.sampling.numbered import Ranked
 
 LIST = "samples.json"
 # Pictures on a sheet, whose size stays within what viewers open.
@@ -81,8 +82,8 @@ class Results:
     item: Item,
     head: Sequence[np.ndarray],
     bits: Sequence[float],
-    numbers: Sequence[int],
-    chunks: Iterable[tuple[int, Sequence[np.ndarray]]],
+    ranked: Ranked,
+    chunks: Iterable[tuple[Sequence[int], Sequence[np.ndarray]]],
     suffix: str,
     save: Callable[[Any, np.ndarray], None],
   ) -> None:
@@ -92,15 +93,16 @@ class Results:
       item: The item that was answered.
       head: Small pictures that come first in its row of the sheet.
       bits: bits/dim of the samples, most likely first.
-      numbers: Which draws of the seed they are.
-      chunks: Pairs of the first sample's rank and some pictures.
+      ranked: The samples: which draws of the seed they are, and their shares.
+      chunks: Pairs of ranks and as many pictures.
       suffix: Ending of the files, such as ".jpg".
       save: Function `save(path, picture)`.
     """
-    name = self._free_name(item, len(bits))
+    ranks = ranked.ranks or range(1, len(bits) + 1)
+    name = self._free_name(item, max(ranks))
     files, small = [], list(head)
-    for first, pictures in chunks:
-      for k, picture in enumerate(pictures, first + 1):
+    for numbers, pictures in chunks:
+      for k, picture in zip(numbers, pictures, strict=True):
         file = f"{name}_{k}{suffix}"
         save(self.folder / file, picture)
         files.append(file)
@@ -110,9 +112,11 @@ class Results:
       "input": item.path,
       "digest": _digest(item.path),
       "files": files,
-      "draws": list(numbers),
+      "draws": ranked.numbers,
       "bits_per_dim": [float(value) for value in bits],
     }
+    if ranked.shares is not None:
+      self._pictures[name]["shares"] = list(ranked.shares)
     self._failed.pop(item.path or item.name, None)
     self._add_row(name, small)
     self._write()

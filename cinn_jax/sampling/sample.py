@@ -2,23 +2,24 @@
 
 import functools
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from cinn_jax import likelihood
 from cinn_jax.images import writing
 from cinn_jax.runtime import threads
 from cinn_jax.sampling import temperatures as names
+from cinn_jax.sampling.choice import ALL, Choice
 from cinn_jax.sampling.classes import Classes
 from cinn_jax.sampling.draw import ranked_at
 from cinn_jax.sampling.inputs import Item, find
 from cinn_jax.sampling.numbered import CHUNK, draw_ranked
-from cinn_jax.sampling.photos import Photos
+from cinn_jax.sampling.photos import NOTHING, Photos, Steering
 from cinn_jax.sampling.pictures import Pictures
 from cinn_jax.sampling.results import Results, as_uint8
 from cinn_jax.sampling.subject import Sampler, Subject
-from cinn_jax.workdir import saved
 from cinn_jax.workdir.trained import Trained, restore
 
 # By task.
@@ -43,10 +44,11 @@ def sample(
   *,
   inputs: Sequence[str] = (),
   num_samples: int = 8,
-  keep: int | None = None,
+  choice: Choice = ALL,
   temperatures: Sequence[float | list[float]] = (1.0,),
   seed: int = 0,
   degrade: bool = False,
+  steering: Steering = NOTHING,
   recursive: bool = False,
   output_format: str = "",
   quality: int = writing.QUALITY,
@@ -69,11 +71,12 @@ def sample(
     inputs: Files, folders and patterns, see `inputs.find`. Runs whose condition
       is a class take none.
     num_samples: Samples per picture that are drawn.
-    keep: Samples per picture that are written, the likeliest; None for all.
-      CAFLOW's figures show the likeliest 10 of 25.
+    choice: Which of them are written; see `choice.Choice`. CAFLOW's figures
+      show the likeliest 10 of 25.
     temperatures: Scales of the latents; each is a number, or one per level.
     seed: Seed for the latents.
     degrade: Take inputs as whole pictures, see `pictures.Pictures`.
+    steering: Hints and a reference for colorization, or small results.
     recursive: Take subfolders too, see `inputs.find`.
     output_format: Format of the results: one of `FORMATS`, or "" for that of
       each input as far as it keeps all of the result.
@@ -86,11 +89,11 @@ def sample(
     FileNotFoundError: if there is no trained checkpoint or no matching file.
     ValueError: for inputs or options that the run's task does not take.
   """
-  _check_keep(keep, num_samples)
+  choice.check(num_samples)
   # All inputs are known before the first output.
   found = _found(inputs, outputs, recursive)
   trained = restore(workdir)
-  sampler = SAMPLERS[trained.config["task"]["name"]](trained, degrade=degrade)
+  sampler = _sampler(trained, degrade, steering)
   items = sampler.items(found)
   if output_format not in ("", *FORMATS):
     raise ValueError(
@@ -98,10 +101,10 @@ def sample(
       f" {', '.join(FORMATS)}."
     )
   settings = {
-    **_settings(trained, workdir, num_samples, seed, degrade),
+    **_settings(trained, num_samples, seed, degrade, steering),
     "output_format": output_format,
     "quality": quality,
-    **({} if keep is None else {"keep": keep}),
+    **{name: value for name, value in choice._asdict().items() if value},
   }
   form = _Form(output_format, quality)
   folders = names.folders(outputs, temperatures)
@@ -110,7 +113,7 @@ def sample(
       folder,
       {**settings, "temperature": temperature},
       sampler.titles,
-      _caption(temperature, num_samples, keep),
+      _caption(temperature, num_samples, choice),
     )
     for folder, temperature in folders
   ]
@@ -122,14 +125,15 @@ def sample(
       drawn = [
         None
         if result.finished(item)
-        else draw_ranked(
-          subject.draw,
-          seed,
-          num_samples,
-          temperature,
-          first=item.first,
-          keep=keep,
-          chunk=subject.chunk,
+        else choice(
+          draw_ranked(
+            subject.draw,
+            seed,
+            num_samples,
+            temperature,
+            first=item.first,
+            chunk=subject.chunk,
+          )
         )
         for result, (_, temperature) in zip(results, folders, strict=True)
       ]
@@ -149,7 +153,7 @@ def sample(
       for result in results:
         result.fail(item, reason)
       continue
-    done = "done before" if not any(drawn) else _count(num_samples, keep)
+    done = "done before" if not any(drawn) else choice.name(num_samples)
     print(", ".join(filter(None, (f"{place}: {subject.note}", done))))
   failed: dict[str, str] = {}
   for result in results:
@@ -161,40 +165,49 @@ def sample(
   return failed
 
 
-def _check_keep(keep, num_samples):
-  if keep is not None and not 1 <= keep <= num_samples:
-    raise ValueError(
-      f"--keep={keep} of --num_samples={num_samples}: expected 1 to"
-      f" {num_samples}, or more samples to keep them from."
-    )
-
-
-def _count(num_samples, keep):
-  if keep is None:
-    return f"{num_samples} samples"
-  return f"the likeliest {keep} of {num_samples} samples"
-
-
-def _caption(temperature, num_samples, keep):
+def _caption(temperature, num_samples, choice):
   text = ranked_at(temperature)
-  return text if keep is None else f"{_count(num_samples, keep)}: {text}"
+  return f"{choice.name(num_samples)}: {text}" if any(choice) else text
 
 
 def _found(inputs, outputs, recursive):
   return find(inputs, outputs=outputs, recursive=recursive) if inputs else []
 
 
-def _settings(trained: Trained, workdir, num_samples, seed, degrade):
+def _sampler(trained, degrade, steering):
+  name = trained.config["task"]["name"]
+  if steering.is_empty:
+    return SAMPLERS[name](trained, degrade=degrade)
+  if name != "colorize":
+    raise ValueError(
+      "--hints, --reference and --preview are for colorization, not for"
+      f" {name}: leave them out."
+    )
+  return Photos(trained, degrade=degrade, steering=steering)
+
+
+def _settings(trained: Trained, num_samples, seed, degrade, steering):
   """Returns all settings that samples depend on, but the temperature."""
-  checksums = saved.read_checksums(workdir, trained.step)
-  digest = hashlib.sha256(json.dumps(checksums, sort_keys=True).encode())
   return {
     "task": trained.config["task"],
     "step": trained.step,
-    "checkpoint": digest.hexdigest()[:16],
+    "checkpoint": trained.digest,
     "num_samples": num_samples,
     "seed": seed,
     "degrade": degrade,
+    **_steering(steering),
+  }
+
+
+def _steering(steering):
+  if steering.is_empty:
+    return {}
+  reference = steering.reference
+  pixels = b"" if reference is None else np.ascontiguousarray(reference).data
+  return {
+    "hints": steering.hints,
+    "reference": hashlib.sha256(pixels).hexdigest()[:16],
+    "preview": steering.preview,
   }
 
 
@@ -225,8 +238,8 @@ def _write(item, subject, drawn, results, form):
         item,
         subject.head,
         likelihood.bits_per_dim(ranked.log_prob, subject.dims),
-        ranked.numbers,
-        ((first, subject.render(x)) for first, x in ranked.chunks(size)),
+        ranked,
+        ((ranks, subject.render(x)) for ranks, x in ranked.chunks(size)),
         form.suffix(subject),
         functools.partial(form.save, subject),
       )

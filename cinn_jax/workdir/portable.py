@@ -30,7 +30,7 @@ from cinn_jax.bijections import (
 from cinn_jax.bijections.base import PyTree
 from cinn_jax.flow import Flow, make_flow, map_shapes
 from cinn_jax.runtime import storage
-from cinn_jax.workdir import tensor_file
+from cinn_jax.workdir import shipped, tensor_file
 from cinn_jax.workdir.trained import restore
 
 _SUFFIX = ".safetensors"
@@ -105,8 +105,9 @@ def load(
   workdir, `restore` also returns the task, which prepares them from pictures.
 
   Args:
-    path: A file from `save` or `--mode=export`, or a workdir, as for `restore`.
-      The name of a file in gs:// ends in ".safetensors".
+    path: A file from `save` or `--mode=export`, a workdir, or the name of a
+      flow that comes with the package, as for `restore`. The name of a file in
+      gs:// ends in ".safetensors".
     flow: The flow whose variables the file holds, if it has no architecture.
 
   Returns:
@@ -121,12 +122,11 @@ def load(
       its variables are not the flow's (any floating-point type will do).
     saved.Damaged: if no checkpoint of the workdir can be read.
   """
-  if _is_file(path):
+  if _is_file(path) and not shipped.find(path):
     return _read(path, flow)
   if flow is not None:
     raise ValueError(
-      f"{os.fspath(path)} is not a file, and a workdir has a flow of its own:"
-      " leave out the argument flow."
+      f"{os.fspath(path)} has a flow of its own: leave out the argument flow."
     )
   trained = restore(path)
   return trained.flow, trained.variables

@@ -1,17 +1,23 @@
-"""The trained run in a workdir: its flow, task, config and variables."""
+"""A trained run: its flow, task and variables, from a workdir or a file."""
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+from flax import traverse_util
 
 from cinn_jax.bijections.base import PyTree
 from cinn_jax.data import derived, loader
+from cinn_jax.experiment import recipes
 from cinn_jax.experiment.build import abstract_variables, build, open_source
 from cinn_jax.flow import Flow
+from cinn_jax.runtime import storage
 from cinn_jax.tasks import Task
-from cinn_jax.workdir import saved
+from cinn_jax.workdir import saved, shipped, tensor_file
 from cinn_jax.workdir.checkpoint import Checkpoints
 
 
@@ -24,6 +30,7 @@ class Trained(NamedTuple):
     flow: The flow that the config describes.
     task: The task that the config describes.
     variables: Variables of the flow, with averaged parameters (EMA).
+    digest: Hexadecimal digits that identify the variables.
   """
 
   step: int
@@ -31,6 +38,7 @@ class Trained(NamedTuple):
   flow: Flow
   task: Task
   variables: dict[str, PyTree]
+  digest: str = ""
 
   def pictures(self, split: str = "test", count: int = 16) -> dict[str, Any]:
     """Returns a batch of the run's data, as `task.prepare` takes it.
@@ -60,7 +68,7 @@ class Trained(NamedTuple):
 def restore(
   workdir: str | os.PathLike[str], data: Mapping[str, Any] | None = None
 ) -> Trained:
-  """Restores the trained run of a workdir: flow, variables, task and config.
+  """Restores a trained run: its flow, variables, task and config.
 
   >>> import cinn_jax, jax
   >>> trained = cinn_jax.restore("workdirs/mnist-digits")
@@ -77,7 +85,8 @@ def restore(
 
   Args:
     workdir: Folder of a run of `python -m cinn_jax.main` or `training.train`;
-      gs://BUCKET/FOLDER needs the extra `gcs`.
+      gs://BUCKET/FOLDER needs the extra `gcs`. Or a file from `--mode=export`,
+      or the name of a flow that comes with the package, "photographs".
     data: Settings that override the section `data` of the run's config, to use
       other pictures.
 
@@ -87,8 +96,11 @@ def restore(
 
   Raises:
     FileNotFoundError: if the workdir holds no checkpoint.
+    ValueError: for a file that is damaged or not from `--mode=export`.
     saved.Damaged: if no checkpoint can be read.
   """
+  if file := _file(workdir):
+    return _from_file(file, data)
   saved.saved_steps(workdir)  # Raises before Orbax creates the folder.
   checkpoints = Checkpoints(workdir)
 
@@ -98,7 +110,9 @@ def restore(
     flow, task = build(config)
     abstract = _on_one_device(abstract_variables(flow, task))
     variables = checkpoints.restore_variables(step, abstract)
-    return Trained(step, config, flow, task, variables)
+    checksums = json.dumps(saved.read_checksums(workdir, step), sort_keys=True)
+    digest = hashlib.sha256(checksums.encode()).hexdigest()[:16]
+    return Trained(step, config, flow, task, variables, digest)
 
   try:
     return saved.newest_intact(workdir, read)[1]
@@ -113,3 +127,41 @@ def _on_one_device(abstract):
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
     abstract,
   )
+
+
+def _file(path):
+  """Returns the file that a path names, or None if it names a workdir."""
+  if named := shipped.find(path):
+    return named
+  place = storage.path(path)
+  return place if place.suffix == ".safetensors" else None
+
+
+def _from_file(file, data):
+  variables, description = tensor_file.read(file)
+  run = description.get("run")
+  if run is None:
+    raise ValueError(
+      f"{file} holds a flow without a task: cinn_jax.load reads it. This takes"
+      " a file from --mode=export, or a workdir."
+    )
+  config = {
+    "data": {**recipes.DATA, **(data or {})},
+    "task": run["task"],
+    "model": run["model"],
+  }
+  flow, task = build(config)
+  wanted = traverse_util.flatten_dict(abstract_variables(flow, task))
+  got = traverse_util.flatten_dict(variables)
+  if {k: v.shape for k, v in wanted.items()} != {
+    k: v.shape for k, v in got.items()
+  }:
+    raise ValueError(
+      f"{file} does not fit the network that it names: it is from another"
+      " version of cinn_jax."
+    )
+  # Files may keep float16, to be small; flows compute in float32.
+  cast = {k: jnp.asarray(v, wanted[k].dtype) for k, v in got.items()}
+  digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+  variables = traverse_util.unflatten_dict(cast)
+  return Trained(run["step"], config, flow, task, variables, digest)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from cinn_jax.sampling import sample as sampling
+from cinn_jax.sampling.choice import Choice
 from cinn_jax.sampling.sample import sample
 from tests.support import tiny, untrained
 
@@ -48,7 +49,7 @@ def test_the_likeliest_are_kept(run, photo, tmp_path, capsys, monkeypatch):
     lambda *args: captions.append(args[-1]) or results(*args),
   )
   _, everything = _draw(run, photo, tmp_path / "all")
-  content, kept = _draw(run, photo, tmp_path / "kept", keep=2)
+  content, kept = _draw(run, photo, tmp_path / "kept", choice=Choice(keep=2))
   assert sorted(everything["draws"]) == list(range(_DRAWN))
   assert everything["draws"] != list(range(_DRAWN))
   assert kept["draws"] == everything["draws"][:2]
@@ -74,8 +75,8 @@ def test_the_likeliest_are_kept(run, photo, tmp_path, capsys, monkeypatch):
 
 
 def test_another_number_to_keep_is_another_setting(run, photo, tmp_path):
-  _draw(run, photo, tmp_path, keep=3)
-  _, kept = _draw(run, photo, tmp_path, keep=1)
+  _draw(run, photo, tmp_path, choice=Choice(keep=3))
+  _, kept = _draw(run, photo, tmp_path, choice=Choice(keep=1))
   assert len(kept["files"]) == 1
   assert not (tmp_path / "a_3.png").exists()
 
@@ -84,5 +85,5 @@ def test_another_number_to_keep_is_another_setting(run, photo, tmp_path):
 def test_bad_numbers_to_keep(run, photo, tmp_path, keep):
   message = f"--keep={keep} of --num_samples=6: expected 1 to 6"
   with pytest.raises(ValueError, match=message):
-    _draw(run, photo, tmp_path / "out", keep=keep)
+    _draw(run, photo, tmp_path / "out", choice=Choice(keep=keep))
   assert not (tmp_path / "out").exists()

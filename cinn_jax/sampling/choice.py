@@ -1,0 +1,124 @@
+"""Which of the samples that were drawn are written."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cinn_jax.sampling.numbered import Ranked
+
+
+class Choice(NamedTuple):
+  """Settings that choose among samples; at most one of them counts.
+
+  Attributes:
+    keep: Number of the likeliest samples to write; None for all.
+    diverse: Number of samples that are far apart to write; None for all.
+    only: Ranks to write, from 1; empty for all.
+  """
+
+  keep: int | None = None
+  diverse: int | None = None
+  only: Sequence[int] = ()
+
+  def check(self, num_samples: int) -> None:
+    """Raises ValueError if the settings do not fit `num_samples`."""
+    given = [
+      name
+      for name, value in self._asdict().items()
+      if value is not None and value != ()
+    ]
+    if len(given) > 1:
+      raise ValueError(
+        f"--{given[0]} and --{given[1]} both choose samples: pass one of them."
+      )
+    for name, most in (("keep", self.keep), ("diverse", self.diverse)):
+      if most is not None and not 1 <= most <= num_samples:
+        raise ValueError(
+          f"--{name}={most} of --num_samples={num_samples}: expected 1 to"
+          f" {num_samples}, or more samples to choose from."
+        )
+    if wrong := [k for k in self.only if not 1 <= k <= num_samples]:
+      raise ValueError(
+        f"--only={wrong[0]} of --num_samples={num_samples}: expected 1 to"
+        f" {num_samples}."
+      )
+    if len(set(self.only)) != len(self.only):
+      raise ValueError("--only names a sample twice.")
+
+  def name(self, num_samples: int) -> str:
+    """Returns the name of what is chosen, for captions."""
+    if self.only:
+      return f"{len(self.only)} of {num_samples} samples"
+    if self.diverse is not None:
+      return f"{self.diverse} of {num_samples} samples that are far apart"
+    if self.keep is not None:
+      return f"the likeliest {self.keep} of {num_samples} samples"
+    return f"{num_samples} samples"
+
+  def __call__(self, ranked: Ranked) -> Ranked:
+    """Returns the samples to write, with their ranks and shares."""
+    if self.only:
+      return ranked.take([k - 1 for k in sorted(self.only)])
+    if self.diverse is not None:
+      medoids, shares = far_apart(ranked.x[ranked.order], self.diverse)
+      return ranked.take(medoids, renumber=True)._replace(shares=shares)
+    if self.keep is not None:
+      return ranked.take(range(self.keep))
+    return ranked
+
+
+ALL = Choice()
+
+
+def far_apart(x: np.ndarray, count: int) -> tuple[list[int], list[float]]:
+  """Chooses samples [n, ...] that stand for all, by k-medoids.
+
+  Returns:
+    Indices of `count` samples, that of the largest group first, and the share
+    of all samples in each one's group: those that are nearest to it. The shares
+    add up to 1.
+  """
+  flat = x.reshape(len(x), -1).astype(np.float32)
+  squares = np.sum(flat**2, 1)
+  distance = squares[:, None] + squares[None] - 2 * flat @ flat.T
+  distance = np.sqrt(np.maximum(distance, 0))
+  medoids = _medoids(distance, count)
+  nearest = np.argmin(distance[:, medoids], 1)
+  # Of equal samples, each chosen one keeps itself.
+  nearest[medoids] = np.arange(count)
+  shares = np.bincount(nearest, minlength=count) / len(x)
+  order = np.argsort(-shares, kind="stable")
+  return [int(medoids[k]) for k in order], [float(shares[k]) for k in order]
+
+
+def _medoids(distance, count):
+  """Partitioning around medoids (Kaufman and Rousseeuw 1987)."""
+  n = len(distance)
+  chosen: list[int] = []
+
+  def cost(medoids):
+    return distance[:, medoids].min(1).sum()
+
+  for _ in range(count):
+    others = [k for k in range(n) if k not in chosen]
+    chosen.append(min(others, key=lambda k: cost([*chosen, k])))
+  best = cost(chosen)
+  while True:
+    swap = _best_swap(chosen, n, cost)
+    if swap is None or swap[0] >= best - 1e-6 * best - 1e-12:
+      return np.asarray(chosen)
+    best, place, other = swap
+    chosen[place] = other
+
+
+def _best_swap(
+  chosen: list[int], n: int, cost: Callable[[list[int]], float]
+) -> tuple[float, int, int] | None:
+  swaps = (
+    (cost([*chosen[:place], other, *chosen[place + 1 :]]), place, other)
+    for place in range(len(chosen))
+    for other in range(n)
+    if other not in chosen
+  )
+  return min(swaps, default=None)

@@ -1,0 +1,147 @@
+"""`--hints`: colours that one knows, at places of a photograph.
+
+A file is JSON: a list of points for all photographs, or a list for each, by the
+name of its file.
+
+  [{"x": 120, "y": 80, "color": [200, 30, 40]},
+   {"x": 300, "y": 45, "color": "#1e5aa8", "radius": 12}]
+
+x and y are pixels of the upright photograph, from its upper left corner.
+Colours are sRGB. A radius covers more than the cell under the point.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from PIL import ImageColor
+
+from cinn_jax.images import color
+from cinn_jax.tasks.colorize import normalize_ab
+
+
+class Point(NamedTuple):
+  """A place whose colour is known.
+
+  Attributes:
+    x: Column, in pixels from the left.
+    y: Row, in pixels from the top.
+    color: Three numbers from 0 to 255, sRGB.
+    radius: In pixels; 0 covers the one cell under the point.
+  """
+
+  x: float
+  y: float
+  color: tuple[int, int, int]
+  radius: float = 0
+
+
+# Points for all photographs, or by the name of a file.
+Hints = Sequence[Point] | Mapping[str, Sequence[Point]]
+
+
+def read(path: str | os.PathLike[str]) -> Hints:
+  """Reads a file of hints.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: if it holds no hints; the message says which entry is wrong.
+  """
+  try:
+    content = json.loads(pathlib.Path(path).expanduser().read_bytes())
+  except FileNotFoundError:
+    raise FileNotFoundError(f"There is no file of hints {path}.") from None
+  except ValueError as error:
+    raise ValueError(f"{path} is no JSON: {error}") from None
+  if isinstance(content, dict):
+    return {name: _points(path, name, rows) for name, rows in content.items()}
+  return _points(path, "", content)
+
+
+def of_photo(hints: Hints, path: str) -> Sequence[Point]:
+  """Returns the points for the photograph at a path."""
+  if not isinstance(hints, Mapping):
+    return hints
+  return hints.get(path, hints.get(os.path.basename(path), ()))
+
+
+def to_map(
+  points: Sequence[Point], shape: tuple[int, int], cells: int
+) -> np.ndarray:
+  """Returns a map [cells, cells, 3] of hints, as `tasks.hints` defines it.
+
+  Where points meet in a cell, it gets their mean.
+
+  Args:
+    points: The points.
+    shape: Height and width of the photograph, in pixels.
+    cells: Cells on a side of the map.
+
+  Raises:
+    ValueError: if a point is outside of the photograph.
+  """
+  total = np.zeros((cells, cells, 3), np.float32)
+  height, width = shape
+  for point in points:
+    if not (0 <= point.x < width and 0 <= point.y < height):
+      raise ValueError(
+        f"the hint at x={point.x:g}, y={point.y:g} is outside of the"
+        f" photograph of {width}x{height} pixels"
+      )
+    rgb = jnp.asarray(point.color, jnp.float32).reshape(1, 3) / 255
+    ab = np.asarray(normalize_ab(color.srgb_to_lab(rgb)[0, 1:]))
+    rows = _covered(point.y, point.radius, height, cells)
+    columns = _covered(point.x, point.radius, width, cells)
+    total[np.ix_(rows, columns)] += np.append(ab, 1)
+  count = np.maximum(total[..., 2:], 1)
+  return total / count
+
+
+def _covered(place, radius, size, cells):
+  """The cells of one axis whose middle a point covers, and its own."""
+  middles = (np.arange(cells) + 0.5) * size / cells
+  covered = np.abs(middles - place) <= radius
+  covered[int(place * cells / size)] = True
+  return np.flatnonzero(covered)
+
+
+def _points(path, name, rows):
+  where = f"{path}, {name}" if name else f"{path}"
+  if not isinstance(rows, list):
+    raise ValueError(f"{where}: expected a list of points, got {rows!r:.60}.")
+  return [_point(where, k, row) for k, row in enumerate(rows, 1)]
+
+
+def _point(where, k, row):
+  try:
+    point = Point(
+      x=_number(row["x"]),
+      y=_number(row["y"]),
+      color=_color(row["color"]),
+      radius=_number(row.get("radius", 0)),
+    )
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise ValueError(
+      f"{where}: point {k} is {row!r:.80} ({error}); expected x, y and color,"
+      ' such as {"x": 120, "y": 80, "color": [200, 30, 40]}.'
+    ) from None
+  return point
+
+
+def _number(value: Any) -> float:
+  if isinstance(value, bool) or not np.isfinite(float(value)):
+    raise ValueError("not a number")
+  return float(value)
+
+
+def _color(value: Any) -> tuple[int, int, int]:
+  if isinstance(value, str):
+    value = ImageColor.getrgb(value)
+  red, green, blue = (int(level) for level in value)
+  if not all(0 <= level <= 255 for level in (red, green, blue)):
+    raise ValueError("a colour has three levels from 0 to 255")
+  return red, green, blue
