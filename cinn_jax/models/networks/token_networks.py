@@ -118,11 +118,12 @@ class CausalTransformer(nn.Module):
     return self.given(cond, tokens)
 
   def empty_cache(self, tokens: Array) -> Cache:
-    """Returns the cache [K, B, heads, N, c] x 2 before the first token."""
-    shape = (self.layers, len(tokens), self.heads, tokens.shape[1])
+    """Returns the cache of all layers before the first token."""
+    each, count = self.width // self.heads, tokens.shape[1]
     dtype = tokens.dtype if self.dtype is None else self.dtype
-    empty = jnp.zeros((*shape, self.width // self.heads), dtype)
-    return empty, empty
+    batch = (self.layers, len(tokens), self.heads)
+    keys = jnp.zeros((*batch, each, count), dtype)
+    return keys, jnp.zeros((*batch, count, each), dtype)
 
   def step(
     self,
@@ -136,10 +137,9 @@ class CausalTransformer(nn.Module):
     out, new = self(
       previous[:, None], context[:, None], features, cache, position
     )
-    start = (0, 0, 0, position, 0)
     keys, values = (
-      jax.lax.dynamic_update_slice(old, entry, start)
-      for old, entry in zip(cache, new, strict=True)
+      jax.lax.dynamic_update_slice_in_dim(old, entry, position, axis)
+      for old, entry, axis in zip(cache, new, (4, 3), strict=True)
     )
     return out[:, 0], (keys, values)
 

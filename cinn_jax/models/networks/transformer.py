@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 
 from cinn_jax.bijections.base import Array, at_least_float32
 
-# Keys and values of all layers, [K, B, heads, N, c] each.
+# Keys [K, B, heads, c, N] and values [K, B, heads, N, c] of all layers.
 Cache = tuple[Array, Array]
 
 
@@ -40,50 +40,55 @@ class Layer(nn.Module):
     cache: Cache | None = None,
     position: Array | None = None,
   ) -> tuple[Array, Cache]:
-    """Maps [B, n, d] to [B, n, d]; also returns its keys and values.
+    """Maps [B, n, d] to [B, n, d]; also returns keys and values of the tokens.
 
-    With a cache, keys and values [B, heads, N, c], n is 1: `hidden` is the
-    token at `position`, and the cache holds the tokens before it.
+    With a cache, keys [B, heads, c, N] and values [B, heads, N, c], n is 1:
+    `hidden` is the token at `position`, and the cache holds those before it.
     """
     width = hidden.shape[-1]
     split = (*hidden.shape[:-1], 3, self.heads, width // self.heads)
     qkv = self._dense(3 * width, "qkv")(self._norm("norm_1")(hidden))
     # [3, B, heads, n, c]
     query, key, value = qkv.reshape(split).transpose(2, 0, 3, 1, 4)
+    query = query * query.shape[-1] ** -0.5
     if cache is None:
-      mask = None
-      if self.causal:
-        mask = jnp.tril(jnp.ones((1, 1, *[hidden.shape[1]] * 2), bool))
-      mixed = self._attention(query, key, value, mask)
+      mixed = self._attention(query, key, value)
     else:
-      keys, values = (
-        jnp.concatenate(pair, 2)
-        for pair in ((cache[0], key), (cache[1], value))
-      )
-      count = keys.shape[2]
-      seen = jnp.arange(count) < jnp.asarray(position)
-      mask = (seen | (jnp.arange(count) == count - 1)).reshape(1, 1, 1, -1)
-      mixed = self._attention(query, keys, values, mask)
+      mixed = self._attention_to_cache(query, key, value, cache, position)
     mixed = mixed.transpose(0, 2, 1, 3).reshape(hidden.shape)
     hidden = hidden + self._dense(width, "out", is_branch=True)(mixed)
     inner = self._dense(4 * width, "mlp_1")(self._norm("norm_2")(hidden))
     inner = self._dense(width, "mlp_2", is_branch=True)(nn.gelu(inner))
-    return hidden + inner, (key, value)
+    return hidden + inner, (key.swapaxes(2, 3), value)
 
-  def _attention(self, query, key, value, mask):
+  def _attention(self, query, key, value):
     """Returns the values [B, heads, n, c] that queries attend to."""
-    logits = jnp.einsum(
-      "bhqc,bhkc->bhqk",
-      query * query.shape[-1] ** -0.5,
-      key,
-      precision=self.precision,
-      preferred_element_type=at_least_float32(query.dtype),
-    )
-    if mask is not None:
+    logits = self._product("bhqc,bhkc->bhqk", query, key)
+    if self.causal:
+      mask = jnp.tril(jnp.ones((1, 1, *logits.shape[2:]), bool))
       logits = jnp.where(mask, logits, -jnp.inf)
     weights = nn.softmax(logits).astype(value.dtype)
+    return self._product("bhqk,bhkc->bhqc", weights, value).astype(value.dtype)
+
+  def _attention_to_cache(self, query, key, value, cache, position):
+    """Returns the values [B, heads, 1, c] that the query attends to."""
+    keys, values = cache
+    before = self._product("bhqc,bhck->bhqk", query, keys)
+    count = before.shape[-1]
+    is_seen = (jnp.arange(count) < position).reshape(1, 1, 1, -1)
+    before = jnp.where(is_seen, before, -jnp.inf)
+    own = self._product("bhqc,bhkc->bhqk", query, key)
+    weights = nn.softmax(jnp.concatenate([before, own], -1)).astype(value.dtype)
+    mixed = self._product("bhqk,bhkc->bhqc", weights[..., :count], values)
+    return (mixed + weights[..., count:] * value).astype(value.dtype)
+
+  def _product(self, sums, a, b):
     return jnp.einsum(
-      "bhqk,bhkc->bhqc", weights, value, precision=self.precision
+      sums,
+      a,
+      b,
+      precision=self.precision,
+      preferred_element_type=at_least_float32(a.dtype),
     )
 
   def _dense(self, features, name, *, is_branch=False):
@@ -128,7 +133,7 @@ class Layers(nn.Module):
   ) -> tuple[Array, Cache | None]:
     """Maps [B, n, d] to [B, n, d]; with a cache, also returns the new entries.
 
-    Those are keys and values [K, B, heads, 1, c].
+    Those are keys [K, B, heads, c, 1] and values [K, B, heads, 1, c].
     """
     if hidden.shape[-1] % self.heads:
       raise ValueError(
