@@ -35,7 +35,8 @@ python -m cinn_jax.main --config=configs/colorize.py:tarflow
 python -m cinn_jax.main --config=configs/colorize.py:jet
   Token flows of the laptop network's task: TARFlow with 818,112 parameters, Jet
   with 897,600, each given L by a small transformer; see configs/generate.py.
-  They were not run to their end.
+  They were not run to their end. TARFlow had validation bits/dim of -0.610
+  after 333 steps of 16 pictures of 5,299 photographs, see configs/README.md.
 
 python -m cinn_jax.main --config=configs/colorize.py:pyramid
   A wavelet flow: an autoregressive base of 8x8 cells and details to 16 and 32,
