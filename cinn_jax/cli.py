@@ -19,6 +19,12 @@ CONFIG = config_flags.DEFINE_config_file(
 _DEBUG = flags.DEFINE_bool("debug", False, "Show the stack trace of an error.")
 
 
+def config_name() -> str:
+  """Returns the name and variant of the config's file, "colorize.py:lsun"."""
+  flag: Any = flags.FLAGS["config"]
+  return pathlib.Path(flag.config_filename or "").name
+
+
 def default_workdir() -> pathlib.Path:
   """Returns the folder of the config's run, if no other is given.
 
@@ -26,8 +32,7 @@ def default_workdir() -> pathlib.Path:
   `colorize-lsun` and `:caflow,scale=4` `caflow-scale=4`, since commas separate
   `--workdirs`.
   """
-  flag: Any = flags.FLAGS["config"]
-  file, _, variant = flag.config_filename.partition(":")
+  file, _, variant = config_name().partition(":")
   name = pathlib.Path(file).stem + (f"-{variant}" if variant else "")
   path = pathlib.Path("workdirs") / name.replace(",", "-")
   older = pathlib.Path("workdirs") / name  # Earlier versions kept commas.

@@ -86,10 +86,12 @@ def _compare(config, workdir):
 def _sample(config, workdir):
   from cinn_jax.runtime import processes
   from cinn_jax.sampling.sample import sample
+  from cinn_jax.workdir import shipped
 
+  run = shipped.for_config(workdir, cli.config_name())
   with processes.outputs(_OUTPUTS.value) as outputs:
     failed = sample(
-      workdir,
+      run,
       outputs,
       inputs=sampling.INPUTS.value,
       num_samples=sampling.read_num_samples(),

@@ -45,6 +45,9 @@ RUN: Section = {
   # Pictures from which ActNorm starts, the first of the loader's order; 0 for
   # one batch.
   "init_batch_size": 0,
+  # A workdir, a file of --mode=export or the name of a flow that comes with the
+  # package, whose parameters a new run starts from; "" draws them.
+  "init_from": "",
   # Spreads parameters and optimizer over the devices, for models that are too
   # large for one.
   "fully_sharded": False,

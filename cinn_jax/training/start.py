@@ -14,6 +14,7 @@ from cinn_jax.training.setup import Batch, Run, init_batch_size, shardings
 from cinn_jax.workdir.checkpoint import Checkpoints
 from cinn_jax.workdir.saved import newest_intact, saved_steps
 from cinn_jax.workdir.state import State, init_state
+from cinn_jax.workdir.trained import restore
 
 
 def start(run: Run) -> tuple[State, Generator[Batch, None, None]]:
@@ -30,8 +31,11 @@ def start(run: Run) -> tuple[State, Generator[Batch, None, None]]:
     _batches(run, 0, init_batch_size(run.config), num_threads=1, prefetch=1)
   ) as batches:
     first = next(batches)
+  state = new_state(run, first)
+  if source := run.config.train.get("init_from"):
+    return start_from(run, state, source), _batches(run, 0)
   state = pretrain(
-    new_state(run, first),
+    state,
     config=run.config,
     flow=run.flow,
     task=run.task,
@@ -41,6 +45,38 @@ def start(run: Run) -> tuple[State, Generator[Batch, None, None]]:
     alive=run.watchdog.beat,
   )
   return state, _batches(run, 0)
+
+
+def start_from(run: Run, state: State, source: str) -> State:
+  """Returns a state of step 0 with the parameters of another run.
+
+  Args:
+    run: The run.
+    state: Its own first state.
+    source: See `trained.restore`.
+
+  Raises:
+    FileNotFoundError: if `source` holds no trained flow.
+    ValueError: if it is another network.
+  """
+  other = restore(source)
+  variables = dict(other.variables)
+  params = variables.pop("params")
+  mine = _shapes((state.fit.params, state.fit.constants))
+  if mine != _shapes((params, variables)):
+    raise ValueError(
+      f"train.init_from={source} is another network than this config's: take"
+      " the config of that run."
+    )
+  print(f"Starting from {source}, step {other.step:,}.")
+  fit = state.fit._replace(params=params, constants=variables)
+  started = state._replace(fit=fit, ema=state.ema and params)
+  return sharding.copy_to(started, shardings(run.abstract))
+
+
+def _shapes(tree):
+  flat = jax.tree_util.tree_leaves_with_path(tree)
+  return {jax.tree_util.keystr(path): leaf.shape for path, leaf in flat}
 
 
 def new_state(run: Run, batch: Batch) -> State:

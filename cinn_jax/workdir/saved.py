@@ -35,6 +35,11 @@ def saved_steps(workdir: str | os.PathLike[str]) -> list[int]:
   return steps
 
 
+def is_trained(workdir: str | os.PathLike[str]) -> bool:
+  """Returns whether a workdir holds a checkpoint."""
+  return bool(_steps(workdir))
+
+
 def _steps(workdir):
   root = folder(workdir)
   paths = root.iterdir() if root.exists() else ()

@@ -7,10 +7,11 @@ import os
 import pathlib
 
 from cinn_jax.runtime import storage
+from cinn_jax.workdir import saved
 
 _FOLDER = pathlib.Path(__file__).parents[1] / "weights"
-# Flows; the folder also has the weights of other networks.
-NAMES = ("photographs",)
+# Flows and their configs; the folder also has the weights of other networks.
+NAMES = {"photographs": "colorize.py:photographs"}
 
 
 def find(path: str | os.PathLike[str]) -> pathlib.Path | None:
@@ -22,3 +23,19 @@ def find(path: str | os.PathLike[str]) -> pathlib.Path | None:
     return None
   file = _FOLDER / f"{os.fspath(path)}.safetensors"
   return file if file.exists() else None
+
+
+def for_config(
+  workdir: str | os.PathLike[str], config: str
+) -> str | os.PathLike[str]:
+  """Returns the name of a config's shipped flow if there is no run of it yet.
+
+  Args:
+    workdir: The run's folder, which is returned if it has been trained in.
+    config: Name of the config's file and variant, "colorize.py:photographs".
+  """
+  for name, its_config in NAMES.items():
+    if config == its_config and not saved.is_trained(workdir):
+      print(f"No run in {workdir}: using the weights that come with cinn_jax.")
+      return name
+  return workdir
