@@ -90,20 +90,7 @@ def _sample(config, workdir):
 
   run = shipped.for_config(workdir, cli.config_name())
   with processes.outputs(_OUTPUTS.value) as outputs:
-    failed = sample(
-      run,
-      outputs,
-      inputs=sampling.INPUTS.value,
-      num_samples=sampling.read_num_samples(),
-      choice=sampling.read_choice(),
-      steering=sampling.read_steering(),
-      temperatures=sampling.read_temperatures(),
-      seed=sampling.SEED.value,
-      degrade=sampling.DEGRADE.value,
-      recursive=sampling.RECURSIVE.value,
-      output_format=sampling.OUTPUT_FORMAT.value,
-      quality=sampling.QUALITY.value,
-    )
+    failed = sample(run, outputs, **sampling.read_options())
   if failed:
     print(f"{len(failed):,} could not be answered:", file=sys.stderr)
     for name, reason in failed.items():

@@ -3,7 +3,7 @@
 Imports no JAX, so that --help is quick.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -159,6 +159,26 @@ def read_steering() -> "photos.Steering":
     reading.decode(picture) if picture else None,
     PREVIEW.value,
   )
+
+
+def read_options() -> dict[str, Any]:
+  """Returns the keywords of `sample.sample` for `--mode=sample`.
+
+  Raises:
+    ValueError: for flags that do not fit, see the functions above.
+  """
+  return {
+    "inputs": INPUTS.value,
+    "num_samples": read_num_samples(),
+    "choice": read_choice(),
+    "steering": read_steering(),
+    "temperatures": read_temperatures(),
+    "seed": SEED.value,
+    "degrade": DEGRADE.value,
+    "recursive": RECURSIVE.value,
+    "output_format": OUTPUT_FORMAT.value,
+    "quality": QUALITY.value,
+  }
 
 
 def read_sampling(mode: str, *, several: bool = False) -> "draw.Sampling":
