@@ -91,7 +91,7 @@ def wavelet_flow(
     condition_blocks: Number of residual blocks of each condition network.
     alpha, clamp: See `bijections.AffineCoupling`.
     mixing: A name in `bijections.MIXINGS`, for the details.
-    memory: Memory policy of the couplings, see `bijections.Stack`.
+    memory: Memory policy, see `bijections.Stack`.
     compute_dtype: Precision of the networks, a name in
       `subnets.COMPUTE_DTYPES`.
 
@@ -172,7 +172,7 @@ def wavelet_flow(
         )
       ]
     )
-    blocks = bj.Stack(pair, base_depth // 2)
+    blocks = bj.Stack(pair, base_depth // 2, memory)
     return ConditionalFlow(bj.Chain((scale, blocks)), net)
 
   makers: dict[int, Callable[[], bj.Bijection]] = {

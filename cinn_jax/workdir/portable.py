@@ -16,6 +16,7 @@ description has:
 import importlib.metadata
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +38,11 @@ _SUFFIX = ".safetensors"
 
 
 def save(
-  path: str | os.PathLike[str], flow: Flow, variables: Mapping[str, PyTree]
+  path: str | os.PathLike[str],
+  flow: Flow,
+  variables: Mapping[str, PyTree],
+  *,
+  run: Mapping[str, Any] | None = None,
 ) -> None:
   """Writes a flow and its variables to one file, for `load`.
 
@@ -60,13 +65,14 @@ def save(
     path: The file, local or in gs://. It is written whole or not at all.
     flow: From `make_flow`.
     variables: From `flow.init`, `fit` or `load`.
+    run: What `export` writes of a run: its "step", "task" and "model".
 
   Raises:
     ValueError: if the variables are not the flow's, or are of a type that the
       format does not have.
     OSError: if the file cannot be written.
   """
-  _write(path, flow, variables)
+  _write(path, flow, variables, **({} if run is None else {"run": run}))
 
 
 def export(

@@ -17,6 +17,7 @@ from cinn_jax.models.networks.subnets import Subnet
 from cinn_jax.models.vector_flow import vector_flow
 from cinn_jax.runtime.jax_internals import operations
 from tests.support.drawing import draw_variables, normal
+from tests.support.pyramids import SMALL as SMALL_PYRAMID
 
 
 class Small(NamedTuple):
@@ -108,6 +109,7 @@ SMALL = {
     x=(4, 4, 2),
     cond=(8, 8, 1),
   ),
+  "wavelet_flow": Small(SMALL_PYRAMID, x=(8, 8, 2), cond=(16, 16, 1)),
   "vector_flow": Small(
     {"dim": 4, "blocks": 2, "hidden": (4,)}, x=(4,), cond=(3,)
   ),

@@ -1,0 +1,104 @@
+"""Joins the levels of a pyramid, each trained alone, to one file (a command).
+
+  python -m cinn_jax.workdir.join --config=configs/colorize.py:photographs \\
+    --levels=levels --output=photographs.safetensors --half
+
+`--levels` is a folder with a file for each level, named by its cells, as
+`training.budget` writes them: 8.safetensors, 16.safetensors and so on. `--half`
+stores the numbers of networks in float16.
+"""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+from flax import traverse_util
+
+from cinn_jax import cli
+from cinn_jax.bijections.base import PyTree
+from cinn_jax.experiment.build import build
+from cinn_jax.flow import Flow
+from cinn_jax.models.pyramid import PyramidFlow
+from cinn_jax.workdir import portable, tensor_file
+
+flags.adopt_module_key_flags(cli)
+_LEVELS = flags.DEFINE_string("levels", None, "The folder of the levels.")
+_OUTPUT = flags.DEFINE_string("output", None, "The file to write.")
+_HALF = flags.DEFINE_bool("half", False, "Store networks in float16.")
+
+# Parts of a level whose numbers may be rounded: they do not change a density by
+# themselves. The scales of ActNorm and the matrices of mixings do.
+NETWORKS = ("condition_net", "features", "net", "net_1", "net_2")
+
+
+def join(
+  config: Mapping[str, Any], levels: str | os.PathLike[str]
+) -> tuple[Flow, dict[str, PyTree]]:
+  """Returns the flow of all levels, and its variables.
+
+  Args:
+    config: The config of the pyramid, with the sections `model` and `task`.
+    levels: The folder of the levels' files.
+
+  Raises:
+    FileNotFoundError: if the file of a level is missing.
+    ValueError: if the config's model is no pyramid, or the file of a level
+      holds another one.
+  """
+  flow, _ = build(config)
+  module = flow.module
+  if not isinstance(module, PyramidFlow):
+    raise ValueError("Levels are those of a pyramid: take a wavelet_flow.")
+  joined: dict[str, dict[str, Any]] = {}
+  for name in module.levels:
+    path = pathlib.Path(levels) / f"{name}.safetensors"
+    variables, _ = tensor_file.read(path)
+    part = f"levels_{name}"
+    if part not in variables.get("params", {}):
+      raise ValueError(f"{path} does not hold the level of {name} cells.")
+    for collection, tree in variables.items():
+      if part in tree:
+        joined.setdefault(collection, {})[part] = tree[part]
+  if module.features is not None:
+    shape = (1, *jax.tree.leaves(flow.cond_shape, is_leaf=_is_shape)[-1])
+    lightness = np.zeros(shape, np.float32)
+    constants = module.features.init(jax.random.key(0), lightness)["constants"]
+    joined.setdefault("constants", {})["features"] = constants
+  return flow, joined
+
+
+def to_half(variables: PyTree) -> PyTree:
+  """Returns variables with the numbers of `NETWORKS` in float16."""
+  flat = traverse_util.flatten_dict(variables)
+
+  def convert(path, leaf):
+    is_network = any(name in NETWORKS for name in path)
+    is_float = np.issubdtype(np.asarray(leaf).dtype, np.floating)
+    return np.asarray(leaf, np.float16) if is_network and is_float else leaf
+
+  return traverse_util.unflatten_dict(
+    {path: convert(path, leaf) for path, leaf in flat.items()}
+  )
+
+
+def _is_shape(node):
+  return isinstance(node, tuple)
+
+
+def _run():
+  config = cli.CONFIG.value.to_dict()
+  flow, variables = join(config, _LEVELS.value)
+  if _HALF.value:
+    variables = to_half(variables)
+  run = {"step": 0, "task": config["task"], "model": config["model"]}
+  portable.save(_OUTPUT.value, flow, variables, run=run)
+  size = pathlib.Path(_OUTPUT.value).stat().st_size
+  print(f"Wrote {_OUTPUT.value}, {size / 1e6:.2f} MB.")
+
+
+if __name__ == "__main__":
+  cli.run(_run, required=["config", "levels", "output"])
