@@ -1,5 +1,6 @@
 """Settings for every test, applied before JAX is used."""
 
+import gc
 import importlib.util
 import os
 import threading
@@ -13,6 +14,10 @@ compilation.set_option("jax_numpy_rank_promotion", "raise")
 
 # Tests mostly compile: tiny networks take longer to optimize than to run.
 compilation.configure(jax_disable_most_optimizations=True)
+
+# Traces make millions of objects that stay: by default, a fifteenth of the time
+# is spent looking for garbage among them.
+gc.set_threshold(50_000, 20, 20)
 
 # Exact checks need float64, an option of the whole process. So
 # tests/test_exact.py runs them in a process of their own.

@@ -162,7 +162,10 @@ def _assert_same_evaluation(workdir, expected, devices):
       np.testing.assert_allclose(got, metric["value"], rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("devices, processes", [(8, 1), (1, 2)])
+# Two processes are part of the run that moves as well.
+@pytest.mark.parametrize(
+  "devices, processes", [(8, 1), pytest.param(1, 2, marks=pytest.mark.slow)]
+)
 def test_results_do_not_depend_on_devices(
   devices, processes, trained, evaluated, tmp_path
 ):
@@ -173,9 +176,18 @@ def test_results_do_not_depend_on_devices(
   _assert_same_evaluation(copy, evaluated, devices * processes)
 
 
-def test_runs_move_between_machines(trained, tmp_path):
+def test_runs_move_between_machines(trained, evaluated, tmp_path):
+  copy = tmp_path / "evaluated"
+  shutil.copytree(evaluated, copy)
   _run(tmp_path, 8, devices=8, fully_sharded=True)
-  _run(tmp_path, 14, processes=2, devices=2, fully_sharded=True)
+  _run(
+    tmp_path,
+    14,
+    processes=2,
+    devices=2,
+    fully_sharded=True,
+    evaluated=copy,
+  )
   train_to(tmp_path, STEPS)
   path = tmp_path / "metrics.jsonl"
   # Each part validates at its end too, but the single run only at 10 and 20.
@@ -186,3 +198,4 @@ def test_runs_move_between_machines(trained, tmp_path):
   ]
   path.write_text("\n".join(kept))
   _assert_same_curve(tmp_path, trained)
+  _assert_same_evaluation(copy, evaluated, 4)
