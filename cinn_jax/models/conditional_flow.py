@@ -12,6 +12,7 @@ from cinn_jax.bijections.base import (
   PyTree,
   at_least_float32,
 )
+from cinn_jax.models.networks.additions import picture_of
 from cinn_jax.models.sizes import check_picture, check_size
 
 
@@ -27,17 +28,23 @@ class ConditionalFlow(Bijection):
     condition_net: Network from the task's condition to features; None passes
       the condition on as it is.
     multiple: Heights and widths of the data must be multiples of this number.
+    additions: Adds features of a classifier and hints to the network's, see
+      `Additions`; None takes a condition without them.
   """
 
   bijection: Bijection
   condition_net: nn.Module | None = None
   multiple: int = 1
+  additions: nn.Module | None = None
 
   def features(self, cond: Condition) -> PyTree:
     """Returns the features that the bijection is conditioned on."""
     if self.condition_net is None:
       return cond
-    return widen(self.condition_net(cond))
+    if self.additions is None:
+      return widen(self.condition_net(cond))
+    own = self.condition_net(picture_of(cond))
+    return widen(self.additions(cond, own))
 
   def forward(self, x: Array, cond: Condition = None) -> tuple[PyTree, Array]:
     if self.multiple > 1:
@@ -59,6 +66,7 @@ class PictureFlow(Bijection):
     multiple: Heights and widths of the data must be multiples of this number.
     title: Model name used in error messages.
     finest: Height of the data divided by that of the finest latent.
+    additions: See `ConditionalFlow`.
   """
 
   bijection: Bijection
@@ -66,11 +74,15 @@ class PictureFlow(Bijection):
   multiple: int
   title: str
   finest: int = 2
+  additions: nn.Module | None = None
 
   def features(self, cond: Condition, size: Sequence[int]) -> PyTree:
     """Returns the features for data of size [H, W]."""
     check_picture(cond, f"This {self.title}")
-    return widen(self.condition_net(cond, size))
+    own = self.condition_net(cond, size)
+    if self.additions is not None:
+      own = self.additions(cond, own)
+    return widen(own)
 
   def forward(self, x: Array, cond: Condition = None) -> tuple[PyTree, Array]:
     check_size(x.shape, self.multiple, f"This {self.title}")

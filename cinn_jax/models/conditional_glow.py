@@ -11,6 +11,7 @@ from cinn_jax.bijections.base import Array
 from cinn_jax.models.conditional_flow import PictureFlow
 from cinn_jax.models.image_cinn import PictureFeatures
 from cinn_jax.models.networks.condition_nets import Pyramid
+from cinn_jax.models.networks.features import additions
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 
 
@@ -42,6 +43,7 @@ def conditional_glow(
   condition_convolutions: int = 2,
   alpha: float = 9.21,
   channels: int = 3,
+  features: str = "",
   memory: str = "store",
   compute_dtype: str = "float32",
 ) -> PictureFlow:
@@ -66,6 +68,8 @@ def conditional_glow(
     condition_convolutions: Number of convolutions that make them, per level.
     alpha: Scales of couplings are sigmoid(s + 2) + exp(-alpha).
     channels: Number of channels of a picture.
+    features: Classifier whose features of the given picture are added to the
+      condition's, see `networks.features.named`; "" for none.
     memory: Memory policy, see `bijections.Stack`.
     compute_dtype: Precision of condition network and subnets, a name in
       `subnets.COMPUTE_DTYPES`; priors are float32.
@@ -119,4 +123,5 @@ def conditional_glow(
     FeaturesAndMean(PictureFeatures(levels, pyramid)),
     multiple=2**levels,
     title="conditional_glow",
+    additions=additions(features, of_lightness=False, dtype=dtype),
   )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cinn_jax import bijections as bj
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.networks.condition_nets import Pyramid
+from cinn_jax.models.networks.features import additions
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 
 
@@ -34,6 +35,9 @@ def haar_colorization(
   mixing: str = "permutation",
   init_std: float | None = 0.02,
   zero_last: bool = False,
+  features: str = "",
+  hints: bool = False,
+  learned_priors: bool = False,
   memory: str = "store",
   compute_dtype: str = "float32",
 ) -> ConditionalFlow:
@@ -64,6 +68,12 @@ def haar_colorization(
     clamp: A name in `bijections.CLAMPS`.
     mixing: A name in `bijections.MIXINGS`.
     init_std, zero_last: See `Subnet`.
+    features: Classifier whose features of L are added to the condition's, see
+      `networks.features.named`; "" for none.
+    hints: Whether the condition is a dict with hints, see `Additions`.
+    learned_priors: Latents that leave are standardized by a Gaussian given the
+      rest and the condition, the last ones given the condition
+      (`bijections.PriorSplit`, `LearnedPrior`).
     memory: Memory policy, see `bijections.Stack`.
     compute_dtype: Precision of subnets and condition network, a name in
       `subnets.COMPUTE_DTYPES`.
@@ -106,6 +116,15 @@ def haar_colorization(
   )
   haar = functools.partial(bj.Haar, order=haar_order)
   quarter = size // 4
+  splits: list[bj.Bijection] = [bj.Split(emit) for emit in emits]
+  last: list[bj.Bijection] = []
+  if learned_priors:
+    head = functools.partial(Subnet, widths=(), kernels=(3,), dtype=dtype)
+    splits = [
+      bj.Conditioned(bj.PriorSplit(bj.Split(emit), head), f"level_{k}")
+      for k, emit in enumerate(emits, start=1)
+    ]
+    last = [bj.Conditioned(bj.LearnedPrior(), "vector")]
   flow = bj.MultiScale(
     stages=(
       bj.Chain((convolutions(0, (3,)), haar(), convolutions(1, (1, 3)))),
@@ -114,10 +133,11 @@ def haar_colorization(
         (
           bj.Flatten((quarter, quarter, 8 - emits[1]), flatten_order),
           bj.Conditioned(bj.Stack(dense, depths[3], memory), "vector"),
+          *last,
         )
       ),
     ),
-    splits=tuple(bj.Split(emit) for emit in emits),
+    splits=tuple(splits),
   )
   return ConditionalFlow(
     flow,
@@ -128,4 +148,5 @@ def haar_colorization(
       negative_slope=condition_slope,
       dtype=dtype,
     ),
+    additions=additions(features, hints=hints, dtype=dtype),
   )

@@ -15,6 +15,7 @@ from cinn_jax import bijections as bj
 from cinn_jax.bijections.base import Array
 from cinn_jax.models.conditional_flow import PictureFlow
 from cinn_jax.models.networks.condition_nets import Pyramid
+from cinn_jax.models.networks.features import additions
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 
 # Rough mean and standard deviation of pictures in [0, 1).
@@ -35,6 +36,7 @@ def image_cinn(
   injector: bool = False,
   init_std: float | None = None,
   zero_last: bool = True,
+  features: str = "",
   memory: str = "store",
   compute_dtype: str = "float32",
 ) -> PictureFlow:
@@ -59,6 +61,8 @@ def image_cinn(
     injector: Puts an affine injector before each coupling, which scales and
       shifts all channels by numbers that depend on the condition alone.
     init_std, zero_last: See `Subnet`.
+    features: Classifier whose features of the given picture are added to the
+      condition's, see `networks.features.named`; "" for none.
     memory: Memory policy, see `bijections.Stack`.
     compute_dtype: Precision of subnets and condition network, a name in
       `subnets.COMPUTE_DTYPES`.
@@ -110,6 +114,7 @@ def image_cinn(
     PictureFeatures(levels, pyramid if condition_net else None),
     multiple=2**levels,
     title="image_cinn",
+    additions=additions(features, of_lightness=False, dtype=dtype),
   )
 
 

@@ -12,6 +12,7 @@ from flax import linen as nn
 from cinn_jax import bijections as bj
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.networks.condition_nets import ColorizationFeatures, Head
+from cinn_jax.models.networks.features import additions
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 
 
@@ -23,6 +24,8 @@ def imagenet_colorization(
   clamp: str = "cinn_code",
   lightness_scale: float = 25.6,
   lightness_shift: float = -2.5,
+  features: str = "",
+  hints: bool = False,
   memory: str = "store",
   compute_dtype: str = "float32",
 ) -> ConditionalFlow:
@@ -46,6 +49,9 @@ def imagenet_colorization(
       the last layer of each subnet starts at 0.
     clamp: A name in `bijections.CLAMPS`.
     lightness_scale, lightness_shift: Map the task's lightness to L - 50.
+    features: Classifier whose features of L are added to the condition's, see
+      `networks.features.named`; "" for none.
+    hints: Whether the condition is a dict with hints, see `Additions`.
     memory: Memory policy, see `bijections.Stack`.
     compute_dtype: Precision of subnets and condition networks, a name in
       `subnets.COMPUTE_DTYPES`.
@@ -109,6 +115,7 @@ def imagenet_colorization(
       width=width,
       dtype=dtype,
     ),
+    additions=additions(features, hints=hints, dtype=dtype),
   )
 
 

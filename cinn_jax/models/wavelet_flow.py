@@ -16,20 +16,17 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 
-import flax.linen as nn
 from jax.typing import DTypeLike
 
 from cinn_jax import bijections as bj
 from cinn_jax.models.conditional_flow import ConditionalFlow
-from cinn_jax.models.networks.features import LightnessFeatures
+from cinn_jax.models.networks.features import named
 from cinn_jax.models.networks.level_condition import LevelCondition
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 from cinn_jax.models.networks.token_networks import CausalTransformer
 from cinn_jax.models.pyramid import PyramidFlow
 
 BASES = ("autoregressive", "coupling")
-# The name of the features whose weights the package ships.
-EFFICIENTNET = "efficientnet_lite0"
 
 
 def wavelet_flow(
@@ -74,9 +71,8 @@ def wavelet_flow(
     channels: Number of channels of x.
     level: Builds the flow of one level alone, by its number of cells; 0 builds
       all of them.
-    features: Classifier whose features of the lightness all levels see: ""
-      for none, "efficientnet_lite0", or a file of weights for it, see
-      `importing.efficientnet`.
+    features: Classifier whose features of the lightness all levels see, see
+      `networks.features.named`; "" for none.
     base: "autoregressive" or "coupling".
     base_width: Width of the base's networks.
     base_depth: Number of blocks or couplings of the base; even for blocks.
@@ -184,14 +180,8 @@ def wavelet_flow(
     size=size,
     base_size=base_size,
     channels=channels,
-    features=_features(features),
+    features=named(features),
   )
-
-
-def _features(name: str) -> nn.Module | None:
-  if not name:
-    return None
-  return LightnessFeatures("" if name == EFFICIENTNET else name)
 
 
 def _sizes(size: int, base_size: int) -> list[int]:

@@ -17,15 +17,20 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
+from jax.typing import DTypeLike
 
 from cinn_jax.bijections.base import Array, check_image
 from cinn_jax.images import color
+from cinn_jax.models.networks.additions import Additions
 from cinn_jax.runtime import storage
 
 # The weights that the package ships; its README.md has their licence.
 SHIPPED = (
   pathlib.Path(__file__).parents[2] / "weights" / "efficientnet_lite0"
 ).with_suffix(".safetensors")
+# The name of the network with these weights, and that of features that come
+# with the condition, in configs.
+EFFICIENTNET, GIVEN = "efficientnet_lite0", "given"
 
 
 class Block(NamedTuple):
@@ -179,6 +184,69 @@ class LightnessFeatures(nn.Module):
     network = EfficientNetLite0(self.weights, name="network")
     features = network(color.lab_to_srgb(lab))
     return {maps.shape[1]: maps for maps in features.values()}
+
+
+class PictureFeatures(nn.Module):
+  """Features of the first three channels of a picture, or of its only one.
+
+  Attributes:
+    weights: See `EfficientNetLite0`.
+    size: Side to which the picture is enlarged at least, see
+      `LightnessFeatures`.
+  """
+
+  weights: str = ""
+  size: int = 128
+
+  @nn.compact
+  def __call__(self, picture: Array) -> dict[int, Array]:
+    """Maps [B, H, W, C] in [0, 1] to features by their number of rows."""
+    colors = picture[..., :3] if picture.shape[-1] >= 3 else picture[..., :1]
+    b, height, width, _ = colors.shape
+    colors = jnp.broadcast_to(colors, (b, height, width, 3))
+    factor = max(-(-self.size // min(height, width)), 1)
+    colors = jax.image.resize(
+      colors, (b, factor * height, factor * width, 3), "linear"
+    )
+    network = EfficientNetLite0(self.weights, name="network")
+    return {maps.shape[1]: maps for maps in network(colors).values()}
+
+
+def named(name: str, *, of_lightness: bool = True) -> nn.Module | None:
+  """Returns the network of features for a config's `features`.
+
+  Args:
+    name: "" for none; "efficientnet_lite0", with the weights that the package
+      ships; or a file with weights of it, see `importing.efficientnet`.
+    of_lightness: Whether the condition is a normalised L, not a picture.
+  """
+  if not name:
+    return None
+  weights = "" if name == EFFICIENTNET else name
+  if of_lightness:
+    return LightnessFeatures(weights)
+  return PictureFeatures(weights)
+
+
+def additions(
+  name: str,
+  *,
+  hints: bool = False,
+  of_lightness: bool = True,
+  dtype: DTypeLike | None = None,
+) -> Additions | None:
+  """Returns what a flow adds to its condition; None for nothing.
+
+  Args:
+    name: As for `named`; "given" for a condition that brings features along.
+    hints: Whether the condition has hints.
+    of_lightness: As for `named`.
+    dtype: See `Additions`.
+  """
+  if not name and not hints:
+    return None
+  network = named("" if name == GIVEN else name, of_lightness=of_lightness)
+  return Additions(network, dtype)
 
 
 def read_weights(path: str) -> Mapping[str, np.ndarray]:

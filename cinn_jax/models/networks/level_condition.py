@@ -3,11 +3,10 @@
 from typing import Any
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from cinn_jax.bijections.base import Array
+from cinn_jax.models.networks.additions import resize
 from cinn_jax.models.networks.subnets import Initializer
 from cinn_jax.models.networks.transformer import Layers
 from cinn_jax.runtime.cpu_convolution import conv_general_dilated
@@ -61,7 +60,7 @@ class LevelCondition(nn.Module):
     if "coarse" in given:
       parts.append(self._conv(self.width, "coarse")(given["coarse"]))
     if "hints" in given:
-      hints = _resize(given["hints"], self.cells)
+      hints = resize(given["hints"], self.cells)
       layer = self._conv(self.width, "hints", nn.initializers.zeros)
       parts.append(layer(hints))
     for rows, maps in sorted(given.get("features", {}).items(), reverse=True):
@@ -73,7 +72,7 @@ class LevelCondition(nn.Module):
         dtype=self.dtype,
         name=f"features_{rows}",
       )
-      parts.append(_resize(linear(normal(maps)), self.cells))
+      parts.append(resize(linear(normal(maps)), self.cells))
     if not parts:
       return {}
     hidden = sum(parts[1:], start=parts[0])
@@ -117,19 +116,8 @@ class LevelCondition(nn.Module):
 def _to_cells(picture: Array, most: int, cells: int) -> Array:
   """Maps [B, H, W, C] to [B, cells, cells, n], at most `most` pixels wide."""
   side = min(picture.shape[1], most)
-  maps = _resize(picture, max(side, cells))
+  maps = resize(picture, max(side, cells))
   b, height, _, c = maps.shape
   n = height // cells
   blocks = maps.reshape(b, cells, n, cells, n, c).transpose(0, 1, 3, 2, 4, 5)
   return blocks.reshape(b, cells, cells, n * n * c)
-
-
-def _resize(maps: Array, side: int) -> Array:
-  """Resizes to [B, side, side, C], by means of blocks or linearly."""
-  b, height, width, c = maps.shape
-  if height == width == side:
-    return maps
-  if height == width and height % side == 0:
-    n = height // side
-    return jnp.mean(maps.reshape(b, side, n, side, n, c), axis=(2, 4))
-  return jax.image.resize(maps, (b, side, side, c), "linear")
