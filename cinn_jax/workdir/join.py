@@ -25,11 +25,6 @@ from cinn_jax.flow import Flow
 from cinn_jax.models.pyramid import PyramidFlow
 from cinn_jax.workdir import portable, tensor_file
 
-flags.adopt_module_key_flags(cli)
-_LEVELS = flags.DEFINE_string("levels", None, "The folder of the levels.")
-_OUTPUT = flags.DEFINE_string("output", None, "The file to write.")
-_HALF = flags.DEFINE_bool("half", False, "Store networks in float16.")
-
 # Parts of a level whose numbers may be rounded: they do not change a density by
 # themselves. The scales of ActNorm and the matrices of mixings do.
 NETWORKS = ("condition_net", "features", "net", "net_1", "net_2")
@@ -101,4 +96,9 @@ def _run():
 
 
 if __name__ == "__main__":
+  # Only here: other commands have flags of these names.
+  flags.adopt_module_key_flags(cli)
+  _LEVELS = flags.DEFINE_string("levels", None, "The folder of the levels.")
+  _OUTPUT = flags.DEFINE_string("output", None, "The file to write.")
+  _HALF = flags.DEFINE_bool("half", False, "Store networks in float16.")
   cli.run(_run, required=["config", "levels", "output"])

@@ -43,6 +43,8 @@ class Block(NamedTuple):
 
 
 STEM_CHANNELS = 32
+# Side of the smallest pictures in which the network knows objects.
+SIZE = 128
 BLOCKS = tuple(
   Block(kernel, stride if k == 0 else 1, expansion, channels)
   for kernel, stride, expansion, channels, repeats in (
@@ -62,11 +64,17 @@ CHANNELS = {stride: BLOCKS[index].channels for stride, index in TAPS.items()}
 
 
 def shapes(size: int) -> dict[int, tuple[int, int, int]]:
-  """Returns the shapes [rows, rows, C] by rows, for pictures of that size."""
+  """Returns the shapes [rows, rows, C] of `LightnessFeatures`, by rows."""
+  side = size * enlargement(size, SIZE)
   return {
-    size // stride: (size // stride, size // stride, channels)
+    side // stride: (side // stride, side // stride, channels)
     for stride, channels in CHANNELS.items()
   }
+
+
+def enlargement(size: int, least: int) -> int:
+  """Returns the factor by which pictures are enlarged to a size at least."""
+  return max(-(-least // size), 1)
 
 
 class EfficientNetLite0(nn.Module):
@@ -161,22 +169,21 @@ class LightnessFeatures(nn.Module):
   Attributes:
     weights: See `EfficientNetLite0`.
     offset, scale: L is cond * scale + offset.
-    size: Side to which the picture is enlarged first, if it is smaller: the
-      network knows objects of about 100 pixels and more.
+    size: Side to which the picture is enlarged at least.
   """
 
   weights: str = ""
   offset: float = 47.5
   scale: float = 25.6
-  size: int = 128
+  size: int = SIZE
 
   @nn.compact
   def __call__(self, lightness: Array) -> dict[int, Array]:
     """Maps normalised L [B, H, W, 1] to features by their number of rows."""
     levels = jnp.clip(lightness * self.scale + self.offset, 0, 100)
     b, height, width, _ = levels.shape
-    if min(height, width) < self.size:
-      factor = -(-self.size // min(height, width))
+    factor = enlargement(min(height, width), self.size)
+    if factor > 1:
       levels = jax.image.resize(
         levels, (b, factor * height, factor * width, 1), "linear"
       )
@@ -196,7 +203,7 @@ class PictureFeatures(nn.Module):
   """
 
   weights: str = ""
-  size: int = 128
+  size: int = SIZE
 
   @nn.compact
   def __call__(self, picture: Array) -> dict[int, Array]:
@@ -204,7 +211,7 @@ class PictureFeatures(nn.Module):
     colors = picture[..., :3] if picture.shape[-1] >= 3 else picture[..., :1]
     b, height, width, _ = colors.shape
     colors = jnp.broadcast_to(colors, (b, height, width, 3))
-    factor = max(-(-self.size // min(height, width)), 1)
+    factor = enlargement(min(height, width), self.size)
     colors = jax.image.resize(
       colors, (b, factor * height, factor * width, 3), "linear"
     )

@@ -1,0 +1,124 @@
+"""Views, training for a number of seconds, and levels joined to one file."""
+
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+from cinn_jax import load
+from cinn_jax.data import prepare_views
+from cinn_jax.data.views import Views
+from cinn_jax.experiment import pyramid_recipes
+from cinn_jax.training import budget
+from cinn_jax.workdir import join, portable
+from tests.support.pyramids import SMALL
+
+SIZE = 32
+
+
+def _config(level, path):
+  config = ConfigDict(pyramid_recipes.photographs())
+  config.data = {"path": str(path)}
+  small = {**SMALL, "size": 8, "level": level}
+  config.model.update({k: v for k, v in small.items()})
+  config.task.update(
+    {"image_size": SIZE, "ab_size": 8, "hints": 4, "detail_noise": (0.1,)}
+  )
+  config.train.batch_size = 4
+  return config
+
+
+@pytest.fixture(scope="module")
+def views(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("views")
+  rng = np.random.default_rng(0)
+  with zipfile.ZipFile(folder / "photos.zip", "w") as archive:
+    for k in range(24):
+      small = rng.integers(0, 256, (4, 5, 3)).astype(np.uint8)
+      picture = Image.fromarray(small).resize((50, 40))
+      picture.save(folder / "one.png")
+      # The last one equals the first, which is held out.
+      name = f"{k:02d}.png"
+      if k == 23:
+        archive.writestr(name, archive.read("00.png"))
+      else:
+        archive.write(folder / "one.png", name)
+  lines = prepare_views.prepare(
+    prepare_views.Photographs(str(folder / "photos.zip")),
+    str(folder / "views"),
+    num_views=2,
+    size=SIZE,
+    min_scale=0.5,
+    seed=0,
+  )
+  first, *_ = list(lines)
+  assert first.startswith("1 training photograph")
+  return folder / "views"
+
+
+def test_views_hold_crops_and_their_features(views):
+  # Of 24, places 0 and 20 are for testing, 1 and 21 for validation.
+  counts = {s: len(Views(str(views), s)) for s in ("train", "validation")}
+  assert counts == {"train": 2 * 19, "validation": 2}
+  one = Views(str(views), "train")[3]
+  assert one["image"].shape == (SIZE, SIZE, 3)
+  assert one["lightness"].dtype == np.uint8
+  assert {k: v.shape for k, v in one.items() if k.startswith("features")} == {
+    "features_32": (32, 32, 24),
+    "features_16": (16, 16, 40),
+    "features_8": (8, 8, 112),
+  }
+  with pytest.raises(FileNotFoundError, match="prepare_views"):
+    Views(str(views / "none"), "train")
+
+
+@pytest.mark.slow
+def test_levels_train_and_join(views, tmp_path):
+  for level in (4, 8):
+    points = []
+    config = _config(level, views)
+    flow, variables, curve = budget.train(
+      config,
+      0.5,
+      points=2,
+      report=lambda curve, *_, points=points: points.append(curve[-1]),
+    )
+    assert points == curve
+    assert curve[-1].steps >= 10
+    assert np.isfinite([curve[-1].validation, curve[-1].train]).all()
+    assert set(variables["params"]) == {f"levels_{level}"}
+    portable.save(tmp_path / f"{level}.safetensors", flow, variables)
+  config = _config(0, views)
+  # A picture for which the joined flow computes the features itself.
+  assert config.model.features == "efficientnet_lite0"
+  flow, variables = join.join(config.to_dict(), tmp_path)
+  half = join.to_half(variables)
+  run = {"step": 0, "task": {}, "model": {}}
+  portable.save(tmp_path / "all.safetensors", flow, half, run=run)
+  again, read = load(tmp_path / "all.safetensors")
+  dtypes = {leaf.dtype.name for leaf in jax.tree.leaves(read)}
+  assert {"float16", "float32"} <= dtypes
+  norm = read["params"]["levels_8"]["bijection"]["parts_1"]["block"]
+  assert norm["parts_0"]["log_scale"].dtype == np.float32
+  cond = {
+    "lightness": np.zeros((1, SIZE, SIZE, 1), np.float32),
+    "hints": np.zeros((1, 4, 4, 3), np.float32),
+  }
+  x, log_prob = again.sample(read, jax.random.key(0), cond, num_samples=2)
+  assert x.shape == (1, 2, 8, 8, 2)
+  assert np.isfinite(log_prob).all()
+  (tmp_path / "8.safetensors").write_bytes(
+    (tmp_path / "4.safetensors").read_bytes()
+  )
+  with pytest.raises(ValueError, match="does not hold the level of 8 cells"):
+    join.join(config.to_dict(), tmp_path)
+
+
+def test_the_rate_warms_up_and_falls_to_zero():
+  rates = [
+    budget.schedule(fraction) for fraction in (0, 0.025, 0.05, 0.525, 1, 2)
+  ]
+  np.testing.assert_allclose(rates, [0, 0.5, 1, 0.5, 0, 0], atol=1e-9)
