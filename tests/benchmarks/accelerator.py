@@ -37,8 +37,8 @@ PUBLISHED = (
   "configs/mnist.py",
   "configs/colorize.py:lsun",
   "configs/colorize.py:imagenet",
-  "configs/super_resolution.py:caflow",
-  "configs/super_resolution.py:srflow",
+  "configs/super_resolution.py:caflow,size=64",
+  "configs/super_resolution.py:srflow,size=64",
 )
 DTYPES = ("float32", "bfloat16")
 # Standard deviation of the noise on every parameter before a check: enough to
