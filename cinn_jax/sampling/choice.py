@@ -1,4 +1,4 @@
-"""Which of the samples that were drawn are written."""
+"""The choice among the samples that were drawn: which ones are written."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Which samples are written: the likeliest, chosen ones, or diverse ones."""
+"""The choice of samples: the likeliest, numbered ones, or diverse ones."""
 
 import numpy as np
 import pytest
