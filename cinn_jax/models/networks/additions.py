@@ -1,4 +1,4 @@
-"""What is added to the maps of a trained condition network: features, hints."""
+"""Additions to the maps of a trained condition network: features, hints."""
 
 from collections.abc import Mapping
 
