@@ -20,12 +20,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import flags
 from ml_collections import ConfigDict
 
 from cinn_jax import cli
+from cinn_jax.bijections.base import PyTree
 from cinn_jax.data.views import Views
 from cinn_jax.experiment.build import build, build_task
 from cinn_jax.flow import Flow
@@ -68,6 +70,7 @@ def train(
   *,
   clock: str = "processor",
   points: int = 4,
+  start: str = "",
   report: Callable[[list[Point], Flow, dict[str, Any]], None] | None = None,
 ) -> tuple[Flow, dict[str, Any], list[Point]]:
   """Trains the flow of a config on the views at `data.path`.
@@ -77,6 +80,7 @@ def train(
     seconds: Length of the training.
     clock: A name in `CLOCKS`.
     points: Number of validations, evenly spread until the end.
+    start: A file of an earlier training, to go on from its parameters.
     report: Called at each point with the points, the flow and its variables.
 
   Returns:
@@ -106,6 +110,9 @@ def train(
       jax.random.key(settings.seed), flow, task, optimizer, batch
     )
   )(next(batches))
+  if start:
+    flow_and_variables = portable.load(start, flow)
+    state = with_parameters(state, flow_and_variables[1]["params"])
   # Compiled before the clock runs.
   advance = (
     jax.jit(_with_rate(step), donate_argnums=0)
@@ -120,14 +127,14 @@ def train(
   curve: list[Point] = []
   spent, losses, skipped = 0.0, [], 0
   while spent < seconds:
-    start = now()
+    begin = now()
     for _ in range(_STEPS):
       rate = config.optimizer.learning_rate * schedule(spent / seconds)
       state, metrics = advance(state, next(batches), np.float32(rate))
       losses.append(metrics["bits_per_dim"])
       skipped += metrics["skipped"] > 0
     jax.block_until_ready(state)
-    spent += now() - start
+    spent += now() - begin
     if bool(state.diverged):
       raise RuntimeError(f"Not finite after {int(state.step)} steps.")
     if spent >= seconds * (len(curve) + 1) / points:
@@ -148,6 +155,22 @@ def train(
       if report is not None:
         report(curve, flow, jax.device_get(state.ema_variables))
   return flow, jax.device_get(state.ema_variables), curve
+
+
+def with_parameters(state: State, params: PyTree) -> State:
+  """Returns a state with these parameters, averaged ones too.
+
+  Raises:
+    ValueError: if they are not those of the state's flow.
+  """
+  shapes = jax.tree.map(jnp.shape, state.fit.params)
+  if jax.tree.map(jnp.shape, params) != shapes:
+    raise ValueError("These parameters belong to another flow.")
+  params = jax.tree.map(jnp.float32, params)
+  return state._replace(
+    fit=state.fit._replace(params=params),
+    ema=None if state.ema is None else jax.tree.map(jnp.copy, params),
+  )
 
 
 def for_views(config: ConfigDict) -> ConfigDict:
@@ -243,6 +266,7 @@ def _run():
     _SECONDS.value,
     clock=_CLOCK.value,
     points=_POINTS.value,
+    start=_START.value,
     report=write,
   )
   print(f"Wrote {output}.")
@@ -257,4 +281,5 @@ if __name__ == "__main__":
   )
   _OUTPUT = flags.DEFINE_string("output", None, "The file to write.")
   _POINTS = flags.DEFINE_integer("points", 4, "Validations until the end.")
+  _START = flags.DEFINE_string("start", "", "A file to go on from.")
   cli.run(_run, required=["config", "output"])

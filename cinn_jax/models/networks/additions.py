@@ -27,6 +27,20 @@ def resize(maps: Array, side: int) -> Array:
   return jax.image.resize(maps, (b, side, side, c), "linear")
 
 
+def resize_hints(hints: Array, side: int) -> Array:
+  """Resizes maps of hints to [B, side, side, 3].
+
+  A coarser cell is known if any part of it is, and has the mean of the known
+  colours. With plain means, a hint would nearly vanish in coarse maps.
+  """
+  maps = resize(hints, side)
+  if side >= hints.shape[1]:
+    return maps
+  share = maps[..., 2:]
+  is_known = share > 0
+  return jnp.where(is_known, maps / jnp.where(is_known, share, 1), 0)
+
+
 class Additions(nn.Module):
   """Adds features of a classifier, and hints, to a condition network's maps.
 
@@ -84,6 +98,6 @@ class Additions(nn.Module):
         conv_general_dilated=conv_general_dilated,
         name="hints",
       )
-      hints = convolution(resize(given["hints"], maps[finest].shape[1]))
+      hints = convolution(resize_hints(given["hints"], maps[finest].shape[1]))
       added[finest] = added[finest] + hints
     return added

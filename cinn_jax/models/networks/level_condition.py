@@ -6,7 +6,7 @@ import flax.linen as nn
 from jax.typing import DTypeLike
 
 from cinn_jax.bijections.base import Array
-from cinn_jax.models.networks.additions import resize
+from cinn_jax.models.networks.additions import resize, resize_hints
 from cinn_jax.models.networks.subnets import Initializer
 from cinn_jax.models.networks.transformer import Layers
 from cinn_jax.runtime.cpu_convolution import conv_general_dilated
@@ -60,7 +60,7 @@ class LevelCondition(nn.Module):
     if "coarse" in given:
       parts.append(self._conv(self.width, "coarse")(given["coarse"]))
     if "hints" in given:
-      hints = resize(given["hints"], self.cells)
+      hints = resize_hints(given["hints"], self.cells)
       layer = self._conv(self.width, "hints", nn.initializers.zeros)
       parts.append(layer(hints))
     for rows, maps in sorted(given.get("features", {}).items(), reverse=True):

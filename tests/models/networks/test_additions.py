@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cinn_jax.experiment.build import build_model
-from cinn_jax.models.networks.additions import Additions, resize
+from cinn_jax.models.networks.additions import Additions, resize, resize_hints
 from tests.models.test_settings import SMALL
 from tests.support.drawing import draw_like, draw_variables, normal
 
@@ -95,3 +95,15 @@ def test_the_laptop_network_takes_hints_and_learned_priors():
   np.testing.assert_allclose(minus, -log_det, atol=1e-3)
   params = variables["params"]["bijection"]
   assert {"splits_0", "splits_1"} <= set(params)
+
+
+def test_coarser_hints_keep_their_colors():
+  hints = np.zeros((1, 8, 8, 3), np.float32)
+  hints[0, 1, 1] = (2, -3, 1)
+  hints[0, 1, 2] = (4, 1, 1)
+  coarse = np.asarray(resize_hints(jnp.asarray(hints), 2))
+  np.testing.assert_allclose(coarse[0, 0, 0], (3, -1, 1), rtol=1e-5)
+  assert not coarse[0, 1:].any()
+  assert not coarse[0, 0, 1].any()
+  same = resize_hints(jnp.asarray(hints), 8)
+  np.testing.assert_array_equal(same, hints)
