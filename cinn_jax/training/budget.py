@@ -30,7 +30,7 @@ from cinn_jax import cli
 from cinn_jax.bijections.base import PyTree
 from cinn_jax.data.views import Views
 from cinn_jax.experiment.build import build, build_task
-from cinn_jax.flow import Flow
+from cinn_jax.flow import Flow, split_variables
 from cinn_jax.tasks import Task
 from cinn_jax.training.optimizer import make_optimizer
 from cinn_jax.training.step import make_train_step
@@ -111,8 +111,7 @@ def train(
     )
   )(next(batches))
   if start:
-    flow_and_variables = portable.load(start, flow)
-    state = with_parameters(state, flow_and_variables[1]["params"])
+    state = with_variables(state, portable.load(start, flow)[1])
   # Compiled before the clock runs.
   advance = (
     jax.jit(_with_rate(step), donate_argnums=0)
@@ -157,20 +156,13 @@ def train(
   return flow, jax.device_get(state.ema_variables), curve
 
 
-def with_parameters(state: State, params: PyTree) -> State:
-  """Returns a state with these parameters, averaged ones too.
-
-  Raises:
-    ValueError: if they are not those of the state's flow.
-  """
-  shapes = jax.tree.map(jnp.shape, state.fit.params)
-  if jax.tree.map(jnp.shape, params) != shapes:
-    raise ValueError("These parameters belong to another flow.")
+def with_variables(state: State, variables: dict[str, PyTree]) -> State:
+  """Returns a state with these variables; its average starts there too."""
+  params, constants = split_variables(variables)
   params = jax.tree.map(jnp.float32, params)
-  return state._replace(
-    fit=state.fit._replace(params=params),
-    ema=None if state.ema is None else jax.tree.map(jnp.copy, params),
-  )
+  ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
+  fit = state.fit._replace(params=params, constants=constants)
+  return state._replace(fit=fit, ema=ema)
 
 
 def for_views(config: ConfigDict) -> ConfigDict:
