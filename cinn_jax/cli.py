@@ -20,9 +20,11 @@ _DEBUG = flags.DEFINE_bool("debug", False, "Show the stack trace of an error.")
 
 
 def config_name() -> str:
-  """Returns the name and variant of the config's file, "colorize.py:lsun"."""
+  """Returns the file and variant of --config, "colorize.py:lsun", or ""."""
+  if CONFIG.value is None:
+    return ""
   flag: Any = flags.FLAGS["config"]
-  return pathlib.Path(flag.config_filename or "").name
+  return pathlib.Path(flag.config_filename).name
 
 
 def default_workdir() -> pathlib.Path:
