@@ -55,9 +55,11 @@ def _train(config, workdir):
 
 def _evaluate(config, workdir):
   from cinn_jax.evaluation.evaluate import evaluate
+  from cinn_jax.workdir import shipped
 
   evaluate(
-    workdir,
+    shipped.for_config(workdir, cli.config_name()),
+    outputs=workdir,
     data=cli.other_data(),
     num_draws=evaluation.NUM_DRAWS.value,
     sampling=sampling.read_sampling(_MODE.value, several=True),

@@ -40,6 +40,7 @@ SAMPLES: dict[str, Callable[..., table.Evaluation]] = {
 def evaluate(
   workdir: str | os.PathLike,
   *,
+  outputs: str | os.PathLike | None = None,
   data: Mapping[str, Any] | None = None,
   num_draws: int = 1,
   sampling: Sampling = Sampling(),
@@ -51,7 +52,8 @@ def evaluate(
   source uses for it.
 
   Args:
-    workdir: Folder of a trained run.
+    workdir: A trained run, as `restore` takes it.
+    outputs: Folder for evaluation.json; the workdir if it is None.
     data: Settings that override the `data` section of the run's config, to
       evaluate on other pictures.
     num_draws: Draws of the noise. Above 1, an importance-weighted bound is
@@ -63,11 +65,11 @@ def evaluate(
     FileNotFoundError: if the workdir holds no checkpoint.
     ValueError: if bits/dim is not finite.
   """
-  folder = storage.path(workdir)
-  trained = restore(folder, data)
+  trained = restore(workdir, data)
+  folder = storage.path(workdir if outputs is None else outputs)
   source = open_source(trained.config, trained.task, "test")
   print(
-    f"{folder} at step {trained.step:,}; pictures: {source.name}, listing"
+    f"{workdir} at step {trained.step:,}; pictures: {source.name}, listing"
     f" {source.listing_hash}."
   )
   scores = _scores(trained, source, sampling.seed, num_draws)

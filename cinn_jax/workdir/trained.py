@@ -149,6 +149,8 @@ def _from_file(file, data):
     "data": {**recipes.DATA, **(data or {})},
     "task": run["task"],
     "model": run["model"],
+    # For evaluation; a file has no settings of training.
+    "train": {"batch_size": 16, "seed": 0},
   }
   flow, task = build(config)
   wanted = traverse_util.flatten_dict(abstract_variables(flow, task))

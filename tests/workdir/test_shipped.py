@@ -1,0 +1,83 @@
+"""The weights that come with the package."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import cinn_jax
+from cinn_jax.workdir import shipped, tensor_file
+
+ROOT = pathlib.Path(__file__).parents[2]
+WEIGHTS = ROOT / "cinn_jax" / "weights"
+MOST_BYTES = 10e6
+
+
+def test_weights_are_small():
+  files = [*WEIGHTS.glob("*.safetensors")]
+  assert len(files) == len(shipped.NAMES) + 1
+  assert sum(file.stat().st_size for file in files) <= MOST_BYTES
+
+
+def test_the_card_names_every_file():
+  card = (WEIGHTS / "README.md").read_text()
+  assert all(file.name in card for file in WEIGHTS.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("name", shipped.NAMES)
+def test_networks_are_stored_in_half_precision(name):
+  variables, description = tensor_file.read(shipped.find(name))
+  kinds = {}
+  for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+    kinds.setdefault(leaf.dtype.name, []).append(jax.tree_util.keystr(path))
+  assert len(kinds["float16"]) > len(kinds["float32"])
+  assert not any("condition_net" in path for path in kinds["float32"])
+  assert description["run"]["task"]["name"] == "colorize"
+
+
+@pytest.mark.parametrize("name", shipped.NAMES)
+def test_a_folder_of_that_name_comes_first(name, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / name).mkdir()
+  assert shipped.find(name) is None
+  with pytest.raises(FileNotFoundError, match="No trained checkpoint"):
+    cinn_jax.load(name)
+
+
+@pytest.mark.slow
+def test_photographs_are_inverted_exactly():
+  flow, variables = cinn_jax.load("photographs")
+  cond = {
+    "lightness": np.zeros((1, 128, 128, 1), np.float32),
+    "hints": np.zeros((1, 32, 32, 3), np.float32),
+  }
+  x, log_prob = flow.sample(variables, jax.random.key(0), cond)
+  z, _ = flow.forward(variables, x[:, 0], cond)
+  back, _ = flow.inverse(variables, z, cond)
+  np.testing.assert_allclose(back, x[:, 0], atol=1e-3)
+  total = flow.log_prob(variables, x[:, 0], cond).total
+  np.testing.assert_allclose(total, log_prob[:, 0], rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_an_installed_package_has_them(tmp_path):
+  pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+  subprocess.run([*pip, f"--target={tmp_path / 'site'}", str(ROOT)], check=True)
+  code = (
+    "import cinn_jax; flow, _ = cinn_jax.load('photographs');"
+    " print(cinn_jax.__file__, flow.event_shape)"
+  )
+  result = subprocess.run(
+    [sys.executable, "-c", code],
+    cwd=tmp_path,
+    env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert result.stdout.startswith(str(tmp_path / "site"))
+  assert "(128, 128, 2)" in result.stdout
