@@ -27,11 +27,11 @@ def test_training_descends_and_writes_sheets(workdir):
   lines = (workdir / "metrics.jsonl").read_text().splitlines()
   rows = list(map(json.loads, lines))
   validated = [row for row in rows if row["split"] == "validation"]
-  assert [row["step"] for row in validated] == [60, 120]
+  assert [row["step"] for row in validated] == [160, 320]
   assert validated[1]["bits_per_dim"] < validated[0]["bits_per_dim"] - 0.04
   assert 0 < validated[1]["round_trip_error"] < 1e-4
   assert validated[1]["examples"] == 180
-  sheet = np.asarray(Image.open(workdir / "sheets" / "step_000120.png"))
+  sheet = np.asarray(Image.open(workdir / "sheets" / "step_000320.png"))
   # Columns of 128 pixels; the first row is the first validation picture.
   truth = sources.open_source("color_digits", "validation")[0]
   grey, colored = (

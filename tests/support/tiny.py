@@ -73,12 +73,12 @@ def color_digits(**train) -> ConfigDict:
   )
   tiny.train.update(
     {
-      "num_steps": 120,
+      "num_steps": 320,
       "batch_size": 64,
       "ema_decay": 0.9,
-      "log_every": 30,
-      "eval_every": 60,
-      "sheet_every": 120,
+      "log_every": 80,
+      "eval_every": 160,
+      "sheet_every": 320,
     }
   )
   tiny.train.update(train)

@@ -105,7 +105,7 @@ def test_evaluation_at_several_temperatures(tmp_path, monkeypatch, capsys):
     return row["metrics"][metric]["value"]
 
   assert value(0, "pixel_std") == 0 < value(1, "pixel_std")
-  assert "| mean of n samples, temperature 1 |" in capsys.readouterr().out
+  assert f"| {judging.MEAN}, temperature 1 " in capsys.readouterr().out
 
 
 def test_rows_without_a_temperature_keep_their_names():

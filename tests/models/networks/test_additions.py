@@ -36,7 +36,9 @@ def test_additions_start_at_zero_and_reach_every_map():
     assert after[name].shape == own.shape
     assert np.abs(after[name] - own).min(axis=-1).max() > 1e-3
     assert np.abs(after[name] - other[name]).max() > 1e-3
-  hints = apply({**COND, "hints": 2 * COND["hints"]})
+  # Other colours in the same cells.
+  doubled = COND["hints"] * np.asarray([[[[2, 2, 1]]]], np.float32)
+  hints = apply({**COND, "hints": doubled})
   assert np.abs(hints["level_0"] - after["level_0"]).max() > 1e-3
   np.testing.assert_array_equal(hints["level_1"], after["level_1"])
 
