@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -138,6 +139,8 @@ def _stacks(part):
   if isinstance(part, nn.Module):
     fields = {field.name for field in dataclasses.fields(part)} - {"parent"}
     part = [getattr(part, name, None) for name in sorted(fields)]
+  if isinstance(part, Mapping):
+    part = list(part.values())
   if isinstance(part, list | tuple):
     for inner in part:
       yield from _stacks(inner)
