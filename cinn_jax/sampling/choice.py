@@ -7,6 +7,9 @@ import numpy as np
 
 from cinn_jax.sampling.numbered import Ranked
 
+# Parts on a side of a picture, in which samples are compared.
+PARTS = 8
+
 
 class Choice(NamedTuple):
   """Settings that choose among samples; at most one of them counts.
@@ -74,12 +77,15 @@ ALL = Choice()
 def far_apart(x: np.ndarray, count: int) -> tuple[list[int], list[float]]:
   """Chooses samples [n, ...] that stand for all, by k-medoids.
 
+  Pictures are compared by the means of 8x8 parts, so that large areas count
+  more than noise.
+
   Returns:
     Indices of `count` samples, that of the largest group first, and the share
     of all samples in each one's group: those that are nearest to it. The shares
     add up to 1.
   """
-  flat = x.reshape(len(x), -1).astype(np.float32)
+  flat = _means(x).reshape(len(x), -1).astype(np.float32)
   squares = np.sum(flat**2, 1)
   distance = squares[:, None] + squares[None] - 2 * flat @ flat.T
   distance = np.sqrt(np.maximum(distance, 0))
@@ -90,6 +96,14 @@ def far_apart(x: np.ndarray, count: int) -> tuple[list[int], list[float]]:
   shares = np.bincount(nearest, minlength=count) / len(x)
   order = np.argsort(-shares, kind="stable")
   return [int(medoids[k]) for k in order], [float(shares[k]) for k in order]
+
+
+def _means(x):
+  if x.ndim != 4 or any(side % PARTS for side in x.shape[1:3]):
+    return x
+  n, height, width, c = x.shape
+  shape = (n, PARTS, height // PARTS, PARTS, width // PARTS, c)
+  return x.reshape(shape).mean((2, 4))
 
 
 def _medoids(distance, count):

@@ -167,6 +167,8 @@ def sample(
 
 def _caption(temperature, num_samples, choice):
   text = ranked_at(temperature)
+  if choice.diverse is not None:
+    text = f"the largest share first, temperature {names.name(temperature)}"
   return f"{choice.name(num_samples)}: {text}" if any(choice) else text
 
 

@@ -89,3 +89,11 @@ def test_equal_samples_all_stand_for_something():
 def test_bad_choices_raise(choice, message):
   with pytest.raises(ValueError, match=message):
     choice.check(6)
+
+
+def test_pictures_are_compared_by_large_areas():
+  noise = np.random.default_rng(3).standard_normal((6, 128, 128, 2))
+  x = noise.astype(np.float32)
+  x[3:] += 0.06
+  medoids, shares = far_apart(x, 2)
+  assert sorted(k // 3 for k in medoids) == [0, 1] and shares == [0.5, 0.5]
