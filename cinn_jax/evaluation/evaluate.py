@@ -53,7 +53,8 @@ def evaluate(
 
   Args:
     workdir: A trained run, as `restore` takes it.
-    outputs: Folder for evaluation.json; the workdir if it is None.
+    outputs: Folder for evaluation.json; the workdir if it is None. For a file
+      it is the folder of the same name without ".safetensors".
     data: Settings that override the `data` section of the run's config, to
       evaluate on other pictures.
     num_draws: Draws of the noise. Above 1, an importance-weighted bound is
@@ -67,6 +68,8 @@ def evaluate(
   """
   trained = restore(workdir, data)
   folder = storage.path(workdir if outputs is None else outputs)
+  if folder.suffix == ".safetensors":  # A run in one file: next to it.
+    folder = folder.with_suffix("")
   source = open_source(trained.config, trained.task, "test")
   print(
     f"{workdir} at step {trained.step:,}; pictures: {source.name}, listing"

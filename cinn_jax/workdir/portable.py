@@ -10,7 +10,8 @@ description has:
   architecture     the flow's module, see `bijections.architecture`, or null
   no_architecture  the reason, if that is null
   empty            names of collections without arrays
-  run              by `export`: step, and the config's sections task and model
+  run              by `export`: step, and the config's sections task and model,
+                   and the name of its data source
 """
 
 import importlib.metadata
@@ -89,6 +90,8 @@ def export(
     "step": trained.step,
     "task": trained.config["task"],
     "model": trained.config["model"],
+    # No paths: they are of this machine.
+    "data": {"source": trained.config["data"]["source"]},
   }
   _write(path, trained.flow, trained.variables, run=run)
 

@@ -146,7 +146,7 @@ def _from_file(file, data):
       " a file from --mode=export, or a workdir."
     )
   config = {
-    "data": {**recipes.DATA, **(data or {})},
+    "data": {**recipes.DATA, **run.get("data", {}), **(data or {})},
     "task": run["task"],
     "model": run["model"],
     # For evaluation; a file has no settings of training.

@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 
 import cinn_jax
+from cinn_jax.evaluation.by_task import classifier
+from cinn_jax.evaluation.evaluate import evaluate
+from cinn_jax.sampling.draw import Sampling
 from cinn_jax.sampling.sample import sample
 from cinn_jax.training.train import train
 from cinn_jax.workdir import portable, shipped
@@ -61,6 +64,12 @@ def test_a_file_can_be_sampled_like_its_workdir(file, tmp_path):
     assert not sample(source, tmp_path / name, num_samples=2)
   for path in (tmp_path / "run").glob("*.png"):
     assert path.read_bytes() == (tmp_path / "file" / path.name).read_bytes()
+
+
+def test_a_file_can_be_evaluated(file, monkeypatch):
+  monkeypatch.setattr(classifier, "STEPS", 5)
+  evaluate(file, outputs=file, sampling=Sampling(num_samples=1))
+  assert (file.with_suffix("") / "evaluation.json").is_file()
 
 
 def test_a_file_without_a_task_is_refused(tmp_path):
