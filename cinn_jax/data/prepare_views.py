@@ -4,16 +4,19 @@
 
 The photographs are those of a folder or a zip file, sorted by name. Of twenty,
 the first is for testing, the second for validation and the others for training.
-A training photograph that nearly equals a held-out one is left out. Training
-views are random crops, half of them mirrored, with the tone of other prints
-(`views.tone`); held-out ones are the largest central squares as they are. Train
-with them by --config.data.source=views --config.data.path=views.
+With --held_out=2000,1000 the last 2,000 in the zip file's own order are for
+testing, the 1,000 before them for validation. A training photograph is left out
+if it nearly equals a held-out one, there or in the views of --unlike, or has no
+colours. Training views are random crops, half of them mirrored, with the tone
+of other prints (`views.tone`); held-out ones are the largest central squares as
+they are. Train with them by --config.data.source=views
+--config.data.path=views, or views,others for those of two folders.
 """
 
 import pathlib
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -31,64 +34,115 @@ _BATCH = 32
 # Root mean square of the difference of grey thumbnails, of 255 levels, below
 # which two photographs are one.
 _SAME = 5.0
+# Largest difference of a pixel's red, green and blue in a grey picture.
+_GREY = 8
 
 
 class Photographs:
-  """Photographs in a folder or a zip file, sorted by name.
+  """Photographs in a folder or a zip file.
+
+  Args:
+    path: The folder or file.
+    limit: Most photographs; 0 for all.
+    held_out: Numbers of the last photographs in the file's order for testing,
+      and of those before them for validation. (0, 0) takes every twentieth
+      photograph, sorted by name, and the ones that follow these.
 
   Raises:
-    ValueError: if there are none.
+    ValueError: if there are none, or none for training.
   """
 
-  def __init__(self, path: str, limit: int = 0):
+  def __init__(
+    self, path: str, limit: int = 0, held_out: tuple[int, int] = (0, 0)
+  ):
     self._archive = zipfile.ZipFile(path) if path.endswith(".zip") else None
     self._root = pathlib.Path(path)
     if self._archive is not None:
       names = self._archive.namelist()
     else:
       files = self._root.rglob("*")
-      names = [str(file.relative_to(self._root)) for file in files]
-    self.names = sorted(n for n in names if n.lower().endswith(_SUFFIXES))
+      names = sorted(str(file.relative_to(self._root)) for file in files)
+    names = [n for n in names if n.lower().endswith(_SUFFIXES)]
+    self.names = names if any(held_out) else sorted(names)
     if limit:
       self.names = self.names[:limit]
     if not self.names:
       raise ValueError(f"{path} has no photographs ({', '.join(_SUFFIXES)}).")
+    if sum(held_out) >= len(self.names):
+      raise ValueError(
+        f"--held_out asks for {sum(held_out):,} photographs, but {path} has"
+        f" {len(self.names):,}; some must be left for training."
+      )
+    self._held_out = held_out
 
   def __getitem__(self, name: str) -> np.ndarray:
     if self._archive is not None:
       return reading.decode(self._archive.read(name))
     return reading.decode(self._root / name)
 
-  def splits(self) -> tuple[dict[str, list[str]], int]:
-    """Returns the names by split, and the number that is left out."""
-    held = {"test": self.names[::_EVERY], "validation": self.names[1::_EVERY]}
+  def splits(self, others: Sequence[np.ndarray]) -> dict[str, list[str]]:
+    """Returns the names by split.
+
+    Args:
+      others: More pictures [S, S, 3] that no training photograph should equal.
+    """
+    held = self._held()
     out = [name for names in held.values() for name in names]
     rest = sorted(set(self.names) - set(out))
-    thumbnails = np.stack([self._thumbnail(name) for name in out])
-    kept = []
-    for name in rest:
-      difference = thumbnails - self._thumbnail(name)[None]
-      if np.sqrt(np.min(np.mean(difference**2, 1))) > _SAME:
-        kept.append(name)
-    return {"train": kept, **held}, len(rest) - len(kept)
+    thumbnails = [_thumbnail(self[name]) for name in out]
+    known = np.stack([*thumbnails, *map(_thumbnail, others)])
+    return {
+      "train": [name for name in rest if _is_new(self[name], known)],
+      **held,
+    }
 
-  def _thumbnail(self, name):
-    small = Image.fromarray(self[name]).convert("L").resize((16, 16))
-    return np.asarray(small, np.float32).reshape(-1)
+  def _held(self) -> dict[str, list[str]]:
+    if not any(self._held_out):
+      return {"test": self.names[::_EVERY], "validation": self.names[1::_EVERY]}
+    test, validation = (len(self.names) - n for n in self._held_out)
+    validation -= self._held_out[0]
+    return {
+      "test": self.names[test:],
+      "validation": self.names[validation:test],
+    }
+
+
+def _thumbnail(picture: np.ndarray) -> np.ndarray:
+  small = Image.fromarray(picture).convert("L").resize((16, 16))
+  return np.asarray(small, np.float32).reshape(-1)
+
+
+def _is_new(picture: np.ndarray, known: np.ndarray) -> bool:
+  if np.ptp(picture.astype(int), axis=-1).max() <= _GREY:
+    return False
+  difference = known - _thumbnail(picture)[None]
+  return bool(np.mean(difference**2, 1).min() > _SAME**2)
 
 
 def prepare(
   photographs: Photographs,
   output: str,
   *,
+  unlike: Sequence[str] = (),
   num_views: int,
   size: int,
   min_scale: float,
   seed: int,
 ) -> Iterator[str]:
   """Writes the views of all splits; yields lines on what was done."""
-  splits, left_out = photographs.splits()
-  yield f"{left_out} training photographs nearly equal held-out ones: left out."
+  others = [
+    image
+    for path in unlike
+    for split in ("test", "validation")
+    for part in views.Views(path, split).parts
+    for image in part["image"]
+  ]
+  splits = photographs.splits(others)
+  left_out = len(photographs.names) - sum(map(len, splits.values()))
+  yield (
+    f"{left_out} training photographs nearly equal held-out ones or are grey:"
+    " left out."
+  )
   viewer = views.make_viewer(size)
   for split, names in splits.items():
     start, cpu = time.monotonic(), time.process_time()
@@ -142,8 +196,9 @@ def _crop(
 
 def _run():
   lines = prepare(
-    Photographs(_PATH.value, _LIMIT.value),
+    Photographs(_PATH.value, _LIMIT.value, _held_out()),
     _OUTPUT.value,
+    unlike=_UNLIKE.value,
     num_views=_VIEWS.value,
     size=_SIZE.value,
     min_scale=_MIN_SCALE.value,
@@ -151,6 +206,17 @@ def _run():
   )
   for line in lines:
     print(line, flush=True)
+
+
+def _held_out() -> tuple[int, int]:
+  try:
+    test, validation = (int(part) for part in _HELD_OUT.value)
+  except ValueError:
+    raise ValueError(
+      "--held_out takes two numbers, as in --held_out=2000,1000, got"
+      f" {','.join(_HELD_OUT.value)!r}."
+    ) from None
+  return test, validation
 
 
 if __name__ == "__main__":
@@ -162,4 +228,10 @@ if __name__ == "__main__":
   _MIN_SCALE = flags.DEFINE_float("min_scale", 0.4, "Smallest area of a crop.")
   _SEED = flags.DEFINE_integer("seed", 0, "Seed of crops and tones.")
   _LIMIT = flags.DEFINE_integer("limit", 0, "Most photographs; 0 for all.")
+  _HELD_OUT = flags.DEFINE_list(
+    "held_out", ["0", "0"], "Numbers of photographs to test and to validate on."
+  )
+  _UNLIKE = flags.DEFINE_list(
+    "unlike", [], "Folders of views whose held-out pictures are left out."
+  )
   cli.run(_run, required=["path", "output"])

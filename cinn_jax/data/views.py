@@ -28,37 +28,60 @@ _LISTING = "listing_hash.txt"
 
 
 class Views:
-  """A split of a folder of views; `self[i]` has the entries of one view.
+  """A split of one or more folders of views; `self[i]` has one view's entries.
+
+  Args:
+    path: The folder, or several with commas between them.
+    split: "train", "validation" or "test".
 
   Raises:
-    FileNotFoundError: if the folder holds no views.
+    FileNotFoundError: if a folder holds no views.
+    ValueError: if the views of two folders differ in size.
   """
 
   def __init__(self, path: str, split: str):
-    folder = pathlib.Path(path) / split
-    if not (folder / _LISTING).is_file():
-      raise FileNotFoundError(
-        f"{folder} holds no views: python -m cinn_jax.data.prepare_views"
-        f" --path=PHOTOGRAPHS --output={path}"
+    folders = [pathlib.Path(part) / split for part in path.split(",")]
+    for folder in folders:
+      if not (folder / _LISTING).is_file():
+        raise FileNotFoundError(
+          f"{folder} holds no views: python -m cinn_jax.data.prepare_views"
+          f" --path=PHOTOGRAPHS --output={folder.parent}"
+        )
+    self.parts = [
+      {
+        file.stem: np.load(file, mmap_mode="r")
+        for file in sorted(folder.glob("*.npy"))
+      }
+      for folder in folders
+    ]
+    shapes = [{n: a.shape[1:] for n, a in p.items()} for p in self.parts]
+    if any(shape != shapes[0] for shape in shapes):
+      raise ValueError(
+        f"The views of {path} differ: they need the same --size of"
+        " cinn_jax.data.prepare_views."
       )
-    self.arrays = {
-      file.stem: np.load(file, mmap_mode="r")
-      for file in sorted(folder.glob("*.npy"))
-    }
-    self.listing_hash = (folder / _LISTING).read_text().strip()
-    self.name = f"{folder} ({len(self):,} views)"
+    # Rows before each part, and in all.
+    self._starts = np.cumsum([0, *(len(p["image"]) for p in self.parts)])
+    hashes = [(folder / _LISTING).read_text().strip() for folder in folders]
+    self.listing_hash = (
+      hashes[0] if len(hashes) == 1 else base.hash_parts(hashes)
+    )
+    self.name = f"{', '.join(map(str, folders))} ({len(self):,} views)"
 
   def __len__(self) -> int:
-    return len(self.arrays["image"])
+    return int(self._starts[-1])
 
   def __getitem__(self, index: int) -> dict[str, Any]:
     if not 0 <= index < len(self):
       raise IndexError(index)
-    return {name: np.array(rows[index]) for name, rows in self.arrays.items()}
+    part = int(np.searchsorted(self._starts, index, "right")) - 1
+    row = index - self._starts[part]
+    return {n: np.array(rows[row]) for n, rows in self.parts[part].items()}
 
   def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the views of these rows, stacked."""
-    return {name: array[rows] for name, array in self.arrays.items()}
+    views = [self[int(row)] for row in rows]
+    return {name: np.stack([v[name] for v in views]) for name in views[0]}
 
 
 class Writer:

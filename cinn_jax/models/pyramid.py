@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from cinn_jax import likelihood
 from cinn_jax.bijections.base import (
@@ -17,7 +18,9 @@ from cinn_jax.bijections.base import (
   zero_log_det,
 )
 from cinn_jax.bijections.reshape import Haar
+from cinn_jax.models.networks.additions import resize_hints
 from cinn_jax.models.networks.level_condition import Given
+from cinn_jax.runtime.cpu_convolution import conv_general_dilated
 
 
 class PyramidFlow(Bijection):
@@ -172,3 +175,53 @@ class PyramidFlow(Bijection):
         raise ValueError("Features of a picture need a condition, got none.")
       given["features"] = self.features(given["picture"])
     return given
+
+
+class HintShift(Bijection):
+  """Moves x to around 0 in the cells of hints, then runs `flow`.
+
+  A transformer learns late to copy a number from its condition. So the hints,
+  at the size of x, are mapped linearly by a 3x3 convolution and subtracted; it
+  starts as a copy of each cell's own colour. log_det is that of `flow`. Without
+  hints in the condition this is `flow`.
+
+  Attributes:
+    flow: Receives the moved x, and the condition as it is.
+    scale: Units of x: a hint of 1 is an x of this number.
+  """
+
+  flow: Bijection
+  scale: float = 1.0
+
+  @property
+  def cheap_inverse(self) -> bool:
+    return self.flow.cheap_inverse
+
+  def forward(self, x: Array, cond: Condition = None) -> tuple[PyTree, Array]:
+    return self.flow.forward(x - self._shift(x.shape, cond), cond)
+
+  def inverse(self, z: PyTree, cond: Condition = None) -> tuple[Array, Array]:
+    x, log_det = self.flow.inverse(z, cond)
+    return x + self._shift(x.shape, cond), log_det
+
+  @nn.compact
+  def _shift(self, shape: tuple[int, ...], cond: Condition) -> Array:
+    """Returns [B, s, s, C], or 0 without hints."""
+    if not isinstance(cond, Mapping) or "hints" not in cond:
+      return jnp.zeros((1,) * len(shape))
+    layer = nn.Conv(
+      shape[-1],
+      (3, 3),
+      use_bias=False,
+      kernel_init=_copy,
+      conv_general_dilated=conv_general_dilated,
+      name="hints",
+    )
+    return self.scale * layer(resize_hints(cond["hints"], shape[1]))
+
+
+def _copy(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+  """Returns a kernel [3, 3, n, C] that copies the first C of n channels."""
+  del key
+  kernel = jnp.eye(*shape[2:], dtype=dtype)
+  return jnp.zeros(shape, dtype).at[1, 1].set(kernel)

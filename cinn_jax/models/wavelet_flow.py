@@ -24,7 +24,7 @@ from cinn_jax.models.networks.features import named
 from cinn_jax.models.networks.level_condition import LevelCondition
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 from cinn_jax.models.networks.token_networks import CausalTransformer
-from cinn_jax.models.pyramid import PyramidFlow
+from cinn_jax.models.pyramid import HintShift, PyramidFlow
 
 BASES = ("autoregressive", "coupling")
 
@@ -63,7 +63,8 @@ def wavelet_flow(
   3x3, 1x1 and 3x3 convolutions, again and again; then a Gaussian whose means
   and scales depend linearly on the condition (`bijections.LearnedPrior`). Base:
   autoregressive blocks of cells as tokens, with a rotation between them, or
-  couplings as for the details, on blocks of 2x2 cells.
+  couplings as for the details, on blocks of 2x2 cells; x moved by the hints
+  first (`HintShift`).
 
   Args:
     size: Number of cells on a side of x, base_size times a power of 2.
@@ -136,6 +137,7 @@ def wavelet_flow(
     return ConditionalFlow(bj.Chain((scale, *flow)), net)
 
   def coarsest() -> bj.Bijection:
+    hinted = functools.partial(HintShift, scale=size / base_size)
     scale = bj.Standardize(0.0, size / base_size)
     is_autoregressive = base == "autoregressive"
     net = LevelCondition(
@@ -149,7 +151,7 @@ def wavelet_flow(
     )
     if not is_autoregressive:
       flow = (scale, bj.Squeeze(), *couplings(base_width, base_depth))
-      return ConditionalFlow(bj.Chain(flow), net)
+      return hinted(ConditionalFlow(bj.Chain(flow), net))
     if base_depth % 2:
       raise ValueError(
         "base_depth is even, as blocks come in pairs of both directions, got"
@@ -169,7 +171,7 @@ def wavelet_flow(
       ]
     )
     blocks = bj.Stack(pair, base_depth // 2, memory)
-    return ConditionalFlow(bj.Chain((scale, blocks)), net)
+    return hinted(ConditionalFlow(bj.Chain((scale, blocks)), net))
 
   makers: dict[int, Callable[[], bj.Bijection]] = {
     cells: functools.partial(details, k) for k, cells in enumerate(sizes[:-1])

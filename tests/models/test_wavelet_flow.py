@@ -51,9 +51,24 @@ def test_hints_and_features_start_without_effect():
     assert np.abs(gradient[name]["kernel"]).max() > 0
 
 
+def test_the_base_starts_around_its_hints():
+  flow = _flow(level=4)
+  variables = flow.init(jax.random.key(0), X, COND)
+  means = X.reshape(2, 4, 2, 4, 2, 2).mean((2, 4)).repeat(2, 1).repeat(2, 2)
+  known = np.zeros((2, 8, 8, 1), np.float32)
+  known[0] = 1
+  hints = np.concatenate([means * known, known], -1)
+  (z,), _ = flow.forward(variables, X, {**COND, "hints": hints})
+  np.testing.assert_allclose(z[0], 0, atol=1e-5)
+  (plain,), _ = flow.forward(variables, X, {**COND, "hints": 0 * hints})
+  np.testing.assert_allclose(z[1], plain[1], atol=1e-5)
+  assert np.abs(z[1]).max() > 0.5
+
+
 def test_samples_by_level_and_temperature():
   flow = _flow()
-  variables = draw_variables(flow.module, 7, X, COND)
+  # A mild flow: with x in the hundreds, rounding it would move its density.
+  variables = draw_variables(flow.module, 7, X, COND, 0.1)
   draw = {
     temperatures: flow.sample(
       variables, jax.random.key(0), COND, 3, jnp.array(temperatures)

@@ -75,6 +75,44 @@ def test_views_hold_crops_and_their_features(views):
     Views(str(views / "none"), "train")
 
 
+def test_the_last_pictures_can_be_held_out(views, tmp_path):
+  rng = np.random.default_rng(1)
+  known = np.array(Views(str(views), "test")[0]["image"])
+  with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+    for name in ("c", "a", "grey", "known", "b", "d"):
+      picture = rng.integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8)
+      if name == "grey":
+        picture = np.repeat(picture[..., :1], 3, -1)
+      if name == "known":
+        picture = known
+      Image.fromarray(picture).save(tmp_path / "one.png")
+      archive.write(tmp_path / "one.png", f"{name}.png")
+  path = str(tmp_path / "photos.zip")
+  # The order is that of the file, not of the names.
+  splits = prepare_views.Photographs(path, 0, (1, 1)).splits([known])
+  assert splits == {
+    "train": ["a.png", "c.png"],
+    "test": ["d.png"],
+    "validation": ["b.png"],
+  }
+  assert "known.png" in prepare_views.Photographs(path).splits([])["train"]
+  with pytest.raises(ValueError, match=r"--held_out asks for 6 .* has 6"):
+    prepare_views.Photographs(path, 0, (4, 2))
+
+
+def test_folders_of_views_are_joined(views):
+  one = Views(str(views), "train")
+  two = Views(f"{views},{views}", "train")
+  assert len(two) == 2 * len(one)
+  assert two.listing_hash != one.listing_hash
+  batch = two.batch(np.array([1, len(one), len(two) - 1]))
+  for name, rows in batch.items():
+    for row, k in zip(rows, (1, 0, len(one) - 1), strict=True):
+      np.testing.assert_array_equal(row, one[k][name])
+  with pytest.raises(IndexError):
+    _ = two[len(two)]
+
+
 @pytest.mark.slow
 def test_levels_train_and_join(views, tmp_path):
   for level in (4, 8):
