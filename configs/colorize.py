@@ -47,11 +47,27 @@ python -m cinn_jax.main --config=configs/colorize.py:pyramid
 python -m cinn_jax.main --config=configs/colorize.py:photographs
   The same to 128 cells, with hints in the condition. `training.budget` trains a
   level from cached features.
+
+python -m cinn_jax.main --config=configs/colorize.py:regression
+python -m cinn_jax.main --config=configs/colorize.py:cvae
+python -m cinn_jax.main --config=configs/colorize.py:cgan
+  Models that are no flows, on the laptop network's task and condition network:
+  a regression by L2 (1,993,938 parameters), a conditional VAE (3,179,416) and a
+  conditional GAN (2,679,619, with its discriminator); see
+  cinn_jax/models/comparators. Networks and recipes are ours. They were not run
+  to their end; tests/benchmarks/claims.py compares them with flows.
+    --config.model.error=l1           regression to the median
+    --config.model.beta=0.5           weight of the VAE's divergence
+    --config.model.l1_weight=1        adds L1 to the GAN, as pix2pix does
+  Regression and GAN have no likelihood. The VAE has a bound, which
+  --mode=evaluate --num_draws=64 tightens.
 """
+
+import functools
 
 from ml_collections import ConfigDict
 
-from cinn_jax.experiment import pyramid_recipes, recipes
+from cinn_jax.experiment import comparator_recipes, pyramid_recipes, recipes
 
 
 def get_config(variant: str = "laptop"):
@@ -64,6 +80,10 @@ def get_config(variant: str = "laptop"):
     "jet": lambda: _token_flow("jet"),
     "pyramid": pyramid_recipes.pyramid,
     "photographs": pyramid_recipes.photographs,
+    **{
+      name: functools.partial(_comparator, name)
+      for name in comparator_recipes.NAMES
+    },
   }
   if variant not in variants:
     raise ValueError(
@@ -104,6 +124,9 @@ def _laptop():
       "mixing": "orthogonal",
       "init_std": None,
       "zero_last": True,
+      # "efficientnet_lite0" adds frozen features of L; priors are Gaussians.
+      "features": "",
+      "learned_priors": False,
     },
     "task": {
       "name": "colorize",
@@ -135,6 +158,21 @@ def _token_flow(name):
   laptop = _laptop()
   # ab and L are normalised already.
   sections = recipes.token_flow(name, 32, mean=0.0, std=1.0)
+  sections["train"]["num_steps"] = laptop["train"]["num_steps"]
+  return {**sections, "task": laptop["task"]}
+
+
+def _comparator(name):
+  laptop = _laptop()
+  names = ("condition_levels", "condition_vector", "condition_pool")
+  model = comparator_recipes.model(
+    name,
+    channels=2,
+    widths=(48, 96, 160),
+    **{name: laptop["model"][name] for name in names},
+  )
+  sections = recipes.comparator(name, model, small=True)
+  del sections["augment"]  # That of all variants.
   sections["train"]["num_steps"] = laptop["train"]["num_steps"]
   return {**sections, "task": laptop["task"]}
 

@@ -43,7 +43,7 @@ class Photographs:
 
   Args:
     path: The folder or file.
-    limit: Most photographs; 0 for all.
+    limit: Most photographs of a split; 0 for all.
     held_out: Numbers of the last photographs in the file's order for testing,
       and of those before them for validation. (0, 0) takes every twentieth
       photograph, sorted by name, and the ones that follow these.
@@ -64,8 +64,7 @@ class Photographs:
       names = sorted(str(file.relative_to(self._root)) for file in files)
     names = [n for n in names if n.lower().endswith(_SUFFIXES)]
     self.names = names if any(held_out) else sorted(names)
-    if limit:
-      self.names = self.names[:limit]
+    self._limit = limit or len(names)
     if not self.names:
       raise ValueError(f"{path} has no photographs ({', '.join(_SUFFIXES)}).")
     if sum(held_out) >= len(self.names):
@@ -80,21 +79,30 @@ class Photographs:
       return reading.decode(self._archive.read(name))
     return reading.decode(self._root / name)
 
-  def splits(self, others: Sequence[np.ndarray]) -> dict[str, list[str]]:
-    """Returns the names by split.
+  def splits(
+    self, others: Sequence[np.ndarray] = ()
+  ) -> tuple[dict[str, list[str]], int]:
+    """Returns the names by split, and how many were left out of training.
 
     Args:
       others: More pictures [S, S, 3] that no training photograph should equal.
     """
     held = self._held()
-    out = [name for names in held.values() for name in names]
-    rest = sorted(set(self.names) - set(out))
+    out = {name for names in held.values() for name in names}
+    rest = [name for name in self.names if name not in out]
     thumbnails = [_thumbnail(self[name]) for name in out]
     known = np.stack([*thumbnails, *map(_thumbnail, others)])
-    return {
-      "train": [name for name in rest if _is_new(self[name], known)],
-      **held,
-    }
+    train: list[str] = []
+    left_out = 0
+    for name in rest:
+      if len(train) == self._limit:
+        break
+      if _is_new(self[name], known):
+        train.append(name)
+      else:
+        left_out += 1
+    held = {split: names[: self._limit] for split, names in held.items()}
+    return {"train": train, **held}, left_out
 
   def _held(self) -> dict[str, list[str]]:
     if not any(self._held_out):
@@ -137,8 +145,7 @@ def prepare(
     for part in views.Views(path, split).parts
     for image in part["image"]
   ]
-  splits = photographs.splits(others)
-  left_out = len(photographs.names) - sum(map(len, splits.values()))
+  splits, left_out = photographs.splits(others)
   yield (
     f"{left_out} training photographs nearly equal held-out ones or are grey:"
     " left out."
@@ -227,7 +234,9 @@ if __name__ == "__main__":
   _SIZE = flags.DEFINE_integer("size", 128, "Side of a view, in pixels.")
   _MIN_SCALE = flags.DEFINE_float("min_scale", 0.4, "Smallest area of a crop.")
   _SEED = flags.DEFINE_integer("seed", 0, "Seed of crops and tones.")
-  _LIMIT = flags.DEFINE_integer("limit", 0, "Most photographs; 0 for all.")
+  _LIMIT = flags.DEFINE_integer(
+    "limit", 0, "Most photographs of a split; 0: all."
+  )
   _HELD_OUT = flags.DEFINE_list(
     "held_out", ["0", "0"], "Numbers of photographs to test and to validate on."
   )

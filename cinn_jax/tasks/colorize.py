@@ -27,6 +27,7 @@ def colorize(
   hints: int = 0,
   hint_share: float = 0.75,
   given_features: bool = False,
+  view_size: int = 0,
 ) -> Task:
   """Builds the task of colorizing pictures: ab of Lab given the lightness L.
 
@@ -57,6 +58,8 @@ def colorize(
     hint_share: Share of the pictures that get hints in training.
     given_features: The records bring features of the classifier for L, which
       `data.views` has computed; cond passes them on.
+    view_size: Side of the records' pictures if it is larger than image_size, as
+      views of 128 pixels are for a network that sees L at 64; 0 if it is not.
 
   Raises:
     ValueError: if a size is out of range or does not fit, or the noise is
@@ -80,7 +83,13 @@ def colorize(
     raise ValueError(f"hints must divide ab_size ({ab_size}), got {hints}.")
   if not 0 <= hint_share <= 1:
     raise ValueError(f"hint_share is from 0 to 1, got {hint_share}.")
-  cond_shape = _cond_shape(image_size, hints, given_features)
+  view_size = view_size or image_size
+  if view_size % image_size:
+    raise ValueError(
+      f"view_size must be a multiple of image_size ({image_size}), got"
+      f" {view_size}."
+    )
+  cond_shape = _cond_shape(image_size, hints, view_size * given_features)
 
   def prepare(batch):
     lab = color.srgb_to_lab(color.from_uint8(batch["image"]))
@@ -89,6 +98,7 @@ def colorize(
     lightness = lab[..., :1]
     if "lightness" in batch:
       lightness = color.from_uint8(batch["lightness"]) * 100
+    lightness = _block_means(lightness, view_size // image_size)
     lightness = normalize_lightness(lightness)
     return normalize_ab(ab), condition(lightness, batch)
 
@@ -167,19 +177,21 @@ def lightness_of(cond: Condition) -> Array:
   return cond["lightness"] if isinstance(cond, dict) else cond
 
 
-def _cond_shape(image_size, hints, given_features):
+def _cond_shape(image_size, hints, featured_size):
   lightness = (image_size, image_size, 1)
-  if not hints and not given_features:
+  if not hints and not featured_size:
     return lightness
   shapes = {"lightness": lightness}
   if hints:
     shapes["hints"] = (hints, hints, 3)
-  if given_features:
-    shapes["features"] = features.shapes(image_size)
+  if featured_size:
+    shapes["features"] = features.shapes(featured_size)
   return shapes
 
 
 def _block_means(x, side):
+  if side == 1:
+    return x
   b, height, width, c = x.shape
   blocks = x.reshape(b, height // side, side, width // side, side, c)
   return jnp.mean(blocks, axis=(2, 4))

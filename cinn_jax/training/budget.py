@@ -121,7 +121,7 @@ def train(
   tasks = [task]
   if config.task.get("hints"):
     tasks.append(build_task(**{**config.task.to_dict(), "hint_share": 0.0}))
-  scorers = [_make_scorer(flow, each) for each in tasks]
+  scorers = [make_scorer(flow, each) for each in tasks]
   now = CLOCKS[clock]
   curve: list[Point] = []
   spent, losses, skipped = 0.0, [], 0
@@ -170,8 +170,9 @@ def for_views(config: ConfigDict) -> ConfigDict:
   config = config.copy_and_resolve_references()
   with config.unlocked():
     config.data.source = "views"
-    config.task.given_features = bool(config.model.features)
-    config.model.features = ""
+    if config.model.get("features"):
+      config.task.given_features = True
+      config.model.features = ""
   return config
 
 
@@ -213,7 +214,8 @@ def _batches(views: Views, size: int, seed: int) -> Iterator[dict[str, Any]]:
     rows = rows[size:]
 
 
-def _make_scorer(flow: Flow, task: Task) -> Callable[..., float]:
+def make_scorer(flow: Flow, task: Task) -> Callable[..., float]:
+  """Returns `score(variables, views)`: mean bits/dim, with seeded noise."""
   dims = math.prod(task.event_shape)
 
   @jax.jit

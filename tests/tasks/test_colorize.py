@@ -221,3 +221,16 @@ def test_settings_of_another_task_raise():
     build_task("inpaint", image_size=16, ab_size=16)
   with pytest.raises(ValueError, match=r"missing a required .*'image_size'"):
     build_task("inpaint")
+
+
+def test_views_may_be_larger_than_the_network_sees(photos, prepare):
+  task = _task(image_size=SIZE // 2, ab_size=AB_SIZE, view_size=SIZE)
+  x, lightness = jax.jit(task.prepare)({"image": photos})
+  whole_x, whole = prepare(photos)
+  np.testing.assert_array_equal(x, whole_x)
+  blocks = np.asarray(whole).reshape(2, SIZE // 2, 2, SIZE // 2, 2, 1)
+  np.testing.assert_allclose(lightness, blocks.mean((2, 4)), atol=1e-5)
+  with pytest.raises(
+    ValueError, match=r"multiple of image_size \(32\), got 40"
+  ):
+    _task(view_size=40)

@@ -90,12 +90,12 @@ def test_the_last_pictures_can_be_held_out(views, tmp_path):
   path = str(tmp_path / "photos.zip")
   # The order is that of the file, not of the names.
   splits = prepare_views.Photographs(path, 0, (1, 1)).splits([known])
-  assert splits == {
-    "train": ["a.png", "c.png"],
-    "test": ["d.png"],
-    "validation": ["b.png"],
-  }
-  assert "known.png" in prepare_views.Photographs(path).splits([])["train"]
+  held = {"test": ["d.png"], "validation": ["b.png"]}
+  assert splits == ({"train": ["c.png", "a.png"], **held}, 2)
+  splits = prepare_views.Photographs(path, 1, (1, 1)).splits([known])
+  assert splits == ({"train": ["c.png"], **held}, 0)
+  splits = prepare_views.Photographs(path).splits()
+  assert splits[0]["train"] == ["c.png", "d.png", "known.png"]
   with pytest.raises(ValueError, match=r"--held_out asks for 6 .* has 6"):
     prepare_views.Photographs(path, 0, (4, 2))
 
