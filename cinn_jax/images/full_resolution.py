@@ -11,6 +11,8 @@ from cinn_jax.images import bilateral, color
 from cinn_jax.runtime import threads
 
 _DEPTHS = (np.uint8, np.uint16)
+# Photographs are reduced at widths that are multiples of this.
+_WIDTH = 512
 
 
 def colorize(
@@ -76,14 +78,16 @@ def lightness_thumbnail(
     float32 `[h, w]`.
   """
   photo = _check_photo(photo)
+  # All strips are full, and as wide as those of other photographs, so that this
+  # compiles once for a class of sizes. Padding weighs nothing.
+  right = (0, -photo.shape[1] % _WIDTH)
   vertical = _reduction(photo.shape[0], shape[0])
-  horizontal = _reduction(photo.shape[1], shape[1])
+  horizontal = np.pad(_reduction(photo.shape[1], shape[1]), (right, (0, 0)))
   total = np.zeros(shape, np.float32)
   for start in range(0, len(photo), strip):
-    # All strips are full, so that this compiles once; padding weighs nothing.
-    missing = ((0, max(0, start + strip - len(photo))), (0, 0))
-    rows = np.pad(photo[start : start + strip], (*missing, (0, 0)))
-    weights = np.pad(vertical[start : start + strip], missing)
+    below = (0, max(0, start + strip - len(photo)))
+    rows = np.pad(photo[start : start + strip], (below, right, (0, 0)))
+    weights = np.pad(vertical[start : start + strip], (below, (0, 0)))
     total += np.asarray(_reduce_strip(_lightness(rows), weights, horizontal))
   return total
 

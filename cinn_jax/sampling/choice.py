@@ -85,17 +85,34 @@ def far_apart(x: np.ndarray, count: int) -> tuple[list[int], list[float]]:
     of all samples in each one's group: those that are nearest to it. The shares
     add up to 1.
   """
+  distance = _distances(x)
+  medoids = _medoids(distance, count)
+  shares = _shares(distance, medoids)
+  order = np.argsort(-shares, kind="stable")
+  return [int(medoids[k]) for k in order], [float(shares[k]) for k in order]
+
+
+def shares(x: np.ndarray, chosen: Sequence[int]) -> list[float]:
+  """Returns the share of samples [n, ...] that each chosen one is nearest to.
+
+  Samples are compared as in `far_apart`, and the shares add up to 1.
+  """
+  return [float(share) for share in _shares(_distances(x), np.array(chosen))]
+
+
+def _distances(x):
+  """Returns the distances [n, n] of samples, by the means of their parts."""
   flat = _means(x).reshape(len(x), -1).astype(np.float32)
   squares = np.sum(flat**2, 1)
   distance = squares[:, None] + squares[None] - 2 * flat @ flat.T
-  distance = np.sqrt(np.maximum(distance, 0))
-  medoids = _medoids(distance, count)
-  nearest = np.argmin(distance[:, medoids], 1)
+  return np.sqrt(np.maximum(distance, 0))
+
+
+def _shares(distance, chosen):
+  nearest = np.argmin(distance[:, chosen], 1)
   # Of equal samples, each chosen one keeps itself.
-  nearest[medoids] = np.arange(count)
-  shares = np.bincount(nearest, minlength=count) / len(x)
-  order = np.argsort(-shares, kind="stable")
-  return [int(medoids[k]) for k in order], [float(shares[k]) for k in order]
+  nearest[chosen] = np.arange(len(chosen))
+  return np.bincount(nearest, minlength=len(chosen)) / len(distance)
 
 
 def _means(x):

@@ -1,26 +1,30 @@
 """Colorizations of photographs at their own resolution and depth."""
 
 import math
-import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinn_jax.images import crops, full_resolution, metadata, reading
+from cinn_jax.experiment.build import build
+from cinn_jax.images import full_resolution, metadata, reading
 from cinn_jax.images.crops import height_and_width
-from cinn_jax.sampling.hints import Hints, of_photo, to_map
+from cinn_jax.models.networks.features import LightnessFeatures
+from cinn_jax.sampling.hints import Hints, Point, of_photo, to_map
 from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.numbered import make_draw
+from cinn_jax.sampling.photograph import (
+  Photograph,
+  grey,
+  not_kept,
+  suffix_of,
+)
 from cinn_jax.sampling.reference import match
-from cinn_jax.sampling.results import as_uint8, thumbnail
 from cinn_jax.sampling.subject import Subject
 from cinn_jax.tasks.colorize import denormalize_ab, normalize_lightness
 from cinn_jax.workdir.trained import Trained
-
-# Longest side of a preview, in pixels.
-PREVIEW = 512
 
 
 class Steering(NamedTuple):
@@ -55,6 +59,9 @@ class Photos:
     trained: A run of this task.
     degrade: Refused.
     steering: What is known of the colours, and the size of the results.
+
+  Attributes:
+    cells: Cells on a side of the map of hints; 0 for a run without hints.
   """
 
   titles: Sequence[str] = ("grey",)
@@ -71,14 +78,17 @@ class Photos:
         "--degrade is for tasks that start from small pictures or sketches;"
         " colorization makes photographs grey by itself: leave it out."
       )
-    self._cells = trained.config["task"].get("hints", 0)
-    if not self._cells and (steering.hints or steering.reference is not None):
+    self.cells = trained.config["task"].get("hints", 0)
+    if not self.cells and (steering.hints or steering.reference is not None):
       raise ValueError(
         "This run was trained without hints, so it takes no --hints and no"
         " --reference: use one of configs/colorize.py:photographs."
       )
     self._trained, self._steering = trained, steering
-    self._draw = make_draw(trained.flow)
+    self._size = height_and_width(trained.task.image_size)
+    self._is_dict = isinstance(trained.flow.cond_shape, Mapping)
+    flow, self._features = _without_features(trained)
+    self._draw = make_draw(flow)
 
   def items(self, found: Sequence[Item]) -> list[Item]:
     """Returns the inputs to answer.
@@ -99,79 +109,89 @@ class Photos:
       UnreadableImage: if it cannot be read.
     """
     assert item.path is not None
-    photo = reading.decode(item.path, keep_depth=True)
-    points = self._points(item.path, photo)
-    if self._steering.preview:
-      photo = _small(photo)
-    variables = self._trained.variables
-    size = height_and_width(self._trained.task.image_size)
-    lightness = full_resolution.lightness_thumbnail(photo, size)
-    cond = self._condition(
-      normalize_lightness(jnp.asarray(lightness))[None, ..., None], points
-    )
+    photograph = self.open(item.path)
+    subject = self.subject(photograph, self.points(photograph, self._steering))
+    return photograph.previewed(subject) if self._steering.preview else subject
+
+  def open(self, path: str) -> Photograph:
+    """Reads a photograph, and computes what the model sees of it.
+
+    Raises:
+      UnreadableImage: if it cannot be read.
+    """
+    pixels = reading.decode(path, keep_depth=True)
+    lightness = full_resolution.lightness_thumbnail(pixels, self._size)
+    seen = normalize_lightness(jnp.asarray(lightness))[None, ..., None]
+    cond = {"lightness": seen} if self._is_dict else seen
+    if self._features is not None:
+      features = self._features(self._trained.variables, seen)
+      cond = {"lightness": seen, "features": features}
+    return Photograph(path, pixels, cond, metadata.read(path))
+
+  def points(self, photograph: Photograph, steering: Steering) -> list[Point]:
+    """Returns the hints for a photograph, and those from the reference."""
+    points = [*of_photo(steering.hints, photograph.path)]
+    if steering.reference is not None:
+      points += match(photograph.pixels, steering.reference)
+    return points
+
+  def subject(
+    self, photograph: Photograph, points: Sequence[Point] = ()
+  ) -> Subject:
+    """Returns a photograph to answer, given these hints.
+
+    Raises:
+      ValueError: if a hint is outside of it.
+    """
+    pixels, cond = photograph.pixels, photograph.cond
+    height, width = pixels.shape[:2]
+    if self.cells:
+      hints = to_map(points, (height, width), self.cells)
+      cond = {**cond, "hints": jnp.asarray(hints)[None]}
 
     def draw(key, numbers, temperature):
+      variables = self._trained.variables
       return self._draw(variables, cond, key, numbers, temperature)
 
     def render(x):
-      return full_resolution.colorize(photo, denormalize_ab(x))
+      return full_resolution.colorize(pixels, denormalize_ab(x))
 
-    kept = metadata.read(item.path)
-    hinted = [f"{points[1]} hints"] if points and points[1] else []
-    height, width = photo.shape[:2]
-    resized = f"; seen by the model as {size[1]}x{size[0]}"
+    def preview(x):
+      return full_resolution.colorize(photograph.small, denormalize_ab(x))
+
+    rows, columns = self._size
+    resized = f"; seen by the model as {columns}x{rows}"
     seen = "" if height == width else resized
+    hinted = [f"{len(points)} hints"] if points else []
+    lost = not_kept(photograph.metadata)
     return Subject(
-      head=[grey(photo)],
+      head=[grey(photograph.small)],
       draw=draw,
       dims=math.prod(self._trained.task.event_shape),
       render=render,
-      suffix=suffix_of(item.path, photo.dtype),
+      preview=preview,
+      suffix=suffix_of(photograph.path, pixels.dtype),
       pixels=height * width,
-      metadata=kept,
-      note="; ".join([f"{width}x{height}{seen}", *hinted, *not_kept(kept)]),
+      metadata=photograph.metadata,
+      note="; ".join([f"{width}x{height}{seen}", *hinted, *lost]),
     )
 
-  def _points(self, path, photo):
-    """The hints for a photograph, as a map, and their number."""
-    if not self._cells:
-      return None
-    points = [*of_photo(self._steering.hints, path)]
-    if self._steering.reference is not None:
-      points += match(photo, self._steering.reference)
-    return to_map(points, photo.shape[:2], self._cells), len(points)
 
-  def _condition(self, lightness, points):
-    if points is None:
-      return lightness
-    return {"lightness": lightness, "hints": jnp.asarray(points[0])[None]}
+def _without_features(trained):
+  """The flow that gets its features with the condition, and their network.
 
+  They are None for a flow that has no features, or computes them inside.
+  """
+  network = getattr(trained.flow.module, "features", None)
+  if not isinstance(network, LightnessFeatures):
+    return trained.flow, None
+  task = {**trained.config["task"], "given_features": True}
+  flow, _ = build({**trained.config, "task": task})
 
-def _small(photo):
-  """A photograph of at most 512 pixels on a side, for a preview."""
-  height, width = photo.shape[:2]
-  factor = PREVIEW / max(height, width)
-  if factor >= 1:
-    return photo
-  size = (max(1, round(height * factor)), max(1, round(width * factor)))
-  return crops.resize(as_uint8(photo), (0, 0, width, height), size)
+  @jax.jit
+  def features(variables, lightness):
+    return trained.flow.module.apply(
+      variables, lightness, method=lambda module, seen: module.features(seen)
+    )
 
-
-def grey(photo: np.ndarray) -> np.ndarray:
-  """A small photograph without its colours, uint8."""
-  small = thumbnail(photo)
-  shape = small.shape[:2]
-  return full_resolution.colorize(small, np.zeros((1, *shape, 2)))[0]
-
-
-def not_kept(kept: metadata.Metadata) -> list[str]:
-  """Returns a line on what the results of a photograph lose, if anything."""
-  return [f"not kept: {', '.join(kept.lost)}"] if kept.lost else []
-
-
-def suffix_of(path: str | None, dtype: np.dtype) -> str:
-  """The ending of results of a photograph of that name and depth."""
-  if dtype == np.uint16:
-    return ".tif"
-  is_jpeg = pathlib.Path(path or "").suffix.lower() in (".jpg", ".jpeg")
-  return ".jpg" if is_jpeg else ".png"
+  return flow, features

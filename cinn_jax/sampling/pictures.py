@@ -14,7 +14,7 @@ from cinn_jax.images.crops import height_and_width
 from cinn_jax.sampling import fill
 from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.numbered import CHUNK, make_draw
-from cinn_jax.sampling.photos import grey, not_kept, suffix_of
+from cinn_jax.sampling.photograph import grey, not_kept, suffix_of
 from cinn_jax.sampling.results import as_uint8, thumbnail
 from cinn_jax.sampling.subject import Subject
 from cinn_jax.tasks import Task, holes

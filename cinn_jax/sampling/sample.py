@@ -3,7 +3,6 @@
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,12 +13,13 @@ from cinn_jax.sampling import temperatures as names
 from cinn_jax.sampling.choice import ALL, Choice
 from cinn_jax.sampling.classes import Classes
 from cinn_jax.sampling.draw import ranked_at
+from cinn_jax.sampling.form import Form
 from cinn_jax.sampling.inputs import Item, find
 from cinn_jax.sampling.numbered import CHUNK, draw_ranked
 from cinn_jax.sampling.photos import NOTHING, Photos, Steering
 from cinn_jax.sampling.pictures import Pictures
-from cinn_jax.sampling.results import Results, as_uint8
-from cinn_jax.sampling.subject import Sampler, Subject
+from cinn_jax.sampling.results import Results
+from cinn_jax.sampling.subject import Sampler
 from cinn_jax.workdir.trained import Trained, restore
 
 # By task.
@@ -33,7 +33,6 @@ SAMPLERS: Mapping[str, Callable[..., Sampler]] = {
   "sketch": Pictures,
   "super_resolution": Pictures,
 }
-FORMATS = ("png", "jpg", "webp", "tif")
 # Pixels of results that are rendered at a time.
 _PIXELS = 2**28
 
@@ -78,8 +77,8 @@ def sample(
     degrade: Take inputs as whole pictures, see `pictures.Pictures`.
     steering: Hints and a reference for colorization, or small results.
     recursive: Take subfolders too, see `inputs.find`.
-    output_format: Format of the results: one of `FORMATS`, or "" for that of
-      each input as far as it keeps all of the result.
+    output_format: Format of the results: one of `form.FORMATS`, or "" for that
+      of each input as far as it keeps all of the result.
     quality: Quality of JPEG and WebP, 1 to 100.
 
   Returns:
@@ -90,23 +89,19 @@ def sample(
     ValueError: for inputs or options that the run's task does not take.
   """
   choice.check(num_samples)
+  form = Form(output_format, quality)
+  form.check()
   # All inputs are known before the first output.
   found = _found(inputs, outputs, recursive)
   trained = restore(workdir)
   sampler = _sampler(trained, degrade, steering)
   items = sampler.items(found)
-  if output_format not in ("", *FORMATS):
-    raise ValueError(
-      f"unknown output format {output_format!r}, expected one of"
-      f" {', '.join(FORMATS)}."
-    )
   settings = {
     **_settings(trained, num_samples, seed, degrade, steering),
     "output_format": output_format,
     "quality": quality,
     **{name: value for name, value in choice._asdict().items() if value},
   }
-  form = _Form(output_format, quality)
   folders = names.folders(outputs, temperatures)
   results = [
     Results(
@@ -211,21 +206,6 @@ def _steering(steering):
     "reference": hashlib.sha256(pixels).hexdigest()[:16],
     "preview": steering.preview,
   }
-
-
-class _Form(NamedTuple):
-  """The files that results become."""
-
-  output_format: str
-  quality: int
-
-  def suffix(self, subject: Subject) -> str:
-    return f".{self.output_format}" if self.output_format else subject.suffix
-
-  def save(self, subject, path, picture):
-    if path.suffix.lower() not in writing.SUFFIXES[picture.dtype.name]:
-      picture = as_uint8(picture)
-    writing.save_photo(path, picture, subject.metadata, quality=self.quality)
 
 
 def _write(item, subject, drawn, results, form):

@@ -18,6 +18,8 @@ class Subject(NamedTuple):
     draw: Function that draws samples by number.
     dims: Numbers in one sample, for bits/dim.
     render: `(x [c, ...]) -> [c, H, W, 3]`, uint8 or uint16 pictures.
+    preview: The same, uint8 with at most 512 pixels on a side, and quick; None
+      if only `render` can make pictures.
     suffix: Ending of the files of its samples.
     chunk: Samples to draw at a time.
     pixels: Pixels of one result, which limit how many are rendered at a time.
@@ -29,6 +31,7 @@ class Subject(NamedTuple):
   draw: Draw
   dims: int
   render: Callable[[np.ndarray], np.ndarray]
+  preview: Callable[[np.ndarray], np.ndarray] | None = None
   suffix: str = ".png"
   chunk: int = CHUNK
   pixels: int = 1

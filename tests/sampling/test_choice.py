@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cinn_jax.sampling.choice import ALL, Choice, far_apart
+from cinn_jax.sampling.choice import ALL, Choice, far_apart, shares
 from cinn_jax.sampling.numbered import Ranked
 
 
@@ -67,6 +67,12 @@ def test_medoids_have_the_least_distance():
   medoids, shares = far_apart(x, 2)
   assert cost(medoids) == pytest.approx(min(map(cost, pairs)))
   assert sum(shares) == pytest.approx(1) and shares[0] >= shares[1]
+
+
+def test_shares_count_the_samples_that_are_nearest():
+  x = np.array([0.0, 0.1, 9.9, 10.0, 10.1, 10.2], np.float32)[:, None]
+  assert shares(x, [1, 3]) == pytest.approx([2 / 6, 4 / 6])
+  assert shares(x, [4, 0]) == pytest.approx([4 / 6, 2 / 6])
 
 
 def test_equal_samples_all_stand_for_something():

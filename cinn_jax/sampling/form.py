@@ -1,0 +1,45 @@
+"""The files that results become: their format, names and metadata."""
+
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from cinn_jax.images import writing
+from cinn_jax.sampling.results import as_uint8
+from cinn_jax.sampling.subject import Subject
+
+FORMATS = ("png", "jpg", "webp", "tif")
+
+
+class Form(NamedTuple):
+  """The format of results.
+
+  Attributes:
+    output_format: One of `FORMATS`, or "" for that of each input as far as it
+      keeps all of the result.
+    quality: Quality of JPEG and WebP, 1 to 100.
+  """
+
+  output_format: str = ""
+  quality: int = writing.QUALITY
+
+  def check(self) -> None:
+    """Raises ValueError if there is no such format."""
+    if self.output_format not in ("", *FORMATS):
+      raise ValueError(
+        f"unknown output format {self.output_format!r}, expected one of"
+        f" {', '.join(FORMATS)}."
+      )
+
+  def suffix(self, subject: Subject) -> str:
+    """Returns the ending of the files of a subject's samples."""
+    return f".{self.output_format}" if self.output_format else subject.suffix
+
+  def save(
+    self, subject: Subject, path: pathlib.Path, picture: np.ndarray
+  ) -> None:
+    """Writes one sample [H, W, 3] with the metadata of its photograph."""
+    if path.suffix.lower() not in writing.SUFFIXES[picture.dtype.name]:
+      picture = as_uint8(picture)
+    writing.save_photo(path, picture, subject.metadata, quality=self.quality)
