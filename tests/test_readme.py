@@ -118,7 +118,7 @@ def large_place(place):
 
 
 def test_pages_have_commands():
-  assert len(commands("README.md")) >= 8
+  assert len(commands("README.md")) >= 7
   assert len(MAIN_COMMANDS) >= 8
 
 
