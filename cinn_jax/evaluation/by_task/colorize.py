@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cinn_jax.data.base import Source
+from cinn_jax.evaluation.by_task import color_looks
 from cinn_jax.evaluation.metrics import cinn_protocol, splits
 from cinn_jax.evaluation.tables import table
 from cinn_jax.sampling import temperatures as labels
@@ -54,25 +55,38 @@ def evaluate(
 
   There are two reference rows: the condition itself ("grey"), and the truth in
   place of the samples. Samples stay in the order in which they were drawn: a
-  ranking would bias the error of a single sample.
+  ranking would bias the error of a single sample. LPIPS, FID and KID are
+  measured if their weights are installed; otherwise a note says how to get
+  them.
   """
   del workdir  # This task writes no file.
-  methods = {
-    labels.label("samples", temperature, sampling.temperatures): Method()
+  names = [
+    labels.label("samples", temperature, sampling.temperatures)
     for temperature in sampling.temperatures
-  }
-  methods |= {
-    trained.task.condition_name: Method("reference"),
-    "real against itself": Method("reference"),
-  }
+  ]
+  grey, real = trained.task.condition_name, "real against itself"
+  methods = {name: Method() for name in names}
+  methods |= {grey: Method("reference"), real: Method("reference")}
+  looks = color_looks.Looks(trained, names, grey, real)
   for batch, given, outcomes in draw_over_split(trained, source, sampling):
+    looks.add(batch, given, outcomes)
     truth = batch["image"]
     drawn = (samples for samples, _ in outcomes)
     columns = (*drawn, given[:, None], truth[:, None])
     for method, pictures in zip(methods.values(), columns, strict=True):
       method.add(truth, pictures)
-  rows = {name: method.row() for name, method in methods.items()}
-  return rows, METRICS, []
+  more, notes = looks.summary(sampling.num_samples, sampling.seed)
+  rows = {
+    name: _joined(method.row(), more[name]) for name, method in methods.items()
+  }
+  return rows, METRICS | color_looks.METRICS, notes
+
+
+def _joined(row: table.Row, more: table.Row) -> table.Row:
+  return row._replace(
+    metrics={**row.metrics, **more.metrics},
+    intervals={**(row.intervals or {}), **(more.intervals or {})},
+  )
 
 
 class Method:
