@@ -29,6 +29,23 @@ _FUNCTIONS = 6
 
 
 class Flow(NamedTuple):
+class Objective(NamedTuple):
+  """Training and scores of a model that is no flow, see `models.comparators`.
+
+  Attributes:
+    title: Name of the kind of model, for messages: "a regression".
+    loss: `(variables, rng, x, cond) -> (loss, terms)`. `terms` are scalars for
+      the log; "bits_per_dim" among them is an upper bound of bits/dim.
+    bound: `(variables, rng, x, cond) -> nats [B]`, one draw whose average
+      exp(nats) over rng is p(x | cond), so that its mean is a lower bound of
+      ln p(x | cond); None for a model without a likelihood.
+  """
+
+  title: str
+  loss: Callable
+  bound: Callable | None = None
+
+
   """The pure functions of one flow.
 
   Every function takes a batch: data `x` [B, *event_shape] and a condition
@@ -56,6 +73,9 @@ class Flow(NamedTuple):
     cond_shape: Shape of one condition, without the batch, or a pytree of
       shapes; None if any condition is accepted.
 
+    objective: None for a flow. A model that is compared with flows says here
+      how it is trained; its `forward` and `log_prob` raise ValueError, and the
+      log_prob of its samples is NaN.
   Raises:
     ValueError: by every function, if x, cond or the latents have the wrong
       shape, or x holds integers. The message gives the right shape.
@@ -72,6 +92,7 @@ class Flow(NamedTuple):
   cond_shape: Shapes | None = None
 
   def __reduce__(self) -> tuple[Any, ...]:
+  objective: Objective | None = None
     names = [getattr(part, "__qualname__", "") for part in self[:_FUNCTIONS]]
     if not all(name.startswith("make_flow.") for name in names):
       return Flow._make, (tuple(self),)

@@ -29,27 +29,41 @@ python -m cinn_jax.main --config=configs/mnist.py:paper \\
   Departures: the first 1,024 training pictures validate, while the authors
   train on all 60,000; permutations are drawn with the parameters.
 
+python -m cinn_jax.main --config=configs/mnist.py:cvae --config.data.path=FOLDER
+  Models that are no flows, for comparison: cvae (1,492,706 parameters), cgan
+  (1,020,418) and regression (470,273), whose every sample is the mean of its
+  class. See
+  cinn_jax/models/comparators. They were not run to their end;
+  tests/benchmarks/claims.py compares them with flows. Networks and recipes are
+  ours.
+
 python -m cinn_jax.main --config=configs/mnist.py:fashion \\
   --config.data.path=FOLDER
   The minimal example on Fashion-MNIST, which has the same four files. It was
   not run.
 """
 
+import functools
+
 from ml_collections import ConfigDict
 
-from cinn_jax.experiment import recipes
+from cinn_jax.experiment import comparator_recipes, recipes
 
 # The authors' steps per epoch. They drop an epoch's last, smaller batch.
 _EPOCH, _PAPER_EPOCH = 230, 117
 
 
 def get_config(variant: str = "minimal"):
-  """Returns the experiment; `variant` is minimal, paper, digits or fashion."""
+  """Returns the experiment of a variant, one of those named above."""
   variants = {
     "minimal": _minimal,
     "paper": _paper,
     "digits": _digits,
     "fashion": _fashion,
+    **{
+      name: functools.partial(_comparator, name)
+      for name in comparator_recipes.NAMES
+    },
   }
   if variant not in variants:
     raise ValueError(
@@ -206,3 +220,11 @@ def _fashion():
   fashion = _minimal()
   fashion["data"] = {"tfds_name": "fashion_mnist"}
   return fashion
+
+
+def _comparator(name):
+  model = comparator_recipes.model(name, channels=1, widths=(32, 64, 96))
+  sections = recipes.comparator(name, model, small=True)
+  del sections["augment"]  # That of all digits.
+  sections["train"] |= {"num_steps": 10 * _EPOCH, "batch_size": 128}
+  return {**sections, "task": _minimal()["task"]}

@@ -17,7 +17,8 @@ python -m cinn_jax.main --config=configs/super_resolution.py:caflow,recipe=small
 
 python -m cinn_jax.main --config=configs/super_resolution.py:MODEL,NAME=VALUE
   MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow, or a token flow:
-  tarflow or jet, see configs/generate.py. Settings:
+  tarflow or jet, see configs/generate.py; or what flows are compared with:
+  regression, cvae, cgan, rrdb or esrgan, see below. Settings:
     size=32           size of the large pictures; HxW if they are not square
     scale=4           ratio of the sides, large by small: 2, 4 or 8
     condition_net=trained|frozen|none
@@ -49,6 +50,22 @@ python -m cinn_jax.main --config=configs/super_resolution.py:caflow,size=64 \\
   Samples as in CAFLOW's figures: the likeliest 10 of 20, at temperature 0.5 or
   0.55 (quoted). --mode=evaluate takes several temperatures at once,
   --temperature=0.5,0.8,1.
+
+python -m cinn_jax.main --config=configs/super_resolution.py:esrgan,size=64
+  Models that are no flows, see cinn_jax/models/comparators. rrdb is the network
+  of ESRGAN trained by L1 alone, 16,697,987 parameters, and esrgan goes on from
+  it against a discriminator. recipe=small has 1,704,915, and 2,369,172 with a
+  discriminator. esrgan's samples are all equal, as published;
+  --config.model.noise=4 adds noise. regression (1,249,507 parameters), cvae
+  (2,213,766) and cgan (1,940,036) are ours, of one U-Net on cinn's condition
+  network; all picture configs have them.
+    --config.model.error=l1|l2        of regression and rrdb
+    --config.model.beta=0.5           of cvae
+    --config.model.l1_weight=1        of cgan, which has none without it
+  They were not run to their end; tests/benchmarks/claims.py compares them with
+  flows. regression, rrdb, cgan and esrgan have no likelihood. cvae has a bound,
+  which --mode=evaluate --num_draws=64 tightens.
+  Departures: those of the builders; rates and lengths are ours.
 
 Ablations:
   --config.task.condition_noise=uniform|half  noise on the condition, or none

@@ -10,6 +10,7 @@ import numpy as np
 
 from cinn_jax import likelihood
 from cinn_jax.bijections import REPORTS, max_log_scale
+from cinn_jax.evaluation import comparator_scores
 from cinn_jax.evaluation.metrics import splits
 from cinn_jax.flow import Flow
 from cinn_jax.tasks import Task
@@ -29,7 +30,11 @@ def make_scorer(flow: Flow, task: Task, seed: int) -> Callable:
   * `auxiliary_loss` [B], as training adds it, if the model has one;
   * `reconstruction_error`, a dict of [B] by part of the model, in the data's
     own units, if the model has `reconstruction_errors`.
+
+  Of a model that is no flow, they are those of `comparator_scores.make_scorer`.
   """
+  if flow.objective is not None:
+    return comparator_scores.make_scorer(flow, task, seed)
   by_part = hasattr(flow.module, "reconstruction_errors")
 
   def score(variables, batch, index):
@@ -129,6 +134,8 @@ def summarize(
 
 def in_words(scores: Mapping[str, Any], task: Task) -> str:
   """Formats the result of `summarize`, or its copy in a JSON file, as text."""
+  if "error" in scores:
+    return comparator_scores.in_words(scores, task)
   if interval := scores.get(_INTERVAL):
     interval = " [{:.4f}, {:.4f}]".format(*interval)
   text = (

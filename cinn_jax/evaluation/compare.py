@@ -175,6 +175,8 @@ def _table(groups):
 
 
 def _bits_per_dim(likelihoods):
+  if any("bits_per_dim" not in scores for scores in likelihoods):
+    return _ABSENT
   values = [scores["bits_per_dim"] for scores in likelihoods]
   interval = likelihoods[0].get("bits_per_dim_interval")
   if len(values) == 1 and interval:
@@ -238,6 +240,11 @@ def _protocol(runs: Sequence[Run]) -> Iterator[str]:
   data = {run.content["likelihood"]["of"]: None for run in runs}
   yield f"Pictures: {first['source']}, listing {first['listing_hash']}."
   yield f"bits/dim is of {'; or of '.join(data)}."
+  kinds = [run.content["likelihood"] for run in runs]
+  if any("bits_per_dim" not in scores for scores in kinds):
+    yield f"bits/dim {_ABSENT}: the model has no likelihood."
+  if any("error" in scores and "bits_per_dim" in scores for scores in kinds):
+    yield "bits/dim of a conditional VAE is an upper bound, by one draw."
   yield "For several seeds: mean ± standard deviation over them."
   for metric, title in _titles(runs).items():
     yield f"{title}: {metric.protocol}; over images: {metric.reduction}."

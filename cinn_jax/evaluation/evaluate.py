@@ -20,7 +20,8 @@ from cinn_jax.evaluation.tables import records, table
 from cinn_jax.evaluation.validation import Validator
 from cinn_jax.experiment.build import open_source
 from cinn_jax.runtime import processes, sharding, storage
-from cinn_jax.sampling.draw import Sampling
+from cinn_jax.sampling.draw import Sampling, check_temperatures
+from cinn_jax.workdir.saved import ranking
 from cinn_jax.workdir.trained import Trained, restore
 
 # The evaluation of each task's samples:
@@ -67,6 +68,7 @@ def evaluate(
     ValueError: if bits/dim is not finite.
   """
   trained = restore(workdir, data)
+  check_temperatures(trained.flow, sampling.temperatures)
   folder = storage.path(workdir if outputs is None else outputs)
   if folder.suffix == ".safetensors":  # A run in one file: next to it.
     folder = folder.with_suffix("")
@@ -93,7 +95,8 @@ def evaluate(
       config=trained.config,
       notes=notes,
     )
-  print(f"Likelihood of {trained.task.description}:")
+  what = "Likelihood" if trained.flow.objective is None else "Scores"
+  print(f"{what} of {trained.task.description}:")
   print(bits.in_words(scores, trained.task))
   if weighted := scores.get("importance_weighted"):
     print(importance.in_words(weighted, trained.task))
@@ -116,12 +119,14 @@ def _scores(
     jax.device_get(trained.variables), sharding.replicated(mesh)
   )
   scores = validator.score(variables, interval=True)
-  if not math.isfinite(scores["bits_per_dim"]):
+  name, value = ranking(scores)
+  if not math.isfinite(value):
+    title = "bits/dim" if name == "bits_per_dim" else name
     raise ValueError(
-      f"bits/dim of {source.name} is {scores['bits_per_dim']}: these pictures"
+      f"{title} of {source.name} is {value}: these pictures"
       " are far from what the run was trained on, or its training went wrong."
     )
-  if num_draws > 1:
+  if num_draws > 1 and name == "bits_per_dim":
     scores["importance_weighted"] = importance.bound(
       trained, source, num_draws=num_draws, batch_size=size, seed=seed
     )

@@ -9,6 +9,9 @@ This is the bound of a single draw for K = 1, and it never falls with K (Burda
 et al. 2016; for dequantization: Ho et al. 2019, Flow++, equation 13). It bounds
 the probability of the pictures if the task's noise is uniform over one level.
 With Gaussian noise it is the density averaged over the noise.
+
+For a conditional VAE the noise of x is drawn once, as for the bits/dim of a
+flow, and the K draws are of the code v: p(x, v) / q(v | x) in place of p / q.
 """
 
 import math
@@ -40,12 +43,14 @@ def bound(
   Args:
     trained: The trained run.
     source: The split.
-    num_draws: K, the number of draws of the noise of x and the condition.
+    num_draws: K, the number of draws of the noise of x and the condition, or of
+      the code of a conditional VAE.
     batch_size: Pictures per batch.
     seed: Seed for the noise.
 
   Returns:
-    {"draws", "bits_per_dim", "bits_per_dim_of_unscaled_data"}.
+    {"draws", "of", "bits_per_dim", "bits_per_dim_of_unscaled_data"}; "of" is
+    "noise" or "code".
   """
   score = jax.jit(make_bound(trained.flow, trained.task, num_draws, seed))
   nats = []
@@ -61,6 +66,7 @@ def bound(
   bits = float(likelihood.bits_per_dim(np.concatenate(nats).mean(), dims))
   return {
     "draws": num_draws,
+    "of": "noise" if trained.flow.objective is None else "code",
     "bits_per_dim": bits,
     "bits_per_dim_of_unscaled_data": float(
       likelihood.rescale_bits_per_dim(bits, trained.task.scales)
@@ -78,8 +84,12 @@ def make_bound(flow: Flow, task: Task, num_draws: int, seed: int) -> Callable:
   def score(variables, batch, index):
     x_and_cond = task.prepare(batch)
     rng = jax.random.fold_in(jax.random.key(seed), index)
+    noisy = task.add_noise(jax.random.fold_in(rng, num_draws), *x_and_cond)
 
     def draw(k):
+      if flow.objective is not None:
+        key = jax.random.fold_in(rng, k)
+        return flow.objective.bound(variables, key, *noisy)
       x, cond = task.add_noise(jax.random.fold_in(rng, k), *x_and_cond)
       return flow.log_prob(variables, x, cond).total
 
@@ -92,7 +102,8 @@ def make_bound(flow: Flow, task: Task, num_draws: int, seed: int) -> Callable:
 def in_words(scores: Mapping[str, Any], task: Task) -> str:
   """Formats the result of `bound`, or its copy in a JSON file, as text."""
   return (
-    f"Importance-weighted over {scores['draws']} draws of the noise: bits/dim"
+    f"Importance-weighted over {scores['draws']} draws of the"
+    f" {scores.get('of', 'noise')}: bits/dim"
     f" {float(scores['bits_per_dim']):.4f};"
     f" {float(scores['bits_per_dim_of_unscaled_data']):.4f} in {task.units}."
   )

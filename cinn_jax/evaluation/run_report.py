@@ -28,6 +28,8 @@ SHEETS, SHEET_ROWS = 2, 8
 CURVES = (
   ("bits/dim", ("bits_per_dim",), False),
   ("bits/dim, its parts", ("bits_prior", "bits_log_det"), False),
+  ("loss", ("loss",), False),
+  ("error of one sample", ("error",), False),
   ("auxiliary loss, nats/dim", ("auxiliary_loss",), False),
   ("largest log-scale", ("max_log_scale",), False),
   ("norm of the gradient", ("grad_norm",), True),
@@ -64,11 +66,12 @@ def write_report(
   """
   run = storage.path(workdir)
   trained = restore(run, data)
+  draw.check_temperatures(trained.flow, sampling.temperatures)
   rows, metrics, content = current_evaluation(run, trained, data, sampling)
   folder = storage.path(outputs or run / "report")
   page = Page(f"{run.name} at step {trained.step:,}")
   page.text(
-    f"Likelihood of {trained.task.description}, on {content['source']}:",
+    f"Scores of {trained.task.description}, on {content['source']}:",
     bits.in_words(content["likelihood"], trained.task),
   )
   if weighted := content["likelihood"].get("importance_weighted"):

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from cinn_jax.bijections.base import PyTree
 from cinn_jax.data import derived, loader
 from cinn_jax.data.base import Source
-from cinn_jax.evaluation import bits
+from cinn_jax.evaluation import bits, comparator_scores
 from cinn_jax.flow import Flow
 from cinn_jax.runtime import sharding
 from cinn_jax.sampling import draw
@@ -47,6 +47,7 @@ class Validator:
   ):
     sharding.check_batch_size(batch_size, mesh, "train.batch_size")
     self.task, self._source, self._mesh = task, source, mesh
+    self._is_comparator = flow.objective is not None
     self._batch_size, self._seed = batch_size, seed
     # Replicated, so that every process has the numbers of all examples.
     everywhere = sharding.replicated(mesh)
@@ -85,7 +86,9 @@ class Validator:
         alive()
         on_device = sharding.put_batch(batch, self._mesh)
         scores.append(self._score(variables, on_device, index))
-    return bits.summarize(jax.device_get(scores), self.task, interval=interval)
+    values = jax.device_get(scores)
+    kind = comparator_scores if self._is_comparator else bits
+    return kind.summarize(values, self.task, interval=interval)
 
   def sheet(self, variables: PyTree, note: str = "") -> np.ndarray:
     """Returns a contact sheet, uint8 [H, W, 3], of pictures and their samples.

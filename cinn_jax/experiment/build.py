@@ -13,6 +13,7 @@ from cinn_jax.bijections.base import PyTree
 from cinn_jax.data import derived, sources
 from cinn_jax.data.base import Source
 from cinn_jax.flow import Flow, make_flow, map_shapes
+from cinn_jax.models import comparators
 from cinn_jax.tasks import Task
 
 
@@ -25,12 +26,18 @@ def build(config: Mapping[str, Any]) -> tuple[Flow, Task]:
   """
   task = build_task(**_plain(config["task"]))
   model = build_model(**_plain(config["model"]))
+  if isinstance(model, comparators.Answer):
+    return comparators.make(model, task.event_shape, task.cond_shape), task
   return make_flow(model, task.event_shape, task.cond_shape), task
 
 
-def build_model(name: str, **settings: Any) -> Bijection:
-  """Builds the model `name` of `models.BUILDERS`; raises as `build` does."""
-  return _build("model", models.BUILDERS, name, settings)
+def build_model(name: str, **settings: Any) -> Bijection | comparators.Answer:
+  """Builds the model `name`, a flow's or a comparator's; raises as `build`.
+
+  The names are those of `models.BUILDERS` and `comparators.BUILDERS`.
+  """
+  builders = {**models.BUILDERS, **comparators.BUILDERS}
+  return _build("model", builders, name, settings)
 
 
 def build_task(name: str, **settings: Any) -> Task:

@@ -24,7 +24,10 @@ def describe(config: ConfigDict) -> str:
   rows = [*_parts(params), ("total, trained", _count(params))]
   x = jax.ShapeDtypeStruct((1, *task.event_shape), jnp.float32)
   cond = abstract_cond(task)
-  if idle := weights_on_padding(flow, variables, x, cond):
+  idle = 0
+  if flow.objective is None:
+    idle = weights_on_padding(flow, variables, x, cond)
+  if idle:
     rows.append(("of these only on padding, never trained", idle))
   for collection in constants.values():
     rows += [(f"{name} (constant)", n) for name, n in _parts(collection)]
@@ -42,7 +45,10 @@ def describe(config: ConfigDict) -> str:
     for k, z in enumerate(latents)
   )
   lines += ["", "FLOPs per image (matrix products and convolutions)"]
-  one = flops(flow.forward, variables, x, cond)
+  rows = []
+  if flow.objective is None:
+    one = flops(flow.forward, variables, x, cond)
+    rows = [("forward, data to latent", _giga(one))]
 
   def sample(n):
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -52,7 +58,7 @@ def describe(config: ConfigDict) -> str:
 
   lines += _table(
     [
-      ("forward, data to latent", _giga(one)),
+      *rows,
       ("1 sample", _giga(sample(1))),
       ("8 samples of one condition", _giga(sample(8))),
     ]

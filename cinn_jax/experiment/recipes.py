@@ -12,7 +12,11 @@ from typing import Any
 
 from ml_collections import config_dict
 
-from cinn_jax.experiment import arguments, token_recipes
+from cinn_jax.experiment import (
+  arguments,
+  comparator_recipes,
+  token_recipes,
+)
 from cinn_jax.images.crops import height_and_width
 
 Size = int | tuple[int, int]
@@ -308,6 +312,42 @@ def _token_flow(name):
   return make
 
 
+def comparator(name: str, model: Section, *, small: bool) -> dict[str, Section]:
+  """Returns the recipe of a model that flows are compared with.
+
+  Args:
+    name: One of `comparator_recipes.NAMES`, "rrdb" or "esrgan".
+    model: Its section `model`.
+    small: Takes the length of a run on a laptop.
+  """
+  sections = {**_ours(small), "model": model}
+  if name in ("cgan", "esrgan"):
+    sections["optimizer"] = comparator_recipes.adversarial_optimizer()
+  return sections
+
+
+def _comparator(name):
+  def make(small, scale):
+    del scale
+    if name in comparator_recipes.NAMES:
+      return comparator(
+        name, comparator_recipes.picture_model(name), small=small
+      )
+    model = comparator_recipes.rrdb_model(name, small=small)
+    sections = comparator(name, model, small=small)
+    if name == "esrgan":
+      # ESRGAN starts from the network that L1 has trained.
+      steps = 200 if small else 200_000
+      sections["pretrain"] = {
+        "steps": steps,
+        "batch_size": 32 if small else 16,
+        "learning_rate": 2e-3 if small else 2e-4,
+      }
+    return sections
+
+  return make
+
+
 def _is_small(size):
   """Tells if a recipe for pictures of this size is for a laptop."""
   return (size if isinstance(size, int) else max(size)) <= 32
@@ -364,4 +404,9 @@ MODELS: Mapping[str, tuple[Callable[[bool, int], dict[str, Section]], str]] = {
   "srflow": (_srflow, "condition_net"),
   "tarflow": (_token_flow("tarflow"), "condition_net"),
   "jet": (_token_flow("jet"), "condition_net"),
+  # No flows: what flows are compared with.
+  **{
+    name: (_comparator(name), "condition_net")
+    for name in (*comparator_recipes.NAMES, "rrdb", "esrgan")
+  },
 }

@@ -139,14 +139,15 @@ class PictureFeatures(nn.Module):
     """
     centred = (cond - _MEAN) / _STD
     if self.pyramid is not None:
-      return self.pyramid(_resize(centred, size))
+      return self.pyramid(resize(centred, size))
     return {
-      f"level_{k}": _resize(centred, [side // 2 ** (k + 1) for side in size])
+      f"level_{k}": resize(centred, [side // 2 ** (k + 1) for side in size])
       for k in range(self.levels)
     }
 
 
-def _resize(maps: Array, size: Sequence[int]) -> Array:
+def resize(maps: Array, size: Sequence[int]) -> Array:
+  """Resizes maps [B, h, w, C] to (H, W) by an antialiased cubic filter."""
   b, h, w, c = maps.shape
   if (h, w) == tuple(size):
     return maps

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinn_jax.bijections import Array, Condition
-from cinn_jax.flow import Flow
+from cinn_jax.flow import Flow, map_shapes
 from cinn_jax.images import color, sheets
 from cinn_jax.sampling import temperatures
 from cinn_jax.tasks import Task
@@ -64,10 +64,30 @@ def rank(x: Array, log_prob: Array) -> tuple[Array, Array]:
   )
 
 
-def ranked_at(temperature: float | Sequence[float]) -> str:
+def ranked_at(
+  temperature: float | Sequence[float], *, has_likelihood: bool = True
+) -> str:
   """Returns the caption of a sheet of ranked samples."""
   name = temperatures.name(temperature)
-  return f"samples in order of likelihood, temperature {name}"
+  order = "in order of likelihood" if has_likelihood else "as they were drawn"
+  return f"samples {order}, temperature {name}"
+
+
+def check_temperatures(
+  flow: Flow, scales: Sequence[float | Sequence[float]]
+) -> None:
+  """Raises ValueError for temperatures of a model that draws nothing."""
+  if flow.objective is None or flow.cond_shape is None or list(scales) == [1]:
+    return
+  cond = map_shapes(
+    lambda shape: jax.ShapeDtypeStruct((1, *shape), jnp.float32),
+    flow.cond_shape,
+  )
+  if not sum(z.size for z in flow.latent_shapes({}, cond)):
+    raise ValueError(
+      f"{flow.objective.title.capitalize()} has no latents to scale: leave out"
+      " --temperature."
+    )
 
 
 def contact_sheet(

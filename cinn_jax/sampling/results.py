@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Sequence
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,8 @@ class Results:
       "digest": _digest(item.path),
       "files": files,
       "draws": ranked.numbers,
-      "bits_per_dim": [float(value) for value in bits],
+      # JSON has no NaN, which stands for a model without a likelihood.
+      "bits_per_dim": [None if isnan(v) else float(v) for v in bits],
     }
     if ranked.shares is not None:
       self._pictures[name]["shares"] = list(ranked.shares)

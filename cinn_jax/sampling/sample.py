@@ -12,7 +12,7 @@ from cinn_jax.runtime import threads
 from cinn_jax.sampling import temperatures as names
 from cinn_jax.sampling.choice import ALL, Choice
 from cinn_jax.sampling.classes import Classes
-from cinn_jax.sampling.draw import ranked_at
+from cinn_jax.sampling.draw import check_temperatures, ranked_at
 from cinn_jax.sampling.form import Form
 from cinn_jax.sampling.inputs import Item, find
 from cinn_jax.sampling.numbered import CHUNK, draw_ranked
@@ -94,6 +94,13 @@ def sample(
   # All inputs are known before the first output.
   found = _found(inputs, outputs, recursive)
   trained = restore(workdir)
+  check_temperatures(trained.flow, temperatures)
+  has_likelihood = trained.flow.objective is None
+  if choice.keep is not None and not has_likelihood:
+    raise ValueError(
+      "--keep takes the likeliest samples, and this run has no likelihood:"
+      " leave it out, or choose by --diverse or --only."
+    )
   sampler = _sampler(trained, degrade, steering)
   items = sampler.items(found)
   settings = {
@@ -108,7 +115,7 @@ def sample(
       folder,
       {**settings, "temperature": temperature},
       sampler.titles,
-      _caption(temperature, num_samples, choice),
+      _caption(temperature, num_samples, choice, has_likelihood),
     )
     for folder, temperature in folders
   ]
@@ -160,8 +167,8 @@ def sample(
   return failed
 
 
-def _caption(temperature, num_samples, choice):
-  text = ranked_at(temperature)
+def _caption(temperature, num_samples, choice, has_likelihood):
+  text = ranked_at(temperature, has_likelihood=has_likelihood)
   if choice.diverse is not None:
     text = f"the largest share first, temperature {names.name(temperature)}"
   return f"{choice.name(num_samples)}: {text}" if any(choice) else text

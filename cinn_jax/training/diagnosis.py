@@ -23,6 +23,7 @@ from cinn_jax.experiment.build import build
 from cinn_jax.flow import Flow
 from cinn_jax.runtime import storage
 from cinn_jax.tasks import Task
+from cinn_jax.training.step import loss_key
 
 _METHODS = ("forward", "__call__")
 
@@ -56,12 +57,22 @@ def diagnose(
       return f"{name} of the step"
   if bad := _not_finite(variables):
     return f"{_name(bad[0])} before the step"
+  run = _function(flow, rng)
   with jax.disable_jit():
-    part = _first_part(flow, variables, x, cond)
-  return part or _first_gradient(flow, variables, x, cond)
+    part = _first_part(run, variables, x, cond)
+  return part or _first_gradient(flow, run, variables, x, cond)
 
 
-def _first_part(flow, variables, x, cond):
+def _function(flow, rng):
+  """Returns what a step runs: `(variables, x, cond) -> arrays`."""
+  if flow.objective is None:
+    return flow.forward
+  return lambda variables, x, cond: flow.objective.loss(
+    variables, loss_key(rng), x, cond
+  )
+
+
+def _first_part(run, variables, x, cond):
   first, calls = None, {}
 
   def check(method, arguments, options, context):
@@ -82,14 +93,16 @@ def _first_part(flow, variables, x, cond):
     return result
 
   with nn.intercept_methods(check):
-    z, log_det = flow.forward(variables, x, cond)
-  if not first and not _is_finite((z, log_det)):
+    result = run(variables, x, cond)
+  if not first and not _is_finite(result):
     return "the latents"
   return first
 
 
-def _first_gradient(flow, variables, x, cond):
+def _first_gradient(flow, run, variables, x, cond):
   def loss(variables):
+    if flow.objective is not None:
+      return run(variables, x, cond)[0]
     return jnp.mean(flow.log_prob(variables, x, cond).total)
 
   constants = {k: v for k, v in variables.items() if k != "params"}

@@ -164,7 +164,8 @@ class Monitor:
       name: float(np.mean([values[name] for values in self._recent]))
       for name in self._recent[0]
     }
-    means["max_log_scale"] = max(v["max_log_scale"] for v in self._recent)
+    if "max_log_scale" in means:
+      means["max_log_scale"] = max(v["max_log_scale"] for v in self._recent)
     means["skipped_steps"] = self._skipped
     means["images_per_second"] = steps * self._batch_size / elapsed
     means["data_wait"] = self._wait / elapsed
@@ -174,9 +175,10 @@ class Monitor:
       if self._peak:
         means["utilisation"] = rate / (self._peak * jax.device_count())
     self._log.scalars(self._step, "train", means)
+    has_bits = "bits_per_dim" in means
+    name, unit = ("bits_per_dim", "bits/dim") if has_bits else ("loss", "loss")
     self._bar.set_postfix_str(
-      f"{means['bits_per_dim']:.3f} bits/dim,"
-      f" {means['images_per_second']:.0f} images/s"
+      f"{means[name]:.3f} {unit}, {means['images_per_second']:.0f} images/s"
     )
     self._recent, self._skipped = [], 0
     self._reset_clock()

@@ -1,4 +1,4 @@
-"""One step of maximum likelihood."""
+"""One step of training: maximum likelihood, or a comparator's own loss."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,6 +15,10 @@ from cinn_jax.flow import Flow, split_variables
 from cinn_jax.tasks import Task
 from cinn_jax.training.optimizer import choose
 from cinn_jax.workdir.state import Fit, State
+
+# Folded into a step's key for what a comparator draws. Splits of the key for
+# the task's noise are small numbers.
+_LOSS = 2**31 - 1
 
 
 def init_fit(
@@ -72,12 +76,16 @@ def make_update(
     max_log_scale: Largest log-scale of any coupling.
     finite: True if the loss, the gradient and all log-scales are finite.
 
-  `update` takes two more arguments, booleans that may be traced:
+  A model that is no flow has its `objective` for a loss. In place of `parts`,
+  `auxiliary_loss` and `max_log_scale`, `measured` then has its `terms`.
+
+  `update` takes more arguments; the first two are booleans that may be traced:
 
     unconditional: If true, the module's method `unconditional` replaces
       `forward`. For models of several flows that are first trained separately.
     diverged: If true, or if this step is not finite, the fit stays as it was.
       With None (the default) the fit always moves.
+    rng: A JAX random key, for a model that is no flow.
 
   Args:
     flow: From `make_flow`.
@@ -126,13 +134,29 @@ def make_update(
       lambda: with_auxiliary("forward"),
     )
 
-  def update(fit: Fit, x, cond, unconditional=None, diverged=None):
+  def own_loss(params, constants, x, cond, rng):
+    variables = {"params": params, **constants}
+    loss, terms = flow.objective.loss(variables, rng, x, cond)
+    return loss, ({"terms": terms}, {})
+
+  def update(fit: Fit, x, cond, unconditional=None, diverged=None, rng=None):
+    if flow.objective is None:
+      run_loss, last = loss_and_rest, unconditional
+    elif rng is not None:
+      run_loss, last = own_loss, rng
+    else:
+      raise ValueError(
+        f"{flow.objective.title.capitalize()} draws random numbers in training:"
+        " pass update its key, rng=jax.random.key(...)."
+      )
     (loss, (measured, updated)), grads = jax.value_and_grad(
-      loss_and_rest, has_aux=True
-    )(fit.params, fit.constants, x, cond, unconditional)
+      run_loss, has_aux=True
+    )(fit.params, fit.constants, x, cond, last)
     norm = optax.tree.norm(grads)
-    numbers = jnp.stack([loss, norm, measured["max_log_scale"]])
-    finite = jnp.isfinite(numbers).all()
+    watched = [loss, norm]
+    if "max_log_scale" in measured:
+      watched.append(measured["max_log_scale"])
+    finite = jnp.isfinite(jnp.stack(watched)).all()
     measured |= {"loss": loss, "grad_norm": norm, "finite": finite}
     stays = False if diverged is None else diverged | ~finite
     updates, optimizer_state = optimizer.update(
@@ -167,7 +191,8 @@ def make_train_step(
   The metrics are scalars: `bits_per_dim` and its parts `bits_prior` and
   `bits_log_det`; `auxiliary_loss` in nats per dimension, for models that have
   one; `grad_norm`, before clipping; `max_log_scale`, the largest log-scale of
-  any coupling; and `skipped`, the `State.skipped` after the step.
+  any coupling; and `skipped`, the `State.skipped` after the step. Of a model
+  that is no flow: `loss`, the terms of its objective, `grad_norm`, `skipped`.
 
   Args:
     flow: The flow to train.
@@ -198,21 +223,11 @@ def make_train_step(
     # More steps are under way by the time the host notices that a run has
     # diverged.
     before = state.diverged
-    fit, measured = update(state.fit, x, cond, first, before)
+    own = loss_key(rng)
+    fit, measured = update(state.fit, x, cond, first, before, own)
     in_a_row = jnp.where(measured["finite"], 0, state.skipped + 1)
     skipped = jnp.where(before, state.skipped, in_a_row)
-    metrics = {
-      "skipped": skipped,
-      **likelihood.bits_by_part(
-        prior=jnp.mean(measured["parts"].prior),
-        log_det=jnp.mean(measured["parts"].log_det),
-        dims=dims,
-      ),
-      "grad_norm": measured["grad_norm"],
-      "max_log_scale": measured["max_log_scale"],
-    }
-    if measured["auxiliary_loss"] is not None:
-      metrics["auxiliary_loss"] = measured["auxiliary_loss"]
+    metrics = {"skipped": skipped, **_metrics(measured, dims)}
     ema = None
     if ema_decay:
       average = _average(state.ema, fit.params, state.step, ema_decay)
@@ -222,6 +237,29 @@ def make_train_step(
     return after._replace(step=count), metrics
 
   return step
+
+
+def loss_key(rng: Array) -> Array:
+  """Returns the key of what a comparator's loss draws, from that of a step."""
+  return jax.random.fold_in(rng, _LOSS)
+
+
+def _metrics(measured, dims):
+  """Returns the scalars of a step that `make_update` measured."""
+  norm = {"grad_norm": measured["grad_norm"]}
+  if "terms" in measured:
+    return {"loss": measured["loss"], **measured["terms"], **norm}
+  parts = measured["parts"]
+  metrics = {
+    **likelihood.bits_by_part(
+      prior=jnp.mean(parts.prior), log_det=jnp.mean(parts.log_det), dims=dims
+    ),
+    **norm,
+    "max_log_scale": measured["max_log_scale"],
+  }
+  if measured["auxiliary_loss"] is not None:
+    metrics["auxiliary_loss"] = measured["auxiliary_loss"]
+  return metrics
 
 
 def _average(ema, params, step, decay):

@@ -29,6 +29,7 @@ from cinn_jax.workdir.checkpoint import Checkpoints
 from cinn_jax.workdir.lock import hold_lock
 from cinn_jax.workdir.log import Log
 from cinn_jax.workdir.same_run import check_same_run
+from cinn_jax.workdir.saved import ranking
 from cinn_jax.workdir.state import State
 
 
@@ -103,7 +104,8 @@ def _loop(run: Run, profiler: Profiler) -> None:
   run.stop.defer()
   run.watchdog.beat()
   with log, monitor, contextlib.closing(batches):
-    monitor.write(f"bits/dim is of {run.task.description}.")
+    of = "bits/dim is" if run.flow.objective is None else "Scores are"
+    monitor.write(f"{of} of {run.task.description}.")
     for source in (run.train_source, run.validation_source):
       monitor.write(f"Pictures: {source.name}, listing {source.listing_hash}.")
     if _lacks_validation(run, state):
@@ -166,9 +168,10 @@ def _validated(run: Run, log: Log, state: State) -> str:
   log.scalars(step, "validation", scores)
   text = f"Step {step:,}: validation {bits.in_words(scores, run.task)}"
   if step == settings.num_steps or step % settings.sheet_every == 0:
+    name, value = ranking(scores)
+    title = "bits/dim" if name == "bits_per_dim" else name
     sheet = run.validator.sheet(
-      state.ema_variables,
-      f"step {step:,}, validation bits/dim {scores['bits_per_dim']:.3f}",
+      state.ema_variables, f"step {step:,}, validation {title} {value:.3f}"
     )
     path = run.workdir / "sheets" / f"step_{step:06d}.png"
     if processes.is_first():

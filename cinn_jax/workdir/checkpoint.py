@@ -25,6 +25,7 @@ from cinn_jax.workdir.saved import (
   add_metrics,
   check_metrics,
   folder,
+  ranking,
   read_checksums,
 )
 from cinn_jax.workdir.state import Fit, State
@@ -261,7 +262,7 @@ def _without_empty(items):
 
 
 def _quality(metrics):
-  return -metrics["bits_per_dim"]
+  return -ranking(metrics)[1]
 
 
 def _brief(error):

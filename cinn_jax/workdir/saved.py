@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from cinn_jax.runtime import processes, storage
@@ -92,7 +92,7 @@ def check_metrics(workdir: str | os.PathLike[str]) -> None:
     path = folder(workdir) / str(step) / "metrics" / "metrics"
     try:
       if path.exists():
-        float(json.loads(path.read_text())["bits_per_dim"])
+        ranking(json.loads(path.read_text()))
     except (OSError, ValueError, LookupError, TypeError) as error:
       problem = (
         f"The validation metrics of step {step:,} cannot be read ({error}):"
@@ -100,6 +100,18 @@ def check_metrics(workdir: str | os.PathLike[str]) -> None:
       )
   if not processes.agree(problem is None):
     raise Damaged(problem or f"Another process cannot read all of {workdir}.")
+
+
+def ranking(metrics: Mapping[str, Any]) -> tuple[str, float]:
+  """Returns the name and value of the number that ranks validated steps.
+
+  It is "bits_per_dim", or "error" for a model without a likelihood. Less is
+  better.
+  """
+  name = "bits_per_dim"
+  if name not in metrics and "error" in metrics:
+    name = "error"
+  return name, float(metrics[name])
 
 
 def add_metrics(

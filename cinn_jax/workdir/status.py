@@ -27,7 +27,7 @@ def status(workdir: str | os.PathLike[str]) -> str:
   if train:
     last = train[-1]
     lines["step"] = (
-      f"{last['step']:,}, {last['bits_per_dim']:.3f} bits/dim,"
+      f"{last['step']:,}, {_loss(last)},"
       f" {last['images_per_second']:.0f} images/s, {last['data_wait']:.0%} of"
       f" the time waiting for data; {_age(folder / 'metrics.jsonl')}"
     )
@@ -35,13 +35,21 @@ def status(workdir: str | os.PathLike[str]) -> str:
     lines["step"] = "nothing logged yet"
   lines["saved"] = _saved(folder)
   if validated:
-    best = min(validated, key=lambda row: row["bits_per_dim"])
+    best = min(validated, key=lambda row: saved.ranking(row)[1])
+    name, value = saved.ranking(best)
+    title = "bits/dim" if name == "bits_per_dim" else name
     lines["best"] = (
-      f"validation bits/dim {best['bits_per_dim']:.4f} at step"
-      f" {best['step']:,}; last {validated[-1]['bits_per_dim']:.4f} at step"
+      f"validation {title} {value:.4f} at step"
+      f" {best['step']:,}; last {validated[-1][name]:.4f} at step"
       f" {validated[-1]['step']:,}"
     )
   return "\n".join(f"{name:6}{text}" for name, text in lines.items())
+
+
+def _loss(row):
+  if "bits_per_dim" in row:
+    return f"{row['bits_per_dim']:.3f} bits/dim"
+  return f"loss {row['loss']:.3f}"
 
 
 def _logged(workdir):

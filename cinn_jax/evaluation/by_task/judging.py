@@ -65,6 +65,7 @@ class Judge:
   def __init__(self, trained: Trained, metrics: Collection[str] | None = None):
     self.variables = trained.variables
     self._pictures = _pictures(trained)
+    self._has_likelihood = trained.flow.objective is None
     self._metrics = _metrics(trained.task, metrics)
 
   def reference(self, batch: dict[str, Any]) -> np.ndarray | None:
@@ -108,15 +109,16 @@ class Judge:
     rows = []
     for k, (_, log_prob) in enumerate(outcomes):
       own = {name: parts[k] for name, parts in by_set.items()}
-      rows.append(
-        {
-          ONE: _pick(own, first),
-          MEAN: {k: v.mean(axis=1) for k, v in own.items()} | together[k],
-          LIKELIEST: _pick(own, np.argmax(log_prob, axis=1)),
-          BEST: _pick(own, np.argmin(own["rmse"], axis=1)),
-          AVERAGE: _pick(each, first + start + k),
-        }
-      )
+      row = {
+        ONE: _pick(own, first),
+        MEAN: {k: v.mean(axis=1) for k, v in own.items()} | together[k],
+        LIKELIEST: _pick(own, np.argmax(log_prob, axis=1)),
+        BEST: _pick(own, np.argmin(own["rmse"], axis=1)),
+        AVERAGE: _pick(each, first + start + k),
+      }
+      if not self._has_likelihood:
+        del row[LIKELIEST]
+      rows.append(row)
     references = {
       name: _pick(each, first + k)
       for k, name in enumerate(others, start=start + sets.number)
@@ -179,7 +181,7 @@ def _pictures(trained: Trained) -> dict[str, Picture]:
       lambda _, batch: color.to_uint8(answer(cond_of(batch)))
     )
   net = getattr(trained.flow.module, _NET, None)
-  if hasattr(net, "predict"):
+  if hasattr(net, "predict") and trained.flow.objective is None:
 
     def guess(variables, batch):
       cond = cond_of(batch)

@@ -72,8 +72,15 @@ def draw_latent_sheets(
 
   Raises:
     FileNotFoundError: if the workdir holds no checkpoint.
+    ValueError: if its model is no flow.
   """
-  subject = subject_of(restore(workdir, data), seed)
+  trained = restore(workdir, data)
+  if trained.flow.objective is not None:
+    raise ValueError(
+      f"--mode=latent is for flows: {trained.flow.objective.title} has no"
+      " latents of a picture."
+    )
+  subject = subject_of(trained, seed)
   render = jax.jit(jax.vmap(subject.task.render))
   folder = storage.path(outputs or storage.path(workdir) / "latent")
   paths = []
