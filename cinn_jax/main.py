@@ -23,7 +23,7 @@ from cinn_jax.training import flags as training
 # --mode=preflight, if the step needs more memory.
 SOME_FAILED, DOES_NOT_FIT = 3, 4
 # Modes that train or score, whose memory is worth keeping between steps.
-_LONG_MODES = ("train", "evaluate")
+_LONG_MODES = ("train", "evaluate", "calibrate")
 
 for module in (cli, evaluation, machine, sampling, training):
   flags.adopt_module_key_flags(module)
@@ -35,8 +35,9 @@ _WORKDIR = flags.DEFINE_string(
 _OUTPUTS = flags.DEFINE_string(
   "outputs",
   "out",
-  "For --mode=sample and compare: the folder for results. For --mode=export:"
-  " the file (default: WORKDIR/export.safetensors).",
+  "For --mode=sample and compare: the folder for results; for --mode=calibrate"
+  " too, instead of WORKDIR. For --mode=export: the file (default:"
+  " WORKDIR/export.safetensors).",
 )
 
 # Each mode imports what it needs, so that --help needs no JAX at all.
@@ -63,6 +64,24 @@ def _evaluate(config, workdir):
     data=cli.other_data(),
     num_draws=evaluation.NUM_DRAWS.value,
     sampling=sampling.read_sampling(_MODE.value, several=True),
+  )
+
+
+def _calibrate(config, workdir):
+  from cinn_jax.evaluation.calibrate import calibrate
+  from cinn_jax.workdir import shipped
+
+  drawn = sampling.read_sampling(_MODE.value, several=True)
+  if not sampling.NUM_SAMPLES.present:
+    drawn = drawn._replace(num_samples=calibrate.NUM_SAMPLES)
+  given = flags.FLAGS["outputs"].present
+  calibrate.calibrate(
+    shipped.for_config(workdir, cli.config_name()),
+    outputs=_OUTPUTS.value if given else workdir,
+    data=cli.other_data(),
+    sampling=drawn,
+    num_pictures=evaluation.NUM_PICTURES.value,
+    level=evaluation.LEVEL.value,
   )
 
 
@@ -148,6 +167,7 @@ def _status(config, workdir):
 MODES = {
   "train": _train,
   "evaluate": _evaluate,
+  "calibrate": _calibrate,
   "report": _report,
   "compare": _compare,
   "sample": _sample,
@@ -175,7 +195,15 @@ def _workdir():
 
 
 # Modes that take the config from the checkpoint in --workdir.
-_FROM_WORKDIR = ("evaluate", "export", "latent", "report", "sample", "status")
+_FROM_WORKDIR = (
+  "calibrate",
+  "evaluate",
+  "export",
+  "latent",
+  "report",
+  "sample",
+  "status",
+)
 
 
 @flags.multi_flags_validator(

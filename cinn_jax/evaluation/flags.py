@@ -1,4 +1,4 @@
-"""Flags of `--mode=evaluate` and `--mode=compare`.
+"""Flags of `--mode=evaluate`, `--mode=calibrate` and `--mode=compare`.
 
 Imports no JAX, so that --help is quick.
 """
@@ -10,6 +10,20 @@ NUM_DRAWS = flags.DEFINE_integer(
   1,
   "For --mode=evaluate: draws of the noise, for an importance-weighted bound.",
   lower_bound=1,
+)
+NUM_PICTURES = flags.DEFINE_integer(
+  "num_pictures",
+  0,
+  "For --mode=calibrate: pictures, spread over the split (default: all).",
+  lower_bound=0,
+)
+LEVEL = flags.DEFINE_integer(
+  "level",
+  0,
+  "For --mode=calibrate of a wavelet flow: sample one level alone, by its"
+  " cells. The base, such as 8, sets the means of regions, and takes a fraction"
+  " of the time.",
+  lower_bound=0,
 )
 WORKDIRS = flags.DEFINE_list(
   "workdirs", [], "For --mode=compare: folders of evaluated runs, A,B,C."

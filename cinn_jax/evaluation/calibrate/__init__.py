@@ -1,0 +1,1 @@
+"""`--mode=calibrate`: how often a conditional flow of pictures is right."""

@@ -1,0 +1,264 @@
+"""`--mode=calibrate`: measures the odds of a run's samples on test pictures."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cinn_jax.data import derived
+from cinn_jax.data.base import Source
+from cinn_jax.evaluation.calibrate import (
+  conformal,
+  draws,
+  latents,
+  lines,
+  odds,
+  pictures,
+  regions,
+)
+from cinn_jax.evaluation.calibrate.latents import Latents
+from cinn_jax.evaluation.calibrate.pool import Pool
+from cinn_jax.experiment.build import abstract_variables, build, open_source
+from cinn_jax.images import writing
+from cinn_jax.images.regions import coarser
+from cinn_jax.runtime import processes
+from cinn_jax.sampling import temperatures as names
+from cinn_jax.sampling.draw import Sampling
+from cinn_jax.workdir import calibration_file
+from cinn_jax.workdir.trained import Trained, restore
+
+TASKS = ("colorize", "colorize_rgb", "inpaint", "sketch", "super_resolution")
+NUM_SAMPLES = 99
+# Fewer samples have no central 90 % interval, fewer pictures no conformal one
+# from half of them.
+MIN_SAMPLES, MIN_PICTURES = 19, 20
+# Pictures of the training set that stand for a guess without a model.
+_CLIMATOLOGY = 1000
+_MARGINAL = (0.05, 0.95)
+
+
+def calibrate(
+  workdir: str | os.PathLike,
+  *,
+  outputs: str | os.PathLike | None = None,
+  data: Mapping[str, Any] | None = None,
+  sampling: Sampling = Sampling(NUM_SAMPLES),
+  num_pictures: int = 0,
+  level: int = 0,
+) -> None:
+  """Calibrates a trained run: prints tables, and writes them and pictures.
+
+  Writes `calibration.json`, which `--mode=sample --odds` and `--mode=report`
+  read, and pictures in `calibration/`. Truths get the noise of training, since
+  that is what the flow describes. Temperatures by level are fitted to the
+  latents of the validation pictures and reported on the test pictures.
+
+  Args:
+    workdir: A trained run, as `restore` takes it.
+    outputs: Folder for the results; None for `calibration_file.folder`.
+    data: Settings that override the `data` section of the run's config.
+    sampling: Number of samples, temperatures and seed. With several
+      temperatures there are tables for each.
+    num_pictures: Number of pictures, spread over each split; 0 for all.
+    level: For a wavelet flow, the only level that is sampled, by its cells; 0
+      for the whole flow. The base sets the means of regions, and is sampled in
+      a fraction of the time; HPD ranks are then those of the base. Latents are
+      those of all levels anyway.
+
+  Raises:
+    FileNotFoundError: if the workdir holds no checkpoint.
+    ValueError: for a task without pictures as conditions, for too few samples
+      or pictures, or a level that there is not.
+  """
+  trained = restore(workdir, data)
+  _check(trained, sampling)
+  folder = calibration_file.folder(workdir if outputs is None else outputs)
+  test, validation = (
+    _spread(open_source(trained.config, trained.task, split), num_pictures)
+    for split in ("test", "validation")
+  )
+  if len(test) < MIN_PICTURES:
+    raise ValueError(
+      f"{test.name} has {len(test)} pictures, but a calibration needs at least"
+      f" {MIN_PICTURES}."
+    )
+  print(
+    f"{workdir} at step {trained.step:,}; {len(test):,} pictures of"
+    f" {test.name}, listing {test.listing_hash}; {sampling.num_samples} samples"
+    " of each."
+  )
+  whole = draws.make_subject(trained.flow, trained.variables, trained.task)
+  sampled, scales = whole, sampling.temperatures
+  if level:
+    sampled = _of_level(trained, level)
+    scales = [_scale_of_level(scale, trained, level) for scale in scales]
+
+  def batches(source, title, num_samples=1):
+    return draws.batches_of(source, trained.task, num_samples, title)
+
+  seed = sampling.seed
+  fitted, seen = (
+    draws.latents_over(whole, batches(source, title), seed)
+    for source, title in ((validation, "validation"), (test, "test"))
+  )
+  pools = draws.pools_over(
+    sampled,
+    batches(test, "sampling", sampling.num_samples),
+    num_samples=sampling.num_samples,
+    temperatures=scales,
+    seed=seed,
+  )
+  is_same = validation.listing_hash == test.listing_hash
+  fitted, seen = _halves(seen) if is_same else (fitted, seen)
+  tuned = latents.temperatures(fitted)
+  training = open_source(trained.config, trained.task, "train")
+  climatology = draws.true_means(
+    whole, batches(_spread(training, _CLIMATOLOGY), "training"), seed
+  )
+  parts = [latents.latent_pit(seen, tuned, seed)]
+  plots = {"latents": pictures.latent_histograms(latents.pit(seen), seen.names)}
+  offsets = {}
+  for temperature, pool in zip(sampling.temperatures, pools, strict=True):
+    own, own_plots, q = _of_pool(pool, climatology, seed)
+    for part in own:
+      title = names.label(part.title, temperature, sampling.temperatures)
+      parts.append(part._replace(title=title))
+    suffix = names.label("", temperature, sampling.temperatures)
+    suffix = suffix.removeprefix(", ").replace(" ", "_").replace(":", "_")
+    plots |= {f"{k}{suffix and '_'}{suffix}": v for k, v in own_plots.items()}
+    offsets[names.name(temperature)] = q
+  notes = _notes(tuned, is_same, sampling)
+  if processes.is_first():
+    for name, plot in plots.items():
+      writing.save_png(folder / calibration_file.PICTURES / f"{name}.png", plot)
+    calibration_file.write(
+      folder,
+      {
+        "step": trained.step,
+        "checkpoint": trained.digest,
+        "task": trained.config["task"],
+        "level": level,
+        "source": test.name,
+        "listing_hash": test.listing_hash,
+        "validation": validation.name,
+        "pictures": len(test),
+        **sampling._asdict(),
+        "tuned_temperature": [round(float(t), 4) for t in tuned],
+        "parts": [lines.as_json(part) for part in parts],
+        "plots": list(plots),
+        "offsets": offsets,
+        "notes": notes,
+      },
+    )
+  for part in parts:
+    print(lines.text(part))
+  print("\n".join(notes))
+  print(f"Written to {folder / calibration_file.NAME}.")
+  processes.agree(True)
+
+
+def _check(trained, sampling):
+  name = trained.config["task"]["name"]
+  if name not in TASKS:
+    raise ValueError(
+      f"--mode=calibrate is for {', '.join(TASKS)}, not for {name}."
+    )
+  if sampling.num_samples < MIN_SAMPLES:
+    raise ValueError(
+      f"--num_samples={sampling.num_samples}: --mode=calibrate needs at least"
+      f" {MIN_SAMPLES} samples of each picture."
+    )
+
+
+def _spread(source: Source, count: int) -> Source:
+  if not count or count >= len(source):
+    return source
+  return derived.Spread(source, count)
+
+
+def _of_level(trained: Trained, level: int) -> draws.Subject:
+  """Returns a wavelet flow's level alone, with its own part of the variables.
+
+  The details of other levels are 0, so means of regions are those of the base.
+  """
+  model = trained.config["model"]
+  if model.get("level", level) not in (0, level) or "level" not in model:
+    raise ValueError(
+      f"--level={level} is for a wavelet flow with that level, not for"
+      f" {model['name']}: leave it out."
+    )
+  config = {**trained.config, "model": {**model, "level": level}}
+  flow, task = build(config)
+  variables = {
+    kind: {name: trained.variables[kind][name] for name in tree}
+    for kind, tree in abstract_variables(flow, task).items()
+  }
+  return draws.make_subject(flow, variables, task)
+
+
+def _scale_of_level(
+  temperature: float | Sequence[float], trained: Trained, level: int
+) -> float:
+  """Returns a level's own temperature; the finest comes first."""
+  if not isinstance(temperature, Sequence):
+    return temperature
+  model = trained.config["model"]
+  if model["level"]:
+    return temperature[0]
+  return temperature[round(math.log2(model["size"] / level))]
+
+
+def _halves(seen: Latents) -> tuple[Latents, Latents]:
+  """Splits the latents of the only held-out pictures: to fit, to report."""
+  return (
+    seen._replace(squares=seen.squares[::2]),
+    seen._replace(squares=seen.squares[1::2]),
+  )
+
+
+def _of_pool(
+  pool: Pool, climatology: np.ndarray, seed: int
+) -> tuple[list[lines.Part], dict[str, np.ndarray], dict[str, Any]]:
+  """Returns the tables, the pictures and the conformal offsets of a pool."""
+  frequencies = {
+    grid: odds.frequencies(coarser(climatology[..., -2:], grid))
+    for grid in odds.GRIDS
+  }
+  widths = {
+    (grid, channel): float(
+      np.ptp(np.quantile(coarser(climatology, grid)[..., c], _MARGINAL))
+    )
+    for grid in conformal.GRIDS
+    for c, channel in enumerate(pool.channels)
+  }
+  ranked = [
+    test(pool, seed) for test in (regions.hpd, regions.region_pit, regions.tarp)
+  ]
+  colors = odds.color_odds(pool, frequencies, seed)
+  intervals, q = conformal.conformal(pool, widths, seed)
+  members = pool.means.shape[1]
+  plots = {
+    "reliability": pictures.reliability([c for p in ranked for c in p.curves]),
+    "odds": pictures.reliability(colors.curves, "odds", "came true"),
+    "ranks": pictures.rank_histograms(
+      regions.rank_columns(pool, seed), members
+    ),
+    "sureness": pictures.sureness_maps(regions.sureness(pool, seed)),
+  }
+  return [*ranked, colors, intervals], plots, q
+
+
+def _notes(tuned: np.ndarray, is_same: bool, sampling: Sampling) -> list[str]:
+  text = names.name([round(float(t), 3) for t in tuned])
+  held = "half of the test pictures" if is_same else "the validation pictures"
+  notes = [
+    f"Tuned on {held}: --temperature={text}. Temperature 1 is the model"
+    " itself.",
+    "'A right model' is the exact band of 95 %: that of random members of each"
+    " set of the truth and its samples in place of the truth.",
+  ]
+  if any(t != 1.0 for t in sampling.temperatures):
+    notes.append("Temperatures other than 1 are tuned: not the model itself.")
+  return notes

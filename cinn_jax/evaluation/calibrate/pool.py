@@ -1,0 +1,144 @@
+"""Numbers of pools: the truth of each picture together with its samples.
+
+If a model is right, the truth and its samples are exchangeable: any of them
+could be the truth. A number therefore has an exact band, which needs no
+assumption on how the regions of a picture depend on each other: choose one
+member of each pool at random in place of the truth, again and again.
+
+A number is `reduce(mean over pictures of features)`, so that it can be computed
+for the truth, for pictures drawn with replacement, and for random members.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+LEVELS = np.arange(1, 10) / 10
+_REPEATS = 1000
+# Range of a mean below which all members are equal but for rounding.
+_EQUAL = 1e-3
+
+
+class Pool(NamedTuple):
+  """The truth of each picture and its samples: M members, the truth first.
+
+  Attributes:
+    means: float32 [N, M, G, G, C], means of G x G regions, in Lab units for a
+      and b, which are the last two channels, and in levels for RGB.
+    log_prob: [N, M], ln p(x | cond) in nats.
+    channels: Names of the channels whose ranks count; without a and b if there
+      is RGB.
+  """
+
+  means: np.ndarray
+  log_prob: np.ndarray
+  channels: tuple[str, ...]
+
+
+class Measured(NamedTuple):
+  """A number, or several, of the pictures.
+
+  Attributes:
+    value: The number of the truth.
+    interval: (low, high), 95 %, by resampling pictures; None without a meaning.
+    band: (low, high), which holds the number of a right model with 95 %.
+  """
+
+  value: Any
+  interval: tuple[Any, Any] | None = None
+  band: tuple[Any, Any] | None = None
+
+
+def measure(
+  features: np.ndarray,
+  reduce: Callable[[np.ndarray], np.ndarray],
+  seed: int = 0,
+) -> Measured:
+  """Measures a number of pools.
+
+  Args:
+    features: [N, M, d], features of each member if it were the truth.
+    reduce: Function from means over pictures [..., d] to numbers [...].
+    seed: Seed for the interval and the band.
+  """
+  features = np.asarray(features, np.float64)
+  n, members = features.shape[:2]
+  random = np.random.default_rng(seed)
+  truth = features[:, 0]
+  weights = random.multinomial(n, np.full(n, 1 / n), size=_REPEATS) / n
+  others = np.stack(
+    [
+      features[np.arange(n), random.integers(members, size=n)].mean(axis=0)
+      for _ in range(_REPEATS)
+    ]
+  )
+  return Measured(
+    reduce(truth.mean(axis=0)),
+    _central(reduce(weights @ truth)),
+    _central(reduce(others)),
+  )
+
+
+def _central(numbers):
+  low, high = np.quantile(numbers, [0.025, 0.975], axis=0)
+  return low, high
+
+
+def ranks(values: np.ndarray, seed: int = 0) -> np.ndarray:
+  """Ranks the members of each pool, 0 to M - 1; equal ones at random.
+
+  Args:
+    values: [N, M, ...].
+    seed: Seed for equal members.
+
+  Returns:
+    int [N, M, ...], the number of members below each.
+  """
+  coins = np.random.default_rng(seed).random(values.shape, np.float32)
+  order = np.lexsort((coins, values), axis=1)
+  return np.argsort(order, axis=1)
+
+
+def varies(values: np.ndarray) -> np.ndarray:
+  """Tells if the members of a pool differ: [N, M, ...] to bool [N, ...].
+
+  The known part of a picture with a hole is the same in truth and samples.
+  """
+  return np.ptp(values, axis=1) > _EQUAL
+
+
+def shares_below(
+  rank: np.ndarray, counted: np.ndarray, levels: np.ndarray = LEVELS
+) -> np.ndarray:
+  """Returns features for the shares of regions with the truth below levels.
+
+  Args:
+    rank: int [N, M, R], from `ranks`.
+    counted: bool [N, R], the regions that count.
+    levels: [L], quantiles of the samples.
+
+  Returns:
+    [N, M, L + 2]: the number of regions in which a member is below each level,
+    the sum of its quantiles, and the number of regions. `ratio` divides.
+  """
+  quantile = (rank + 0.5) / rank.shape[1]
+  parts = [quantile < level for level in levels] + [quantile]
+  sums = [np.sum(part * counted[:, None], axis=-1) for part in parts]
+  count = np.broadcast_to(counted.sum(axis=-1)[:, None], sums[0].shape)
+  return np.stack([*sums, count], axis=-1).astype(np.float64)
+
+
+def ratio(features: np.ndarray) -> np.ndarray:
+  """Divides all features [..., d] by the last one: [..., d - 1]."""
+  count = np.maximum(features[..., -1:], 1e-12)
+  return features[..., :-1] / count
+
+
+def expected(members: int, levels: np.ndarray = LEVELS) -> np.ndarray:
+  """Returns the shares below `levels` of a right model with M members.
+
+  Ranks are whole, so these are the levels only if M times them is whole.
+  """
+  quantile = (np.arange(members) + 0.5) / members
+  return np.mean(quantile[:, None] < np.asarray(levels)[None], axis=0)

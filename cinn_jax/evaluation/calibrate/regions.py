@@ -1,0 +1,202 @@
+"""Ranks of the truth among samples: means of regions, density, distances."""
+
+import numpy as np
+
+from cinn_jax.evaluation.calibrate import pool as pools
+from cinn_jax.evaluation.calibrate.lines import Curve, Line, Part
+from cinn_jax.evaluation.calibrate.pool import LEVELS, Pool
+from cinn_jax.images.regions import coarser
+
+GRIDS = (4, 8)
+# Central intervals whose coverage is measured, by their two ends.
+_COVERAGES = {0.5: (0.25, 0.75), 0.8: (0.1, 0.9), 0.9: (0.05, 0.95)}
+_ALL = np.array([*LEVELS, 0.05, 0.25, 0.75, 0.95])
+_HPD_LEVELS = np.array([*LEVELS, 0.95])
+_DIRECTIONS = 16
+
+
+def region_pit(pool: Pool, seed: int = 0) -> Part:
+  """Ranks means of regions among those of the samples (Talts et al. 2018).
+
+  ECE is the mean over the levels .1 to .9 of |share of regions below the
+  level's quantile of the samples - level| (Kuleshov et al. 2018); the level of
+  a right model with this many samples. "bias" is the mean quantile of the truth
+  minus 1/2: above 0, samples are too small. Strata are quarters of the regions
+  by the standard deviation of the samples.
+  """
+  lines, curves = [], []
+  for grid in GRIDS:
+    means = coarser(pool.means, grid)
+    for c, channel in enumerate(pool.channels):
+      values = _by_region(means[..., c])
+      name = f"{grid}x{grid}, {channel}"
+      rank, counted = pools.ranks(values, seed), pools.varies(values)
+      features = pools.shares_below(rank, counted, _ALL)
+      lines += _lines(name, features, seed)
+      curves.append(_curve(name, features, LEVELS, _ALL, seed))
+      if grid == GRIDS[0]:
+        lines += _strata(name, values, rank, counted, seed)
+  return Part("Region PIT", lines, curves)
+
+
+def hpd(pool: Pool, seed: int = 0) -> Part:
+  """Ranks the density of the truth among those of the samples.
+
+  The region of highest density of a level holds the truth if a smaller share of
+  the samples has a higher density.
+  """
+  rank = pools.ranks(-pool.log_prob[..., None], seed)
+  counted = np.ones((len(rank), 1), bool)
+  features = pools.shares_below(rank, counted, _HPD_LEVELS)
+  lines = []
+  for level in (0.5, 0.8, 0.9, 0.95):
+
+    def coverage(f, level=level):
+      return _share(f, _HPD_LEVELS, level)
+
+    measured = pools.measure(features, coverage, seed)
+    lines.append(Line("density", f"coverage of {level:.0%}", measured))
+  ece = pools.measure(features, _ece(rank.shape[1]), seed)
+  lines.append(Line("density", "ECE", ece))
+  curve = _curve("highest density", features, LEVELS, _HPD_LEVELS, seed)
+  return Part("HPD rank", lines, [curve])
+
+
+def tarp(pool: Pool, seed: int = 0) -> Part:
+  """Ranks distances to another picture's truth (TARP, Lemos et al. 2023).
+
+  Distances are in the first 16 principal directions of the pools' means of 8x8
+  regions, since in thousands of dimensions all distances are alike.
+
+  Raises:
+    ValueError: for a single picture.
+  """
+  rank = _distance_ranks(pool, seed)
+  members = rank.shape[1]
+  levels = np.arange(1, members) / members
+  counted = np.ones((len(rank), 1), bool)
+  features = pools.shares_below(rank, counted, levels)
+  deviation = pools.measure(
+    features,
+    lambda f: np.max(
+      np.abs(pools.ratio(f)[..., :-1] - pools.expected(members, levels)),
+      axis=-1,
+    ),
+    seed,
+  )
+  lines = [
+    Line("distances", "largest deviation", deviation),
+    Line("distances", "bias", pools.measure(features, _bias, seed)),
+  ]
+  nine = pools.shares_below(rank, counted, LEVELS)
+  return Part("TARP", lines, [_curve("TARP", nine, LEVELS, LEVELS, seed)])
+
+
+def rank_columns(pool: Pool, seed: int = 0) -> dict[str, np.ndarray]:
+  """Returns ranks of the truth for histograms: int [N R] by title."""
+  columns = {}
+  means = coarser(pool.means, GRIDS[0])
+  for c, channel in enumerate(pool.channels):
+    values = _by_region(means[..., c])
+    rank = pools.ranks(values, seed)[:, 0]
+    columns[f"means of 4x4, {channel}"] = rank[pools.varies(values)]
+  columns["highest density"] = pools.ranks(-pool.log_prob, seed)[:, 0]
+  columns["TARP"] = _distance_ranks(pool, seed)[:, 0, 0]
+  return columns
+
+
+def sureness(pool: Pool, seed: int = 0) -> dict[str, np.ndarray]:
+  """Returns coverage of 80 % intervals minus 80 % by region: [8, 8] by channel.
+
+  Negative numbers are where the model is too sure, positive ones where it is
+  too unsure; NaN where no picture has an unknown region.
+  """
+  maps = {}
+  for c, channel in enumerate(pool.channels):
+    values = pool.means[..., c]
+    quantile = (pools.ranks(values, seed)[:, 0] + 0.5) / values.shape[1]
+    inside = (quantile > 0.1) & (quantile < 0.9)
+    counted = pools.varies(values)
+    count = counted.sum(axis=0)
+    share = np.sum(inside & counted, axis=0) / np.maximum(count, 1)
+    maps[channel] = np.where(count > 0, share - 0.8, np.nan)
+  return maps
+
+
+def _by_region(means):
+  return means.reshape(*means.shape[:2], -1)
+
+
+def _lines(name, features, seed):
+  lines = [
+    Line(name, "ECE", pools.measure(features, _ece(features.shape[1]), seed)),
+    Line(name, "bias", pools.measure(features, _bias, seed)),
+  ]
+  for level in _COVERAGES:
+    lines.append(_coverage_line(name, features, level, seed))
+  return lines
+
+
+def _coverage_line(name, features, level, seed):
+  low, high = _COVERAGES[level]
+
+  def coverage(f):
+    return _share(f, _ALL, high) - _share(f, _ALL, low)
+
+  measured = pools.measure(features, coverage, seed)
+  return Line(name, f"coverage of {level:.0%}", measured)
+
+
+def _strata(name, values, rank, counted, seed):
+  std = values[:, 1:].std(axis=1)
+  edges = np.quantile(std[counted], [0.25, 0.5, 0.75]) if counted.any() else []
+  quarter = np.searchsorted(edges, std)
+  lines = []
+  for k, which in enumerate(("least", "less", "more", "most")):
+    own = pools.shares_below(rank, counted & (quarter == k), _ALL)
+    title = f"{name}, quarter of {which} spread"
+    lines.append(_coverage_line(title, own, 0.8, seed))
+  return lines
+
+
+def _share(features, levels, level):
+  at = int(np.argmin(np.abs(np.asarray(levels) - level)))
+  return pools.ratio(features)[..., at]
+
+
+def _ece(members):
+  """Returns a function from features to the ECE; LEVELS are the first ones."""
+  right = pools.expected(members)
+
+  def ece(features):
+    nine = pools.ratio(features)[..., : len(LEVELS)]
+    return np.mean(np.abs(nine - right), axis=-1)
+
+  return ece
+
+
+def _bias(features):
+  return pools.ratio(features)[..., -1] - 0.5
+
+
+def _curve(title, features, levels, all_levels, seed):
+  at = [int(np.argmin(np.abs(all_levels - level))) for level in levels]
+  measured = pools.measure(features, lambda f: pools.ratio(f)[..., at], seed)
+  return Curve(title, np.asarray(levels), measured)
+
+
+def _distance_ranks(pool, seed):
+  """Returns ranks [N, M, 1] of the members' distances to another's truth."""
+  n, members = pool.means.shape[:2]
+  if n < 2:
+    raise ValueError("TARP needs at least 2 pictures, got 1.")
+  x = pool.means[..., : len(pool.channels)].reshape(n, members, -1)
+  rest = (x - x.mean(axis=1, keepdims=True)).reshape(n * members, -1)
+  # Of all members alike, so that any of them could be the truth.
+  _, directions = np.linalg.eigh(rest.T.astype(np.float64) @ rest)
+  points = x @ directions[:, -_DIRECTIONS:]
+  order = np.random.default_rng(seed).permutation(n)
+  references = np.empty_like(points[:, 0])
+  references[order] = points[np.roll(order, 1), 0]
+  distance = np.linalg.norm(points - references[:, None], axis=-1)
+  return pools.ranks(distance[..., None], seed)

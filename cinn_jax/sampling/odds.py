@@ -1,0 +1,41 @@
+"""Odds of colours, from samples: in words, as numbers and as a map."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cinn_jax.images import color_names
+
+# A colour with fewer odds is left out of the words.
+_LEAST, _MOST_WORDS = 0.1, 3
+# Half a sample more for each colour, after Jeffreys: none is impossible.
+_MORE = 0.5
+QUARTERS = ("upper left", "upper right", "lower left", "lower right")
+
+
+def smooth(counts: np.ndarray, total: int) -> np.ndarray:
+  """Returns the odds of counts [..., 10] among `total` samples."""
+  return (counts + _MORE) / (total + _MORE * len(color_names.NAMES))
+
+
+def shares(colors: np.ndarray) -> np.ndarray:
+  """Returns the odds [..., 10] of colours int [n, ...] of n samples."""
+  hit = np.eye(len(color_names.NAMES))[colors]
+  return smooth(hit.sum(axis=0), len(colors))
+
+
+def in_words(odds: np.ndarray, places: Sequence[str] = QUARTERS) -> list[str]:
+  """Says odds [len(places), 10] in words.
+
+  >>> odds = np.full((1, 10), 0.01)
+  >>> odds[0, 7], odds[0, 0] = 0.71, 0.22
+  >>> in_words(odds, ["upper left"])
+  ['upper left: blue 71 %, grey 22 %']
+  """
+  lines = []
+  for place, row in zip(places, odds, strict=True):
+    order = [int(k) for k in np.argsort(-row, kind="stable")]
+    told = [k for k in order[:_MOST_WORDS] if row[k] >= _LEAST] or order[:1]
+    words = [f"{color_names.NAMES[k]} {100 * row[k]:.0f} %" for k in told]
+    lines.append(f"{place}: {', '.join(words)}")
+  return lines

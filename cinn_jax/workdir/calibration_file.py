@@ -1,0 +1,59 @@
+"""The file that `--mode=calibrate` leaves next to a run, and its reading."""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from cinn_jax.runtime import storage
+from cinn_jax.workdir import shipped
+
+NAME = "calibration.json"
+# The folder of its pictures.
+PICTURES = "calibration"
+_PROGRAM = "cinn_jax calibration"
+_SUFFIX = ".safetensors"
+
+
+def folder(workdir: str | os.PathLike[str]) -> pathlib.Path:
+  """Returns the folder of results: the workdir, or one named after a file."""
+  place = storage.path(workdir)
+  return place.with_suffix("") if place.suffix == _SUFFIX else place
+
+
+def write(place: pathlib.Path, content: Mapping[str, Any]) -> None:
+  """Writes the file into a folder."""
+  versions = {
+    name: importlib.metadata.version(name) for name in ("jax", "numpy")
+  }
+  whole = {"program": _PROGRAM, **content, "versions": versions}
+  text = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
+  storage.write_whole(place / NAME, (text + "\n").encode())
+
+
+def read(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
+  """Reads the calibration of a run, as `restore` takes it; None without one.
+
+  Flows that come with the package bring theirs along.
+
+  Raises:
+    ValueError: for a file that is none of `write`.
+  """
+  if file := shipped.find(workdir):
+    path = file.with_suffix(".calibration.json")
+  else:
+    path = folder(workdir) / NAME
+  if not path.exists():
+    return None
+  try:
+    content = json.loads(path.read_bytes())
+  except ValueError:
+    content = None
+  if not isinstance(content, dict) or content.get("program") != _PROGRAM:
+    raise ValueError(
+      f"{path} is not a calibration of this program: run --mode=calibrate"
+      " again."
+    )
+  return content
