@@ -18,10 +18,7 @@ other, by the same compiled programs. --table prints the rows as Markdown.
 """
 
 import argparse
-import contextlib
 import datetime
-import fcntl
-import json
 import pathlib
 import time
 
@@ -31,10 +28,11 @@ import numpy as np
 import pair_models
 import pair_pictures
 import pair_table
+import result_rows
 
 from cinn_jax.evaluation.metrics import inception, lpips
 from cinn_jax.images import writing
-from cinn_jax.runtime import storage, unpickling
+from cinn_jax.runtime import unpickling
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "pair_comparison.json"
 
@@ -58,7 +56,7 @@ def main():
   options = parser.parse_args()
   results = pathlib.Path(options.results)
   if options.table:
-    print(pair_table.markdown(_read(results)))
+    print(pair_table.markdown(result_rows.read(results)))
     return
   if not options.data:
     parser.error("--data=PHOTOS.zip is needed")
@@ -100,10 +98,11 @@ def _check_weights():
 
 def _run(task, model, kind, results, options):
   """Trains and measures the seeds of a model that have no row yet."""
+  done = set(map(_key, result_rows.read(results)))
   seeds = [
     seed
     for seed in map(int, options.seed.split(","))
-    if _key(task, model, seed) not in map(_key_of, _read(results))
+    if (task, model, seed) not in done
   ]
   if not seeds:
     print(f"{task} {model}: done before.", flush=True)
@@ -172,7 +171,7 @@ def _run(task, model, kind, results, options):
       path = pathlib.Path(options.out) / f"{task}-{model}-{seed}.png"
       writing.save_png(path, sheet)
     row["seconds"] = dict(program.seconds)
-    _append(results, row)
+    result_rows.append(results, row, _key)
     report(f"seed {seed}: row written")
 
 
@@ -195,33 +194,8 @@ def _mantissa(weights):
   return 23 - ((bits & -bits).bit_length() - 1) if bits else 0
 
 
-def _key(task, model, seed):
-  return task, model, seed
-
-
-def _key_of(row):
-  return _key(row["task"], row["model"], row["seed"])
-
-
-def _read(path):
-  return json.loads(path.read_text()) if path.exists() else []
-
-
-def _append(path, row):
-  """Adds a row, whatever other processes add meanwhile."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with _locked(path.with_suffix(".lock")):
-    rows = [old for old in _read(path) if _key_of(old) != _key_of(row)]
-    rows = sorted([*rows, row], key=_key_of)
-    text = json.dumps(rows, indent=1, allow_nan=False)
-    storage.write_whole(path, (text + "\n").encode())
-
-
-@contextlib.contextmanager
-def _locked(path):
-  with path.open("w") as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    yield
+def _key(row: result_rows.Row) -> tuple[str, str, int]:
+  return row["task"], row["model"], row["seed"]
 
 
 if __name__ == "__main__":

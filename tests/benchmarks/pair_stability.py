@@ -27,37 +27,20 @@ rows.
 
 import argparse
 import datetime
-import functools
 import math
 import pathlib
-import sys
 import time
-import zlib
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import machine
 import numpy as np
 import pair_pictures
+import pair_programs
 import result_rows
-from flax import linen as nn
 
-# For `configs`.
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
-
-from cinn_jax.experiment.build import build
-from cinn_jax.training import phases
-from cinn_jax.training.optimizer import make_optimizer
-from cinn_jax.training.step import make_train_step
-from cinn_jax.workdir.state import MOST_SKIPPED, State, init_state
-from configs import colorize_rgb
+from cinn_jax.workdir.state import MOST_SKIPPED
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "pair_stability.json"
-MODELS = ("dual_glow_plus", "caflow")
-SIZE = 64
 # By name: the cures that are taken away.
 CURES = ("init", "start", "eps", "channels")
 WITHOUT: dict[str, tuple[str, ...]] = {
@@ -74,14 +57,16 @@ SERIES = {
   "target_bits": "bits/dim of the target",
 }
 _LABELS = {"nothing": "as they are", "all": "without any cure"}
-# Steps that are compiled as one loop.
-_CHUNK = 25
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
   parser.add_argument("--data", help="a zip file of photographs")
-  parser.add_argument("--model", type=_some_of(MODELS), default=list(MODELS))
+  parser.add_argument(
+    "--model",
+    type=_some_of(pair_programs.MODELS),
+    default=list(pair_programs.MODELS),
+  )
   parser.add_argument("--without", type=_some_of(WITHOUT), default=[*WITHOUT])
   parser.add_argument("--seed", default="0", help="for example 0,1,2")
   parser.add_argument("--steps", type=int, default=300)
@@ -99,7 +84,7 @@ def main():
     jax.config.update("jax_compilation_cache_dir", options.compilation_cache)
   # Accelerators would round the inputs of products to fewer bits.
   jax.config.update("jax_default_matmul_precision", "highest")
-  pictures, _, _ = pair_pictures.read(options.data, "rooms", SIZE)
+  pictures, _, _ = pair_pictures.read(options.data, "rooms", pair_programs.SIZE)
   seeds = [int(seed) for seed in options.seed.split(",")]
   for model in options.model:
     done = set(map(_key, result_rows.read(results)))
@@ -112,21 +97,12 @@ def main():
     if not runs:
       print(f"{model}: done before.", flush=True)
       continue
-    programs = Programs(model, {WITHOUT[name] for name, _ in runs}, options)
+    programs = pair_programs.Programs(
+      model, {WITHOUT[name] for name, _ in runs}, options
+    )
     for name, seed in runs:
       row = _run(programs, name, seed, pictures, options.steps)
       result_rows.append(results, row, _key)
-
-
-def _config(model, channels):
-  config = colorize_rgb.get_config(f"{model},size={SIZE}")
-  config.task.condition_channels = channels
-  return config
-
-
-def _key_for(seed):
-  """Returns a key of the generator that compiles fastest."""
-  return jax.random.key(seed, impl="rbg")
 
 
 def _some_of(names):
@@ -144,126 +120,6 @@ def _key(row):
   return row["model"], row["without"], row["seed"], row["steps"]
 
 
-class Setting(NamedTuple):
-  """Settings that a program is compiled for.
-
-  Attributes:
-    channels: Number of the condition's channels.
-    init_batch_size: Pictures from which ActNorm starts.
-  """
-
-  channels: int
-  init_batch_size: int
-
-
-class Programs:
-  """The compiled programs of one model, for runs of any seed.
-
-  They are compiled side by side, and each is waited for when it is needed.
-
-  Args:
-    model: One of `MODELS`.
-    without: The sets of cures that the runs are without.
-    options: The command's flags.
-  """
-
-  def __init__(self, model: str, without: set[tuple[str, ...]], options: Any):
-    self.model = model
-    self.configs = {channels: _config(model, channels) for channels in (1, 3)}
-    self.built = {k: build(config) for k, config in self.configs.items()}
-    self.length = math.gcd(options.steps, _CHUNK)
-    self._pool = ThreadPoolExecutor(4)
-    self._programs: dict[Any, Future] = {}
-    for removed in sorted(without):
-      setting = self.setting(removed)
-      for key, make in (
-        (("step", setting.channels), self._compiled_steps),
-        (("init", setting), self._compiled_init),
-      ):
-        if key not in self._programs:
-          self._programs[key] = self._pool.submit(make, key[1])
-
-  def setting(self, removed: tuple[str, ...]) -> Setting:
-    config = self.configs[3 if "channels" in removed else 1]
-    return Setting(
-      config.task.condition_channels,
-      config.train.batch_size
-      if "init" in removed
-      else config.train.init_batch_size,
-    )
-
-  def init(self, setting: Setting) -> Callable[..., State]:
-    """Returns the compiled `(rng, batch) -> state`."""
-    return self._programs["init", setting].result()
-
-  def steps(self, channels: int) -> Callable[..., tuple[State, Any]]:
-    """Returns the compiled `(state, seed, eps, images) -> (state, metrics)`."""
-    return self._programs["step", channels].result()
-
-  def _optimizer(self, config, **changes):
-    options = {**phases.optimizer_options(config), **changes}
-    return make_optimizer(num_steps=config.train.num_steps, **options)
-
-  def _make_state(self, channels, rng, batch):
-    config = self.configs[channels]
-    return init_state(
-      rng,
-      *self.built[channels],
-      self._optimizer(config),
-      batch,
-      averaged=False,
-      batch_size=config.train.batch_size,
-    )
-
-  def _compiled_init(self, setting):
-    shape = (setting.init_batch_size, SIZE, SIZE, 3)
-    make = functools.partial(self._make_state, setting.channels)
-    return self._compile(
-      f"start of {setting.init_batch_size} pictures",
-      jax.jit(make),
-      jax.eval_shape(lambda: _key_for(0)),
-      {"image": jax.ShapeDtypeStruct(shape, jnp.uint8)},
-    )
-
-  def _compiled_steps(self, channels):
-    config = self.configs[channels]
-    flow, task = self.built[channels]
-
-    def run(state, seed, eps, images):
-      optimizer = self._optimizer(config, eps=eps)
-      step = make_train_step(flow, task, optimizer, seed=seed, ema_decay=0.0)
-      return jax.lax.scan(
-        lambda state, image: step(state, {"image": image}), state, images
-      )
-
-    make = functools.partial(self._make_state, channels, batch=None)
-    state = jax.eval_shape(lambda: make(_key_for(0)))
-    shape = (self.length, config.train.batch_size, SIZE, SIZE, 3)
-    return self._compile(
-      f"steps for {channels} channels",
-      jax.jit(run, donate_argnums=0),
-      state,
-      jax.ShapeDtypeStruct((), jnp.uint32),
-      jax.ShapeDtypeStruct((), jnp.float32),
-      jax.ShapeDtypeStruct(shape, jnp.uint8),
-    )
-
-  def _compile(self, name, jitted, *shapes):
-    start = time.perf_counter()
-    lowered = jitted.lower(*shapes)
-    traced, processor = time.perf_counter(), time.process_time()
-    program = lowered.compile()
-    end, processor = time.perf_counter(), time.process_time() - processor
-    memory = program.memory_analysis().temp_size_in_bytes
-    print(
-      f"{self.model}: {name}: lowered in {traced - start:.1f} s, compiled in"
-      f" {end - traced:.1f} s (processor, with what else is compiled:"
-      f" {processor:.1f} s), {memory / 1e9:.2f} GB of temporary memory",
-      flush=True,
-    )
-    return program
-
-
 def _run(programs, name, seed, pictures, steps) -> result_rows.Row:
   removed = WITHOUT[name]
   setting = programs.setting(removed)
@@ -276,9 +132,9 @@ def _run(programs, name, seed, pictures, steps) -> result_rows.Row:
 
   [first] = images(1, setting.init_batch_size)
   take_steps = programs.steps(setting.channels)
-  state = programs.init(setting)(_key_for(seed), {"image": first})
+  state = programs.init(setting)(pair_programs.key_for(seed), {"image": first})
   if "start" in removed:
-    params = start_loud(jax.random.key(seed), state.fit.params)
+    params = pair_programs.start_loud(jax.random.key(seed), state.fit.params)
     state = state._replace(fit=state.fit._replace(params=params))
   eps = PUBLISHED_EPS if "eps" in removed else config.optimizer.eps
   start = time.perf_counter()
@@ -338,30 +194,6 @@ def _rounded(values):
   ]
 
 
-@jax.jit
-def start_loud(rng, params):
-  """Draws the networks' hidden layers as they were: LeCun's start by part.
-
-  Their last layers start at 0, so that nothing else depends on them yet.
-  """
-  lecun = nn.initializers.variance_scaling(
-    1.0, "fan_in", "truncated_normal", batch_axis=0
-  )
-
-  def draw(path, leaf):
-    layer = path[-2].key if len(path) > 1 else ""
-    if not layer.startswith(("layer_0", "layer_1", "condition_")):
-      return leaf
-    if path[-1].key == "bias":
-      return jnp.zeros_like(leaf)
-    name = jax.tree_util.keystr(path)
-    key = jax.random.fold_in(rng, zlib.crc32(name.encode()))
-    # The first axis is that of the steps.
-    return lecun(key, leaf.shape, leaf.dtype)
-
-  return jax.tree.map_with_path(draw, params)
-
-
 def plot(rows, path) -> None:
   """Draws the series by step: one column per model, one line per run."""
   import matplotlib
@@ -369,7 +201,9 @@ def plot(rows, path) -> None:
   matplotlib.use("Agg")
   import matplotlib.pyplot as plt
 
-  models = [m for m in MODELS if any(row["model"] == m for row in rows)]
+  models = [
+    m for m in pair_programs.MODELS if any(row["model"] == m for row in rows)
+  ]
   figure, axes = plt.subplots(
     len(SERIES),
     len(models),

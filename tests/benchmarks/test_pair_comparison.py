@@ -88,9 +88,9 @@ def test_rows_of_several_processes(tmp_path):
   path = tmp_path / "rows.json"
   code = (
     f"import sys, pathlib; sys.path.insert(0, {str(BENCHMARKS)!r});"
-    " import pair_comparison as c\n"
-    "for k in range(20): c._append(pathlib.Path(sys.argv[1]),"
-    " {'task': 'a', 'model': sys.argv[2], 'seed': k})"
+    " import result_rows as r, pair_comparison as c\n"
+    "for k in range(20): r.append(pathlib.Path(sys.argv[1]),"
+    " {'task': 'a', 'model': sys.argv[2], 'seed': k}, c._key)"
   )
   command = [sys.executable, "-c", code, str(path)]
   processes = [subprocess.Popen([*command, name]) for name in ("x", "y")]

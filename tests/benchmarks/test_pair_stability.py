@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+import pair_programs
 import pair_stability
 import result_rows
 
@@ -24,7 +25,7 @@ def test_loud_start_has_lecuns_variance_for_each_part():
   names = ("layer_0", "condition_0", "condition_1", "layer_1", "layer_2")
   net = dict(zip(names, map(layer, (6, 12, 24, 64, 64)), strict=True))
   params = {"net_1": net, "parts_0": {"bias": jnp.ones((2, 8))}}
-  loud = pair_stability.start_loud(jax.random.key(0), params)
+  loud = pair_programs.start_loud(jax.random.key(0), params)
   for name in names[:-1]:
     kernel = loud["net_1"][name]["kernel"]
     variance = np.mean(np.sum(np.square(kernel), axis=(1, 2, 3)))
