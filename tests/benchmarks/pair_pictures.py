@@ -68,7 +68,7 @@ def read(
   images = np.stack(pictures)
   is_test = np.arange(len(images)) % _EVERY == 0
   train, test = images[~is_test], images[is_test]
-  copies = _copies(train, test)
+  copies = find_copies(train, test)
   kept = train[~copies]
   return (
     Pictures(f"{kind}, train: {len(kept)}", kept),
@@ -98,7 +98,7 @@ def _each(path, kind):
           yield name, np.asarray(Image.open(file).convert("RGB"))
 
 
-def _copies(train, test):
+def find_copies(train: np.ndarray, test: np.ndarray) -> np.ndarray:
   """Returns which training pictures look like a test picture, bool [N]."""
   few, other = (_thumbnails(images) for images in (train, test))
   return np.array(

@@ -240,3 +240,22 @@ def test_command(tmp_path):
     )
     assert result.returncode == code
     assert text in result.stdout + result.stderr
+
+
+def test_a_model_without_a_likelihood_has_a_dash(tmp_path, capsys):
+  workdirs = [
+    _write_run(tmp_path, "flow", 0, 10.0, 3.0),
+    _write_run(
+      tmp_path,
+      "gan",
+      0,
+      8.0,
+      0.0,
+      depth=4,
+      likelihood={"of": "RGB", "error": 1},
+    ),
+  ]
+  lines = compare(workdirs, outputs=tmp_path / "out")
+  bits = {line[0]: line[4] for line in lines[1:] if line[1] == "one sample"}
+  assert bits == {"flow": "3.000", "gan": "-"}
+  assert "- bits/dim -: the model has no likelihood." in capsys.readouterr().out

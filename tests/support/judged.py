@@ -12,7 +12,7 @@ SIDE = 32
 def make_trained(task="super_resolution", **module):
   return SimpleNamespace(
     task=build_task(task, image_size=SIDE),
-    flow=SimpleNamespace(module=SimpleNamespace(**module)),
+    flow=SimpleNamespace(module=SimpleNamespace(**module), objective=None),
     variables={},
   )
 

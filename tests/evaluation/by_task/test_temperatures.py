@@ -33,7 +33,9 @@ def test_each_outcome_has_its_own_rows():
   module = SimpleNamespace()
   judge = judging.Judge(
     SimpleNamespace(
-      task=task, flow=SimpleNamespace(module=module), variables={}
+      task=task,
+      flow=SimpleNamespace(module=module, objective=None),
+      variables={},
     )
   )
   truth = rng.integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)

@@ -1,0 +1,212 @@
+"""Compares flows with regression, VAEs and GANs, at one budget and size.
+
+  python tests/benchmarks/claims.py --photos=PHOTOS.zip --digits=FOLDER \\
+    [--task=colorize] [--method=cinn,cvae] [--seed=0,1] [--minutes=20]
+  python tests/benchmarks/claims.py --table
+
+Colorization and 4x super-resolution of photographs at 64x64, and MNIST by
+class. Each method has about 3 million parameters and --minutes of processor a
+run, without compilation. Its rate is the best of three on validation pictures,
+each tried for --trial of the time from seed 0. Of every twenty photographs one
+is for testing and one for validation.
+
+Each run appends a row to --results as soon as it is finished, and a sheet of
+samples to --out. Runs whose rows are there are skipped, so a stopped comparison
+goes on. A regression that does not beat the answer without a model, and a GAN
+whose answers do not depend on its noise, is a failed run: its row says so.
+--table prints the rows as Markdown.
+"""
+
+import argparse
+import datetime
+import functools
+import pathlib
+import time
+
+import claim_models
+import claim_pictures
+import claim_scores
+import claim_table
+import jax
+import machine
+import result_rows
+from claim_training import Trainer
+
+from cinn_jax.experiment.build import abstract_variables
+from cinn_jax.images import writing
+
+RESULTS = pathlib.Path(__file__).parent / "results" / "claims.json"
+
+
+def main() -> None:
+  """Runs what is missing, or prints the table."""
+  parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+  parser.add_argument("--photos", help="a zip file of photographs")
+  parser.add_argument("--digits", help="a folder of MNIST's four files")
+  parser.add_argument("--task", default=",".join(claim_models.METHODS))
+  parser.add_argument("--method", default="")
+  parser.add_argument("--seed", default="0,1")
+  parser.add_argument("--minutes", type=float, default=20.0)
+  parser.add_argument("--trial", type=float, default=0.25)
+  parser.add_argument("--limit", type=int, help="test pictures (default: all)")
+  parser.add_argument("--out", default="out", help="folder for sheets")
+  parser.add_argument("--results", default=str(RESULTS))
+  parser.add_argument("--table", action="store_true", help="print, and stop")
+  options = parser.parse_args()
+  results = pathlib.Path(options.results)
+  if options.table:
+    print(claim_table.markdown(result_rows.read(results)))
+    return
+  for task in options.task.split(","):
+    if task not in claim_models.METHODS:
+      parser.error(
+        f"--task={task}: expected some of {', '.join(claim_models.METHODS)}"
+      )
+    file = "digits" if task == "digits" else "photos"
+    if not getattr(options, file):
+      parser.error(f"--task={task} needs --{file}")
+    methods = claim_models.METHODS[task]
+    chosen = options.method.split(",") if options.method else methods
+    for method in chosen:
+      # Not every task has every method.
+      if method in methods:
+        _run(task, method, results, options)
+
+
+def key(row: result_rows.Row) -> tuple[str, float, str, int]:
+  """Returns what a row is of."""
+  return row["task"], row["minutes"], row["method"], row["seed"]
+
+
+def _run(task, method, results, options):
+  done = {key(row) for row in result_rows.read(results)}
+  seeds = [
+    seed
+    for seed in map(int, options.seed.split(","))
+    if (task, options.minutes, method, seed) not in done
+  ]
+  if not seeds:
+    print(f"{task}, {method}: done before.", flush=True)
+    return
+  start = time.monotonic()
+
+  def report(text):
+    spent = time.monotonic() - start
+    print(f"[{spent:6.0f} s] {task}, {method}: {text}", flush=True)
+
+  kind = claim_models.METHODS[task][method].kind
+  config = claim_models.make_config(task, method, options.digits or "")
+  split = _split(
+    task, options.photos, options.digits, options.out, options.limit
+  )
+  trainer = Trainer(config, split.train, augment=task != "digits")
+  parameters = count_parameters(trainer)
+  report(f"{parameters:,} parameters, {len(split.train['image']):,} pictures")
+  seconds = 60 * options.minutes
+  rates = _try_rates(task, method, trainer, split, seconds, options, report)
+  rate = min(rates, key=lambda rate: rates[rate])
+  for seed in seeds:
+    trained = trainer.train(seconds, rate, seed, report)
+    row = {
+      "task": task,
+      "method": method,
+      "kind": kind,
+      "seed": seed,
+      "minutes": options.minutes,
+      "trial": options.trial,
+      "parameters": parameters,
+      "steps": trained.steps,
+      "batch_size": config.train.batch_size,
+      "seconds": trained.seconds,
+      "skipped_steps": trained.skipped,
+      "rate": rate,
+      "rates": {f"{k:g}": _finite(v) for k, v in rates.items()},
+      "test_pictures": len(split.test["image"]),
+      "copies_left_out": split.copies,
+      "of": trainer.task.description,
+      "last": trained.last,
+      "when": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
+      **machine.facts("jax", "flax"),
+    }
+    row |= _measures(task, kind, trainer, trained, split, options, row)
+    result_rows.append(results, row, key)
+    report(f"seed {seed}: {row['failed'] or 'row written'}")
+
+
+def _try_rates(task, method, trainer, split, seconds, options, report):
+  """Returns the criterion of each rate on validation pictures."""
+  chosen = claim_models.METHODS[task][method]
+  rates = {}
+  for rate in chosen.rates:
+    trained = trainer.train(options.trial * seconds, rate, 0)
+    value = float("inf")
+    if not trained.diverged:
+      value = claim_scores.criterion(
+        trainer, chosen.kind, trained.variables, split.validation
+      )
+    report(f"rate {rate:g}: {value:.4f} on validation, {trained.steps} steps")
+    # A comparison with NaN would choose it.
+    rates[rate] = value if value == value else float("inf")
+  return rates
+
+
+def _measures(task, kind, trainer, trained, split, options, row):
+  """Returns what a row says of the samples; writes their sheet."""
+  if trained.diverged:
+    return {"failed": "diverged", "measures": {}, "bits_per_dim": None}
+  if task == "digits":
+    measure = functools.partial(
+      claim_scores.of_digits, judge=_judge(options.digits)
+    )
+  else:
+    measure = claim_scores.of_photographs
+  measures, sheet = measure(trainer, trained, split.test)
+  name = f"{task}-{row['method']}-{row['seed']}".replace(" ", "_")
+  folder = pathlib.Path(options.out)
+  writing.save_png(folder / f"{name}.png", sheet)
+  found = {
+    "failed": claim_scores.failure(kind, measures),
+    "measures": measures,
+    "bits_per_dim": claim_scores.bits_per_dim(
+      trainer, trained.variables, split.test
+    ),
+  }
+  if kind == "cvae":
+    # Temperature 0 for the noise of pixels leaves the decoder's means.
+    levels = len(
+      trainer.flow.module.latent_shapes(trainer.flow.event_shape, (1, 1))
+    )
+    scale = [0.0] + [1.0] * (levels - 1)
+    means, sheet = measure(trainer, trained, split.test, scale=scale)
+    found["measures_of_means"] = means
+    writing.save_png(folder / f"{name}-means.png", sheet)
+  return found
+
+
+@functools.cache
+def _split(task, photos, digits, out, limit):
+  if task == "digits":
+    config = claim_models.make_config(task, "cinn", digits)
+    return claim_pictures.digits(config, limit)
+  return claim_pictures.photographs(photos, claim_models.SIZE, out, limit)
+
+
+@functools.cache
+def _judge(digits):
+  """Returns the classifier of digits, trained once for all methods."""
+  config = claim_models.make_config("digits", "cinn", digits)
+  return claim_scores.Digits(claim_pictures.digits(config).train)
+
+
+def count_parameters(trainer: Trainer) -> int:
+  """Returns the number of trained parameters."""
+  params = abstract_variables(trainer.flow, trainer.task)["params"]
+  return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _finite(value):
+  return value if value < float("inf") else None
+
+
+if __name__ == "__main__":
+  main()

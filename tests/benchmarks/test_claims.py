@@ -1,0 +1,135 @@
+"""The comparison with other models, and the ablations: measures and tables."""
+
+import importlib
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+HERE = pathlib.Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def _siblings(monkeypatch):
+  monkeypatch.syspath_prepend(str(HERE))
+
+
+def _module(name):
+  return importlib.import_module(name)
+
+
+def test_energy_score_is_least_for_the_true_spread():
+  scores = _module("claim_scores")
+  random = np.random.default_rng(0)
+
+  def draw(*shape, std):
+    return np.clip(128 + std * random.normal(size=shape), 0, 255)
+
+  truth = draw(400, 4, std=20.0)
+  by_std = {
+    std: scores.energy_score(truth, draw(400, 8, 4, std=std))
+    for std in (0.0, 20.0, 40.0)
+  }
+  assert by_std[20.0] < min(by_std[0.0], by_std[40.0]) - 0.3
+  # Without any spread it is the error.
+  errors = np.sqrt(np.mean((truth - 128) ** 2, axis=-1))
+  assert by_std[0.0] == pytest.approx(errors.mean(), rel=1e-4)
+
+
+def test_distinct_share_counts_equal_samples_once():
+  scores = _module("claim_scores")
+  samples = np.zeros((2, 4, 3, 3, 3), np.uint8)
+  samples[1] += 10 * np.arange(4, dtype=np.uint8)[:, None, None, None]
+  # One of four, and four of four.
+  assert scores.distinct_share(samples) == 62.5
+  samples[1, 3] = samples[1, 0]
+  assert scores.distinct_share(samples) == 50.0
+
+
+def test_failed_runs_are_named():
+  failure = _module("claim_scores").failure
+  better = {"rmse_of_one": 9.0, "rmse_without_model": 10.0, "pixel_std": 0.0}
+  worse = {**better, "rmse_of_one": 10.0}
+  assert failure("regression", better) is None
+  assert "does not beat" in failure("regression", worse)
+  assert "do not depend on the noise" in failure("gan", better)
+  assert failure("gan", {**better, "pixel_std": 3.0}) is None
+  assert failure("flow", worse) is None
+
+
+def _row(method, seed, **values):
+  return {
+    "task": "colorize",
+    "minutes": 2.0,
+    "method": method,
+    "seed": seed,
+    "parameters": 3_000_000,
+    "test_pictures": 5,
+    "failed": None,
+    "bits_per_dim": None,
+    "measures": {"rmse_of_one": 7.0, "rmse_without_model": 11.0},
+    **values,
+  }
+
+
+def test_the_table_has_dashes_and_reasons():
+  rows = [
+    _row("cinn", 0, bits_per_dim=3.0),
+    _row("cinn", 1, bits_per_dim=3.5),
+    _row("cgan", 0, failed="answers do not depend on the noise"),
+    _row("cvae", 0, measures_of_means={"rmse_of_one": 6.5}),
+  ]
+  text = _module("claim_table").markdown(rows)
+  lines = {
+    cells[1].strip(): [cell.strip() for cell in cells[2:-1]]
+    for cells in (line.split("|") for line in text.splitlines())
+    if len(cells) > 3
+  }
+  assert lines["cinn"][:4] == [
+    "2",
+    "3,000,000",
+    "3.250 (3.000 to 3.500)",
+    "7.0 (7.0 to 7.0)",
+  ]
+  assert lines["cgan"][:3] == [
+    "1 (1 failed: answers do not depend on the noise)",
+    "3,000,000",
+    "-",
+  ]
+  assert lines["cvae, without pixel noise"][3] == "6.5"
+  assert lines["no model"][3] == "11.0"
+  assert "**colorize**: 2 minutes of processor a run, 5 test pictures" in text
+
+
+@pytest.mark.parametrize("name", ["claims", "ablations"])
+def test_committed_rows_make_tables(name):
+  command = [sys.executable, str(HERE / f"{name}.py"), "--table"]
+  result = subprocess.run(command, capture_output=True, text=True, timeout=100)
+  assert result.returncode == 0, result.stderr
+  rows = _module("result_rows").read(HERE / "results" / f"{name}.json")
+  column = {"claims": "method", "ablations": "variant"}[name]
+  for row in rows:
+    assert f"| {row[column]} " in result.stdout
+
+
+def test_a_variant_without_a_network_has_none():
+  import jax
+
+  ablations, scores = _module("ablations"), _module("claims")
+  records = {"image": np.zeros((32, 64, 64, 3), np.uint8)}
+  counts = {
+    name: scores.count_parameters(ablations.make_trainer(name, records))
+    for name in ("base", "no_condition_net")
+  }
+  assert counts["base"] == 2_671_592
+  assert counts["no_condition_net"] < counts["base"] - 800_000
+  net = ablations.Resized()
+  maps = jax.eval_shape(net.apply, {}, np.zeros((2, 64, 64, 1), np.float32))
+  assert {k: v.shape for k, v in maps.items()} == {
+    "level_0": (2, 32, 32, 1),
+    "level_1": (2, 16, 16, 1),
+    "level_2": (2, 8, 8, 1),
+    "vector": (2, 64),
+  }
