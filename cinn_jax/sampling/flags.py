@@ -83,6 +83,13 @@ PREVIEW = flags.DEFINE_bool(
   "For --mode=sample of photographs: results of at most 512 pixels on a side;"
   " --only then makes chosen ones at full size.",
 )
+ODDS = flags.DEFINE_bool(
+  "odds",
+  False,
+  "For --mode=sample of photographs: the odds of colours, in words and in"
+  " samples.json, and a map of how unsure each pixel is. With --mode=calibrate"
+  " done before, intervals that hold the truth as often as they say.",
+)
 TEMPERATURE = flags.DEFINE_list(
   "temperature",
   "1",
@@ -178,6 +185,7 @@ def read_options() -> dict[str, Any]:
     "recursive": RECURSIVE.value,
     "output_format": OUTPUT_FORMAT.value,
     "quality": QUALITY.value,
+    "odds": ODDS.value,
   }
 
 

@@ -1,4 +1,4 @@
-"""Odds of colours, from samples: in words, as numbers and as a map."""
+"""Odds and intervals from samples, and odds in words."""
 
 from collections.abc import Sequence
 
@@ -39,3 +39,22 @@ def in_words(odds: np.ndarray, places: Sequence[str] = QUARTERS) -> list[str]:
     words = [f"{color_names.NAMES[k]} {100 * row[k]:.0f} %" for k in told]
     lines.append(f"{place}: {', '.join(words)}")
   return lines
+
+
+def central_interval(
+  samples: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns (low, high) [...], the central interval of samples [n, ...]."""
+  low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
+  return low, high
+
+
+def widened(
+  low: np.ndarray, high: np.ndarray, offset: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """Moves both ends of intervals out by `offset` times their width.
+
+  A negative offset moves them in, at most to the middle.
+  """
+  move = max(offset, -0.5) * (high - low)
+  return low - move, high + move

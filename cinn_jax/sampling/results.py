@@ -17,6 +17,7 @@ from PIL import Image
 
 from cinn_jax.images import deep_color, reading, sheets, writing
 from cinn_jax.runtime import storage
+from cinn_jax.sampling.forecast import Forecast
 from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.numbered import Ranked
 
@@ -24,6 +25,8 @@ LIST = "samples.json"
 # Pictures on a sheet, whose size stays within what viewers open.
 _ROWS, _COLUMNS, _THUMBNAIL = 24, 18, 256
 _PROGRAM = "cinn_jax samples"
+# The map of a picture's odds ends so; its samples end in a number.
+_ODDS = "_odds"
 
 
 class Results:
@@ -57,14 +60,14 @@ class Results:
       self._pictures = earlier["pictures"]
     elif earlier:
       entries = earlier["pictures"].values()
-      files = [file for entry in entries for file in entry["files"]]
+      files = [file for entry in entries for file in _files(entry)]
       if files:
         print(
           f"Removing {len(files):,} samples of other settings from"
           f" {self.folder}."
         )
       self._remove(files)
-    own = {f for entry in self._pictures.values() for f in entry["files"]}
+    own = {f for entry in self._pictures.values() for f in _files(entry)}
     self._foreign = {name.casefold() for name in self._names()} - {
       file.casefold() for file in own
     }
@@ -75,7 +78,7 @@ class Results:
     return (
       entry is not None
       and entry["digest"] == _digest(item.path)
-      and all((self.folder / file).exists() for file in entry["files"])
+      and all((self.folder / file).exists() for file in _files(entry))
     )
 
   def add(
@@ -87,6 +90,7 @@ class Results:
     chunks: Iterable[tuple[Sequence[int], Sequence[np.ndarray]]],
     suffix: str,
     save: Callable[[Any, np.ndarray], None],
+    forecast: Forecast | None = None,
   ) -> None:
     """Writes the samples of an item, and lists them.
 
@@ -98,9 +102,10 @@ class Results:
       chunks: Pairs of ranks and as many pictures.
       suffix: Ending of the files, such as ".jpg".
       save: Function `save(path, picture)`.
+      forecast: The odds of its colours, or None.
     """
     ranks = ranked.ranks or range(1, len(bits) + 1)
-    name = self._free_name(item, max(ranks))
+    name = self._free_name(item, max(ranks), forecast is not None)
     files, small = [], list(head)
     for numbers, pictures in chunks:
       for k, picture in zip(numbers, pictures, strict=True):
@@ -119,6 +124,10 @@ class Results:
     }
     if ranked.shares is not None:
       self._pictures[name]["shares"] = list(ranked.shares)
+    if forecast is not None:
+      file = f"{name}{_ODDS}.png"
+      writing.save_png(self.folder / file, forecast.picture)
+      self._pictures[name]["odds"] = {"file": file, **forecast.content}
     self._failed.pop(item.path or item.name, None)
     self._add_row(name, small)
     self._write()
@@ -192,10 +201,10 @@ class Results:
     )
     return next(matches, None)
 
-  def _free_name(self, item, count):
+  def _free_name(self, item, count, has_odds):
     """A name whose files are not there, unless this command made them."""
     if name := self._name_of(item):
-      self._remove(self._pictures.pop(name)["files"])
+      self._remove(_files(self._pictures.pop(name)))
     taken = {
       file.rpartition(".")[0].casefold() if "." in file else file.casefold()
       for file in self._foreign
@@ -204,6 +213,7 @@ class Results:
     for k in itertools.count(1):
       name = item.name if k == 1 else f"{item.name}-{k}"
       stems = {f"{name}_{n}".casefold() for n in range(1, count + 1)}
+      stems |= {f"{name}{_ODDS}".casefold()} if has_odds else set()
       if name.casefold() not in used and not stems & taken:
         break
     if name != item.name:
@@ -250,6 +260,12 @@ class Results:
     }
     data = json.dumps(content, indent=1, ensure_ascii=False).encode()
     storage.write_whole(self.folder / LIST, data)
+
+
+def _files(entry):
+  """Returns the names of all files of an entry of the list."""
+  more = [entry["odds"]["file"]] if "odds" in entry else []
+  return [*entry["files"], *more]
 
 
 def thumbnail(picture: np.ndarray) -> np.ndarray:

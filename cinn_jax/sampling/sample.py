@@ -13,6 +13,7 @@ from cinn_jax.sampling import temperatures as names
 from cinn_jax.sampling.choice import ALL, Choice
 from cinn_jax.sampling.classes import Classes
 from cinn_jax.sampling.draw import check_temperatures, ranked_at
+from cinn_jax.sampling.forecast import Forecaster
 from cinn_jax.sampling.form import Form
 from cinn_jax.sampling.inputs import Item, find
 from cinn_jax.sampling.numbered import CHUNK, draw_ranked
@@ -20,6 +21,7 @@ from cinn_jax.sampling.photos import NOTHING, Photos, Steering
 from cinn_jax.sampling.pictures import Pictures
 from cinn_jax.sampling.results import Results
 from cinn_jax.sampling.subject import Sampler
+from cinn_jax.workdir import calibration_file
 from cinn_jax.workdir.trained import Trained, restore
 
 # By task.
@@ -51,6 +53,7 @@ def sample(
   recursive: bool = False,
   output_format: str = "",
   quality: int = writing.QUALITY,
+  odds: bool = False,
 ) -> dict[str, str]:
   """Draws samples with a trained run, and writes them.
 
@@ -80,6 +83,8 @@ def sample(
     output_format: Format of the results: one of `form.FORMATS`, or "" for that
       of each input as far as it keeps all of the result.
     quality: Quality of JPEG and WebP, 1 to 100.
+    odds: Tell the odds of colours of photographs, see `forecast`: in words, in
+      samples.json, and as a map `<name>_odds.png` of how unsure each pixel is.
 
   Returns:
     The reason of each failure, by input.
@@ -102,12 +107,24 @@ def sample(
       " leave it out, or choose by --diverse or --only."
     )
   sampler = _sampler(trained, degrade, steering)
+  forecaster = None
+  if odds:
+    forecaster = Forecaster(
+      trained,
+      calibration_file.read(workdir),
+      temperatures=temperatures,
+      seed=seed,
+      is_steered=bool(steering.hints) or steering.reference is not None,
+    )
+    if forecaster.note:
+      print(f"Odds without conformal intervals: {forecaster.note}.")
   items = sampler.items(found)
   settings = {
     **_settings(trained, num_samples, seed, degrade, steering),
     "output_format": output_format,
     "quality": quality,
     **{name: value for name, value in choice._asdict().items() if value},
+    **({"odds": forecaster.settings()} if forecaster else {}),
   }
   folders = names.folders(outputs, temperatures)
   results = [
@@ -121,22 +138,27 @@ def sample(
   ]
 
   def answer(item: Item):
-    """Returns (subject, its samples per temperature, the error or None)."""
+    """Returns (subject, what was drawn per temperature, the error or None).
+
+    It is the samples and the odds, or None if they are there already.
+    """
+
+    def draw(temperature):
+      ranked = draw_ranked(
+        subject.draw,
+        seed,
+        num_samples,
+        temperature,
+        first=item.first,
+        chunk=subject.chunk,
+      )
+      told = forecaster and forecaster(subject, temperature, item.first)
+      return choice(ranked), told
+
     try:
       subject = sampler.load(item)
       drawn = [
-        None
-        if result.finished(item)
-        else choice(
-          draw_ranked(
-            subject.draw,
-            seed,
-            num_samples,
-            temperature,
-            first=item.first,
-            chunk=subject.chunk,
-          )
-        )
+        None if result.finished(item) else draw(temperature)
         for result, (_, temperature) in zip(results, folders, strict=True)
       ]
     except Exception as error:  # Any error concerns this item alone.
@@ -157,6 +179,9 @@ def sample(
       continue
     done = "done before" if not any(drawn) else choice.name(num_samples)
     print(", ".join(filter(None, (f"{place}: {subject.note}", done))))
+    for _, told in filter(None, drawn):
+      if told is not None:
+        print(f"  {'; '.join(told.words)}")
   failed: dict[str, str] = {}
   for result in results:
     sheets = result.finish()
@@ -219,10 +244,11 @@ def _write(item, subject, drawn, results, form):
   """Writes an item's samples of each temperature; returns what went wrong."""
   size = max(1, min(CHUNK, _PIXELS // subject.pixels))
   try:
-    for result, ranked in zip(results, drawn, strict=True):
-      if ranked is None:
+    for result, pair in zip(results, drawn, strict=True):
+      if pair is None:
         result.keep(item, subject.head)
         continue
+      ranked, forecast = pair
       result.add(
         item,
         subject.head,
@@ -231,6 +257,7 @@ def _write(item, subject, drawn, results, form):
         ((ranks, subject.render(x)) for ranks, x in ranked.chunks(size)),
         form.suffix(subject),
         functools.partial(form.save, subject),
+        forecast,
       )
   except Exception as error:
     return error

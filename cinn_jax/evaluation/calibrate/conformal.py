@@ -18,6 +18,7 @@ from cinn_jax.evaluation.calibrate import pool as pools
 from cinn_jax.evaluation.calibrate.lines import Line, Part
 from cinn_jax.evaluation.calibrate.pool import Pool
 from cinn_jax.images.regions import coarser
+from cinn_jax.sampling import odds
 
 LEVELS = (0.5, 0.8, 0.9)
 GRIDS = (4, 8)
@@ -89,14 +90,14 @@ def conformal(
   return Part(f"Conformal intervals of {_SHOWN:.0%}", lines), offsets
 
 
-def _interval(samples, level):
-  """Returns lo, hi [N, R] of samples [N, n, R]."""
-  return np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=1)
+def _interval(values, level):
+  """Returns lo, hi [N, R] of pools [N, M, R], without their truth."""
+  return odds.central_interval(np.moveaxis(values[:, 1:], 1, 0), level)
 
 
 def _scores(values, counted, level):
   """Returns the scores [N, R], and which of them count."""
-  low, high = _interval(values[:, 1:], level)
+  low, high = _interval(values, level)
   width = high - low
   counted = counted & (width > 0)
   outside = np.maximum(low - values[:, 0], values[:, 0] - high)
@@ -106,9 +107,9 @@ def _scores(values, counted, level):
 def _lines(name, values, counted, *, halves, marginal):
   first, second = halves
   q = offset(*_scores(values[first], counted[first], _SHOWN), _SHOWN)
-  low, high = _interval(values[second, 1:], _SHOWN)
+  low, high = _interval(values[second], _SHOWN)
   truth, mask = values[second, 0], counted[second]
-  width = high - low
+  wide_low, wide_high = odds.widened(low, high, q)
 
   def line(title, numbers):
     sums = np.sum(numbers * mask, axis=1), mask.sum(axis=1)
@@ -116,12 +117,11 @@ def _lines(name, values, counted, *, halves, marginal):
     measured = pools.measure(features, lambda f: pools.ratio(f)[..., 0])
     return Line(name, title, measured._replace(band=None))
 
-  after = (truth >= low - q * width) & (truth <= high + q * width)
   fixed = pools.Measured(marginal)
   return [
     line("coverage before", (truth >= low) & (truth <= high)),
-    line("coverage after", after),
-    line("width before", width),
-    line("width after", np.maximum(1 + 2 * q, 0) * width),
+    line("coverage after", (truth >= wide_low) & (truth <= wide_high)),
+    line("width before", high - low),
+    line("width after", wide_high - wide_low),
     Line(name, "width of the training set's marginal", fixed),
   ]
