@@ -11,6 +11,7 @@ one condition as you like, and knows the exact density of each.
   fit          trains a flow on arrays or on a simulator
   Flow         the result of all of these: a tuple of pure functions
   vector_flow  a bijection for vectors, ready for `make_flow`
+  StudentT     a base with heavy tails, for `make_flow`
 
 What `python -m cinn_jax.main --config=configs/mnist.py:digits` trained:
 
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
   from cinn_jax.flow import Flow, make_flow
   from cinn_jax.images import full_resolution
   from cinn_jax.images.notebook import Shown, show
+  from cinn_jax.likelihood import StudentT
   from cinn_jax.models.networks.subnets import Subnet
   from cinn_jax.models.networks.summary_nets import SeriesNet, SetNet, VectorNet
   from cinn_jax.models.vector_flow import vector_flow
@@ -77,6 +79,7 @@ __all__ = [
   "SeriesNet",
   "SetNet",
   "Shown",
+  "StudentT",
   "Subnet",
   "VectorNet",
   "calibration",
@@ -104,6 +107,7 @@ _HOMES = {
   "SeriesNet": "models.networks.summary_nets",
   "SetNet": "models.networks.summary_nets",
   "Shown": "images.notebook",
+  "StudentT": "likelihood",
   "Subnet": "models.networks.subnets",
   "VectorNet": "models.networks.summary_nets",
   "denormalize_ab": "tasks.colorize",

@@ -19,6 +19,7 @@ from cinn_jax.bijections import (
 )
 from cinn_jax.bijections.arguments import check_module, check_rows, checked
 from cinn_jax.bijections.initialization import initialize
+from cinn_jax.likelihood import StudentT
 
 # The shape of one array, without the batch, or a pytree of such shapes.
 Shapes = tuple[int, ...] | Mapping[str, "Shapes"] | Sequence["Shapes"]
@@ -28,7 +29,6 @@ Shapes = tuple[int, ...] | Mapping[str, "Shapes"] | Sequence["Shapes"]
 _FUNCTIONS = 6
 
 
-class Flow(NamedTuple):
 class Objective(NamedTuple):
   """Training and scores of a model that is no flow, see `models.comparators`.
 
@@ -46,6 +46,7 @@ class Objective(NamedTuple):
   bound: Callable | None = None
 
 
+class Flow(NamedTuple):
   """The pure functions of one flow.
 
   Every function takes a batch: data `x` [B, *event_shape] and a condition
@@ -64,7 +65,7 @@ class Objective(NamedTuple):
     log_prob: `(variables, x, cond) -> likelihood.LogProb`, nats per example.
     sample: `(variables, rng, cond, num_samples=1, temperature=1.0) ->
       (x [B, num_samples, ...], log_prob [B, num_samples])`. The temperature
-      scales the standard normal latents; it is one number, or one per level.
+      scales the latents; it is one number, or one per level.
       log_prob is ln p(x | cond) in nats. Without a condition, B is 1.
     latent_shapes: `(variables, cond) -> ` shapes and types of one batch of
       latents.
@@ -72,10 +73,11 @@ class Objective(NamedTuple):
     event_shape: Shape of one example, without the batch.
     cond_shape: Shape of one condition, without the batch, or a pytree of
       shapes; None if any condition is accepted.
-
     objective: None for a flow. A model that is compared with flows says here
       how it is trained; its `forward` and `log_prob` raise ValueError, and the
       log_prob of its samples is NaN.
+    base: Distribution of the latents; None is N(0, I).
+
   Raises:
     ValueError: by every function, if x, cond or the latents have the wrong
       shape, or x holds integers. The message gives the right shape.
@@ -90,25 +92,30 @@ class Objective(NamedTuple):
   module: Bijection
   event_shape: tuple[int, ...]
   cond_shape: Shapes | None = None
+  objective: Objective | None = None
+  base: StudentT | None = None
 
   def __reduce__(self) -> tuple[Any, ...]:
-  objective: Objective | None = None
     names = [getattr(part, "__qualname__", "") for part in self[:_FUNCTIONS]]
     if not all(name.startswith("make_flow.") for name in names):
       return Flow._make, (tuple(self),)
     # Activations such as jax.nn.relu cannot be pickled, but have names.
     described = architecture.describe(self.module, foreign=lambda part: part)
-    return _unpickle, (described, self.event_shape, self.cond_shape)
+    shapes = self.event_shape, self.cond_shape
+    return _unpickle, (described, *shapes, self.base)
 
 
-def _unpickle(described, event_shape, cond_shape):
-  return make_flow(architecture.build(described), event_shape, cond_shape)
+def _unpickle(described, event_shape, cond_shape, base=None):
+  module = architecture.build(described)
+  return make_flow(module, event_shape, cond_shape, base=base)
 
 
 def make_flow(
   module: Bijection,
   event_shape: tuple[int, ...],
   cond_shape: Shapes | None = None,
+  *,
+  base: StudentT | None = None,
 ) -> Flow:
   """Builds a `Flow` from a bijection and the shape of one example.
 
@@ -133,8 +140,18 @@ def make_flow(
     cond_shape: Shape of one condition, without the batch, such as (64, 64, 1),
       or a pytree of shapes. If it is given, every function checks conditions;
       otherwise only couplings do.
+    base: Distribution of the latents: None for N(0, I), or
+      `cinn_jax.StudentT(freedom)` for data with heavy tails or outliers.
+
+  Raises:
+    ValueError: for arguments of another kind.
   """
   event_shape = check_module(module, event_shape)
+  if base is not None and not isinstance(base, StudentT):
+    raise ValueError(
+      "base must be None, for N(0, I), or StudentT(freedom), got"
+      f" {type(base).__name__}."
+    )
   if cond_shape is not None:
     cond_shape = _read_cond_shape(cond_shape)
 
@@ -170,7 +187,7 @@ def make_flow(
     return x, log_det - standardization.log_det(units, x)
 
   def log_prob(variables, x, cond=None):
-    return likelihood.log_prob(*forward(variables, x, cond))
+    return likelihood.log_prob(*forward(variables, x, cond), base)
 
   def latent_shapes(variables, cond):
     leaves = jax.tree.leaves(cond)
@@ -186,12 +203,14 @@ def make_flow(
 
   def sample(variables, rng, cond, num_samples=1, temperature=1.0):
     shapes = latent_shapes(variables, cond)
-    z = draw_latents(rng, shapes, num_samples, temperature)
+    z = draw_latents(rng, shapes, num_samples, temperature, base)
     # Maps over latents alone: anything that depends only on the condition is
     # then computed once per image.
     run = jax.vmap(lambda one: inverse(variables, one, cond), out_axes=1)
     x, log_det = run(z)
-    prior = jax.vmap(likelihood.standard_normal, out_axes=1)(z)
+    prior = jax.vmap(
+      lambda one: likelihood.base_log_prob(one, base), out_axes=1
+    )(z)
     return x, prior - log_det
 
   def check(x, cond):
@@ -218,6 +237,7 @@ def make_flow(
     module=module,
     event_shape=event_shape,
     cond_shape=cond_shape,
+    base=base,
   )
 
 
@@ -309,6 +329,7 @@ def draw_latents(
   shapes: PyTree,
   num_samples: int,
   temperature: Any = 1.0,
+  base: StudentT | None = None,
 ) -> PyTree:
   """Draws latents [num_samples, B, ...] for each level.
 
@@ -318,6 +339,7 @@ def draw_latents(
       level.
     num_samples: Samples per example.
     temperature: Scale of the latents: one number, or one per level.
+    base: Distribution of the latents; None is N(0, I).
 
   Raises:
     ValueError: if the number of temperatures is wrong.
@@ -337,4 +359,12 @@ def draw_latents(
       zip(jax.random.split(rng, len(leaves)), leaves, strict=True)
     )
   ]
+  if base is not None and latents:
+    # A key that no leaf has.
+    key = jax.random.fold_in(rng, len(leaves))
+    scales = base.draw_scales(key, latents[0].shape[:2], latents[0].dtype)
+    latents = [
+      leaf * scales.reshape(*scales.shape, *(1,) * (leaf.ndim - 2))
+      for leaf in latents
+    ]
   return jax.tree.unflatten(tree, latents)

@@ -43,7 +43,7 @@ def make_scorer(flow: Flow, task: Task, seed: int) -> Callable:
     (z, log_det), reports = flow.module.apply(
       variables, x, cond, method="forward", mutable=list(REPORTS)
     )
-    parts = likelihood.log_prob(z, log_det)
+    parts = likelihood.log_prob(z, log_det, flow.base)
     values = {
       "prior": parts.prior,
       "log_det": parts.log_det,

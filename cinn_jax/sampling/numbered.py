@@ -48,13 +48,13 @@ def make_draw(flow: Flow) -> Callable:
 
     def latents(number):
       rng = jax.random.fold_in(key, number)
-      drawn = draw_latents(rng, shapes, 1, temperature)
+      drawn = draw_latents(rng, shapes, 1, temperature, flow.base)
       return jax.tree.map(lambda leaf: leaf[0], drawn)
 
     z = jax.vmap(latents)(numbers)
     inverse = jax.vmap(lambda one: flow.inverse(variables, one, cond))
     x, log_det = inverse(z)
-    prior = jax.vmap(likelihood.standard_normal)(z)
+    prior = jax.vmap(lambda one: likelihood.base_log_prob(one, flow.base))(z)
     return x[:, 0], (prior - log_det)[:, 0]
 
   return draw

@@ -9,6 +9,7 @@ description has:
   cond_shape       as `make_flow` takes it, in the form of `architecture`
   architecture     the flow's module, see `bijections.architecture`, or null
   no_architecture  the reason, if that is null
+  base             the flow's base, {"student_t": freedom}, if it is not N(0, I)
   empty            names of collections without arrays
   run              by `export`: step, and the config's sections task and model,
                    and the name of its data source
@@ -31,6 +32,7 @@ from cinn_jax.bijections import (
 )
 from cinn_jax.bijections.base import PyTree
 from cinn_jax.flow import Flow, make_flow, map_shapes
+from cinn_jax.likelihood import StudentT
 from cinn_jax.runtime import storage
 from cinn_jax.workdir import shipped, tensor_file
 from cinn_jax.workdir.trained import restore
@@ -157,6 +159,10 @@ def _write(path, flow, variables, **more):
     "cond_shape": architecture.describe(flow.cond_shape),
     **more,
   }
+  if flow.base is not None:
+    # Earlier readers would take the latents for normal.
+    description["format_version"] = tensor_file.FORMAT_VERSION
+    description["base"] = {"student_t": flow.base.freedom}
   try:
     description["architecture"] = architecture.describe(flow.module)
   except architecture.Unknown as error:
@@ -184,11 +190,12 @@ def _read(path, flow):
     )
   try:
     event_shape, cond_shape = _shapes(description)
+    base = _base(description)
     if not is_users:
       module = architecture.build(described)
       if not isinstance(module, Bijection):
         raise ValueError(f"{type(module).__name__} is not a bijection")
-      flow = make_flow(module, event_shape, cond_shape)
+      flow = make_flow(module, event_shape, cond_shape, base=base)
   except (KeyError, TypeError, ValueError) as error:
     reason = str(error).rstrip(".")
     raise ValueError(f"{path}: its flow cannot be built ({reason}).") from None
@@ -196,6 +203,11 @@ def _read(path, flow):
     raise ValueError(
       f"{path} is for x of shape {list(event_shape)}, but the flow takes"
       f" {list(flow.event_shape)}."
+    )
+  if base != flow.base:
+    raise ValueError(
+      f"{path} is for a flow with base {base}, but the flow has {flow.base}:"
+      " pass make_flow(..., base=...)."
     )
   if flow.cond_shape is not None:
     cond_shape = flow.cond_shape
@@ -213,6 +225,12 @@ def _shapes(description):
   ):
     raise ValueError(f"odd shapes {event_shape}, {cond_shape}")
   return tuple(event_shape), cond_shape
+
+
+def _base(description):
+  if (described := description.get("base")) is None:
+    return None
+  return StudentT(described["student_t"])
 
 
 def _check(flow, cond_shape, variables, subject, *, is_strict=False):

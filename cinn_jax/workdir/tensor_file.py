@@ -23,8 +23,10 @@ from flax import traverse_util
 from cinn_jax.bijections.base import PyTree
 from cinn_jax.runtime import storage
 
-# Readers refuse files of a higher number. Those of format 1 have no checksum.
-FORMAT_VERSION = 2
+# Readers refuse files of a higher number. Those of format 1 have no checksum;
+# only flows with a base of their own need format 3.
+FORMAT_VERSION = 3
+_COMMON_VERSION = 2
 _KEY = "cinn_jax"
 # Data types by their names in the format.
 _DTYPES: dict[str, Any] = {
@@ -57,14 +59,15 @@ def write(
   Args:
     path: The file, local or in a bucket.
     tree: The arrays; they are named by their joined keys, "params/layer/bias".
-    description: Values of JSON, by name.
+    description: Values of JSON, by name. "format_version" is there only if a
+      reader of the common format would misread the file.
 
   Raises:
     ValueError: if a leaf is no array, or of a type that the format lacks.
     OSError: if the file cannot be written.
   """
   arrays, empty = _flatten(tree)
-  header = {"format_version": FORMAT_VERSION, **description, "empty": empty}
+  header = {"format_version": _COMMON_VERSION, **description, "empty": empty}
   header = json.loads(json.dumps(header))  # As it will be read.
   header["sha256"] = _checksum(header, arrays)
   try:

@@ -16,6 +16,7 @@ from cinn_jax import make_flow, vector_flow
 from cinn_jax.bijections import standardization
 from cinn_jax.models import BUILDERS
 from cinn_jax.models.networks.summary_nets import SeriesNet, SetNet, VectorNet
+from cinn_jax.workdir import tensor_file
 from tests.models.test_settings import SMALL
 from tests.support.drawing import normal
 from tests.support.trees import assert_same
@@ -181,6 +182,25 @@ def test_other_programs_read_the_file(saved):
   assert described["format_version"] == 2
   assert described["event_shape"] == [2]
   assert described["versions"]["jax"] == jax.__version__
+
+
+def test_the_base_comes_back(saved, tmp_path):
+  flow, variables, _ = saved
+  heavy = make_flow(
+    flow.module, flow.event_shape, flow.cond_shape, base=cinn_jax.StudentT(2.5)
+  )
+  path = tmp_path / "a.safetensors"
+  cinn_jax.save(path, heavy, variables)
+  loaded, again = cinn_jax.load(path)
+  assert loaded.base == heavy.base
+  batch = normal(0, (4, 2), np.float32), normal(1, (4, 3), np.float32)
+  log_prob = heavy.log_prob(variables, *batch)
+  assert_same(log_prob, loaded.log_prob(again, *batch))
+  assert not np.allclose(log_prob.total, flow.log_prob(variables, *batch).total)
+  # Earlier versions, which know no base, refuse the file.
+  assert tensor_file.read(path)[1]["format_version"] == 3
+  with pytest.raises(ValueError, match=r"base StudentT.*but the flow has None"):
+    cinn_jax.load(path, flow=flow)
 
 
 def test_units_of_fit_are_saved_too(saved, tmp_path):

@@ -43,8 +43,8 @@ def _rewrite(path, target, **changes):
 
 def test_newer_format_raises(saved, tmp_path):
   path = tmp_path / "new.safetensors"
-  _rewrite(saved[2], path, format_version=3)
-  with pytest.raises(ValueError, match=r"has format 3, .* formats up to 2:"):
+  _rewrite(saved[2], path, format_version=4)
+  with pytest.raises(ValueError, match=r"has format 4, .* formats up to 3:"):
     cinn_jax.load(path)
 
 

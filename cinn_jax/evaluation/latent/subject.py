@@ -47,12 +47,13 @@ class Subject(NamedTuple):
   decoder: Callable
 
   def draw(self, seed: int, count: int, batch: int = 1) -> PyTree:
-    """Draws standard normal latents [count, batch, ...]."""
+    """Draws latents [count, batch, ...]."""
     shapes = jax.tree.map(
       lambda z: jax.ShapeDtypeStruct((batch, *z.shape[1:]), z.dtype),
       self.latents,
     )
-    return draw_latents(jax.random.fold_in(self.rng, seed), shapes, count)
+    rng = jax.random.fold_in(self.rng, seed)
+    return draw_latents(rng, shapes, count, base=self.flow.base)
 
   def decode(
     self, z: PyTree, index: np.ndarray | slice = slice(None)
