@@ -105,7 +105,7 @@ def make_update(
       mutable=[*REPORTS, "batch_stats"],
     )
     log_det += standardization.log_det(units, x)
-    parts = likelihood.log_prob(z, log_det)
+    parts = likelihood.log_prob(z, log_det, flow.base)
     loss = -jnp.mean(parts.total) / dims
     measured = {
       "parts": parts,
