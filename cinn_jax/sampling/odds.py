@@ -44,8 +44,13 @@ def in_words(odds: np.ndarray, places: Sequence[str] = QUARTERS) -> list[str]:
 def central_interval(
   samples: np.ndarray, level: float
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns (low, high) [...], the central interval of samples [n, ...]."""
-  low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
+  """Returns (low, high) [...], the central interval of samples [n, ...].
+
+  It holds another sample with this probability (Weibull's quantiles), which
+  takes 19 samples for 90 %.
+  """
+  ends = [(1 - level) / 2, (1 + level) / 2]
+  low, high = np.quantile(samples, ends, axis=0, method="weibull")
   return low, high
 
 

@@ -114,7 +114,8 @@ def _lines(name, values, counted, *, halves, marginal):
   def line(title, numbers):
     sums = np.sum(numbers * mask, axis=1), mask.sum(axis=1)
     features = np.stack(sums, axis=-1)[:, None]
-    measured = pools.measure(features, lambda f: pools.ratio(f)[..., 0])
+    means = pools.average(features)
+    measured = pools.measure(means, lambda f: pools.ratio(f)[..., 0])
     return Line(name, title, measured._replace(band=None))
 
   fixed = pools.Measured(marginal)

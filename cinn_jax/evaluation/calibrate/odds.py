@@ -39,11 +39,11 @@ def color_odds(
   """
   lines, curves = [], []
   for grid in GRIDS:
-    features = _features(pool, grid, climatology[grid])
+    means = pools.average(_features(pool, grid, climatology[grid]), seed)
     name = f"{grid}x{grid}"
 
-    def add(title, reduce, features=features, name=name, has_band=True):
-      measured = pools.measure(features, reduce, seed)
+    def add(title, reduce, means=means, name=name, has_band=True):
+      measured = pools.measure(means, reduce)
       if not has_band:
         measured = measured._replace(band=None)
       lines.append(Line(name, title, measured))
@@ -56,8 +56,7 @@ def color_odds(
         return f[..., 2 * _TOP + k] / f[..., -1]
 
       add(title, score, has_band=is_ours)
-    measured = pools.measure(features, _shares, seed)
-    said = _said(features[:, 0].mean(axis=0))
+    measured, said = pools.measure(means, _shares), _said(means.truth)
     curves.append(Curve(f"odds of colours, {name}", said, measured))
   return Part("Colour odds", lines, curves)
 

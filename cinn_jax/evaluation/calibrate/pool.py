@@ -50,34 +50,42 @@ class Measured(NamedTuple):
   band: tuple[Any, Any] | None = None
 
 
-def measure(
-  features: np.ndarray,
-  reduce: Callable[[np.ndarray], np.ndarray],
-  seed: int = 0,
-) -> Measured:
-  """Measures a number of pools.
+class Means(NamedTuple):
+  """Means of features over pictures, for `measure`.
 
-  Args:
-    features: [N, M, d], features of each member if it were the truth.
-    reduce: Function from means over pictures [..., d] to numbers [...].
-    seed: Seed for the interval and the band.
+  Attributes:
+    truth: [d], with the truth in its place.
+    resampled: [1000, d], of pictures drawn with replacement.
+    others: [1000, d], with random members in place of the truth.
   """
+
+  truth: np.ndarray
+  resampled: np.ndarray
+  others: np.ndarray
+
+
+def average(features: np.ndarray, seed: int = 0) -> Means:
+  """Averages features [N, M, d] of each member if it were the truth."""
   features = np.asarray(features, np.float64)
   n, members = features.shape[:2]
   random = np.random.default_rng(seed)
-  truth = features[:, 0]
   weights = random.multinomial(n, np.full(n, 1 / n), size=_REPEATS) / n
-  others = np.stack(
-    [
-      features[np.arange(n), random.integers(members, size=n)].mean(axis=0)
-      for _ in range(_REPEATS)
-    ]
-  )
-  return Measured(
-    reduce(truth.mean(axis=0)),
-    _central(reduce(weights @ truth)),
-    _central(reduce(others)),
-  )
+  flat = features.reshape(n * members, -1)
+  starts = members * np.arange(n)
+  others = [
+    flat[starts + random.integers(members, size=n)].mean(axis=0)
+    for _ in range(_REPEATS)
+  ]
+  truth = features[:, 0]
+  return Means(truth.mean(axis=0), weights @ truth, np.stack(others))
+
+
+def measure(
+  means: Means, reduce: Callable[[np.ndarray], np.ndarray]
+) -> Measured:
+  """Measures a number, `reduce` of means [..., d] to numbers [...]."""
+  truth, resampled, others = map(reduce, means)
+  return Measured(truth, _central(resampled), _central(others))
 
 
 def _central(numbers):

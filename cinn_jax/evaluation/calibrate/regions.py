@@ -26,14 +26,14 @@ def region_pit(pool: Pool, seed: int = 0) -> Part:
   """
   lines, curves = [], []
   for grid in GRIDS:
-    means = coarser(pool.means, grid)
+    regions = coarser(pool.means, grid)
     for c, channel in enumerate(pool.channels):
-      values = _by_region(means[..., c])
+      values = _by_region(regions[..., c])
       name = f"{grid}x{grid}, {channel}"
       rank, counted = pools.ranks(values, seed), pools.varies(values)
-      features = pools.shares_below(rank, counted, _ALL)
-      lines += _lines(name, features, seed)
-      curves.append(_curve(name, features, LEVELS, _ALL, seed))
+      means = pools.average(pools.shares_below(rank, counted, _ALL), seed)
+      lines += _lines(name, means, rank.shape[1])
+      curves.append(_curve(name, means, _ALL))
       if grid == GRIDS[0]:
         lines += _strata(name, values, rank, counted, seed)
   return Part("Region PIT", lines, curves)
@@ -48,17 +48,18 @@ def hpd(pool: Pool, seed: int = 0) -> Part:
   rank = pools.ranks(-pool.log_prob[..., None], seed)
   counted = np.ones((len(rank), 1), bool)
   features = pools.shares_below(rank, counted, _HPD_LEVELS)
+  means = pools.average(features, seed)
   lines = []
   for level in (0.5, 0.8, 0.9, 0.95):
 
     def coverage(f, level=level):
       return _share(f, _HPD_LEVELS, level)
 
-    measured = pools.measure(features, coverage, seed)
+    measured = pools.measure(means, coverage)
     lines.append(Line("density", f"coverage of {level:.0%}", measured))
-  ece = pools.measure(features, _ece(rank.shape[1]), seed)
+  ece = pools.measure(means, _ece(rank.shape[1]))
   lines.append(Line("density", "ECE", ece))
-  curve = _curve("highest density", features, LEVELS, _HPD_LEVELS, seed)
+  curve = _curve("highest density", means, _HPD_LEVELS)
   return Part("HPD rank", lines, [curve])
 
 
@@ -75,21 +76,17 @@ def tarp(pool: Pool, seed: int = 0) -> Part:
   members = rank.shape[1]
   levels = np.arange(1, members) / members
   counted = np.ones((len(rank), 1), bool)
-  features = pools.shares_below(rank, counted, levels)
-  deviation = pools.measure(
-    features,
-    lambda f: np.max(
-      np.abs(pools.ratio(f)[..., :-1] - pools.expected(members, levels)),
-      axis=-1,
-    ),
-    seed,
-  )
+  means = pools.average(pools.shares_below(rank, counted, levels), seed)
+  right = pools.expected(members, levels)
+
+  def deviation(features):
+    return np.max(np.abs(pools.ratio(features)[..., :-1] - right), axis=-1)
+
   lines = [
-    Line("distances", "largest deviation", deviation),
-    Line("distances", "bias", pools.measure(features, _bias, seed)),
+    Line("distances", "largest deviation", pools.measure(means, deviation)),
+    Line("distances", "bias", pools.measure(means, _bias)),
   ]
-  nine = pools.shares_below(rank, counted, LEVELS)
-  return Part("TARP", lines, [_curve("TARP", nine, LEVELS, LEVELS, seed)])
+  return Part("TARP", lines, [_curve("TARP", means, levels)])
 
 
 def rank_columns(pool: Pool, seed: int = 0) -> dict[str, np.ndarray]:
@@ -127,23 +124,21 @@ def _by_region(means):
   return means.reshape(*means.shape[:2], -1)
 
 
-def _lines(name, features, seed):
-  lines = [
-    Line(name, "ECE", pools.measure(features, _ece(features.shape[1]), seed)),
-    Line(name, "bias", pools.measure(features, _bias, seed)),
+def _lines(name, means, members):
+  return [
+    Line(name, "ECE", pools.measure(means, _ece(members))),
+    Line(name, "bias", pools.measure(means, _bias)),
+    *(_coverage_line(name, means, level) for level in _COVERAGES),
   ]
-  for level in _COVERAGES:
-    lines.append(_coverage_line(name, features, level, seed))
-  return lines
 
 
-def _coverage_line(name, features, level, seed):
+def _coverage_line(name, means, level):
   low, high = _COVERAGES[level]
 
   def coverage(f):
     return _share(f, _ALL, high) - _share(f, _ALL, low)
 
-  measured = pools.measure(features, coverage, seed)
+  measured = pools.measure(means, coverage)
   return Line(name, f"coverage of {level:.0%}", measured)
 
 
@@ -155,7 +150,7 @@ def _strata(name, values, rank, counted, seed):
   for k, which in enumerate(("least", "less", "more", "most")):
     own = pools.shares_below(rank, counted & (quarter == k), _ALL)
     title = f"{name}, quarter of {which} spread"
-    lines.append(_coverage_line(title, own, 0.8, seed))
+    lines.append(_coverage_line(title, pools.average(own, seed), 0.8))
   return lines
 
 
@@ -179,10 +174,11 @@ def _bias(features):
   return pools.ratio(features)[..., -1] - 0.5
 
 
-def _curve(title, features, levels, all_levels, seed):
-  at = [int(np.argmin(np.abs(all_levels - level))) for level in levels]
-  measured = pools.measure(features, lambda f: pools.ratio(f)[..., at], seed)
-  return Curve(title, np.asarray(levels), measured)
+def _curve(title, means, levels):
+  """Returns the curve of LEVELS, as far as they are among `levels`."""
+  at = np.abs(levels[:, None] - LEVELS[None]).argmin(axis=0)
+  measured = pools.measure(means, lambda f: pools.ratio(f)[..., at])
+  return Curve(title, levels[at], measured)
 
 
 def _distance_ranks(pool, seed):
