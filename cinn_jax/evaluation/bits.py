@@ -17,6 +17,7 @@ from cinn_jax.tasks import Task
 
 _INTERVAL = "bits_per_dim_interval"
 _RECONSTRUCTION = "reconstruction_error_"
+_LEVEL = "bits_per_dim_of_level_"
 
 
 def make_scorer(flow: Flow, task: Task, seed: int) -> Callable:
@@ -29,13 +30,16 @@ def make_scorer(flow: Flow, task: Task, seed: int) -> Callable:
   * `max_log_scale`, the largest of any coupling;
   * `auxiliary_loss` [B], as training adds it, if the model has one;
   * `reconstruction_error`, a dict of [B] by part of the model, in the data's
-    own units, if the model has `reconstruction_errors`.
+    own units, if the model has `reconstruction_errors`;
+  * `level`, a dict of [B] by level of a pyramid, in nats, if the model has
+    `log_prob_by_level`.
 
   Of a model that is no flow, they are those of `comparator_scores.make_scorer`.
   """
   if flow.objective is not None:
     return comparator_scores.make_scorer(flow, task, seed)
   by_part = hasattr(flow.module, "reconstruction_errors")
+  by_level = hasattr(flow.module, "log_prob_by_level")
 
   def score(variables, batch, index):
     rng = jax.random.fold_in(jax.random.key(seed), index)
@@ -51,6 +55,10 @@ def make_scorer(flow: Flow, task: Task, seed: int) -> Callable:
     }
     if losses := jax.tree.leaves(reports.get("auxiliary_losses", {})):
       values["auxiliary_loss"] = sum(losses)
+    if by_level:
+      values["level"] = flow.module.apply(
+        variables, x, cond, method="log_prob_by_level"
+      )
     if not by_part:
       back, _ = flow.inverse(variables, z, cond)
       return {
@@ -91,7 +99,9 @@ def summarize(
     Bits/dim of x and its parts, bits/dim of the data in their own units, nats
     as the authors' code prints them, the largest round-trip error and
     log-scale, and the number of examples. Models that have them add the mean
-    `auxiliary_loss` and the largest `reconstruction_error` of each part.
+    `auxiliary_loss`, the largest `reconstruction_error` of each part, and
+    `bits_per_dim_of_level_` of each, the shares of bits/dim, which add up to
+    it.
 
   Raises:
     ValueError: if no example is kept.
@@ -123,6 +133,11 @@ def summarize(
   }
   if "auxiliary_loss" in values:
     summary["auxiliary_loss"] = float(values["auxiliary_loss"].mean())
+  levels = values.get("level", {})
+  # JAX sorts names as text, 16 before 8.
+  for level in sorted(levels, key=lambda name: (len(name), name)):
+    share = likelihood.bits_per_dim(levels[level].mean(), dims)
+    summary[f"{_LEVEL}{level}"] = float(share)
   for part, errors in values.get("reconstruction_error", {}).items():
     summary[f"{_RECONSTRUCTION}{part}"] = float(errors.max())
   if interval:
@@ -147,6 +162,13 @@ def in_words(scores: Mapping[str, Any], task: Task) -> str:
     f" Largest round-trip error {float(scores['round_trip_error']):.1e},"
     f" log-scale {float(scores['max_log_scale']):.2f}."
   )
+  by_level = [
+    f"{name.removeprefix(_LEVEL)} {float(value):.4f}"
+    for name, value in scores.items()
+    if name.startswith(_LEVEL)
+  ]
+  if by_level:
+    text += f" Shares of bits/dim by level: {', '.join(by_level)}."
   by_part = [
     f"{name.removeprefix(_RECONSTRUCTION)} {float(value):.1e}"
     for name, value in scores.items()

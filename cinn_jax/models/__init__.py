@@ -9,9 +9,13 @@ that others look for by `hasattr`:
 - `reconstruction_errors(x, cond)` returns a dict of [B] by part of the model,
   in the units of x; its entry "round_trip" is that of the whole model.
   `evaluation.bits` reports them in place of a plain round trip.
+- `log_prob_by_level(x, cond)` returns a dict of [B] by level, the shares of
+  ln p(x | cond), which `evaluation.bits` reports.
 - `predict(cond)`, a method of the model's `condition_net`, returns the
   network's own guess of x. `training.encoder_pretraining` trains it, and
   `evaluation.by_task` compares samples with it.
+
+Models that are no flows, to compare them with, are in `comparators`.
 """
 
 from collections.abc import Callable

@@ -2,11 +2,16 @@
 
 import math
 
+import jax
 import numpy as np
 import pytest
 
 from cinn_jax.evaluation import bits
 from cinn_jax.experiment.build import build_task
+from cinn_jax.flow import make_flow
+from cinn_jax.models.wavelet_flow import wavelet_flow
+from tests.support.drawing import draw_variables, normal
+from tests.support.pyramids import SMALL
 
 TASK = build_task("class_conditional", image_size=2, std=0.25, mean=0.5)
 
@@ -99,3 +104,20 @@ def test_single_picture_has_no_interval():
 def test_empty_split_raises():
   with pytest.raises(ValueError, match="no example"):
     bits.summarize([_batch([1.0], [1.0], [0])], TASK)
+
+
+def test_shares_of_the_levels_add_up_to_the_total():
+  task = build_task("colorize", image_size=16, ab_size=8)
+  flow = make_flow(wavelet_flow(**SMALL), task.event_shape, task.cond_shape)
+  image = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
+  x = normal(0, (2, *task.event_shape), np.float32)
+  cond = normal(1, (2, *task.cond_shape), np.float32)
+  variables = draw_variables(flow.module, 2, x, cond, scale=0.2)
+  score = jax.jit(bits.make_scorer(flow, task, seed=0))
+  values = jax.device_get(score(variables, {"image": image}, 0))
+  scores = bits.summarize([(values, np.ones(2, bool))], task)
+  shares = [scores[f"bits_per_dim_of_level_{cells}"] for cells in (4, 8)]
+  assert sum(shares) == pytest.approx(scores["bits_per_dim"], rel=1e-5)
+  assert min(map(abs, shares)) > 0.01
+  words = bits.in_words(scores, task)
+  assert f"level: 4 {shares[0]:.4f}, 8 {shares[1]:.4f}." in words
