@@ -27,6 +27,7 @@ ORDER = (
   "training",
   "cli",
   "importing",
+  "page",
   "main",
 )
 # Commands inside rooms parse their flags by `cli`, which imports no room.

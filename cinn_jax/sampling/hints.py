@@ -21,6 +21,7 @@ import numpy as np
 from PIL import ImageColor
 
 from cinn_jax.images import color
+from cinn_jax.runtime import storage
 from cinn_jax.tasks.colorize import normalize_ab
 
 
@@ -62,6 +63,12 @@ def read(path: str | os.PathLike[str]) -> Hints:
   return _points(path, "", content)
 
 
+def write(path: str | os.PathLike[str], points: Sequence[Point]) -> None:
+  """Writes points as `read` takes them, whole or not at all."""
+  rows = [point._asdict() for point in points]
+  storage.write_whole(path, json.dumps(rows, indent=1).encode())
+
+
 def of_photo(hints: Hints, path: str) -> Sequence[Point]:
   """Returns the points for the photograph at a path."""
   if not isinstance(hints, Mapping):
@@ -87,11 +94,7 @@ def to_map(
   total = np.zeros((cells, cells, 3), np.float32)
   height, width = shape
   for point in points:
-    if not (0 <= point.x < width and 0 <= point.y < height):
-      raise ValueError(
-        f"the hint at x={point.x:g}, y={point.y:g} is outside of the"
-        f" photograph of {width}x{height} pixels"
-      )
+    check_inside(point, shape)
     rgb = jnp.asarray(point.color, jnp.float32).reshape(1, 3) / 255
     ab = np.asarray(normalize_ab(color.srgb_to_lab(rgb)[0, 1:]))
     rows = _covered(point.y, point.radius, height, cells)
@@ -99,6 +102,16 @@ def to_map(
     total[np.ix_(rows, columns)] += np.append(ab, 1)
   count = np.maximum(total[..., 2:], 1)
   return total / count
+
+
+def check_inside(point: Point, shape: tuple[int, int]) -> None:
+  """Raises ValueError for a point outside of a photograph of a shape (H, W)."""
+  height, width = shape
+  if not (0 <= point.x < width and 0 <= point.y < height):
+    raise ValueError(
+      f"the hint at x={point.x:g}, y={point.y:g} is outside of the photograph"
+      f" of {width}x{height} pixels"
+    )
 
 
 def _covered(place, radius, size, cells):
@@ -121,7 +134,7 @@ def _point(where, k, row):
     point = Point(
       x=_number(row["x"]),
       y=_number(row["y"]),
-      color=_color(row["color"]),
+      color=parse_color(row["color"]),
       radius=_number(row.get("radius", 0)),
     )
   except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -138,7 +151,12 @@ def _number(value: Any) -> float:
   return float(value)
 
 
-def _color(value: Any) -> tuple[int, int, int]:
+def parse_color(value: Any) -> tuple[int, int, int]:
+  """Returns the levels of a colour: three numbers, or text such as "#1e5aa8".
+
+  Raises:
+    ValueError: if it is none; TypeError: if it is neither a list nor text.
+  """
   if isinstance(value, str):
     value = ImageColor.getrgb(value)
   red, green, blue = (int(level) for level in value)

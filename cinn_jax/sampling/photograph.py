@@ -36,6 +36,11 @@ class Photograph:
     """The photograph with at most 512 pixels on a side."""
     return shrink(self.pixels, PREVIEW)
 
+  @functools.cached_property
+  def grey(self) -> np.ndarray:
+    """A thumbnail without colours."""
+    return grey(self.small)
+
   def previewed(self, subject: Subject) -> Subject:
     """Returns the subject whose results are previews."""
     height, width = self.small.shape[:2]

@@ -15,12 +15,7 @@ from cinn_jax.models.networks.features import LightnessFeatures
 from cinn_jax.sampling.hints import Hints, Point, of_photo, to_map
 from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.numbered import make_draw
-from cinn_jax.sampling.photograph import (
-  Photograph,
-  grey,
-  not_kept,
-  suffix_of,
-)
+from cinn_jax.sampling.photograph import Photograph, not_kept, suffix_of
 from cinn_jax.sampling.reference import match
 from cinn_jax.sampling.subject import Subject
 from cinn_jax.tasks.colorize import denormalize_ab, normalize_lightness
@@ -162,10 +157,11 @@ class Photos:
     rows, columns = self._size
     resized = f"; seen by the model as {columns}x{rows}"
     seen = "" if height == width else resized
-    hinted = [f"{len(points)} hints"] if points else []
+    plural = "s" if len(points) > 1 else ""
+    hinted = [f"{len(points)} hint{plural}"] if points else []
     lost = not_kept(photograph.metadata)
     return Subject(
-      head=[grey(photograph.small)],
+      head=[photograph.grey],
       draw=draw,
       dims=math.prod(self._trained.task.event_shape),
       render=render,

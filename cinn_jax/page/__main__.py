@@ -1,0 +1,63 @@
+"""Opens a page in the browser: drop a photograph, and see many answers.
+
+  python -m cinn_jax.page
+  python -m cinn_jax.page --workdirs=workdirs/inpaint,workdirs/super_resolution
+
+The page runs on this machine alone. Without --workdirs, it colorizes with the
+weights that come with the package.
+"""
+
+import pathlib
+import signal
+import sys
+import tempfile
+import threading
+
+from absl import flags, logging
+
+from cinn_jax import cli
+from cinn_jax.evaluation import flags as evaluation
+from cinn_jax.runtime import flags as machine
+
+for module in (cli, machine):
+  flags.adopt_module_key_flags(module)
+flags.declare_key_flag(evaluation.WORKDIRS.name)
+_PORT = flags.DEFINE_integer(
+  "port",
+  None,
+  "Port of the page (default: the first that is free, from 7860).",
+  lower_bound=1,
+  upper_bound=65535,
+)
+_BROWSER = flags.DEFINE_bool("browser", True, "Open the page in the browser.")
+
+
+def _run():
+  logging.set_verbosity(logging.WARNING)
+  machine.prepare(keep_memory=False)
+  try:
+    from cinn_jax.page.server import Server
+  except ImportError as error:
+    raise ValueError(
+      f"The page needs gradio ({error}): pip install 'cinn_jax[page]'."
+    ) from None
+  from cinn_jax.page.runs import open_runs
+
+  stop = threading.Event()
+  for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: stop.set())
+  with tempfile.TemporaryDirectory(prefix="cinn_jax_page_") as name:
+    folder = pathlib.Path(name)
+    runs = open_runs(evaluation.WORKDIRS.value)
+    print("Compiling for photographs; the first time takes a minute.")
+    for run in runs.values():
+      run.warm_up(folder)
+    server = Server(runs, folder, port=_PORT.value, open_browser=_BROWSER.value)
+    print(f"The page is at {server.url}. Ctrl-C ends it.", flush=True)
+    stop.wait()
+    server.close()
+  sys.exit(0)
+
+
+if __name__ == "__main__":
+  cli.run(_run)

@@ -1,0 +1,249 @@
+"""The events of the page, as calls of a tab's session.
+
+Each method answers one event. It returns the new values of parts of the page,
+in the order that `layout` names them.
+"""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from cinn_jax.images.reading import UnreadableImage
+from cinn_jax.page.opened import DRAWN
+from cinn_jax.page.runs import Run
+from cinn_jax.page.session import Session, Shown
+from cinn_jax.page.sessions import Sessions
+from cinn_jax.page.wishes import Settings
+
+_HELP = {
+  "colorize": "Drop a photograph. Then choose a colour, and click on what has"
+  " it: all eight answers follow.",
+  "inpaint": "Drop a photograph, and paint over what is to be filled.",
+  "super_resolution": "Drop a small picture, to enlarge it.",
+}
+_ORDER = "The likeliest is first."
+_SHARES = (
+  f"Percentages: of {DRAWN} samples, the share that is nearest to each, by mean"
+  " colours of large areas."
+)
+_SOON = "Shares follow."
+
+
+def help_of(run: Run) -> str:
+  """Returns a line on what to do first."""
+  return _HELP.get(run.task, "Drop a picture.")
+
+
+@contextlib.contextmanager
+def _one_line(file: str = "") -> Iterator[None]:
+  """Shows an error as one sentence on the page."""
+  try:
+    yield
+  except UnreadableImage as error:
+    name = pathlib.Path(file or error.name).name
+    raise gr.Error(f"{name}: {error.reason}.", print_exception=False) from error
+  except (ValueError, OSError, RuntimeError) as error:
+    line = " ".join(str(error).split()) or type(error).__name__
+    raise gr.Error(line, print_exception=False) from error
+
+
+class Events:
+  """The events of all tabs.
+
+  Args:
+    runs: The runs by name.
+    sessions: The tabs.
+  """
+
+  def __init__(self, runs: Mapping[str, Run], sessions: Sessions):
+    self._runs, self._sessions = runs, sessions
+
+  def _of(self, request: gr.Request) -> Session:
+    return self._sessions.of(str(request.session_hash))
+
+  def unload(self, request: gr.Request) -> None:
+    """The tab was closed."""
+    self._sessions.close(str(request.session_hash))
+
+  def run(self, name: str, request: gr.Request) -> tuple[Any, ...]:
+    """Another run was chosen: the tab begins again."""
+    with _one_line():
+      self._of(request).reset()
+    run = self._runs[name]
+    return (
+      help_of(run),
+      gr.update(visible=run.takes_hints),
+      run.temperature,
+      gr.update(value=None),
+      gr.update(value=None, visible=False),
+      gr.update(value=None, visible=False),
+      gr.update(visible=False),
+      *_NOTHING,
+    )
+
+  def drop(self, name: str, file: str, request: gr.Request) -> tuple[Any, ...]:
+    """A photograph was dropped."""
+    run = self._runs[name]
+    with _one_line(file):
+      session = self._of(request)
+      session.open(run, file)
+      view = session.picture()
+    if run.takes_holes:
+      photo = gr.update(value=None, visible=False)
+      hole = gr.update(
+        value={"background": view, "layers": [], "composite": None},
+        visible=True,
+      )
+    else:
+      photo = gr.update(value=view, visible=True)
+      hole = gr.update(value=None, visible=False)
+    return photo, hole, gr.update(visible=run.takes_holes), *_NOTHING
+
+  def click(
+    self, color: str, place: gr.SelectData, request: gr.Request
+  ) -> tuple[str, str]:
+    """The photograph was clicked on."""
+    with _one_line():
+      session = self._of(request)
+      session.add(*place.index, color)
+    return self._hinted(session)
+
+  def undo(self, request: gr.Request) -> tuple[str, str]:
+    """The last hint is to go."""
+    with _one_line():
+      session = self._of(request)
+      session.undo()
+    return self._hinted(session)
+
+  def clear(self, request: gr.Request) -> tuple[str, str]:
+    """All hints are to go."""
+    with _one_line():
+      session = self._of(request)
+      session.clear()
+    return self._hinted(session)
+
+  def load(self, file: str, request: gr.Request) -> tuple[str, str]:
+    """A file of hints was chosen."""
+    with _one_line():
+      session = self._of(request)
+      session.load_hints(file)
+    return self._hinted(session)
+
+  def refer(self, file: str | None, request: gr.Request) -> tuple[str, str]:
+    """A reference was dropped, or taken away."""
+    with _one_line(file or ""):
+      session = self._of(request)
+      count = session.refer(file)
+    if file is not None:
+      gr.Info(f"{count} places look alike, and take its colours.")
+    return self._hinted(session)
+
+  def _hinted(self, session: Session) -> tuple[str, str]:
+    with _one_line():
+      return session.picture(), session.save_hints()
+
+  def fill(self, painted: dict[str, Any], request: gr.Request) -> None:
+    """A hole was painted, and is to be filled."""
+    with _one_line():
+      self._of(request).dig(_painted(painted))
+
+  def draw(
+    self,
+    place: int,
+    seed: float,
+    temperature: str,
+    spread: bool,
+    request: gr.Request,
+  ) -> tuple[Any, ...]:
+    """Samples are to be drawn again."""
+    with _one_line():
+      session = self._of(request)
+      shown = session.draw(Settings(int(seed), temperature, spread))
+      if shown is None:
+        return (gr.skip(),) * 7
+      compare = session.compare(place) if place >= 0 else None
+    return (
+      _captioned(shown),
+      _note(shown),
+      place,
+      gr.update(visible=place >= 0),
+      compare,
+      gr.update(visible=False),
+      gr.update(visible=False),
+    )
+
+  def count(self, request: gr.Request) -> tuple[Any, ...]:
+    """Samples were shown, and their shares are to be known."""
+    with _one_line():
+      session = self._of(request)
+      shown = session.count()
+      if shown is None:
+        return (gr.skip(),) * 2
+    return _captioned(shown), _note(shown)
+
+  def choose(
+    self, place: gr.SelectData, request: gr.Request
+  ) -> tuple[Any, ...]:
+    """A sample was clicked on."""
+    with _one_line():
+      compare = self._of(request).compare(place.index)
+    return (
+      place.index,
+      gr.update(visible=True),
+      compare,
+      gr.update(visible=False),
+      gr.update(visible=False),
+    )
+
+  def render(self, place: int, request: gr.Request) -> tuple[Any, ...]:
+    """The sample is wanted at full size."""
+    with _one_line():
+      session = self._of(request)
+      path, command = session.render(place)
+    name = pathlib.Path(path).name
+    return (
+      gr.update(value=path, label=f"Download {name}", visible=True),
+      gr.update(value=command, visible=bool(command)),
+    )
+
+
+# No samples, and none chosen: the parts from the gallery on.
+_NOTHING: tuple[Any, ...] = (
+  [],
+  "",
+  -1,
+  gr.update(visible=False),
+  None,
+  gr.update(visible=False),
+  gr.update(visible=False),
+)
+
+
+def _captioned(shown: Shown) -> list[tuple[str, str]]:
+  captions = [f"{k}" for k in range(1, len(shown.files) + 1)]
+  if shown.shares:
+    captions = [
+      f"{name}: {100 * share:.0f} %"
+      for name, share in zip(captions, shown.shares, strict=True)
+    ]
+  return list(zip(shown.files, captions, strict=True))
+
+
+def _note(shown: Shown) -> str:
+  """Returns lines on the samples."""
+  lines = [f"{shown.note}.", _ORDER]
+  if shown.shares:
+    lines.append(_SHARES)
+  elif shown.takes_more:
+    lines.append(_SOON)
+  return " ".join(lines)
+
+
+def _painted(value: dict[str, Any]) -> np.ndarray:
+  """Returns what is painted on a picture, bool [h, w]."""
+  layers = [np.asarray(layer)[..., 3] > 0 for layer in value["layers"]]
+  return np.any(layers, axis=0) if layers else np.zeros((1, 1), bool)

@@ -1,0 +1,87 @@
+"""The trained runs that a page offers, and their samplers."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cinn_jax.images import writing
+from cinn_jax.runtime import storage
+from cinn_jax.sampling import temperatures
+from cinn_jax.sampling.answer import Answer
+from cinn_jax.sampling.inputs import Item
+from cinn_jax.sampling.numbered import draw_ranked
+from cinn_jax.sampling.photos import Photos
+from cinn_jax.sampling.pictures import Pictures
+from cinn_jax.sampling.sample import SAMPLERS
+from cinn_jax.workdir.shipped import NAMES
+from cinn_jax.workdir.trained import restore
+
+# Samples that a page shows.
+SHOWN = 8
+# At temperature 1 the finest levels of the shipped flow break up now and then.
+_TEMPERATURES = {"photographs": "0.8:0.8:0.8:0.8:1"}
+
+
+class Run(NamedTuple):
+  """A trained run on a page.
+
+  Attributes:
+    name: The workdir, or the name of a flow that the package ships.
+    task: Name of its task.
+    sampler: Answers photographs.
+    temperature: The temperature to begin with, as text.
+  """
+
+  name: str
+  task: str
+  sampler: Photos | Pictures
+  temperature: str
+
+  @property
+  def takes_hints(self) -> bool:
+    """True if colours can be set by points."""
+    return isinstance(self.sampler, Photos) and self.sampler.cells > 0
+
+  @property
+  def takes_holes(self) -> bool:
+    """True if the run fills a hole that is painted."""
+    return self.task == "inpaint"
+
+  def warm_up(self, folder) -> None:
+    """Compiles the programs that the first photograph needs."""
+    if not isinstance(self.sampler, Photos):
+      return  # Their programs depend on the photograph.
+    path = storage.path(folder) / "grey.png"
+    writing.save_png(path, np.full((320, 480, 3), 128, np.uint8))
+    subject = self.sampler.load(Item("grey", str(path)))
+    scale = temperatures.parse(self.temperature)
+    answer = Answer(subject, draw_ranked(subject.draw, 0, SHOWN, scale))
+    answer.previews()
+    answer.write(path.parent, "grey", 0)
+    for file in path.parent.glob("grey*"):
+      file.unlink()
+
+
+def open_runs(workdirs: Sequence[str]) -> dict[str, Run]:
+  """Returns the runs of workdirs by name; without any, the shipped flows.
+
+  Raises:
+    FileNotFoundError: if a workdir holds no checkpoint.
+    ValueError: for a run that starts from no photograph.
+  """
+  return {name: _open(name) for name in workdirs or NAMES}
+
+
+def _open(name):
+  trained = restore(name)
+  task = trained.config["task"]["name"]
+  kind = SAMPLERS[task]
+  if kind not in (Photos, Pictures):
+    raise ValueError(
+      f"{name} is a run of {task}, which starts from no photograph: name runs"
+      " of colorization, super-resolution, inpainting or sketches."
+    )
+  sampler = kind(trained)
+  assert isinstance(sampler, Photos | Pictures)
+  return Run(name, task, sampler, _TEMPERATURES.get(name, "1"))
