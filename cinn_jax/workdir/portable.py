@@ -33,6 +33,7 @@ from cinn_jax.bijections import (
 from cinn_jax.bijections.base import PyTree
 from cinn_jax.flow import Flow, make_flow, map_shapes
 from cinn_jax.likelihood import StudentT
+from cinn_jax.models import comparators
 from cinn_jax.runtime import storage
 from cinn_jax.workdir import shipped, tensor_file
 from cinn_jax.workdir.trained import restore
@@ -193,9 +194,12 @@ def _read(path, flow):
     base = _base(description)
     if not is_users:
       module = architecture.build(described)
-      if not isinstance(module, Bijection):
+      if isinstance(module, comparators.Answer):
+        flow = comparators.make(module, event_shape, cond_shape)
+      elif isinstance(module, Bijection):
+        flow = make_flow(module, event_shape, cond_shape, base=base)
+      else:
         raise ValueError(f"{type(module).__name__} is not a bijection")
-      flow = make_flow(module, event_shape, cond_shape, base=base)
   except (KeyError, TypeError, ValueError) as error:
     reason = str(error).rstrip(".")
     raise ValueError(f"{path}: its flow cannot be built ({reason}).") from None

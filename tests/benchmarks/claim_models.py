@@ -19,6 +19,8 @@ class Method(NamedTuple):
     rates: Learning rates to choose from.
     batch_size: Pictures per step.
     kind: "flow", "regression", "cvae" or "gan": how it is judged.
+    start: A config, with the same settings for its network, that trains the
+      generator for half of the time first; "" for none.
   """
 
   config: str
@@ -26,6 +28,7 @@ class Method(NamedTuple):
   rates: tuple[float, ...]
   batch_size: int
   kind: str = "flow"
+  start: str = ""
 
 
 _FLOW = (3e-4, 1e-3, 3e-3)
@@ -97,6 +100,7 @@ METHODS: dict[str, dict[str, Method]] = {
       _GAN,
       16,
       "gan",
+      start=f"super_resolution:rrdb,{_PICTURE}",
     ),
   },
   "digits": {
@@ -122,6 +126,19 @@ def read_config(name: str) -> ConfigDict:
   """Returns a config by its file and argument, such as "mnist:minimal"."""
   file, _, argument = name.partition(":")
   return runpy.run_path(str(CONFIGS / f"{file}.py"))["get_config"](argument)
+
+
+def make_start(task: str, method: str) -> ConfigDict | None:
+  """Returns the config that trains a method's generator first, or None."""
+  chosen = METHODS[task][method]
+  if not chosen.start:
+    return None
+  config = read_config(chosen.start)
+  config.model.update(
+    {k: v for k, v in chosen.settings.items() if k in config.model}
+  )
+  config.train.batch_size = chosen.batch_size
+  return config
 
 
 def make_config(task: str, method: str, digits: str = "") -> ConfigDict:

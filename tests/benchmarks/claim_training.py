@@ -102,13 +102,25 @@ class Trainer:
     rate: float,
     seed: int,
     report: Callable[[str], None] = lambda text: None,
+    start: dict[str, Any] | None = None,
   ) -> Trained:
-    """Trains from the start for seconds of the processor, of all threads."""
+    """Trains for seconds of the processor, of all threads together.
+
+    Args:
+      seconds: Length of the training.
+      rate: Its largest learning rate.
+      seed: Seed of parameters, order and noise.
+      report: Called with lines of progress.
+      start: Parameters by part that are trained already, see `with_parts`.
+    """
     order = self._order(seed)
     first = max(self._size, setup.init_batch_size(self._config))
     rows = np.random.default_rng(seed).permutation(len(self._records["image"]))
-    start = self._batch(rows[:first], None)
-    state: State = self._init(jax.random.key(seed), start)
+    state: State = self._init(
+      jax.random.key(seed), self._batch(rows[:first], None)
+    )
+    if start is not None:
+      state = with_parts(state, start)
     if self._advance is None:
       self._advance = self._compiled(state)
     spent, skipped, told, numbers = 0.0, 0, 0, []
@@ -179,3 +191,16 @@ class Trainer:
         flip[:, None, None, None], image[:, :, ::-1], image
       )
     return batch
+
+
+def with_parts(state: State, parts: dict[str, Any]) -> State:
+  """Returns a state with other parameters for some parts of its model."""
+  own = jax.tree.map(jnp.shape, {k: state.fit.params[k] for k in parts})
+  if own != jax.tree.map(jnp.shape, parts):
+    raise ValueError("The parts that are trained already are other networks.")
+  # Buffers of their own: the step donates both.
+  params, average = (
+    {**tree, **jax.tree.map(jnp.array, parts)}
+    for tree in (state.fit.params, state.ema)
+  )
+  return state._replace(fit=state.fit._replace(params=params), ema=average)

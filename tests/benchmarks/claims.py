@@ -35,6 +35,8 @@ from claim_training import Trainer
 from cinn_jax.experiment.build import abstract_variables
 from cinn_jax.images import writing
 
+# Rate of a generator's start.
+_START_RATE = 1e-3
 RESULTS = pathlib.Path(__file__).parent / "results" / "claims.json"
 
 
@@ -103,10 +105,11 @@ def _run(task, method, results, options):
   parameters = count_parameters(trainer)
   report(f"{parameters:,} parameters, {len(split.train['image']):,} pictures")
   seconds = 60 * options.minutes
-  rates = _try_rates(task, method, trainer, split, seconds, options, report)
+  train = _training(task, method, trainer, split)
+  rates = _try_rates(task, method, trainer, split, train, options, report)
   rate = min(rates, key=lambda rate: rates[rate])
   for seed in seeds:
-    trained = trainer.train(seconds, rate, seed, report)
+    trained = train(seconds, rate, seed, report)
     row = {
       "task": task,
       "method": method,
@@ -133,12 +136,30 @@ def _run(task, method, results, options):
     report(f"seed {seed}: {row['failed'] or 'row written'}")
 
 
-def _try_rates(task, method, trainer, split, seconds, options, report):
+def _training(task, method, trainer, split):
+  """Returns `train(seconds, rate, seed, report)`, with its start if any."""
+  first = claim_models.make_start(task, method)
+  if first is None:
+    return trainer.train
+  starter = Trainer(first, split.train, augment=True)
+
+  def train(seconds, rate, seed, report=lambda text: None):
+    half = seconds / 2
+    begun = starter.train(half, _START_RATE, seed)
+    report(f"start: {begun.steps} steps")
+    return trainer.train(
+      half, rate, seed, report, start=begun.variables["params"]
+    )
+
+  return train
+
+
+def _try_rates(task, method, trainer, split, train, options, report):
   """Returns the criterion of each rate on validation pictures."""
   chosen = claim_models.METHODS[task][method]
   rates = {}
   for rate in chosen.rates:
-    trained = trainer.train(options.trial * seconds, rate, 0)
+    trained = train(60 * options.minutes * options.trial, rate, 0)
     value = float("inf")
     if not trained.diverged:
       value = claim_scores.criterion(

@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -115,8 +116,6 @@ def test_committed_rows_make_tables(name):
 
 
 def test_a_variant_without_a_network_has_none():
-  import jax
-
   ablations, scores = _module("ablations"), _module("claims")
   records = {"image": np.zeros((32, 64, 64, 3), np.uint8)}
   counts = {
@@ -133,3 +132,27 @@ def test_a_variant_without_a_network_has_none():
     "level_2": (2, 8, 8, 1),
     "vector": (2, 64),
   }
+
+
+def test_every_method_has_about_as_many_parameters():
+  from cinn_jax.experiment.build import abstract_variables, build
+
+  models = _module("claim_models")
+
+  def count(config):
+    params = abstract_variables(*build(config))["params"]
+    return sum(leaf.size for leaf in jax.tree.leaves(params)), params
+
+  for task, methods in models.METHODS.items():
+    for method in methods:
+      total, params = count(models.make_config(task, method))
+      # Digits take less.
+      assert (1.5e6 if task == "digits" else 2.5e6) < total < 3.4e6
+      if (start := models.make_start(task, method)) is not None:
+        _, first = count(start)
+        shapes = jax.tree.map(lambda leaf: leaf.shape, first)
+        assert shapes == {
+          "condition_net": jax.tree.map(
+            lambda leaf: leaf.shape, params["condition_net"]
+          )
+        }

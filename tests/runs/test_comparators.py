@@ -2,9 +2,11 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
+import cinn_jax
 from cinn_jax.evaluation.evaluate import evaluate
 from cinn_jax.evaluation.latent.sheets import draw_latent_sheets
 from cinn_jax.experiment.describe import describe
@@ -13,6 +15,7 @@ from cinn_jax.sampling.draw import Sampling
 from cinn_jax.sampling.sample import sample
 from cinn_jax.training.train import train
 from cinn_jax.workdir.log import read_log
+from cinn_jax.workdir.portable import export
 from cinn_jax.workdir.status import status
 from cinn_jax.workdir.trained import restore
 from tests.support import comparators
@@ -63,6 +66,19 @@ def test_modes_that_need_more_refuse(gan, tmp_path):
     draw_latent_sheets(gan)
   with pytest.raises(ValueError, match="this run has no likelihood"):
     sample(gan, tmp_path, choice=Choice(keep=1))
+
+
+def test_an_exported_gan_draws_the_same(gan, tmp_path):
+  file = tmp_path / "gan.safetensors"
+  export(gan, file)
+  flow, variables = cinn_jax.load(file)
+  trained = restore(gan)
+  cond = jax.nn.one_hot(np.array([3, 7]), 10)
+  one, other = (
+    each.sample(weights, jax.random.key(0), cond, num_samples=2)[0]
+    for each, weights in ((flow, variables), (trained.flow, trained.variables))
+  )
+  np.testing.assert_array_equal(one, other)
 
 
 def test_describe_has_no_forward(gan):
