@@ -51,7 +51,7 @@ python -m cinn_jax.main --config=configs/generate.py:jet64 \\
 
 from ml_collections import ConfigDict
 
-from cinn_jax.experiment import recipes, token_recipes
+from cinn_jax.experiment import pair_recipes, recipes, token_recipes
 
 
 def get_config(variant: str = "glow"):
@@ -115,7 +115,7 @@ def _glow():
       "dequantization_depth": 0,
       "dequantization_hidden": 32,
     },
-    "train": {"init_batch_size": recipes.INIT_BATCH_SIZE},
+    "train": {"init_batch_size": pair_recipes.INIT_BATCH_SIZE},
   }
 
 
@@ -221,6 +221,6 @@ def _digits():
     "train": {
       "num_steps": 800,
       "batch_size": 128,
-      "init_batch_size": recipes.INIT_BATCH_SIZE,
+      "init_batch_size": pair_recipes.INIT_BATCH_SIZE,
     },
   }

@@ -16,9 +16,9 @@ python -m cinn_jax.main --config=configs/super_resolution.py:caflow,recipe=small
   temperature 1. Sizes and recipes are ours.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:MODEL,NAME=VALUE
-  MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow, or a token flow:
-  tarflow or jet, see configs/generate.py; or what flows are compared with:
-  regression, cvae, cgan, rrdb or esrgan, see below. Settings:
+  MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow, pyramid, or a token
+  flow: tarflow or jet, see configs/generate.py; or what flows are compared
+  with: regression, cvae, cgan, rrdb or esrgan, see below. Settings:
     size=32           size of the large pictures; HxW if they are not square
     scale=4           ratio of the sides, large by small: 2, 4 or 8
     condition_net=trained|frozen|none
@@ -50,6 +50,13 @@ python -m cinn_jax.main --config=configs/super_resolution.py:caflow,size=64 \\
   Samples as in CAFLOW's figures: the likeliest 10 of 20, at temperature 0.5 or
   0.55 (quoted). --mode=evaluate takes several temperatures at once,
   --temperature=0.5,0.8,1.
+
+python -m cinn_jax.main \\
+  --config=configs/super_resolution.py:pyramid,recipe=small
+  A wavelet flow: the small picture says what its base is, up to what the filter
+  and noise leave open, and each doubling is a flow of its own, given all that
+  is coarser. Its density is that of the same x as the others'. Network and
+  recipe are ours. It was not run to its end.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:esrgan,size=64
   Models that are no flows, see cinn_jax/models/comparators. rrdb is the network

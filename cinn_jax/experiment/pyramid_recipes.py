@@ -1,4 +1,4 @@
-"""Recipes of pyramids: wavelet flows for colours, given features and hints."""
+"""Recipes of pyramids: wavelet flows for colours, and to enlarge pictures."""
 
 from typing import Any
 
@@ -78,3 +78,34 @@ def photographs() -> dict[str, Any]:
   }
   sections["train"] |= {"ema_decay": 0.999}
   return sections
+
+
+def enlargement(scale: int, *, small: bool) -> dict[str, Any]:
+  """Returns the section `model` of a pyramid whose base is a small picture.
+
+  Args:
+    scale: Ratio of the sides, a power of 2.
+    small: True for a laptop, False for a GPU. Both sizes are ours.
+  """
+  levels = scale.bit_length() - 1
+  return {
+    "name": "wavelet_flow",
+    "size": 32,
+    "base_size": 8,
+    "channels": 3,
+    "level": 0,
+    "features": "",
+    "base": "coupling",
+    "base_about": "picture",
+    "base_width": 32 if small else 64,
+    "base_depth": 4 if small else 8,
+    "hidden": (64 if small else 128,) * levels,
+    "depths": (8 if small else 16,) * levels,
+    "condition_channels": (32 if small else 64,) * levels,
+    "condition_blocks": 2 if small else 4,
+    "alpha": 2.0,
+    "clamp": "tanh",
+    "mixing": "lu",
+    "mean": 0.5,
+    "std": 0.25,
+  }

@@ -18,7 +18,7 @@ from cinn_jax.bijections.base import (
   zero_log_det,
 )
 from cinn_jax.bijections.reshape import Haar
-from cinn_jax.models.networks.additions import resize_hints
+from cinn_jax.models.networks.additions import resize, resize_hints
 from cinn_jax.models.networks.level_condition import Given
 from cinn_jax.runtime.cpu_convolution import conv_general_dilated
 
@@ -43,6 +43,8 @@ class PyramidFlow(Bijection):
     channels: Number of channels of x.
     features: Network from the picture of the condition to {rows: maps}, which
       all levels share; or None.
+    mean, std: The networks see pictures, x's coarser ones too, as
+      (picture - mean) / std.
   """
 
   levels: Mapping[str, Bijection]
@@ -50,6 +52,8 @@ class PyramidFlow(Bijection):
   base_size: int
   channels: int
   features: nn.Module | None = None
+  mean: float = 0.0
+  std: float = 1.0
 
   def setup(self) -> None:
     self.haar = Haar(rebalance=1.0)
@@ -153,8 +157,8 @@ class PyramidFlow(Bijection):
     return self.haar.inverse(bands)[0]
 
   def _means(self, x):
-    """Converts a coarser x from the transform's units to means of x."""
-    return x * (x.shape[1] / self.size)
+    """Converts a coarser x from the transform's units to what networks see."""
+    return (x * (x.shape[1] / self.size) - self.mean) / self.std
 
   def _sizes(self):
     cells = [self.size]
@@ -169,6 +173,8 @@ class PyramidFlow(Bijection):
       given["picture"] = given.pop("lightness")
     elif cond is not None:
       given = {"picture": cond}
+    if "picture" in given:
+      given["picture"] = (given["picture"] - self.mean) / self.std
     # A condition may bring them along, computed once for all steps.
     if self.features is not None and "features" not in given:
       if "picture" not in given:
@@ -177,21 +183,25 @@ class PyramidFlow(Bijection):
     return given
 
 
-class HintShift(Bijection):
-  """Moves x to around 0 in the cells of hints, then runs `flow`.
+class BaseShift(Bijection):
+  """Moves the base to around 0 by what the condition says of it, then `flow`.
 
-  A transformer learns late to copy a number from its condition. So the hints,
-  at the size of x, are mapped linearly by a 3x3 convolution and subtracted; it
-  starts as a copy of each cell's own colour. log_det is that of `flow`. Without
-  hints in the condition this is `flow`.
+  A transformer learns late to copy a number from its condition. So an entry of
+  the condition, at the size of x, is mapped linearly by a 3x3 convolution and
+  subtracted; it starts as a copy of each cell's own colour. log_det is that of
+  `flow`. Without that entry this is `flow`.
 
   Attributes:
     flow: Receives the moved x, and the condition as it is.
-    scale: Units of x: a hint of 1 is an x of this number.
+    entry: "hints", or "picture" for a small picture of x itself.
+    scale: Units of x: an entry of 1 is an x of this number.
+    mean: Added to the picture: it has 0 in the place of this number.
   """
 
   flow: Bijection
+  entry: str = "hints"
   scale: float = 1.0
+  mean: float = 0.0
 
   @property
   def cheap_inverse(self) -> bool:
@@ -206,18 +216,21 @@ class HintShift(Bijection):
 
   @nn.compact
   def _shift(self, shape: tuple[int, ...], cond: Condition) -> Array:
-    """Returns [B, s, s, C], or 0 without hints."""
-    if not isinstance(cond, Mapping) or "hints" not in cond:
+    """Returns [B, s, s, C], or 0 without the entry."""
+    if not isinstance(cond, Mapping) or self.entry not in cond:
       return jnp.zeros((1,) * len(shape))
+    to_cells = resize_hints if self.entry == "hints" else resize
     layer = nn.Conv(
       shape[-1],
       (3, 3),
       use_bias=False,
       kernel_init=_copy,
       conv_general_dilated=conv_general_dilated,
-      name="hints",
+      name=self.entry,
     )
-    return self.scale * layer(resize_hints(cond["hints"], shape[1]))
+    return self.scale * (
+      layer(to_cells(cond[self.entry], shape[1])) + self.mean
+    )
 
 
 def _copy(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:

@@ -24,9 +24,11 @@ from cinn_jax.models.networks.features import named
 from cinn_jax.models.networks.level_condition import LevelCondition
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 from cinn_jax.models.networks.token_networks import CausalTransformer
-from cinn_jax.models.pyramid import HintShift, PyramidFlow
+from cinn_jax.models.pyramid import BaseShift, PyramidFlow
 
 BASES = ("autoregressive", "coupling")
+# Entries of the condition that say what the base is about.
+ABOUT = ("hints", "picture")
 
 
 def wavelet_flow(
@@ -43,6 +45,7 @@ def wavelet_flow(
   base_encoder: int = 2,
   base_heads: int = 2,
   base_alpha: float = 2.0,
+  base_about: str = "hints",
   hidden: Sequence[int] = (64, 64),
   depths: Sequence[int] = (8, 8),
   condition_channels: Sequence[int] = (32, 32),
@@ -50,6 +53,8 @@ def wavelet_flow(
   alpha: float = 2.0,
   clamp: str = "tanh",
   mixing: str = "lu",
+  mean: float = 0.0,
+  std: float = 1.0,
   memory: str = "store",
   compute_dtype: str = "float32",
 ) -> PyramidFlow:
@@ -63,8 +68,8 @@ def wavelet_flow(
   3x3, 1x1 and 3x3 convolutions, again and again; then a Gaussian whose means
   and scales depend linearly on the condition (`bijections.LearnedPrior`). Base:
   autoregressive blocks of cells as tokens, with a rotation between them, or
-  couplings as for the details, on blocks of 2x2 cells; x moved by the hints
-  first (`HintShift`).
+  couplings as for the details, on blocks of 2x2 cells; x is moved by what the
+  condition says of it first (`BaseShift`).
 
   Args:
     size: Number of cells on a side of x, base_size times a power of 2.
@@ -82,12 +87,16 @@ def wavelet_flow(
       see each other.
     base_heads: Number of heads of these transformers.
     base_alpha: Bound of the log-scale in a block.
+    base_about: Entry of the condition that the base is near: "hints" of its
+      colours; or "picture", a small picture of x itself, as in super-resolution
+      (see `BaseShift`).
     hidden: Width of the networks of the details, by level, the finest first.
     depths: Number of couplings there.
     condition_channels: Number of channels of the condition's maps there.
     condition_blocks: Number of residual blocks of each condition network.
     alpha, clamp: See `bijections.AffineCoupling`.
     mixing: A name in `bijections.MIXINGS`, for the details.
+    mean, std: Of x and of the picture in the condition, about.
     memory: Memory policy, see `bijections.Stack`.
     compute_dtype: Precision of the networks, a name in
       `subnets.COMPUTE_DTYPES`.
@@ -113,6 +122,8 @@ def wavelet_flow(
     )
   if base not in BASES:
     raise ValueError(f"base is {' or '.join(BASES)}, got {base!r}.")
+  if base_about not in ABOUT:
+    raise ValueError(f"base_about is {' or '.join(ABOUT)}, got {base_about!r}.")
   dtype = compute_dtype_named(compute_dtype)
   couplings = functools.partial(
     _couplings,
@@ -133,12 +144,15 @@ def wavelet_flow(
       dtype=dtype,
     )
     # Details are about a quarter of the picture's units.
-    scale = bj.Standardize(0.0, size / sizes[k] / 4)
+    scale = bj.Standardize(0.0, std * size / sizes[k] / 4)
     return ConditionalFlow(bj.Chain((scale, *flow)), net)
 
   def coarsest() -> bj.Bijection:
-    hinted = functools.partial(HintShift, scale=size / base_size)
-    scale = bj.Standardize(0.0, size / base_size)
+    units = size / base_size
+    about = functools.partial(
+      BaseShift, entry=base_about, scale=std * units, mean=mean / std
+    )
+    scale = bj.Standardize(0.0, std * units)
     is_autoregressive = base == "autoregressive"
     net = LevelCondition(
       base_size if is_autoregressive else base_size // 2,
@@ -151,7 +165,7 @@ def wavelet_flow(
     )
     if not is_autoregressive:
       flow = (scale, bj.Squeeze(), *couplings(base_width, base_depth))
-      return hinted(ConditionalFlow(bj.Chain(flow), net))
+      return about(ConditionalFlow(bj.Chain(flow), net))
     if base_depth % 2:
       raise ValueError(
         "base_depth is even, as blocks come in pairs of both directions, got"
@@ -171,7 +185,7 @@ def wavelet_flow(
       ]
     )
     blocks = bj.Stack(pair, base_depth // 2, memory)
-    return hinted(ConditionalFlow(bj.Chain((scale, blocks)), net))
+    return about(ConditionalFlow(bj.Chain((scale, blocks)), net))
 
   makers: dict[int, Callable[[], bj.Bijection]] = {
     cells: functools.partial(details, k) for k, cells in enumerate(sizes[:-1])
@@ -183,6 +197,8 @@ def wavelet_flow(
     base_size=base_size,
     channels=channels,
     features=named(features),
+    mean=mean,
+    std=std,
   )
 
 

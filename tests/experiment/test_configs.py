@@ -16,6 +16,10 @@ NAMES = ("colorize_rgb", "inpaint", "sketch", "super_resolution")
 FILES = sorted(pathlib.Path(__file__).parents[2].glob("configs/*.py"))
 
 
+# Models that need no test on inpainting: pyramid is for another task.
+_ELSEWHERE = ("cinn", "pyramid")
+
+
 def _config(name, argument="recipe=small"):
   return importlib.import_module(f"configs.{name}").get_config(argument)
 
@@ -31,12 +35,23 @@ def test_every_config_has_the_shared_settings(name):
 @pytest.mark.parametrize(
   "name, model",
   [(name, "cinn") for name in NAMES]
-  + [("inpaint", model) for model in recipes.MODELS if model != "cinn"],
+  + [("inpaint", model) for model in recipes.MODELS if model not in _ELSEWHERE]
+  + [("super_resolution", "pyramid")],
 )
 def test_models_fit_their_tasks(name, model):
   flow, task = build(_config(name, f"{model},recipe=small"))
   assert task.event_shape == (32, 32, 3)
   assert abstract_variables(flow, task)["params"]
+
+
+def test_a_pyramid_enlarges_square_pictures():
+  config = _config("super_resolution", "pyramid,size=64,scale=8")
+  assert config.model.base_size == 8
+  assert len(config.model.depths) == 3
+  with pytest.raises(ValueError, match="square pictures, got"):
+    _config("super_resolution", "pyramid,size=32x64")
+  with pytest.raises(ValueError, match="pyramid is for super-resolution"):
+    _config("inpaint", "pyramid")
 
 
 def test_describe_names_the_task():

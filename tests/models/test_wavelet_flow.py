@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cinn_jax import bijections as bj
 from cinn_jax import load, save
 from cinn_jax.flow import make_flow
 from cinn_jax.models.networks import features
 from cinn_jax.models.networks.level_condition import LevelCondition
+from cinn_jax.models.pyramid import BaseShift
 from cinn_jax.models.wavelet_flow import wavelet_flow
 from tests.support.drawing import draw_variables, normal
 from tests.support.pyramids import SMALL
@@ -142,6 +144,7 @@ def test_a_file_holds_the_flow(tmp_path):
     ({"depths": (2, 2)}, r"1 levels? of details, but depths has 2"),
     ({"level": 2}, "no level of 2 cells; there are 8, 4, or 0"),
     ({"base": "spline"}, "autoregressive or coupling, got 'spline'"),
+    ({"base_about": "x"}, "base_about is hints or picture, got 'x'"),
     ({"base_depth": 3}, "both directions, got 3"),
   ],
 )
@@ -157,3 +160,36 @@ def test_wrong_shapes_raise():
   with pytest.raises(ValueError, match="2 levels of latents, of 8, 4 cells"):
     variables = draw_variables(model, 7, X, LIGHTNESS)
     model.apply(variables, (X,), LIGHTNESS, method="inverse")
+
+
+def test_a_small_picture_moves_the_base():
+  shift = BaseShift(bj.Standardize(0.0, 1.0), "picture", scale=0.5, mean=2.0)
+  small = normal(4, (2, 4, 4, 2), np.float32)
+  x, cond = X[:, :4, :4], {"picture": small}
+  params = shift.init(jax.random.key(0), x, cond)
+  z, log_det = shift.apply(params, x, cond)
+  np.testing.assert_allclose(z, x - 0.5 * (small + 2), atol=1e-6)
+  np.testing.assert_array_equal(log_det, 0)
+  back, _ = shift.apply(params, z, cond, method="inverse")
+  np.testing.assert_allclose(back, x, atol=1e-6)
+
+
+def test_pictures_are_enlarged_from_the_base_up():
+  options = {"channels": 3, "base": "coupling", "base_about": "picture"}
+  model = wavelet_flow(**{**SMALL, **options}, mean=0.5, std=0.25)
+  flow = make_flow(model, (8, 8, 3), (4, 4, 3))
+  x = normal(4, (2, 8, 8, 3), np.float32) / 4 + 0.5
+  # Bicubic filters are no means of blocks: something is left of the base.
+  small = x.reshape(2, 4, 2, 4, 2, 3).mean((2, 4))
+  small = small + 0.01 * normal(5, small.shape, np.float32)
+  start = flow.init(jax.random.key(0), x, small)
+  # At the start, the base of a sample is the small picture.
+  kernel = start["params"]["levels_4"]["picture"]["kernel"]
+  np.testing.assert_array_equal(kernel[1, 1], np.eye(3))
+  drawn, _ = flow.sample(start, jax.random.key(0), small, 1, 0.0)
+  means = np.asarray(drawn)[:, 0].reshape(2, 4, 2, 4, 2, 3).mean((2, 4))
+  np.testing.assert_allclose(means, small, atol=0.05)
+  variables = draw_variables(flow.module, 7, x, small, 0.1)
+  z, _ = flow.forward(variables, x, small)
+  back, _ = flow.inverse(variables, z, small)
+  np.testing.assert_allclose(back, x, atol=1e-5)
