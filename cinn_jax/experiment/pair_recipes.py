@@ -96,6 +96,7 @@ def srflow(small: bool, scale: int) -> dict[str, Section]:
     **schedules.ours(small),
     "pretrain": {"steps": 200, "batch_size": 32, "learning_rate": 2e-3},
   }
+  taps: tuple[int, ...]
   if small:
     levels, blocks, taps = 3, 4, (0, 2)
   elif scale == 8:

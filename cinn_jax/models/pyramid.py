@@ -236,5 +236,5 @@ class BaseShift(Bijection):
 def _copy(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
   """Returns a kernel [3, 3, n, C] that copies the first C of n channels."""
   del key
-  kernel = jnp.eye(*shape[2:], dtype=dtype)
+  kernel = jnp.eye(shape[2], shape[3], dtype=dtype)
   return jnp.zeros(shape, dtype).at[1, 1].set(kernel)
