@@ -165,6 +165,11 @@ def _check(trained, sampling):
     raise ValueError(
       f"--mode=calibrate is for {', '.join(TASKS)}, not for {name}."
     )
+  if (objective := trained.flow.objective) is not None:
+    raise ValueError(
+      "--mode=calibrate ranks pictures by their likelihood, and"
+      f" {objective.title} has no exact one: use a flow."
+    )
   if sampling.num_samples < MIN_SAMPLES:
     raise ValueError(
       f"--num_samples={sampling.num_samples}: --mode=calibrate needs at least"

@@ -4,9 +4,11 @@ import jax
 import numpy as np
 import pytest
 
+from cinn_jax.evaluation.calibrate import calibrate
 from cinn_jax.models import comparators
 from cinn_jax.models.networks.u_net import sort_inputs
-from cinn_jax.sampling.draw import check_temperatures
+from cinn_jax.sampling.draw import Sampling, check_temperatures
+from cinn_jax.workdir.trained import Trained
 from tests.support.drawing import draw_like, normal
 
 X = normal(0, (2, 4, 4, 2), np.float32)
@@ -113,3 +115,11 @@ def test_a_condition_of_several_arrays_raises(pictures):
   model = flow.module
   with pytest.raises(ValueError, match="without hints or features; got dict"):
     model.apply(variables, {"lightness": COND}, (4, 4), method="features")
+
+
+def test_calibration_refuses(pictures, monkeypatch):
+  flow, variables = pictures
+  trained = Trained(0, {"task": {"name": "colorize"}}, flow, None, variables)
+  monkeypatch.setattr(calibrate, "restore", lambda *_: trained)
+  with pytest.raises(ValueError, match="a regression has no exact one"):
+    calibrate.calibrate("anywhere", sampling=Sampling(num_samples=64))
