@@ -5,10 +5,10 @@
   python tests/benchmarks/claims.py --table
 
 Colorization and 4x super-resolution of photographs at 64x64, and MNIST by
-class. Each method has about 3 million parameters and --minutes of processor a
-run, without compilation. Its rate is the best of three on validation pictures,
-each tried for --trial of the time from seed 0. Of every twenty photographs one
-is for testing and one for validation.
+class. Each method has about 3 million parameters (of digits up to that) and
+--minutes of processor a run, without compilation. Its rate is the best of three
+on validation pictures, each tried for --trial of the time from seed 0. Of every
+twenty photographs one is for testing and one for validation.
 
 Each run appends a row to --results as soon as it is finished, and a sheet of
 samples to --out. Runs whose rows are there are skipped, so a stopped comparison
