@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cinn_jax.evaluation import bits, importance
+from cinn_jax.evaluation.calibrate import calibrate, section
 from cinn_jax.evaluation.evaluate import evaluate
 from cinn_jax.evaluation.tables import records, table
 from cinn_jax.evaluation.tables.page import Page
@@ -49,8 +50,8 @@ def write_report(
 
   The page has training curves, contact sheets of test pictures with samples
   ranked by their conditional log-likelihood, the evaluation with its protocols,
-  and the config. The run is evaluated first unless `evaluation.json` is of the
-  same step, config and sampling.
+  the calibration if there is one, and the config. The run is evaluated first
+  unless `evaluation.json` is of the same step, config and sampling.
 
   Args:
     workdir: Folder of a trained run.
@@ -86,6 +87,8 @@ def write_report(
   for k, sheet in enumerate(_sheets(trained, sampling), start=1):
     writing.save_png(folder / f"samples_{k}.png", sheet)
     page.picture(sheet, f"Test pictures and samples, most likely first ({k})")
+  if trained.config["task"]["name"] in calibrate.TASKS:
+    section.add_section(page, run, trained)
   page.heading("Training")
   try:
     curves = training_curves(read_log(run))

@@ -129,11 +129,13 @@ def _of_picture(colors, climatology):
 
 def _by_bin(index, said, hit, counted):
   """Returns [M, 30]: forecasts, their odds and those that came true, by bin."""
-  parts = []
-  for values in (np.ones_like(said), said, hit):
-    for k in range(_BINS):
-      parts.append(np.sum(values * ((index == k) & counted), axis=(1, 2)))
-  return np.stack(parts, axis=-1)
+  members = len(said)
+  place = (index + _BINS * np.arange(members)[:, None, None]).ravel()
+  parts = [
+    np.bincount(place, (values * counted).ravel(), members * _BINS)
+    for values in (np.ones_like(said), said, hit)
+  ]
+  return np.concatenate([part.reshape(members, -1) for part in parts], axis=1)
 
 
 def _ece(sums):

@@ -1,0 +1,52 @@
+"""The calibration of a run on its report page."""
+
+import os
+
+from cinn_jax.evaluation.calibrate import lines
+from cinn_jax.evaluation.tables.page import Page
+from cinn_jax.images import reading
+from cinn_jax.workdir import calibration_file
+from cinn_jax.workdir.trained import Trained
+
+_CAPTIONS = {
+  "latents": "Quantiles of the true pictures' latents, by level",
+  "reliability": "Reliability of the samples, with the band of a right model",
+  "odds": "Reliability of the odds of colours",
+  "ranks": "Quantiles of the truth among the samples",
+  "sureness": "Regions in which the model is too sure or too unsure",
+}
+
+
+def add_section(
+  page: Page, workdir: str | os.PathLike[str], trained: Trained
+) -> None:
+  """Adds tables and pictures that `--mode=calibrate` left in the workdir.
+
+  Without them, or if they are of another checkpoint, a line says how to get
+  them.
+
+  Raises:
+    ValueError: for a damaged `calibration.json`.
+  """
+  content = calibration_file.read(workdir)
+  page.heading("Calibration")
+  if content is None or content["checkpoint"] != trained.digest:
+    page.text(
+      "This checkpoint has not been calibrated: --mode=calibrate measures how"
+      " often it is right."
+    )
+    return
+  page.text(
+    f"{content['pictures']:,} pictures of {content['source']},"
+    f" {content['num_samples']} samples of each."
+  )
+  folder = calibration_file.folder(workdir) / calibration_file.PICTURES
+  for name in content["plots"]:
+    kind = name.partition("_")[0]
+    title = f"{_CAPTIONS[kind]} ({name})"
+    data = (folder / f"{name}.png").read_bytes()
+    page.picture(reading.decode(data), title)
+  for part in map(lines.from_json, content["parts"]):
+    page.text(f"{part.title}:")
+    page.table(lines.cells(part))
+  page.items(content["notes"])
