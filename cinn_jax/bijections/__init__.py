@@ -48,6 +48,7 @@ from cinn_jax.bijections.reshape import Flatten, Haar, Squeeze
 from cinn_jax.bijections.spline import SplineCoupling
 from cinn_jax.bijections.stack import MEMORY_POLICIES, Stack
 from cinn_jax.bijections.tokens import Patches
+from cinn_jax.bijections.whitening import ConditionalWhitening
 
 __all__ = [
   "CLAMPS",
@@ -70,6 +71,7 @@ __all__ = [
   "Condition",
   "ConditionalMixing",
   "ConditionalSpline",
+  "ConditionalWhitening",
   "Conditioned",
   "Coupling",
   "Dequantization",

@@ -22,7 +22,12 @@ import jax
 import jax.numpy as jnp
 
 from cinn_jax.bijections.base import Array, at_least_float32
-from cinn_jax.bijections.coupling import CLAMPS, Coupling
+from cinn_jax.bijections.coupling import (
+  CLAMPS,
+  Coupling,
+  affine,
+  soft_clamp,
+)
 
 
 class Knots(NamedTuple):
@@ -45,19 +50,26 @@ class SplineCoupling(Coupling):
   exp(soft clamp), not softplus, so they are bounded above too: a steep knot
   flattens the middle of its bins, which no precision can invert.
 
+  With `affine_alpha`, an affine map as that of `AffineCoupling` comes before
+  the spline, from the same network. It moves and scales what the spline, whose
+  interval is fixed, can only bend.
+
   Attributes:
-    bins: Number of bins K; the network returns 3K - 1 numbers per channel.
+    bins: Number of bins K; the network returns 3K - 1 numbers per channel, and
+      two more with an affine map.
     bound: Absolute value above which the map is the identity, in the data's
       units.
     min_bin: Minimum width and height of a bin, as a fraction of those of K
       equal bins, between 0 and 1.
     alpha: Bound of the logarithm of the slopes at knots.
+    affine_alpha: Bound of the log-scale of the affine map; None has no map.
   """
 
   bins: int = 8
   bound: float = 3.0
   min_bin: float = 0.1
   alpha: float = 2.0
+  affine_alpha: float | None = None
 
   def setup(self) -> None:
     super().setup()
@@ -68,19 +80,38 @@ class SplineCoupling(Coupling):
         "min_bin is a fraction of an equal bin, between 0 and 1, got"
         f" {self.min_bin}."
       )
-    for name in ("bound", "alpha"):
+    names = ("bound", "alpha", *["affine_alpha"] * self._has_affine)
+    for name in names:
       if not getattr(self, name) > 0:
         raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
 
   def features(self, channels: int) -> int:
-    return channels * (3 * self.bins - 1)
+    return channels * (3 * self.bins - 1 + 2 * self._has_affine)
+
+  @property
+  def _has_affine(self) -> bool:
+    return self.affine_alpha is not None
 
   def transform(
     self, active: Array, head: Array, *, inverse: bool
   ) -> tuple[Array, Array]:
-    head = head.reshape(*active.shape, 3 * self.bins - 1)
-    knots = make_knots(head, self.bound, self.min_bin, self.alpha)
+    head = head.reshape(*active.shape, -1)
     active = active.astype(at_least_float32(active.dtype))
+    if self.affine_alpha is None:
+      return self._spline(active, head, inverse=inverse)
+    shift, spline_head = head[..., 0], head[..., 2:]
+    log_scale = soft_clamp("cinn_paper", head[..., 1], self.affine_alpha)
+    if not inverse:
+      active = affine(active, log_scale, shift, inverse=False)
+    active, log_slope = self._spline(active, spline_head, inverse=inverse)
+    if inverse:
+      active = affine(active, log_scale, shift, inverse=True)
+    return active, log_scale + log_slope
+
+  def _spline(
+    self, active: Array, head: Array, *, inverse: bool
+  ) -> tuple[Array, Array]:
+    knots = make_knots(head, self.bound, self.min_bin, self.alpha)
     # Gradients must be finite even if the result is not used.
     inside = jnp.abs(active) <= self.bound
     safe = jnp.where(inside, active, 0)

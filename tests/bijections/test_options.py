@@ -45,6 +45,10 @@ WRONG = {
     bj.SplineCoupling(CONV, bound=-3.0),
     ["bound must be above 0", "got -3.0"],
   ),
+  "spline_affine_alpha": (
+    bj.SplineCoupling(CONV, affine_alpha=0.0),
+    ["affine_alpha must be above 0", "got 0.0"],
+  ),
   "memory_policy": (
     bj.Stack(bj.AdditiveCoupling(CONV), 2, "forget"),
     ["'forget'", *bj.MEMORY_POLICIES],

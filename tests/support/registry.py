@@ -138,6 +138,11 @@ CASES = {
   "coupling_spline": Case(
     bj.SplineCoupling(_CONV, sides=1, bins=4, bound=1.5), (4, 4, 4), _MAP
   ),
+  "coupling_affine_spline": Case(
+    bj.SplineCoupling(_DENSE, bins=4, bound=1.5, affine_alpha=0.8),
+    (7,),
+    _VECTOR,
+  ),
   "actnorm": Case(bj.ActNorm(), (3, 3, 5)),
   "conv_1x1": Case(bj.InvertibleConv1x1(), (3, 3, 5)),
   "conv_1x1_full": Case(bj.FullConv1x1(), (3, 3, 5)),
@@ -169,6 +174,9 @@ CASES = {
     bj.ConditionalMixing(_DENSE), (3, 3, 5), (_VECTOR, (3,))
   ),
   # Some of the data are outside the bound.
+  "conditional_whitening": Case(
+    bj.ConditionalWhitening(), (7,), (_VECTOR, (3,))
+  ),
   "conditional_spline": Case(
     bj.ConditionalSpline(_DENSE, bins=4, bound=1.5), (2, 1), (_VECTOR, (3,))
   ),
