@@ -12,7 +12,8 @@ from tests.support import tiny, untrained
 
 MODULES = (
   *("flow", "images.notebook", "models.vector_flow", "sampling.temperatures"),
-  *("training.fitting", "training.step"),
+  *("training.fitting", "training.step", "images.color_names"),
+  "sampling.odds",
 )
 
 
