@@ -167,6 +167,11 @@ def with_variables(state: State, variables: dict[str, PyTree]) -> State:
 
 def for_views(config: ConfigDict) -> ConfigDict:
   """Returns the config with features from views in place of the network."""
+  if "features" not in config.model:
+    raise ValueError(
+      f"training.budget is for flows of colours, not for {config.model.name}:"
+      " use --mode=train."
+    )
   config = config.copy_and_resolve_references()
   with config.unlocked():
     config.data.source = "views"

@@ -14,6 +14,7 @@ from cinn_jax.data.views import Views
 from cinn_jax.experiment import pyramid_recipes
 from cinn_jax.training import budget
 from cinn_jax.workdir import join, portable
+from configs import colorize
 from tests.support.pyramids import SMALL
 
 SIZE = 32
@@ -160,3 +161,8 @@ def test_the_rate_warms_up_and_falls_to_zero():
     budget.schedule(fraction) for fraction in (0, 0.025, 0.05, 0.525, 1, 2)
   ]
   np.testing.assert_allclose(rates, [0, 0.5, 1, 0.5, 0, 0], atol=1e-9)
+
+
+def test_a_model_without_features_is_refused():
+  with pytest.raises(ValueError, match="not for conditional_gan: use --mode"):
+    budget.for_views(colorize.get_config("cgan"))
