@@ -12,6 +12,12 @@ from cinn_jax.bijections.base import Array, Condition
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
 
+# What couplings can do to their half.
+COUPLINGS = ("spline", "affine")
+
+# Standardized data are rarely beyond the bound of the splines.
+_BINS, _BOUND = 8, 4.0
+
 # Absolute value above which a network sees its half of x compressed: of
 # standardized data, one number in 700 is beyond.
 _FAR = 3.0
@@ -36,9 +42,11 @@ class TamedSubnet(Subnet):
 def vector_flow(
   dim: int,
   *,
-  blocks: int = 8,
-  hidden: Sequence[int] = (128, 128),
+  blocks: int = 5,
+  hidden: Sequence[int] = (64, 64),
   activation: Callable = nn.relu,
+  coupling: str = "spline",
+  linear_start: bool = True,
   mixing: str = "orthogonal",
   alpha: float = 1.9,
   clamp: str = "cinn_paper",
@@ -46,17 +54,20 @@ def vector_flow(
   memory: str = "store",
   compute_dtype: str = "float32",
 ) -> ConditionalFlow:
-  """Builds two-sided affine couplings of vectors [B, dim], mixed after each.
+  """Builds two-sided couplings of vectors [B, dim], mixed after each.
 
   >>> from cinn_jax import make_flow
   >>> from cinn_jax.models.networks.summary_nets import SetNet
   >>> flow = make_flow(vector_flow(3, condition_net=SetNet()), (3,))
 
-  This is the conditional network for vectors of Ardizzone et al. 2019, with
-  soft permutations between the couplings. It starts as a rotation of x, so it
-  suits data of zero mean and unit variance, which `fit` makes. Hidden layers
-  start as PyTorch's do (`Subnet.uniform_init`). Departure: numbers beyond 3
-  enter the networks compressed, which bounds densities away from the data.
+  Each coupling is an affine map and then a spline (`SplineCoupling`; Durkan et
+  al. 2019), or with coupling="affine" the affine map alone: the conditional
+  network for vectors of Ardizzone et al. 2019, with soft permutations between
+  the couplings. Hidden layers start as PyTorch's do (`Subnet.uniform_init`).
+  Departures: numbers beyond 3 enter the networks compressed, which bounds
+  densities away from the data; and the flow starts as a linear Gaussian model
+  of x given the condition, by `ConditionalWhitening`, and a rotation. So few
+  rows are enough for what is linear, and the couplings learn the rest.
 
   A single number (dim=1) has no halves to couple: the blocks are monotonic
   splines of it (`ConditionalSpline`), whose shape depends on the condition.
@@ -66,8 +77,13 @@ def vector_flow(
     blocks: Number of couplings or splines, each with its own parameters.
     hidden: Widths of the hidden layers of the couplings' networks.
     activation: Activation between those layers.
+    coupling: A name in `COUPLINGS`; of no effect for dim=1.
+    linear_start: False leaves out the linear model: the flow starts as a
+      rotation, for x of zero mean and unit variance. With a `condition_net`,
+      whose features are random at first, the model is of x alone.
     mixing: A name in `bijections.MIXINGS`; of no effect for dim=1.
-    alpha, clamp: See `bijections.AffineCoupling`; not for dim=1.
+    alpha: Bound of the log-scale of the affine maps; not for dim=1.
+    clamp: A name in `bijections.CLAMPS`, for coupling="affine".
     condition_net: Network from the condition to a vector [B, C], see
       `models.networks.summary_nets`; None takes the condition as it is.
     memory: Memory policy, see `bijections.Stack`.
@@ -75,7 +91,8 @@ def vector_flow(
       `subnets.COMPUTE_DTYPES`.
 
   Raises:
-    ValueError: For dim, blocks or widths below 1, or an unknown mixing.
+    ValueError: For dim, blocks or widths below 1, or an unknown coupling or
+      mixing.
   """
   dim, blocks = _at_least_1("dim", dim), _at_least_1("blocks", blocks)
   if isinstance(hidden, str) or not hasattr(hidden, "__iter__"):
@@ -96,9 +113,24 @@ def vector_flow(
   if dim == 1:
     block = bj.ConditionalSpline(subnet)
   else:
-    coupling = bj.AffineCoupling(subnet, alpha=alpha, clamp=clamp)
-    block = bj.Chain((coupling, mix()))
-  return ConditionalFlow(bj.Stack(block, blocks, memory), condition_net)
+    block = bj.Chain((_coupling(coupling, subnet, alpha, clamp), mix()))
+  flow: bj.Bijection = bj.Stack(block, blocks, memory)
+  if linear_start:
+    whitening = bj.ConditionalWhitening(regress=condition_net is None)
+    flow = bj.Chain((whitening, flow))
+  return ConditionalFlow(flow, condition_net)
+
+
+def _coupling(name, subnet, alpha, clamp):
+  if name == "affine":
+    return bj.AffineCoupling(subnet, alpha=alpha, clamp=clamp)
+  if name == "spline":
+    return bj.SplineCoupling(
+      subnet, bins=_BINS, bound=_BOUND, affine_alpha=alpha
+    )
+  raise ValueError(
+    f"Unknown coupling {name!r}; there are {', '.join(COUPLINGS)}."
+  )
 
 
 def _at_least_1(name, value):

@@ -16,13 +16,12 @@ _COUNTS = (
   "num_epochs",
   "steps_per_epoch",
   "batch_size",
-  "init_batch_size",
   "patience",
 )
 
 
-def check(flow: Any, rng: Any, **options: Any) -> dict[str, int]:
-  """Returns the counts among the options as integers.
+def check(flow: Any, rng: Any, **options: Any) -> dict[str, Any]:
+  """Returns the counts among the options as integers, or None.
 
   Raises:
     ValueError: for an option of another kind or out of range.
@@ -49,6 +48,9 @@ def check(flow: Any, rng: Any, **options: Any) -> dict[str, int]:
   clip_norm = options["clip_norm"]
   if not _number("clip_norm", clip_norm) >= 0:
     raise ValueError(f"clip_norm must be 0 or above, got {clip_norm}.")
+  decay = options["weight_decay"]
+  if decay is not None and not 0 <= _number("weight_decay", decay) < math.inf:
+    raise ValueError(f"weight_decay must be 0 or above, got {decay}.")
   if not isinstance(options["standardize"], bool | np.bool_):
     raise ValueError(
       f"standardize must be True or False, got {options['standardize']!r}."
@@ -65,7 +67,14 @@ def check(flow: Any, rng: Any, **options: Any) -> dict[str, int]:
       "optimizer must be an optax optimizer such as optax.adam(1e-3), got"
       f" {type(optimizer).__name__}."
     )
-  return {name: _count(name, options[name]) for name in _COUNTS}
+  counts: dict[str, Any] = {
+    name: _count(name, options[name]) for name in _COUNTS
+  }
+  size = options["init_batch_size"]
+  counts["init_batch_size"] = (
+    None if size is None else _count("init_batch_size", size)
+  )
+  return counts
 
 
 def read_variables(variables: Any) -> Mapping[str, PyTree] | None:

@@ -12,9 +12,9 @@ from cinn_jax.bijections import standardization as units
 from cinn_jax.bijections.base import Array, Condition
 from cinn_jax.flow import Flow, split_variables
 from cinn_jax.training import fit_options, iterators, minibatches, simulators
+from cinn_jax.training.decay import make_decaying
 from cinn_jax.training.epochs import FitResult, History, Loop
 from cinn_jax.training.examples import Minibatch, Reader, check_pair
-from cinn_jax.training.optimizer import make_optimizer
 from cinn_jax.training.own_units import bounds_of
 from cinn_jax.training.simulators import Simulator
 from cinn_jax.training.step import init_fit
@@ -32,10 +32,11 @@ def fit(
   num_epochs: int = 100,
   steps_per_epoch: int = 100,
   batch_size: int = 256,
-  init_batch_size: int = 256,
+  init_batch_size: int | None = None,
   learning_rate: float | optax.Schedule = 1e-3,
   schedule: str = "cosine",
   clip_norm: float = 5.0,
+  weight_decay: float | None = None,
   optimizer: optax.GradientTransformation | None = None,
   validation_fraction: float | None = None,
   patience: int = 20,
@@ -54,7 +55,8 @@ def fit(
   >>> from cinn_jax.models.vector_flow import vector_flow
   >>> flow = cinn_jax.make_flow(vector_flow(2, blocks=2, hidden=(16,)), (2,))
   >>> theta = jax.random.normal(jax.random.key(0), (1000, 2))
-  >>> measured = theta + 0.1 * jax.random.normal(jax.random.key(1), (1000, 2))
+  >>> noise = 0.1 * jax.random.normal(jax.random.key(1), (1000, 2))
+  >>> measured = theta**2 + noise
   >>> variables, history = cinn_jax.fit(
   ...   flow, jax.random.key(2), theta, measured, num_epochs=20, progress=False
   ... )
@@ -113,15 +115,20 @@ def fit(
     steps_per_epoch: Steps per epoch of a simulator or an iterator.
     batch_size: Rows per minibatch; fewer if x has fewer rows.
     init_batch_size: Rows from which the flow is initialised, of which only
-      layers such as `ActNorm` take notice; fewer if x has fewer. Networks see
-      `batch_size` of them at a time.
+      layers such as `ActNorm` and `ConditionalWhitening` take notice; fewer if
+      x has fewer. Networks see `batch_size` of them at a time. None is 256, or
+      as many vectors as there are, up to 10,000.
     learning_rate: Peak learning rate of Adam, or an optax schedule, which
       replaces the next argument.
     schedule: Learning rate over all `num_epochs`: "cosine", which falls to 0,
       or "constant"; see `training.optimizer.make_schedule`.
     clip_norm: Largest norm of the whole gradient, for the loss in nats per
       dimension of standardized x; 0 does not clip.
-    optimizer: An optax optimizer that replaces Adam and the previous three
+    weight_decay: Decoupled decay of the networks' kernels per step, as a factor
+      of the learning rate (Loshchilov and Hutter 2019). None is 0 for a
+      simulator or an iterator, which gives new data; for an array of N rows it
+      is 10,000 / N, but at most 1.
+    optimizer: An optax optimizer that replaces Adam and the previous four
       arguments.
     validation_fraction: Fraction of the rows to hold out, between 0 and 1. None
       is a tenth, but at least 100 rows or a third of them. For a simulator or
@@ -155,6 +162,7 @@ def fit(
     optimizer=optimizer,
     learning_rate=learning_rate,
     clip_norm=clip_norm,
+    weight_decay=weight_decay,
     num_epochs=num_epochs,
     steps_per_epoch=steps_per_epoch,
     batch_size=batch_size,
@@ -181,8 +189,14 @@ def fit(
   steps = options["steps_per_epoch"]
   data = _open(rng_data, x, cond, weights, settings, steps)
   if optimizer is None:
-    optimizer = _adam(
-      options["num_epochs"] * data.steps, learning_rate, schedule, clip_norm
+    if weight_decay is None:
+      weight_decay = data.weight_decay
+    optimizer = make_decaying(
+      num_steps=options["num_epochs"] * data.steps,
+      learning_rate=learning_rate,
+      schedule=schedule,
+      clip_norm=clip_norm,
+      weight_decay=weight_decay,
     )
   loop = Loop(
     flow,
@@ -259,17 +273,3 @@ def _is_collection(x, event_shape):
   except ValueError:  # a ragged list
     return False
   return shape[1:] == tuple(event_shape) and len(shape) > len(event_shape)
-
-
-def _adam(num_steps, learning_rate, schedule, clip_norm):
-  if not callable(learning_rate):
-    return make_optimizer(
-      num_steps=num_steps,
-      learning_rate=learning_rate,
-      schedule=schedule,
-      clip_norm=clip_norm,
-    )
-  adam = make_optimizer(
-    num_steps=num_steps, learning_rate=1.0, clip_norm=clip_norm
-  )
-  return optax.chain(adam, optax.scale_by_schedule(learning_rate))

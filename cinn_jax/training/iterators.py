@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from cinn_jax.training import standardization
@@ -61,13 +60,13 @@ def from_iterator(
   parts, size = draw_parts(num_held_out(settings, steps))
   held_out = _concatenate(parts)
   constants = settings.measure(held_out)
-  missing = -(-settings.init_batch_size // size) - len(parts)
+  missing = settings.parts_for_init(size) - len(parts)
   if missing > 0:
     parts = [*parts, *draw_parts(missing)[0]]
   examples = _concatenate(parts)
   first = take(
     to_device(standardization.apply(constants, examples)),
-    jnp.arange(min(settings.init_batch_size, len(examples.x))),
+    settings.rows_for_init(len(examples.x)),
   )
 
   def entries(rng):

@@ -9,7 +9,12 @@ import numpy as np
 
 from cinn_jax.bijections.base import Array, PyTree
 from cinn_jax.training import standardization
+from cinn_jax.training.decay import default_decay
 from cinn_jax.training.examples import Examples, Minibatch, Reader
+
+# Rows that initialise a flow by default: few pictures, since layers keep their
+# maps, but many vectors, from which regressions start.
+_FEW_ROWS, _MOST_VECTORS = 256, 10_000
 
 
 class Settings(NamedTuple):
@@ -19,7 +24,8 @@ class Settings(NamedTuple):
     module: The flow's module.
     reader: Reads and checks examples.
     batch_size: Rows per minibatch.
-    init_batch_size: Rows from which the flow is initialised.
+    init_batch_size: Rows from which the flow is initialised; None for the
+      default.
     validation_fraction: Fraction of the rows, or of one epoch's minibatches, to
       hold out; None for the default.
     constants: The standardization; None measures one, {} does not standardize.
@@ -29,10 +35,22 @@ class Settings(NamedTuple):
   module: Any
   reader: Reader
   batch_size: int
-  init_batch_size: int
+  init_batch_size: int | None
   validation_fraction: float | None = None
   constants: dict[str, Any] | None = None
   validation: Examples | None = None
+
+  def parts_for_init(self, size: int) -> int:
+    """Returns the number of minibatches of `size` rows to initialise from."""
+    return -(-(self.init_batch_size or _FEW_ROWS) // size)
+
+  def rows_for_init(self, rows: int) -> np.ndarray:
+    """Returns the numbers of the rows that initialise the flow, of `rows`."""
+    size = self.init_batch_size
+    if size is None:
+      is_vector = len(self.reader.event_shape) < 2
+      size = _MOST_VECTORS if is_vector else _FEW_ROWS
+    return np.arange(min(size, rows))
 
   def measure(self, examples: Examples) -> dict[str, Any]:
     """Returns the standardization for data such as these examples.
@@ -64,6 +82,7 @@ class Minibatches(NamedTuple):
     steps: Steps per epoch.
     num_invalid: Number of rows that were left out so far.
     rows: Numbers of the rows in `pool`, or None if they have no place.
+    weight_decay: The default decay, for data that are seen again and again.
   """
 
   entries: Callable[[Array], tuple[PyTree, int]]
@@ -75,6 +94,7 @@ class Minibatches(NamedTuple):
   steps: int
   num_invalid: int
   rows: np.ndarray | None = None
+  weight_decay: float = 0.0
 
 
 def from_arrays(
@@ -111,6 +131,10 @@ def from_arrays(
     shuffled = jax.random.permutation(rng, count)
     return shuffled[: steps * batch_size].reshape(steps, batch_size)
 
+  first = settings.rows_for_init(count)
+  if training.weights is not None:
+    first = _by_weight(rng, training.weights)[first]
+
   def entries(rng):
     order = shuffle(rng)
     if training.weights is not None:
@@ -121,12 +145,13 @@ def from_arrays(
     entries=entries,
     draw=lambda pool, index: (*take(pool, index), 0),
     pool=pool,
-    first=take(pool, jnp.arange(min(settings.init_batch_size, count))),
+    first=take(pool, first),
     validation=validation,
     constants=constants,
     steps=steps,
     num_invalid=examples.num_invalid,
     rows=training.rows,
+    weight_decay=default_decay(count),
   )
 
 

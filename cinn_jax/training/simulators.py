@@ -72,7 +72,7 @@ def from_simulator(
     return from_iterator(_on_host(simulate, rng, settings), settings, steps)
 
   count = num_held_out(settings, steps)
-  keys = jax.random.split(rng, max(count, -(-settings.init_batch_size // size)))
+  keys = jax.random.split(rng, max(count, settings.parts_for_init(size)))
   drawn = jax.jit(lambda keys: jax.lax.map(draw_raw, keys))(keys)
   x, cond = jax.tree.map(
     lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:]), drawn
@@ -96,7 +96,7 @@ def from_simulator(
     pool=(),
     first=take(
       to_device(examples),
-      jnp.arange(min(settings.init_batch_size, len(examples.x))),
+      settings.rows_for_init(len(examples.x)),
     ),
     validation=own_validation(settings, constants, held_out),
     constants=constants,

@@ -126,7 +126,10 @@ def ours(theta, x, keys, flags):
     blocks=flags.blocks,
     hidden=SETTINGS["hidden"],
     alpha=SETTINGS["alpha"],
-    clamp="freia_2021",  # FrEIA has no other.
+    # FrEIA's has no splines, no other clamp, and no linear start.
+    coupling="affine",
+    clamp="freia_2021",
+    linear_start=False,
     mixing="permutation",
   )
   flow = cinn_jax.make_flow(module, (dim,))
@@ -137,8 +140,9 @@ def ours(theta, x, keys, flags):
     theta,
     x,
     num_epochs=flags.epochs,
-    # FrEIA's flow sees the same numbers.
+    # FrEIA's flow sees the same numbers, and its networks do not decay.
     standardize=False,
+    weight_decay=0.0,
     progress=False,
     **options,
   )

@@ -30,8 +30,8 @@ def test_round_trip_and_log_det(kind):
   variables = draw_variables(module, 2, x, cond)
   z, log_det = flow.forward(variables, x, cond)
   back, minus_log_det = flow.inverse(variables, z, cond)
-  np.testing.assert_allclose(back, x, atol=1e-4)
-  np.testing.assert_allclose(minus_log_det, -log_det, atol=1e-4)
+  np.testing.assert_allclose(back, x, atol=5e-4)
+  np.testing.assert_allclose(minus_log_det, -log_det, atol=5e-4)
   slope = jax.vmap(
     jax.grad(lambda x, c: flow.forward(variables, x[None], c)[0][0, 0]),
     in_axes=(0, None if cond is None else 0),
@@ -77,8 +77,8 @@ def test_shape_and_width_depend_on_the_condition():
 def test_condition_of_another_kind_raises():
   x, cond = np.zeros((2, 1), np.float32), np.zeros((2, 3), np.float32)
   variables = FLOW.init(_key(0), x, cond)
-  with pytest.raises(ValueError, match="with a condition, and is given none"):
+  with pytest.raises(ValueError, match="of 3 channels, and is given no cond"):
     FLOW.log_prob(variables, x)
   variables = FLOW.init(_key(0), x)
-  with pytest.raises(ValueError, match="without a condition, and is given one"):
+  with pytest.raises(ValueError, match="with no condition, and is given a"):
     FLOW.log_prob(variables, x, cond)

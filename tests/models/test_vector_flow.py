@@ -40,8 +40,8 @@ def test_round_trip_and_log_det(name):
   flow = make_flow(module, (3,))
   z, log_det = jax.jit(flow.forward)(variables, x, cond)
   back, minus_log_det = jax.jit(flow.inverse)(variables, z, cond)
-  np.testing.assert_allclose(back, x, atol=1e-4)
-  np.testing.assert_allclose(minus_log_det, -log_det, atol=1e-5)
+  np.testing.assert_allclose(back, x, atol=1e-3)
+  np.testing.assert_allclose(minus_log_det, -log_det, atol=5e-4)
 
   def one(x, cond):
     batch = jax.tree.map(lambda leaf: leaf[None], (x, cond))
@@ -49,7 +49,7 @@ def test_round_trip_and_log_det(name):
 
   jacobian = jax.jit(jax.vmap(jax.jacfwd(one)))(x, cond)
   expected = np.linalg.slogdet(np.asarray(jacobian))[1]
-  np.testing.assert_allclose(log_det, expected, atol=1e-4)
+  np.testing.assert_allclose(log_det, expected, atol=5e-4)
   assert np.abs(log_det).min() > 1e-3
   if cond is not None:
     other = jax.tree.map(lambda leaf: leaf[::-1], cond)
@@ -57,22 +57,41 @@ def test_round_trip_and_log_det(name):
     assert np.abs(moved - z)[[0, 2]].max() > 1e-3
 
 
-def test_starts_as_a_rotation():
-  flow = make_flow(vector_flow(4, **SMALL), (4,))
+@pytest.mark.parametrize("coupling", ["spline", "affine"])
+def test_starts_as_a_rotation(coupling):
+  module = vector_flow(4, coupling=coupling, linear_start=False, **SMALL)
+  flow = make_flow(module, (4,))
   x = normal(0, (5, 4), np.float32)
   z, log_det = flow.forward(jax.jit(flow.init)(jax.random.key(0), x), x)
-  np.testing.assert_allclose(log_det, 0, atol=1e-6)
+  np.testing.assert_allclose(log_det, 0, atol=1e-5)
   np.testing.assert_allclose(
     np.linalg.norm(z, axis=1), np.linalg.norm(x, axis=1), rtol=1e-5
   )
   assert np.abs(z - x).max() > 0.1
 
 
+def test_starts_as_a_linear_gaussian_model():
+  cond = normal(0, (400, 2), np.float32)
+  noise = normal(1, (400, 3), np.float32)
+  x = cond @ np.float32([[1, 0, 2], [0, -1, 1]]) + 0.1 * noise + 7
+  flow = make_flow(vector_flow(3, **SMALL), (3,))
+  variables = jax.jit(flow.init)(jax.random.key(0), x, cond)
+  log_prob = np.asarray(flow.log_prob(variables, x, cond).total).mean()
+  entropy = 3 * (0.5 * np.log(2 * np.pi * np.e) + np.log(0.1))
+  np.testing.assert_allclose(log_prob, -entropy, atol=0.1)
+
+
 def test_blocks_and_widths():
-  module = vector_flow(4, blocks=5, hidden=(6, 7), condition_net=VectorNet())
+  module = vector_flow(
+    4,
+    blocks=5,
+    hidden=(6, 7),
+    coupling="affine",
+    condition_net=VectorNet(),
+  )
   args = jnp.zeros((1, 4)), jnp.zeros((1, 3))
   params = jax.eval_shape(module.init, jax.random.key(0), *args)["params"]
-  net = params["bijection"]["block"]["parts_0"]["net_1"]
+  net = params["bijection"]["parts_1"]["block"]["parts_0"]["net_1"]
   shapes = {name: layer["kernel"].shape for name, layer in net.items()}
   assert shapes == {
     "layer_0": (5, 2, 6),
@@ -81,13 +100,15 @@ def test_blocks_and_widths():
     "layer_2": (5, 7, 4),
   }
   assert set(params) == {"bijection", "condition_net"}
+  # The features are not regressed on.
+  assert set(params["bijection"]["parts_0"]) == {"bias", "log_scale", "mixing"}
 
 
 def test_hidden_layers_start_uniform():
   flow = make_flow(vector_flow(4, blocks=6, hidden=(64, 64)), (4,))
   x, cond = jnp.zeros((1, 4)), jnp.zeros((1, 7))
   params = jax.jit(flow.init)(jax.random.key(0), x, cond)["params"]
-  net = params["bijection"]["block"]["parts_0"]["net_1"]
+  net = params["bijection"]["parts_1"]["block"]["parts_0"]["net_1"]
   # Inputs: two numbers of x and seven of the condition, then hidden units.
   starts = [
     (net["layer_0"]["kernel"], 9),
@@ -133,6 +154,7 @@ def test_tamed_networks_equal_plain_ones_near_the_data():
 def test_wrong_settings_raise():
   for settings, message in (
     ({"mixing": "none"}, "there are permutation, orthogonal"),
+    ({"coupling": "none"}, "Unknown coupling 'none'; there are spline, affine"),
     ({"blocks": 0}, "blocks must be a whole number above 0, got 0"),
     ({"hidden": 64}, "hidden must be a sequence of widths"),
     ({"hidden": (8, 0)}, "a width in hidden must be a whole number"),

@@ -9,7 +9,10 @@ from cinn_jax.models.vector_flow import vector_flow
 # theta ~ N(0, I), x = A theta + N(0, 0.5^2 I): the posterior is Gaussian.
 MATRIX = np.array([[1.0, 0.5], [-0.3, 0.8], [0.2, 0.2]], np.float32)
 NOISE = 0.5
-FLOW = cinn_jax.make_flow(vector_flow(2, blocks=3, hidden=(32,)), (2,))
+FLOW = cinn_jax.make_flow(
+  vector_flow(2, blocks=3, hidden=(32,), coupling="affine", linear_start=False),
+  (2,),
+)
 
 
 def simulate(rng, batch_size):

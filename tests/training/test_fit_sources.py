@@ -10,7 +10,10 @@ from cinn_jax import bijections as bj
 from cinn_jax.models.vector_flow import vector_flow
 from cinn_jax.training.monitor import Diverged
 
-FLOW = cinn_jax.make_flow(vector_flow(2, blocks=3, hidden=(32,)), (2,))
+FLOW = cinn_jax.make_flow(
+  vector_flow(2, blocks=3, hidden=(32,), coupling="affine", linear_start=False),
+  (2,),
+)
 OPTIONS = {"num_epochs": 6, "batch_size": 64, "progress": False}
 EXACT = -np.log(2 * np.pi * np.e * 0.2)
 

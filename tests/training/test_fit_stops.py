@@ -10,7 +10,10 @@ import cinn_jax
 from cinn_jax.models.vector_flow import vector_flow
 from cinn_jax.training.monitor import Diverged
 
-FLOW = cinn_jax.make_flow(vector_flow(2, blocks=3, hidden=(32,)), (2,))
+FLOW = cinn_jax.make_flow(
+  vector_flow(2, blocks=3, hidden=(32,), coupling="affine", linear_start=False),
+  (2,),
+)
 OPTIONS = {"num_epochs": 6, "batch_size": 50, "progress": False}
 
 
@@ -143,9 +146,8 @@ def test_little_data_do_not_explode(seed):
     flow, _key(seed), *_pair(seed, 60), progress=False
   )
   total = np.asarray(flow.log_prob(variables, *_pair(99, 4000)).total)
-  # The exact mean is -1.23. Networks that see far numbers as they are give
-  # means of -27 and minima of -60,000.
-  assert total.mean() > -3.5
+  # The exact mean is -1.23. Without the linear start, means are -1.8 to -3.1.
+  assert total.mean() > -1.6
   assert total.min() > -1000
   assert history.best_epoch < len(history.train_log_prob) - 1
 

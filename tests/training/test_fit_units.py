@@ -10,7 +10,10 @@ from cinn_jax import bijections as bj
 from cinn_jax.models.networks.summary_nets import SetNet
 from cinn_jax.models.vector_flow import vector_flow
 
-FLOW = cinn_jax.make_flow(vector_flow(2, blocks=3, hidden=(32,)), (2,))
+FLOW = cinn_jax.make_flow(
+  vector_flow(2, blocks=3, hidden=(32,), coupling="affine", linear_start=False),
+  (2,),
+)
 OPTIONS = {"num_epochs": 8, "batch_size": 100, "progress": False}
 
 
