@@ -44,13 +44,13 @@ class Settings(NamedTuple):
     """Returns the number of minibatches of `size` rows to initialise from."""
     return -(-(self.init_batch_size or _FEW_ROWS) // size)
 
-  def rows_for_init(self, rows: int) -> np.ndarray:
+  def rows_for_init(self, rows: int) -> Array:
     """Returns the numbers of the rows that initialise the flow, of `rows`."""
     size = self.init_batch_size
     if size is None:
       is_vector = len(self.reader.event_shape) < 2
       size = _MOST_VECTORS if is_vector else _FEW_ROWS
-    return np.arange(min(size, rows))
+    return jnp.arange(min(size, rows))
 
   def measure(self, examples: Examples) -> dict[str, Any]:
     """Returns the standardization for data such as these examples.
