@@ -96,7 +96,7 @@ def enlargement(scale: int, *, small: bool) -> dict[str, Any]:
     "level": 0,
     "features": "",
     "base": "coupling",
-    "base_about": "picture",
+    "base_given": True,
     "base_width": 32 if small else 64,
     "base_depth": 4 if small else 8,
     "hidden": (64 if small else 128,) * levels,

@@ -18,7 +18,7 @@ from cinn_jax.bijections.base import (
   zero_log_det,
 )
 from cinn_jax.bijections.reshape import Haar
-from cinn_jax.models.networks.additions import resize, resize_hints
+from cinn_jax.models.networks.additions import resize
 from cinn_jax.models.networks.level_condition import Given
 from cinn_jax.runtime.cpu_convolution import conv_general_dilated
 
@@ -184,22 +184,18 @@ class PyramidFlow(Bijection):
 
 
 class BaseShift(Bijection):
-  """Moves the base to around 0 by what the condition says of it, then `flow`.
+  """Moves the base to around 0 by a small picture of x, then `flow`.
 
-  A transformer learns late to copy a number from its condition. So an entry of
-  the condition, at the size of x, is mapped linearly by a 3x3 convolution and
-  subtracted; it starts as a copy of each cell's own colour. log_det is that of
-  `flow`. Without that entry this is `flow`.
+  The picture of the condition, at the size of x, is mapped linearly by a 3x3
+  convolution and subtracted; it starts as a copy. log_det is that of `flow`.
 
   Attributes:
     flow: Receives the moved x, and the condition as it is.
-    entry: "hints", or "picture" for a small picture of x itself.
-    scale: Units of x: an entry of 1 is an x of this number.
+    scale: Units of x: a picture of 1 is an x of this number.
     mean: Added to the picture: it has 0 in the place of this number.
   """
 
   flow: Bijection
-  entry: str = "hints"
   scale: float = 1.0
   mean: float = 0.0
 
@@ -216,25 +212,23 @@ class BaseShift(Bijection):
 
   @nn.compact
   def _shift(self, shape: tuple[int, ...], cond: Condition) -> Array:
-    """Returns [B, s, s, C], or 0 without the entry."""
-    if not isinstance(cond, Mapping) or self.entry not in cond:
-      return jnp.zeros((1,) * len(shape))
-    to_cells = resize_hints if self.entry == "hints" else resize
+    """Returns [B, s, s, C]."""
+    if not isinstance(cond, Mapping) or "picture" not in cond:
+      raise ValueError("A base that is a small picture needs it, got none.")
     layer = nn.Conv(
       shape[-1],
       (3, 3),
       use_bias=False,
       kernel_init=_copy,
       conv_general_dilated=conv_general_dilated,
-      name=self.entry,
+      name="picture",
     )
-    return self.scale * (
-      layer(to_cells(cond[self.entry], shape[1])) + self.mean
-    )
+    picture = layer(resize(cond["picture"], shape[1]))
+    return self.scale * (picture + self.mean)
 
 
 def _copy(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-  """Returns a kernel [3, 3, n, C] that copies the first C of n channels."""
+  """Returns a kernel [3, 3, C, C] that copies a picture."""
   del key
   kernel = jnp.eye(shape[2], shape[3], dtype=dtype)
   return jnp.zeros(shape, dtype).at[1, 1].set(kernel)

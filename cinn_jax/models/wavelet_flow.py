@@ -27,8 +27,6 @@ from cinn_jax.models.networks.token_networks import CausalTransformer
 from cinn_jax.models.pyramid import BaseShift, PyramidFlow
 
 BASES = ("autoregressive", "coupling")
-# Entries of the condition that say what the base is about.
-ABOUT = ("hints", "picture")
 
 
 def wavelet_flow(
@@ -45,7 +43,7 @@ def wavelet_flow(
   base_encoder: int = 2,
   base_heads: int = 2,
   base_alpha: float = 2.0,
-  base_about: str = "hints",
+  base_given: bool = False,
   hidden: Sequence[int] = (64, 64),
   depths: Sequence[int] = (8, 8),
   condition_channels: Sequence[int] = (32, 32),
@@ -68,8 +66,7 @@ def wavelet_flow(
   3x3, 1x1 and 3x3 convolutions, again and again; then a Gaussian whose means
   and scales depend linearly on the condition (`bijections.LearnedPrior`). Base:
   autoregressive blocks of cells as tokens, with a rotation between them, or
-  couplings as for the details, on blocks of 2x2 cells; x is moved by what the
-  condition says of it first (`BaseShift`).
+  couplings as for the details, on blocks of 2x2 cells.
 
   Args:
     size: Number of cells on a side of x, base_size times a power of 2.
@@ -87,9 +84,8 @@ def wavelet_flow(
       see each other.
     base_heads: Number of heads of these transformers.
     base_alpha: Bound of the log-scale in a block.
-    base_about: Entry of the condition that the base is near: "hints" of its
-      colours; or "picture", a small picture of x itself, as in super-resolution
-      (see `BaseShift`).
+    base_given: Whether the condition is a small picture of x, as in
+      super-resolution; the base is then what it leaves open (`BaseShift`).
     hidden: Width of the networks of the details, by level, the finest first.
     depths: Number of couplings there.
     condition_channels: Number of channels of the condition's maps there.
@@ -122,8 +118,6 @@ def wavelet_flow(
     )
   if base not in BASES:
     raise ValueError(f"base is {' or '.join(BASES)}, got {base!r}.")
-  if base_about not in ABOUT:
-    raise ValueError(f"base_about is {' or '.join(ABOUT)}, got {base_about!r}.")
   dtype = compute_dtype_named(compute_dtype)
   couplings = functools.partial(
     _couplings,
@@ -148,11 +142,8 @@ def wavelet_flow(
     return ConditionalFlow(bj.Chain((scale, *flow)), net)
 
   def coarsest() -> bj.Bijection:
-    units = size / base_size
-    about = functools.partial(
-      BaseShift, entry=base_about, scale=std * units, mean=mean / std
-    )
-    scale = bj.Standardize(0.0, std * units)
+    units = std * size / base_size
+    scale = bj.Standardize(0.0, units)
     is_autoregressive = base == "autoregressive"
     net = LevelCondition(
       base_size if is_autoregressive else base_size // 2,
@@ -165,7 +156,7 @@ def wavelet_flow(
     )
     if not is_autoregressive:
       flow = (scale, bj.Squeeze(), *couplings(base_width, base_depth))
-      return about(ConditionalFlow(bj.Chain(flow), net))
+      return given(ConditionalFlow(bj.Chain(flow), net))
     if base_depth % 2:
       raise ValueError(
         "base_depth is even, as blocks come in pairs of both directions, got"
@@ -185,7 +176,12 @@ def wavelet_flow(
       ]
     )
     blocks = bj.Stack(pair, base_depth // 2, memory)
-    return about(ConditionalFlow(bj.Chain((scale, blocks)), net))
+    return given(ConditionalFlow(bj.Chain((scale, blocks)), net))
+
+  def given(flow: bj.Bijection) -> bj.Bijection:
+    if not base_given:
+      return flow
+    return BaseShift(flow, scale=std * size / base_size, mean=mean / std)
 
   makers: dict[int, Callable[[], bj.Bijection]] = {
     cells: functools.partial(details, k) for k, cells in enumerate(sizes[:-1])

@@ -8,7 +8,7 @@ import pytest
 from cinn_jax import bijections as bj
 from cinn_jax import load, save
 from cinn_jax.flow import make_flow
-from cinn_jax.models.networks import features
+from cinn_jax.models.networks import features, level_condition
 from cinn_jax.models.networks.level_condition import LevelCondition
 from cinn_jax.models.pyramid import BaseShift
 from cinn_jax.models.wavelet_flow import wavelet_flow
@@ -53,18 +53,20 @@ def test_hints_and_features_start_without_effect():
     assert np.abs(gradient[name]["kernel"]).max() > 0
 
 
-def test_the_base_starts_around_its_hints():
-  flow = _flow(level=4)
-  variables = flow.init(jax.random.key(0), X, COND)
-  means = X.reshape(2, 4, 2, 4, 2, 2).mean((2, 4)).repeat(2, 1).repeat(2, 2)
-  known = np.zeros((2, 8, 8, 1), np.float32)
-  known[0] = 1
-  hints = np.concatenate([means * known, known], -1)
-  (z,), _ = flow.forward(variables, X, {**COND, "hints": hints})
-  np.testing.assert_allclose(z[0], 0, atol=1e-5)
-  (plain,), _ = flow.forward(variables, X, {**COND, "hints": 0 * hints})
-  np.testing.assert_allclose(z[1], plain[1], atol=1e-5)
-  assert np.abs(z[1]).max() > 0.5
+def test_hints_reach_their_places_in_a_cell():
+  """Next to a coarser level, hints are differences from it, place by place."""
+  coarse = normal(0, (1, 2, 2, 2), np.float32)
+  hints = np.zeros((1, 4, 4, 3), np.float32)
+  hints[0, 1, 2] = (0.5, -1.0, 1.0)
+  maps = np.array(level_condition._hints_in_cells(hints, coarse, 2))
+  assert maps.shape == (1, 2, 2, 12)
+  # Row 1 and column 2 are the second row and the first column of cell (0, 1).
+  difference = np.array([0.5, -1.0]) - coarse[0, 0, 1]
+  np.testing.assert_allclose(maps[0, 0, 1, 6:9], [*difference, 1], atol=1e-6)
+  maps[0, 0, 1, 6:9] = 0
+  np.testing.assert_array_equal(maps, 0)
+  finer = np.asarray(level_condition._hints_in_cells(hints, None, 8))
+  assert finer.shape == (1, 8, 8, 3)
 
 
 def test_samples_by_level_and_temperature():
@@ -144,7 +146,6 @@ def test_a_file_holds_the_flow(tmp_path):
     ({"depths": (2, 2)}, r"1 levels? of details, but depths has 2"),
     ({"level": 2}, "no level of 2 cells; there are 8, 4, or 0"),
     ({"base": "spline"}, "autoregressive or coupling, got 'spline'"),
-    ({"base_about": "x"}, "base_about is hints or picture, got 'x'"),
     ({"base_depth": 3}, "both directions, got 3"),
   ],
 )
@@ -163,7 +164,7 @@ def test_wrong_shapes_raise():
 
 
 def test_a_small_picture_moves_the_base():
-  shift = BaseShift(bj.Standardize(0.0, 1.0), "picture", scale=0.5, mean=2.0)
+  shift = BaseShift(bj.Standardize(0.0, 1.0), scale=0.5, mean=2.0)
   small = normal(4, (2, 4, 4, 2), np.float32)
   x, cond = X[:, :4, :4], {"picture": small}
   params = shift.init(jax.random.key(0), x, cond)
@@ -175,7 +176,7 @@ def test_a_small_picture_moves_the_base():
 
 
 def test_pictures_are_enlarged_from_the_base_up():
-  options = {"channels": 3, "base": "coupling", "base_about": "picture"}
+  options = {"channels": 3, "base": "coupling", "base_given": True}
   model = wavelet_flow(**{**SMALL, **options}, mean=0.5, std=0.25)
   flow = make_flow(model, (8, 8, 3), (4, 4, 3))
   x = normal(4, (2, 8, 8, 3), np.float32) / 4 + 0.5

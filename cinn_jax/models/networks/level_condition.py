@@ -3,10 +3,11 @@
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from cinn_jax.bijections.base import Array
-from cinn_jax.models.networks.additions import resize, resize_hints
+from cinn_jax.models.networks.additions import resize
 from cinn_jax.models.networks.subnets import Initializer
 from cinn_jax.models.networks.transformer import Layers
 from cinn_jax.runtime.cpu_convolution import conv_general_dilated
@@ -19,9 +20,10 @@ class LevelCondition(nn.Module):
   """A small residual network over all that a level is given.
 
   It adds up a 3x3 convolution of the picture, whose blocks of pixels became
-  channels; one of the coarser level; one of the hints; and a linear map of the
-  classifier's features, each layer normalised. The maps of the hints and of the
-  features start at 0, so the network starts as one without them.
+  channels; one of the coarser level; one of the hints, likewise in blocks; and
+  a linear map of the classifier's features, each layer normalised. The maps of
+  the hints and of the features start at 0, so the network starts as one without
+  them.
 
   Attributes:
     cells: Height and width of the level's latents.
@@ -60,7 +62,7 @@ class LevelCondition(nn.Module):
     if "coarse" in given:
       parts.append(self._conv(self.width, "coarse")(given["coarse"]))
     if "hints" in given:
-      hints = resize_hints(given["hints"], self.cells)
+      hints = _hints_in_cells(given["hints"], given.get("coarse"), self.cells)
       layer = self._conv(self.width, "hints", nn.initializers.zeros)
       parts.append(layer(hints))
     for rows, maps in sorted(given.get("features", {}).items(), reverse=True):
@@ -111,6 +113,26 @@ class LevelCondition(nn.Module):
       name=name,
       conv_general_dilated=conv_general_dilated,
     )
+
+
+def _hints_in_cells(hints: Array, coarse: Array | None, cells: int) -> Array:
+  """Maps hints [B, s, s, 3] to [B, cells, cells, n].
+
+  Each cell gets all hints inside it, so that details learn their places. Next
+  to a coarser level, a hint is its difference from the colour there: that is
+  all that it says of the details.
+  """
+  if hints.shape[1] < cells:
+    hints = resize(hints, cells)
+  if coarse is not None:
+    colors = jnp.repeat(
+      jnp.repeat(coarse, hints.shape[1] // cells, 1),
+      hints.shape[2] // cells,
+      2,
+    )
+    known = hints[..., 2:]
+    hints = jnp.concatenate([hints[..., :2] - known * colors, known], -1)
+  return _to_cells(hints, hints.shape[1], cells)
 
 
 def _to_cells(picture: Array, most: int, cells: int) -> Array:
