@@ -117,7 +117,9 @@ class Trainer:
     first = max(self._size, setup.init_batch_size(self._config))
     rows = np.random.default_rng(seed).permutation(len(self._records["image"]))
     state: State = self._init(
-      jax.random.key(seed), self._batch(rows[:first], None)
+      # This generator compiles fast.
+      jax.random.key(seed, impl="rbg"),
+      self._batch(rows[:first], None),
     )
     if start is not None:
       state = with_parts(state, start)
