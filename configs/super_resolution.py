@@ -56,7 +56,10 @@ python -m cinn_jax.main \\
   A wavelet flow: the small picture says what its base is, up to what the filter
   and noise leave open, and each doubling is a flow of its own, given all that
   is coarser. Its density is that of the same x as the others'. Network and
-  recipe are ours. It was not run to its end.
+  recipe are ours. It was not run to its end: with
+  --config.train.num_steps=200
+  --config.optimizer.schedule_options.warmup_steps=20 it had validation bits/dim
+  of 4.154 in 8-bit levels.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:esrgan,size=64
   Models that are no flows, see cinn_jax/models/comparators. rrdb is the network
