@@ -49,7 +49,7 @@ def test_given_regions_do_not_count():
 def test_equal_members_are_ranked_at_random():
   rank = pool.ranks(np.zeros((2000, 4, 1)))
   assert np.all(np.sort(rank, axis=1)[..., 0] == np.arange(4))
-  counts = np.bincount(rank[:, 0, 0])
+  counts = np.bincount(rank[:, 0, 0], minlength=4)
   assert counts.min() > 400
 
 
@@ -85,6 +85,28 @@ def test_odds_of_grey(width):
     got = numbers["2x2", f"{name} score of the training set's frequencies"]
     assert got.value == pytest.approx(value) and got.band is None
   assert numbers["2x2", "log score"].value < np.log(10)
+
+
+def test_odds_by_hand():
+  """The truth is blue, and both samples are grey."""
+  ab = np.zeros((2, 3, 8, 8, 2))
+  ab[:, 0] = [10.0, -60.0]
+  ab[:, 1:, :, :, 0] += np.arange(2)[:, None, None]
+  whole = Pool(ab, np.zeros((2, 3)), ("a", "b"))
+  frequencies = {2: np.full(10, 0.1), 4: np.full(10, 0.1)}
+  part = odds.color_odds(whole, frequencies)
+  numbers = _numbers(part)
+  grey, other = 2.5 / 7, 0.5 / 7
+  # Bin 3 has grey, bin 0 the others, one of which came true.
+  assert part.curves[0].levels[3] == pytest.approx(grey)
+  assert part.curves[0].measured.value[0] == pytest.approx(1 / 9)
+  ece = (grey + (1 - 9 * other)) / 10
+  assert numbers["2x2", "ECE, all colours"].value == pytest.approx(ece)
+  top = numbers["2x2", "ECE, most likely colour"].value
+  assert top == pytest.approx(grey)
+  brier = grey**2 + 8 * other**2 + (1 - other) ** 2
+  assert numbers["4x4", "Brier score"].value == pytest.approx(brier)
+  assert numbers["4x4", "log score"].value == pytest.approx(-np.log(other))
 
 
 def test_offset_averages_over_pictures():
