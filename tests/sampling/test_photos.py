@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from cinn_jax.images import reading
 from cinn_jax.sampling.answer import Answer
 from cinn_jax.sampling.hints import Point
 from cinn_jax.sampling.inputs import Item
@@ -29,8 +30,8 @@ def run(tmp_path_factory):
   config.task.update(
     {"image_size": 32, "ab_size": 8, "detail_noise": (), "hints": 8}
   )
-  path = tmp_path_factory.mktemp("run")
-  untrained.make_workdir(config, path, noise=0.1)
+  path = tmp_path_factory.mktemp("run") / "run.safetensors"
+  untrained.write_file(config, path)
   return path
 
 
@@ -98,7 +99,7 @@ def test_an_answer_writes_what_the_mode_writes(run, photos, cat, tmp_path):
   for k, preview in enumerate(answer.previews(), 1):
     assert preview.shape == (341, 512, 3)
     file = tmp_path / "preview" / f"cat_{k}.jpg"
-    assert pictures.distance(preview, np.asarray(Image.open(file))) < 40
+    assert pictures.distance(preview, reading.decode(file)) < 40
 
 
 def test_photographs_of_one_class_of_sizes_share_a_program(photos, tmp_path):

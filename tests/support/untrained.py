@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import optax
 
-from cinn_jax.experiment.build import build
+from cinn_jax.experiment.build import abstract_cond, build
+from cinn_jax.workdir import tensor_file
 from cinn_jax.workdir.checkpoint import Checkpoints
 from cinn_jax.workdir.state import init_state
 from tests.support import drawing
@@ -29,3 +30,18 @@ def make_workdir(config, workdir, noise=0.0):
     state = state._replace(fit=fit, ema=state.ema and params)
   checkpoints.save(state, config.to_dict(), {"bits_per_dim": 0.0})
   checkpoints.close()
+
+
+def write_file(config, path, scale=0.3):
+  """Writes a file as `--mode=export` does, of a run with random parameters.
+
+  It compiles nothing, so it is quicker than `make_workdir`.
+  """
+  flow, task = build(config)
+  x = jax.ShapeDtypeStruct((1, *task.event_shape), np.float32)
+  variables = drawing.draw_variables(
+    flow.module, 0, x, abstract_cond(task), scale
+  )
+  sections = {name: config[name].to_dict() for name in ("task", "model")}
+  run = {"step": 0, **sections, "data": {"source": "photos"}}
+  tensor_file.write(path, variables, {"run": run})

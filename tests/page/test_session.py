@@ -1,0 +1,268 @@
+"""A tab: clicks become hints, and downloads are what the command writes."""
+
+import pathlib
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from cinn_jax.images import reading
+from cinn_jax.images.reading import UnreadableImage
+from cinn_jax.page.opened import DRAWN
+from cinn_jax.page.session import Gone, Session
+from cinn_jax.page.sessions import Sessions
+from cinn_jax.page.wishes import Settings
+from cinn_jax.sampling import hints
+from cinn_jax.sampling.choice import Choice
+from cinn_jax.sampling.photos import Steering
+from cinn_jax.sampling.sample import sample
+from tests.support import pictures
+
+SETTINGS = Settings(seed=5, temperature="0.9")
+BLUE = "#1e5aa8"
+
+
+@pytest.fixture
+def opened(session, runs, cat):
+  session.open(runs["colorize"], cat)
+  return session
+
+
+def _same(path, folder):
+  written = folder / pathlib.Path(path).name
+  return pathlib.Path(path).read_bytes() == written.read_bytes()
+
+
+def test_clicks_are_places_of_the_upright_photograph(session, runs, tmp_path):
+  path = tmp_path / "turned.png"
+  path.write_bytes(pictures.oriented(data.coffee()[:, :300], 6, "PNG"))
+  session.open(runs["colorize"], str(path))
+  upright = pictures.upright(data.coffee()[:, :300], 6)
+  seen = reading.decode(session.picture())
+  assert seen.shape == upright.shape == (300, 400, 3)
+  session.add(395, 4, BLUE)
+  [point] = session.colors.points
+  assert point == hints.Point(395.5, 4.5, (0x1E, 0x5A, 0xA8))
+  marked = hints.to_map(session.colors.points, upright.shape[:2], 8)[..., 2]
+  assert np.argwhere(marked).tolist() == [[0, 7]]
+  # The dot is where the click was.
+  seen = reading.decode(session.picture())
+  assert pictures.distance(seen[4, 395], np.array(point.color)) < 20
+
+
+def test_clicks_on_a_reduced_view_are_scaled(session, runs, tmp_path):
+  path = tmp_path / "large.png"
+  Image.fromarray(data.coffee()).resize((3072, 2048)).save(path)
+  session.open(runs["colorize"], str(path))
+  session.add(100, 600, BLUE)
+  [point] = session.colors.points
+  # The view has 1024x683 pixels.
+  assert point.x == pytest.approx(301.5)
+  assert point.y == pytest.approx(600.5 * 2048 / 683)
+
+
+def test_hints_are_undone_saved_and_loaded(opened, cat):
+  for x in (10, 20, 30):
+    opened.add(x, 40, BLUE)
+  opened.undo()
+  file = opened.save_hints()
+  assert pathlib.Path(file).name == "cat_hints.json"
+  assert hints.read(file) == list(opened.colors.points)
+  assert [point.x for point in opened.colors.points] == [10.5, 20.5]
+  opened.clear()
+  assert not opened.colors.points
+  opened.load_hints(file)
+  assert [point.x for point in opened.colors.points] == [10.5, 20.5]
+
+
+def test_hints_outside_leave_those_that_there_are(opened, tmp_path):
+  opened.add(10, 10, BLUE)
+  file = tmp_path / "far.json"
+  hints.write(file, [hints.Point(900, 1, (0, 0, 0))])
+  with pytest.raises(ValueError, match="outside of the photograph of 451x300"):
+    opened.load_hints(str(file))
+  assert len(opened.colors.points) == 1
+
+
+@pytest.mark.parametrize(
+  "refers", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
+def test_a_download_is_what_the_command_writes(
+  opened, workdirs, cat, tmp_path, refers
+):
+  reference, pixels = tmp_path / "cup.png", None
+  if refers:
+    pixels = data.coffee()
+    Image.fromarray(pixels).save(reference)
+    assert opened.refer(str(reference)) >= 4
+  opened.add(100, 200, BLUE)
+  assert len(opened.draw(SETTINGS).files) == 8
+  path, command = opened.render(2)
+  steering = Steering(hints.read(opened.save_hints()), pixels)
+  for folder, choice in (("all", Choice()), ("one", Choice(only=(3,)))):
+    assert not sample(
+      workdirs["colorize"],
+      tmp_path / folder,
+      inputs=[cat],
+      seed=5,
+      temperatures=[0.9],
+      steering=steering,
+      choice=choice,
+    )
+    assert _same(path, tmp_path / folder)
+  flags = ["--hints=cat_hints.json", "--seed=5", "--only=3"]
+  flags += ["--reference=cup.png"] * refers
+  assert all(flag in command for flag in flags)
+  # Other colours make another file.
+  opened.clear()
+  opened.draw(SETTINGS)
+  assert not _same(opened.render(2)[0], tmp_path / "all")
+
+
+def test_spread_samples_are_those_of_diverse(opened, workdirs, cat, tmp_path):
+  shown = opened.draw(SETTINGS._replace(spread=True))
+  path, command = opened.render(1)
+  assert not sample(
+    workdirs["colorize"],
+    tmp_path,
+    inputs=[cat],
+    num_samples=DRAWN,
+    seed=5,
+    temperatures=[0.9],
+    choice=Choice(diverse=8),
+  )
+  assert _same(path, tmp_path) and "--diverse=8" in command
+  assert sum(shown.shares) == pytest.approx(1) and not shown.takes_more
+
+
+def test_shares_are_of_64_samples(opened):
+  shown = opened.draw(SETTINGS)
+  assert shown.takes_more and not shown.shares
+  counted = opened.count()
+  assert counted.files == shown.files and len(counted.shares) == 8
+  assert sum(counted.shares) == pytest.approx(1)
+  assert all(share * DRAWN % 1 == 0 for share in counted.shares)
+  assert min(counted.shares) >= 1 / DRAWN
+
+
+def test_a_later_event_stops_the_count(opened):
+  opened.draw(SETTINGS)
+  drawn = opened._drawn.draw_more
+  firsts = []
+
+  def draw_more(first):
+    firsts.append(first)
+    opened.draw(SETTINGS._replace(seed=6))
+    return drawn(first)
+
+  class Slow:
+    takes_more = True
+
+  slow = Slow()
+  slow.draw_more = draw_more
+  opened._drawn = slow
+  assert opened.count() is None and firsts == [8]
+
+
+def test_only_the_last_of_many_events_draws(opened):
+  results = {}
+
+  def draw(name):
+    results[name] = opened.draw(SETTINGS)
+
+  with opened._lock:
+    threads = [threading.Thread(target=draw, args=[k]) for k in range(3)]
+    for thread in threads:
+      thread.start()
+      while not thread.is_alive():
+        pass
+    # All have announced themselves, and wait.
+    while opened._event < 4:
+      pass
+  for thread in threads:
+    thread.join(60)
+  assert [result is None for result in results.values()].count(False) == 1
+
+
+def test_holes_are_painted_and_filled(session, runs, workdirs, cat, tmp_path):
+  session.open(runs["inpaint"], cat)
+  assert session.draw(Settings()) is None
+  with pytest.raises(ValueError, match="Nothing is painted"):
+    session.dig(np.zeros((300, 451), bool))
+  hole = np.zeros((300, 451), bool)
+  hole[100:140, 200:260] = True
+  session.dig(hole)
+  shown = session.draw(Settings())
+  assert len(shown.files) == 8 and not shown.takes_more
+  path, _ = session.render(0)
+  photo = tmp_path / "cat.jpg"
+  photo.write_bytes(pathlib.Path(cat).read_bytes())
+  marks = Image.fromarray(hole.astype(np.uint8) * 255)
+  marks.save(tmp_path / "cat_hole.png")
+  out = tmp_path / "out"
+  assert not sample(workdirs["inpaint"], out, inputs=[str(photo)])
+  assert _same(path, out)
+  kept = reading.decode(path) == reading.decode(cat)
+  assert kept[~hole].all() and not kept[hole].all()
+
+
+def test_small_pictures_are_enlarged(session, runs, workdirs, tmp_path):
+  path = tmp_path / "small.png"
+  Image.fromarray(data.coffee()).resize((12, 8)).save(path)
+  session.open(runs["super_resolution"], str(path))
+  session.draw(Settings())
+  file, _ = session.render(7)
+  out = tmp_path / "out"
+  assert not sample(workdirs["super_resolution"], out, inputs=[str(path)])
+  assert _same(file, out)
+
+
+def test_broken_files_are_refused_and_forgotten(opened, runs, tmp_path):
+  path = tmp_path / "broken.jpg"
+  path.write_bytes(b"no picture")
+  with pytest.raises(UnreadableImage):
+    opened.open(runs["colorize"], str(path))
+  with pytest.raises(ValueError, match="There is no photograph yet"):
+    opened.draw(SETTINGS)
+
+
+def test_a_tab_that_is_closed_leaves_nothing(tmp_path, runs, cat):
+  sessions = Sessions(tmp_path / "tabs")
+  first, second = sessions.of("a"), sessions.of("b")
+  assert sessions.of("a") is first is not second
+  first.open(runs["colorize"], cat)
+  second.open(runs["colorize"], cat)
+  first.draw(SETTINGS)
+  shown = second.draw(SETTINGS)
+  sessions.close("a")
+  [folder] = (tmp_path / "tabs").iterdir()
+  assert all(pathlib.Path(file).is_relative_to(folder) for file in shown.files)
+  assert all(pathlib.Path(file).exists() for file in shown.files)
+  for action in (first.undo, lambda: first.open(runs["colorize"], cat)):
+    with pytest.raises(Gone, match="load it again"):
+      action()
+  with pytest.raises(Gone):
+    sessions.of("a")
+  sessions.close_all()
+  assert not (tmp_path / "tabs").exists()
+
+
+def test_a_tab_that_is_closed_at_work_leaves_nothing(tmp_path, runs, cat):
+  session = Session(tmp_path / "tab")
+  session.open(runs["colorize"], cat)
+  started = threading.Event()
+  draw = session._write
+
+  def write(*args):
+    started.set()
+    return draw(*args)
+
+  session._write = write
+  worker = threading.Thread(target=session.draw, args=[SETTINGS])
+  worker.start()
+  assert started.wait(60)
+  session.close()
+  worker.join(60)
+  assert not (tmp_path / "tab").exists()
