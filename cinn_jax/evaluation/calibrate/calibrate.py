@@ -1,10 +1,10 @@
 """`--mode=calibrate`: measures the odds of a run's samples on test pictures."""
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from cinn_jax.data import derived
@@ -13,6 +13,7 @@ from cinn_jax.evaluation.calibrate import (
   conformal,
   draws,
   latents,
+  levels,
   lines,
   odds,
   pictures,
@@ -20,7 +21,7 @@ from cinn_jax.evaluation.calibrate import (
 )
 from cinn_jax.evaluation.calibrate.latents import Latents
 from cinn_jax.evaluation.calibrate.pool import Pool
-from cinn_jax.experiment.build import abstract_variables, build, open_source
+from cinn_jax.experiment.build import abstract_cond, open_source
 from cinn_jax.images import writing
 from cinn_jax.images.regions import coarser
 from cinn_jax.runtime import processes
@@ -92,8 +93,8 @@ def calibrate(
   whole = draws.make_subject(trained.flow, trained.variables, trained.task)
   sampled, scales = whole, sampling.temperatures
   if level:
-    sampled = _of_level(trained, level)
-    scales = [_scale_of_level(scale, trained, level) for scale in scales]
+    sampled = levels.of_level(trained, level)
+    scales = [levels.scale_of(scale, trained, level) for scale in scales]
 
   def batches(source, title, num_samples=1):
     return draws.batches_of(source, trained.task, num_samples, title)
@@ -133,30 +134,35 @@ def calibrate(
   if processes.is_first():
     for name, plot in plots.items():
       writing.save_png(folder / calibration_file.PICTURES / f"{name}.png", plot)
-    calibration_file.write(
-      folder,
-      {
-        "step": trained.step,
-        "checkpoint": trained.digest,
-        "task": trained.config["task"],
-        "level": level,
-        "source": test.name,
-        "listing_hash": test.listing_hash,
-        "validation": validation.name,
-        "pictures": len(test),
-        **sampling._asdict(),
-        "tuned_temperature": [round(float(t), 4) for t in tuned],
-        "parts": [lines.as_json(part) for part in parts],
-        "plots": list(plots),
-        "offsets": offsets,
-        "notes": notes,
-      },
-    )
+    content = {
+      **_facts(trained, test, level),
+      "validation": validation.name,
+      **sampling._asdict(),
+      "tuned_temperature": [round(float(t), 4) for t in tuned],
+      "parts": [lines.as_json(part) for part in parts],
+      "plots": list(plots),
+      "offsets": offsets,
+      "notes": notes,
+    }
+    calibration_file.write(folder, content)
   for part in parts:
     print(lines.text(part))
   print("\n".join(notes))
   print(f"Written to {folder / calibration_file.NAME}.")
   processes.agree(True)
+
+
+def _facts(trained: Trained, test: Source, level: int) -> dict[str, Any]:
+  """Returns what was calibrated, on what."""
+  return {
+    "step": trained.step,
+    "checkpoint": trained.digest,
+    "task": trained.config["task"],
+    "level": level,
+    "source": test.name,
+    "listing_hash": test.listing_hash,
+    "pictures": len(test),
+  }
 
 
 def _check(trained, sampling):
@@ -175,44 +181,21 @@ def _check(trained, sampling):
       f"--num_samples={sampling.num_samples}: --mode=calibrate needs at least"
       f" {MIN_SAMPLES} samples of each picture."
     )
+  cond = abstract_cond(trained.task)
+  shapes = trained.flow.latent_shapes(trained.variables, cond)
+  count = len(jax.tree.leaves(shapes))
+  for temperature in sampling.temperatures:
+    if isinstance(temperature, Sequence) and len(temperature) != count:
+      raise ValueError(
+        f"--temperature={names.name(temperature)} has {len(temperature)}"
+        f" numbers, but this flow has {count} levels of latents."
+      )
 
 
 def _spread(source: Source, count: int) -> Source:
   if not count or count >= len(source):
     return source
   return derived.Spread(source, count)
-
-
-def _of_level(trained: Trained, level: int) -> draws.Subject:
-  """Returns a wavelet flow's level alone, with its own part of the variables.
-
-  The details of other levels are 0, so means of regions are those of the base.
-  """
-  model = trained.config["model"]
-  if model.get("level", level) not in (0, level) or "level" not in model:
-    raise ValueError(
-      f"--level={level} is for a wavelet flow with that level, not for"
-      f" {model['name']}: leave it out."
-    )
-  config = {**trained.config, "model": {**model, "level": level}}
-  flow, task = build(config)
-  variables = {
-    kind: {name: trained.variables[kind][name] for name in tree}
-    for kind, tree in abstract_variables(flow, task).items()
-  }
-  return draws.make_subject(flow, variables, task)
-
-
-def _scale_of_level(
-  temperature: float | Sequence[float], trained: Trained, level: int
-) -> float:
-  """Returns a level's own temperature; the finest comes first."""
-  if not isinstance(temperature, Sequence):
-    return temperature
-  model = trained.config["model"]
-  if model["level"]:
-    return temperature[0]
-  return temperature[round(math.log2(model["size"] / level))]
 
 
 def _halves(seen: Latents) -> tuple[Latents, Latents]:

@@ -128,6 +128,10 @@ def test_samples_come_with_odds(run, content, photo, tmp_path, capsys):
   [
     ({"sampling": Sampling(8)}, "needs at least 19 samples"),
     ({"num_pictures": 19}, "needs at least 20"),
+    (
+      {"sampling": SAMPLING._replace(temperatures=[[1.0, 0.5]])},
+      "--temperature=1:0.5 has 2 numbers, but this flow has 3 levels",
+    ),
     ({"level": 8}, "--level=8 is for a wavelet flow"),
   ],
 )
