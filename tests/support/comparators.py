@@ -17,11 +17,12 @@ def digits(name: str, **train) -> ConfigDict:
   like = tiny.digits(num_steps=4, eval_every=2, sheet_every=4, log_every=1)
   config.update({"data": like.data, "task": like.task, "train": like.train})
   config.train.update({"batch_size": 32, **train})
-  config.model.widths = (4, 4)
+  # One resolution without residual blocks compiles fast.
+  config.model.update({"widths": (4,), "blocks": 0})
   if name == "cvae":
-    config.model.update({"encoder_widths": (4, 4), "code_channels": (0, 1)})
+    config.model.update({"encoder_widths": (4,), "code_channels": (1,)})
   if name == "cgan":
-    config.model.update({"code_channels": (1, 0), "discriminator_widths": (4,)})
+    config.model.update({"code_channels": (1,), "discriminator_widths": (4,)})
   if name != "regression":
     config.model.code = 2
   return config
