@@ -1,5 +1,6 @@
 """The whole story in a real browser: drop, click, choose, download, compare."""
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -149,7 +150,8 @@ def test_clicks_become_hints_and_downloads_are_the_commands(
   subprocess.run(
     [sys.executable, "-m", "cinn_jax.main", *words],
     cwd=tmp_path,
-    env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(tmp_path)},
+    # With the options of JAX that the page has, too.
+    env={**os.environ, "PYTHONPATH": str(ROOT)},
     check=True,
   )
   written = tmp_path / "out" / "turned_3.jpg"
