@@ -1,4 +1,7 @@
-"""The command on a small run: files, words, the page, and what is refused."""
+"""The command on a small run: files, words, the page, and what is refused.
+
+The run takes about a minute of processor; the numbers have tests of their own.
+"""
 
 import json
 from types import SimpleNamespace
@@ -36,6 +39,7 @@ def content(run):
   return json.loads((run / "calibration.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_file_says_what_was_measured(run, content):
   assert content["checkpoint"] == restore(run).digest
   assert content["pictures"] == PICTURES
@@ -51,6 +55,7 @@ def test_the_file_says_what_was_measured(run, content):
     assert f"Region PIT, temperature {temperature}" in titles
 
 
+@pytest.mark.slow
 def test_numbers_have_intervals_and_bands(content):
   numbers = {
     (part["title"], line["of"], line["name"]): line
@@ -72,6 +77,7 @@ def test_numbers_have_intervals_and_bands(content):
   assert after["value"] > 0.75 and after["band"] is None
 
 
+@pytest.mark.slow
 def test_there_are_pictures(run, content):
   folder = run / "calibration"
   names = {path.stem for path in folder.iterdir()}
@@ -83,6 +89,7 @@ def test_there_are_pictures(run, content):
     assert reading.decode(path).std() > 5
 
 
+@pytest.mark.slow
 def test_the_page_shows_it(run, tmp_path):
   page = Page("run")
   trained = restore(run)
@@ -107,6 +114,7 @@ def photo(tmp_path_factory):
   return path
 
 
+@pytest.mark.slow
 def test_samples_come_with_odds(run, content, photo, tmp_path, capsys):
   folder = tmp_path / "out"
   options = {"inputs": [str(photo)], "num_samples": 2, "odds": True}
@@ -123,6 +131,7 @@ def test_samples_come_with_odds(run, content, photo, tmp_path, capsys):
   assert reading.decode(folder / odds["file"]).std() > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "options, message",
   [
