@@ -209,7 +209,7 @@ def test_a_hole_is_painted_and_filled(tab, workdirs, tmp_path):
   path = tmp_path / "cup.png"
   Image.fromarray(data.coffee()).save(path)
   page.set_input_files("#file input[type=file]", str(path))
-  canvas = page.locator("#hole canvas")
+  canvas = page.locator("#hole canvas").first
   canvas.wait_for()
   page.wait_for_timeout(3000)
   box = canvas.bounding_box()
