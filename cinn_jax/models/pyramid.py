@@ -105,6 +105,16 @@ class PyramidFlow(Bijection):
       for name, (z, log_det) in self._forward(x, cond).items()
     }
 
+  def base_of(self, z: Array, cond: Condition = None) -> Array:
+    """Returns the base [B, s, s, C] of its latents z, as means of x."""
+    x, _ = self.levels[str(self.base_size)].inverse(z, self._given(cond))
+    return x * (self.base_size / self.size)
+
+  def base_latents(self, x: Array, cond: Condition = None) -> Array:
+    """Returns the latents of a base [B, s, s, C]; undoes `base_of`."""
+    level = self.levels[str(self.base_size)]
+    return level.forward(x * (self.size / self.base_size), self._given(cond))[0]
+
   def reconstruction_errors(
     self, x: Array, cond: Condition = None
   ) -> dict[str, Array]:

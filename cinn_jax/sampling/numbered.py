@@ -7,7 +7,7 @@ a video, share their latents.
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,11 +17,15 @@ import numpy as np
 from cinn_jax import likelihood
 from cinn_jax.bijections import Array, Condition, PyTree
 from cinn_jax.flow import Flow, draw_latents
+from cinn_jax.sampling.known_colors import meet_hints
 
 # Samples that are drawn, rendered and written at a time.
 CHUNK = 8
 # Samples that need more bytes than this wait on disk to be ranked.
 _IN_MEMORY = 2**28
+
+# The covariance's samples are of another key than any sample.
+_MEMBERS = 2**32 - 1
 
 # `(key, numbers [n], temperature) -> (x [n, ...], log_prob [n])`.
 Draw = Callable[[Array, Array, Any], tuple[Array, Array]]
@@ -52,12 +56,21 @@ def make_draw(flow: Flow) -> Callable:
       return jax.tree.map(lambda leaf: leaf[0], drawn)
 
     z = jax.vmap(latents)(numbers)
+    if hasattr(flow.module, "base_of") and has_hints(cond):
+      z = meet_hints(
+        flow, variables, cond, z, jax.random.fold_in(key, _MEMBERS)
+      )
     inverse = jax.vmap(lambda one: flow.inverse(variables, one, cond))
     x, log_det = inverse(z)
     prior = jax.vmap(lambda one: likelihood.base_log_prob(one, flow.base))(z)
     return x[:, 0], (prior - log_det)[:, 0]
 
   return draw
+
+
+def has_hints(cond: Condition) -> bool:
+  """Tells if a condition has a map of hints, which may be empty."""
+  return isinstance(cond, Mapping) and "hints" in cond
 
 
 class Ranked(NamedTuple):
