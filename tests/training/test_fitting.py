@@ -150,6 +150,7 @@ def test_arguments_configure_adam(data, schedule):
     "learning_rate": 0.01,
     "schedule": schedule,
     "clip_norm": 0.05,
+    "weight_decay": 0.0,
   }
   theta, x = (leaf[:1000] for leaf in data)
   fit = functools.partial(
