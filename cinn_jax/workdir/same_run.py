@@ -13,6 +13,8 @@ _BEFORE = {
   "model.condition_slope": 0.01,
   "model.haar_order": "channel",
   "model.flatten_order": "channel",
+  "model.features": "",
+  "model.learned_priors": False,
   "optimizer.clip_norm": 0.0,
   "task.num_classes": 10,
 }
