@@ -180,7 +180,12 @@ class Page:
       self._run.input, events.run, [self._run], [*begin, *views, *answers]
     )
     dropped = [self._run, self._file]
-    self._ask(self._file.upload, events.drop, dropped, [*views, *answers])
+    drop = self._ask(
+      self._file.upload, events.drop, dropped, [*views, *answers]
+    )
+    # Ready for another one, above all if this one could not be read.
+    for end in (drop.success, drop.failure):
+      self._on(end, lambda: None, [], [self._file], show_progress="hidden")
     self._ask(self._photo.select, events.click, [self._color], hints)
     self._ask(self._undo.click, events.undo, [], hints)
     self._ask(self._clear.click, events.clear, [], hints)
@@ -200,11 +205,12 @@ class Page:
     answer: Callable[..., Any],
     inputs: list[Any],
     outputs: list[Any],
-  ) -> None:
-    """Connects an event after which samples are drawn again."""
+  ) -> Any:
+    """Connects an event after which samples are drawn again; returns it."""
     # A second click does not wait for the answer to the first.
     change = self._on(event, answer, inputs, outputs, trigger_mode="multiple")
     self._draw_after(change.success)
+    return change
 
   def _draw_after(self, event: Callable[..., Any]) -> None:
     shown = [self._gallery, self._note]
