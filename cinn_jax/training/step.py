@@ -35,8 +35,9 @@ def init_fit(
   >>> from cinn_jax import make_flow
   >>> from cinn_jax.models.vector_flow import vector_flow
   >>> from cinn_jax.training.step import init_fit, make_update
-  >>> flow = make_flow(vector_flow(2, blocks=2, hidden=(16,)), (2,))
-  >>> x = jax.random.normal(jax.random.key(0), (64, 2))
+  >>> model = vector_flow(2, blocks=2, hidden=(16,), linear_start=False)
+  >>> flow = make_flow(model, (2,))
+  >>> x = 2 + jax.random.normal(jax.random.key(0), (64, 2))
   >>> optimizer = optax.adam(1e-2)
   >>> fit = init_fit(jax.random.key(1), flow, optimizer, x)
   >>> update = jax.jit(make_update(flow, optimizer))
