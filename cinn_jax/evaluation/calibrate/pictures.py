@@ -1,18 +1,13 @@
 """Pictures of a calibration, uint8 [H, W, 3], with exact bands in grey."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from cinn_jax.evaluation.calibrate.lines import Curve
 from cinn_jax.evaluation.metrics import calibration, calibration_plots
 
 _GREY = "0.85"
-_COLUMNS = 4
-_PANEL = 2.6  # inches
 _BINS = 20
 
 
@@ -35,7 +30,7 @@ def reliability(
     axis.set_ylim(0, 1)
     axis.set_xlabel(x_title)
     axis.set_ylabel(y_title)
-  return _picture(figure)
+  return calibration_plots.to_picture(figure)
 
 
 def rank_histograms(
@@ -54,7 +49,7 @@ def rank_histograms(
     axis.axhline(1, color="0.4", linestyle=":")
     axis.set_ylim(0)
     axis.set_xlabel("quantile of the truth")
-  return _picture(figure)
+  return calibration_plots.to_picture(figure)
 
 
 def latent_histograms(u: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -71,7 +66,7 @@ def sureness_maps(maps: Mapping[str, np.ndarray]) -> np.ndarray:
     axis.set_xticks([])
     axis.set_yticks([])
   figure.colorbar(shown, ax=list(axes), label="too sure | too unsure, points")
-  return _picture(figure)
+  return calibration_plots.to_picture(figure)
 
 
 def _floats(values):
@@ -79,20 +74,5 @@ def _floats(values):
 
 
 def _panels(titles):
-  columns = min(len(titles), _COLUMNS)
-  rows = math.ceil(len(titles) / columns)
-  figure = Figure(
-    (max(_PANEL * columns, 5), _PANEL * rows), dpi=100, layout="constrained"
-  )
-  FigureCanvasAgg(figure)  # Opens no window, and leaves pyplot alone.
-  axes = figure.subplots(rows, columns, squeeze=False).ravel()
-  for axis, title in zip(axes, titles, strict=False):
-    axis.set_title(title, fontsize="medium")
-  for axis in axes[len(titles) :]:
-    axis.set_axis_off()
-  return figure, axes[: len(titles)]
-
-
-def _picture(figure):
-  figure.canvas.draw()
-  return np.array(figure.canvas.buffer_rgba())[..., :3].copy()
+  # Square panels, and room for the legend.
+  return calibration_plots.panels(titles, height=2.6 / 2.2, least=5)

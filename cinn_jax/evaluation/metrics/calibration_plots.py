@@ -6,6 +6,7 @@ one panel, or curve, per parameter.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -37,14 +38,14 @@ def rank_histogram(
   counts, expected = calibration.bin_counts(ranks, num_samples, bins)
   low, high = binomial_band(len(ranks), expected[0] / len(ranks), probability)
   edges = np.linspace(0, num_samples, counts.shape[1] + 1)
-  figure, axes = _panels(_names(names, ranks.shape[1]))
+  figure, axes = panels(_names(names, ranks.shape[1]))
   for axis, count in zip(axes, counts, strict=True):
     axis.stairs(high, edges, baseline=low, fill=True, color=_GREY)
     axis.stairs(expected[0], edges, color="0.4", linestyle=":")
     axis.stairs(count, edges, color="C0")
     axis.set_ylim(0)
     axis.set_xlabel("rank")
-  return _picture(figure)
+  return to_picture(figure)
 
 
 def ecdf_difference(
@@ -63,7 +64,7 @@ def ecdf_difference(
   ranks = calibration.check_ranks(ranks, num_samples)
   points, low, high = ecdf_band(len(ranks), num_samples, probability, seed)
   ecdf = _ecdf(ranks, num_samples, points)
-  figure, (axis,) = _panels([""], width=1.8, height=1.5)
+  figure, (axis,) = panels([""], width=1.8, height=1.5)
   axis.fill_between(points, low - points, high - points, color=_GREY)
   for k, name in enumerate(_names(names, ranks.shape[1])):
     axis.plot(points, ecdf[:, k] - points, label=name)
@@ -71,7 +72,7 @@ def ecdf_difference(
   axis.set_xlabel("normalised rank")
   axis.set_ylabel("ECDF difference")
   axis.legend(fontsize="small")
-  return _picture(figure)
+  return to_picture(figure)
 
 
 def coverage_curve(
@@ -101,7 +102,7 @@ def coverage_curve(
       f" {list(x.shape)} and coverage {list(coverage.shape)}."
     )
   low, high = binomial_band(num_examples, x, probability)
-  figure, (axis,) = _panels([""], width=1.6, height=1.8)
+  figure, (axis,) = panels([""], width=1.6, height=1.8)
   axis.fill_between(x, low / num_examples, high / num_examples, color=_GREY)
   axis.axline((0, 0), slope=1, color="0.4", linestyle=":")
   for k, name in enumerate(_names(names, coverage.shape[1])):
@@ -111,7 +112,7 @@ def coverage_curve(
   axis.set_xlabel("level")
   axis.set_ylabel("coverage")
   axis.legend(fontsize="small")
-  return _picture(figure)
+  return to_picture(figure)
 
 
 def binomial_band(
@@ -177,10 +178,25 @@ def _names(names, count):
   return list(names)
 
 
-def _panels(titles, width=1.0, height=1.0):
+def panels(
+  titles: Sequence[str],
+  width: float = 1.0,
+  height: float = 1.0,
+  least: float = 0.0,
+) -> tuple[Figure, Any]:
+  """Returns a figure and an axis for each title, at most four in a row.
+
+  Args:
+    titles: Titles of the panels.
+    width, height: Factors of a panel's size.
+    least: Least width of the figure, in inches.
+  """
   columns = min(len(titles), _COLUMNS)
   rows = math.ceil(len(titles) / columns)
-  size = (_PANEL[0] * columns * width, _PANEL[1] * rows * height)
+  size = (
+    max(_PANEL[0] * columns * width, least),
+    _PANEL[1] * rows * height,
+  )
   figure = Figure(figsize=size, dpi=100, layout="constrained")
   FigureCanvasAgg(figure)  # Opens no window, and leaves pyplot alone.
   axes = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -191,6 +207,8 @@ def _panels(titles, width=1.0, height=1.0):
   return figure, axes[: len(titles)]
 
 
-def _picture(figure):
-  figure.canvas.draw()
-  return np.array(figure.canvas.buffer_rgba())[..., :3].copy()
+def to_picture(figure: Figure) -> np.ndarray:
+  """Returns a figure as a picture, uint8 [H, W, 3]."""
+  canvas = FigureCanvasAgg(figure)
+  canvas.draw()
+  return np.array(canvas.buffer_rgba())[..., :3].copy()
