@@ -11,8 +11,6 @@ that others look for by `hasattr`:
   `evaluation.bits` reports them in place of a plain round trip.
 - `log_prob_by_level(x, cond)` returns a dict of [B] by level, the shares of
   ln p(x | cond), which `evaluation.bits` reports.
-- `base_of(z, cond)` and `base_latents(x, cond)` go from the coarsest latents of
-  a pyramid to its base and back. `sampling.known_colors` moves it by them.
 - `predict(cond)`, a method of the model's `condition_net`, returns the
   network's own guess of x. `training.encoder_pretraining` trains it, and
   `evaluation.by_task` compares samples with it.

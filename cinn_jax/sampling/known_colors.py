@@ -13,12 +13,15 @@ samples, the ensemble Kalman filter of Evensen 1994). Here it is an
 approximation, whose density under the flow is exact, as that of any other x.
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
 from cinn_jax.bijections import Array, Condition, PyTree
 from cinn_jax.flow import Flow, draw_latents
 from cinn_jax.models.networks.additions import resize_hints
+from cinn_jax.models.pyramid import PyramidFlow
 
 # Samples from which the covariance is estimated.
 MEMBERS = 64
@@ -28,13 +31,24 @@ DEVIATION = 0.05
 REACH = 3.0
 
 
+def can_meet(flow: Flow, cond: Condition) -> bool:
+  """Tells if a flow has a base to move, and a condition a map of hints."""
+  module = flow.module
+  return (
+    isinstance(module, PyramidFlow)
+    and str(module.base_size) in module.levels
+    and isinstance(cond, Mapping)
+    and "hints" in cond
+  )
+
+
 def meet_hints(
   flow: Flow, variables: PyTree, cond: Condition, z: PyTree, key: Array
 ) -> PyTree:
   """Returns latents z [n, 1, ...] whose samples have the colours of hints.
 
   Args:
-    flow: A pyramid, as a whole.
+    flow: A pyramid with its base, see `can_meet`.
     variables: Its variables.
     cond: A batch of one condition, with "hints" [1, s, s, 3]. Without known
       cells among them z comes back as it is.

@@ -7,7 +7,7 @@ a video, share their latents.
 
 import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ import numpy as np
 from cinn_jax import likelihood
 from cinn_jax.bijections import Array, Condition, PyTree
 from cinn_jax.flow import Flow, draw_latents
-from cinn_jax.sampling.known_colors import meet_hints
+from cinn_jax.sampling.known_colors import can_meet, meet_hints
 
 # Samples that are drawn, rendered and written at a time.
 CHUNK = 8
@@ -56,7 +56,7 @@ def make_draw(flow: Flow) -> Callable:
       return jax.tree.map(lambda leaf: leaf[0], drawn)
 
     z = jax.vmap(latents)(numbers)
-    if hasattr(flow.module, "base_of") and has_hints(cond):
+    if can_meet(flow, cond):
       z = meet_hints(
         flow, variables, cond, z, jax.random.fold_in(key, _MEMBERS)
       )
@@ -66,11 +66,6 @@ def make_draw(flow: Flow) -> Callable:
     return x[:, 0], (prior - log_det)[:, 0]
 
   return draw
-
-
-def has_hints(cond: Condition) -> bool:
-  """Tells if a condition has a map of hints, which may be empty."""
-  return isinstance(cond, Mapping) and "hints" in cond
 
 
 class Ranked(NamedTuple):

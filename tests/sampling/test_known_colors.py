@@ -84,3 +84,15 @@ def test_without_hints_samples_are_those_of_the_flow(pyramid):
   bare = flow._replace(module=None)
   own, _ = numbered.make_draw(bare)(variables, cond, key, numbers, 1.0)
   np.testing.assert_allclose(x, own, atol=1e-6)
+
+
+def test_a_level_of_details_has_no_base_to_move():
+  known = normal(1, (1, 8, 8, 3), np.float32) ** 2
+  cond = {"lightness": normal(1, (1, 16, 16, 1), np.float32), "hints": known}
+  flow = make_flow(wavelet_flow(**SMALL, level=8), (8, 8, 2))
+  x = normal(2, (1, 8, 8, 2), np.float32)
+  variables = draw_variables(flow.module, 3, x, cond, 0.1)
+  draw = numbered.make_draw(flow)
+  numbers = jnp.arange(2, dtype=jnp.uint32)
+  drawn, _ = draw(variables, cond, jax.random.key(0), numbers, 1.0)
+  assert np.isfinite(drawn).all()
