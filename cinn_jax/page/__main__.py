@@ -3,7 +3,7 @@
   python -m cinn_jax.page
   python -m cinn_jax.page --workdirs=workdirs/inpaint,workdirs/super_resolution
 
-The page runs on this machine alone. Without --workdirs, it colorizes with the
+Only this machine can open the page. Without --workdirs, it colorizes with the
 weights that come with the package.
 """
 
@@ -25,7 +25,7 @@ flags.declare_key_flag(evaluation.WORKDIRS.name)
 _PORT = flags.DEFINE_integer(
   "port",
   None,
-  "Port of the page (default: the first that is free, from 7860).",
+  "Port of the page (default: the first free port from 7860 on).",
   lower_bound=1,
   upper_bound=65535,
 )
@@ -49,11 +49,11 @@ def _run():
   with tempfile.TemporaryDirectory(prefix="cinn_jax_page_") as name:
     folder = pathlib.Path(name)
     runs = open_runs(evaluation.WORKDIRS.value)
-    print("Compiling for photographs; the first time takes a minute.")
+    print("Compiling; this takes a minute the first time.")
     for run in runs.values():
       run.warm_up(folder)
     server = Server(runs, folder, port=_PORT.value, open_browser=_BROWSER.value)
-    print(f"The page is at {server.url}. Ctrl-C ends it.", flush=True)
+    print(f"The page is at {server.url}. Ctrl-C stops it.", flush=True)
     stop.wait()
     server.close()
   sys.exit(0)

@@ -1,7 +1,7 @@
-"""The events of the page, as calls of a tab's session.
+"""The events of the page, as calls to a tab's session.
 
-Each method answers one event. It returns the new values of parts of the page,
-in the order that `layout` names them.
+Each method answers one event. It returns the new values of some parts of the
+page, in the order in which `layout` lists them.
 """
 
 import contextlib
@@ -20,21 +20,21 @@ from cinn_jax.page.sessions import Sessions
 from cinn_jax.page.wishes import Settings
 
 _HELP = {
-  "colorize": "Drop a photograph. Then choose a colour, and click on what has"
-  " it: all eight answers follow.",
-  "inpaint": "Drop a photograph, and paint over what is to be filled.",
+  "colorize": "Drop a photograph. Then choose a colour, and click where it"
+  " belongs: all eight answers follow.",
+  "inpaint": "Drop a photograph, and paint over the part to fill.",
   "super_resolution": "Drop a small picture, to enlarge it.",
 }
-_ORDER = "The likeliest is first."
+_ORDER = "The most likely answer comes first."
 _SHARES = (
-  f"Percentages: of {DRAWN} samples, the share that is nearest to each, by mean"
-  " colours of large areas."
+  f"Percentages: the share of {DRAWN} samples that are closest to each answer,"
+  " by the mean colours of large areas."
 )
-_SOON = "Shares follow."
+_SOON = "Percentages follow."
 
 
 def help_of(run: Run) -> str:
-  """Returns a line on what to do first."""
+  """Returns a line that says what to do first."""
   return _HELP.get(run.task, "Drop a picture.")
 
 
@@ -66,11 +66,11 @@ class Events:
     return self._sessions.of(str(request.session_hash))
 
   def unload(self, request: gr.Request) -> None:
-    """The tab was closed."""
+    """Ends the session of a tab that was closed."""
     self._sessions.close(str(request.session_hash))
 
   def run(self, name: str, request: gr.Request) -> tuple[Any, ...]:
-    """Another run was chosen: the tab begins again."""
+    """Begins again with another run."""
     with _one_line():
       self._of(request).reset()
     run = self._runs[name]
@@ -86,7 +86,7 @@ class Events:
     )
 
   def drop(self, name: str, file: str, request: gr.Request) -> tuple[Any, ...]:
-    """A photograph was dropped."""
+    """Opens the photograph that was dropped."""
     run = self._runs[name]
     with _one_line(file):
       session = self._of(request)
@@ -106,40 +106,40 @@ class Events:
   def click(
     self, color: str, place: gr.SelectData, request: gr.Request
   ) -> tuple[str, str]:
-    """The photograph was clicked on."""
+    """Adds a hint at the pixel that was clicked."""
     with _one_line():
       session = self._of(request)
       session.add(*place.index, color)
     return self._hinted(session)
 
   def undo(self, request: gr.Request) -> tuple[str, str]:
-    """The last hint is to go."""
+    """Removes the last hint."""
     with _one_line():
       session = self._of(request)
       session.undo()
     return self._hinted(session)
 
   def clear(self, request: gr.Request) -> tuple[str, str]:
-    """All hints are to go."""
+    """Removes all hints."""
     with _one_line():
       session = self._of(request)
       session.clear()
     return self._hinted(session)
 
   def load(self, file: str, request: gr.Request) -> tuple[str, str]:
-    """A file of hints was chosen."""
+    """Loads a file of hints."""
     with _one_line():
       session = self._of(request)
       session.load_hints(file)
     return self._hinted(session)
 
   def refer(self, file: str | None, request: gr.Request) -> tuple[str, str]:
-    """A reference was dropped, or taken away."""
+    """Takes colours from a reference photograph; None removes it."""
     with _one_line(file or ""):
       session = self._of(request)
       count = session.refer(file)
     if file is not None:
-      gr.Info(f"{count} places look alike, and take its colours.")
+      gr.Info(f"{count} places that look alike take its colours.")
     return self._hinted(session)
 
   def _hinted(self, session: Session) -> tuple[str, str]:
@@ -147,7 +147,7 @@ class Events:
       return session.picture(), session.save_hints()
 
   def fill(self, painted: dict[str, Any], request: gr.Request) -> None:
-    """A hole was painted, and is to be filled."""
+    """Takes the hole that was painted, to fill it."""
     with _one_line():
       self._of(request).dig(_painted(painted))
 
@@ -159,7 +159,7 @@ class Events:
     spread: bool,
     request: gr.Request,
   ) -> tuple[Any, ...]:
-    """Samples are to be drawn again."""
+    """Draws samples again."""
     with _one_line():
       session = self._of(request)
       shown = session.draw(Settings(int(seed), temperature, spread))
@@ -177,7 +177,7 @@ class Events:
     )
 
   def count(self, request: gr.Request) -> tuple[Any, ...]:
-    """Samples were shown, and their shares are to be known."""
+    """Counts the shares of the samples that are shown."""
     with _one_line():
       session = self._of(request)
       shown = session.count()
@@ -188,7 +188,7 @@ class Events:
   def choose(
     self, place: gr.SelectData, request: gr.Request
   ) -> tuple[Any, ...]:
-    """A sample was clicked on."""
+    """Compares the sample that was clicked with the photograph."""
     with _one_line():
       compare = self._of(request).compare(place.index)
     return (
@@ -200,7 +200,7 @@ class Events:
     )
 
   def render(self, place: int, request: gr.Request) -> tuple[Any, ...]:
-    """The sample is wanted at full size."""
+    """Renders the chosen sample at full size."""
     with _one_line():
       session = self._of(request)
       path, command = session.render(place)
@@ -211,7 +211,7 @@ class Events:
     )
 
 
-# No samples, and none chosen: the parts from the gallery on.
+# Values of the parts from the gallery on: no samples, and none chosen.
 _NOTHING: tuple[Any, ...] = (
   [],
   "",
@@ -234,7 +234,7 @@ def _captioned(shown: Shown) -> list[tuple[str, str]]:
 
 
 def _note(shown: Shown) -> str:
-  """Returns lines on the samples."""
+  """Returns the text below the samples."""
   lines = [f"{shown.note}.", _ORDER]
   if shown.shares:
     lines.append(_SHARES)
@@ -244,6 +244,6 @@ def _note(shown: Shown) -> str:
 
 
 def _painted(value: dict[str, Any]) -> np.ndarray:
-  """Returns what is painted on a picture, bool [h, w]."""
+  """Returns the painted pixels of a picture, bool [h, w]."""
   layers = [np.asarray(layer)[..., 3] > 0 for layer in value["layers"]]
   return np.any(layers, axis=0) if layers else np.zeros((1, 1), bool)

@@ -1,4 +1,4 @@
-"""The page: its parts, and the event that each of them makes."""
+"""The parts of the page, and the events that they trigger."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,16 +13,17 @@ from cinn_jax.page.sessions import Sessions
 TITLE = "Point and ask"
 _HEAD = f"""# {TITLE}
 Many plausible answers for one picture. Nothing leaves this machine."""
-# A colour to begin with.
+# The colour at the start.
 _COLOR = "#1e5aa8"
-# Seconds between two looks for uploads that are older. They are copied at once.
+# Age in seconds at which uploads are removed, and how often gradio looks for
+# such old ones. A session copies its uploads at once.
 _UPLOADS = 30
 
 STYLE = """
 .gradio-container { max-width: 1400px !important; margin: 0 auto; }
 #photo img { cursor: crosshair; }
 #photo, #answers, #compare { touch-action: manipulation; }
-/* Parts are as high as what is in them. */
+/* Parts are as high as their content. */
 #photo, #answers, #compare, #command { flex-grow: 0; }
 #answers .grid-wrap { min-height: 0; max-height: none; height: auto; }
 #command .cm-editor, #command .codemirror-wrapper { min-height: 0; }
@@ -102,7 +103,7 @@ class Page:
     with gr.Column(visible=run.takes_hints) as self._hints:
       self._color = gr.ColorPicker(
         value=_COLOR,
-        label="Colour of the place that is clicked next",
+        label="Colour of the next click",
         elem_id="color",
       )
       with gr.Row():
@@ -132,7 +133,7 @@ class Page:
         elem_id="temperature",
       )
       self._spread = gr.Checkbox(
-        label=f"Far apart: {SHOWN} that stand for {DRAWN}; takes longer",
+        label=f"Far apart: {SHOWN} that represent {DRAWN}; takes longer",
         elem_id="spread",
       )
 
@@ -183,7 +184,8 @@ class Page:
     drop = self._ask(
       self._file.upload, events.drop, dropped, [*views, *answers]
     )
-    # Ready for another one, above all if this one could not be read.
+    # The upload field is ready for another file, even if this one could not be
+    # read.
     for end in (drop.success, drop.failure):
       self._on(end, lambda: None, [], [self._file], show_progress="hidden")
     self._ask(self._photo.select, events.click, [self._color], hints)
@@ -207,7 +209,7 @@ class Page:
     outputs: list[Any],
   ) -> Any:
     """Connects an event after which samples are drawn again; returns it."""
-    # A second click does not wait for the answer to the first.
+    # A second click does not have to wait for the answer to the first.
     change = self._on(event, answer, inputs, outputs, trigger_mode="multiple")
     self._draw_after(change.success)
     return change

@@ -20,7 +20,7 @@ from cinn_jax.sampling.photograph import Photograph
 from cinn_jax.sampling.photos import Photos
 from cinn_jax.sampling.subject import Subject
 
-# Number of samples that shares are of.
+# Number of samples that the shares are counted over.
 DRAWN = 64
 
 
@@ -31,7 +31,7 @@ class Opened(NamedTuple):
     run: The run.
     path: The tab's copy of the file.
     view: The picture on the page.
-    photograph: What a run of colorization sees of it; None for other runs.
+    photograph: Input of a colorization run; None for other runs.
   """
 
   run: Run
@@ -62,16 +62,16 @@ class Opened(NamedTuple):
     """Sets the hole to fill, bool [h, w] of the view.
 
     Raises:
-      ValueError: if nothing is hole.
+      ValueError: if the hole is empty.
     """
     if not hole.any():
-      raise ValueError("Nothing is painted: paint what is to be filled.")
+      raise ValueError("Nothing is painted: paint over the part to fill.")
     marks = np.where(self.view.to_whole(hole)[..., None], 255, 0)
     writing.save_png(self._hole, np.repeat(marks, 3, -1).astype(np.uint8))
 
   @property
   def _hole(self):
-    # The place and the name by which `sampling.fill` finds it.
+    # The folder and the name under which `sampling.fill` looks for it.
     return self.path.with_name(f"{self.path.stem}_hole.png")
 
 
@@ -79,7 +79,7 @@ def open_copy(run: Run, file: str, folder: pathlib.Path) -> Opened:
   """Opens a copy of a photograph in a folder.
 
   Raises:
-    UnreadableImage: if it cannot be read.
+    UnreadableImage: if the file cannot be read.
   """
   path = folder / pathlib.Path(file).name
   shutil.copyfile(file, path)
@@ -96,7 +96,7 @@ class Drawn(NamedTuple):
     settings: The settings that they were drawn with.
     flags: Flags for the colours that were known.
     answer: The samples.
-    takes_more: True if `draw_more` can tell their shares.
+    takes_more: True if their shares can be counted with `draw_more`.
   """
 
   settings: Settings
@@ -116,7 +116,7 @@ class Drawn(NamedTuple):
     return ranked.x
 
   def shares(self, more: Sequence[np.ndarray]) -> list[float]:
-    """Returns the share of all samples that each one on the page is nearest to.
+    """Returns the share of all samples that is nearest to each one on the page.
 
     Args:
       more: The samples that are not on the page.

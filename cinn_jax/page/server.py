@@ -14,7 +14,7 @@ from cinn_jax.page.runs import Run
 from cinn_jax.page.sessions import Sessions
 
 HOST = "127.0.0.1"
-# The browser itself refuses any other address.
+# With it, the browser itself refuses any other address.
 _POLICY = (
   "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:;"
   " form-action 'self'; frame-ancestors 'none'"
@@ -22,7 +22,7 @@ _POLICY = (
 
 
 class LocalOnly:
-  """Middleware that forbids the page to load anything from elsewhere."""
+  """Middleware that keeps the page from loading anything from elsewhere."""
 
   def __init__(self, app: ASGIApp):
     self._app = app
@@ -39,12 +39,12 @@ class LocalOnly:
 
 
 class Server:
-  """A page at work.
+  """A running page.
 
   Args:
     runs: The runs by name.
     folder: Folder for temporary files.
-    port: The port; None takes the first that is free, from 7860.
+    port: The port; None takes the first free one from 7860 on.
     open_browser: Opens the page in the browser.
 
   Attributes:
@@ -63,11 +63,11 @@ class Server:
     port: int | None = None,
     open_browser: bool = False,
   ):
-    # gradio reads it when the page is built.
+    # gradio reads this when the page is built.
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")
     files = folder / "tabs"
     files.mkdir(parents=True)
-    # Served from there, without a copy that outlives the tab.
+    # Files are served from there, so no copy of them outlives the tab.
     gr.set_static_paths([files])
     self.sessions = Sessions(files)
     self._blocks = Page(runs, self.sessions).blocks

@@ -1,7 +1,7 @@
-"""One tab of the page: its photograph, its wishes and its samples.
+"""One tab of the page: its photograph, its settings and its samples.
 
-A tab has a folder of its own, which is removed when the tab is closed, and does
-one thing at a time.
+A tab does one thing at a time. It has a folder of its own, which is removed
+when the tab is closed.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from cinn_jax.sampling.numbered import CHUNK
 
 
 class Gone(RuntimeError):
-  """A tab that counts as closed: its pictures were removed."""
+  """Raised for a tab that was closed, whose pictures were removed."""
 
   def __init__(self) -> None:
     super().__init__(
-      "This page lost its connection, and its pictures were removed: load it"
-      " again."
+      "This page lost its connection, and its pictures were removed: please"
+      " load it again."
     )
 
 
@@ -36,10 +36,10 @@ class Shown(NamedTuple):
 
   Attributes:
     files: Their previews.
-    note: A line on the photograph.
-    shares: The share of 64 samples that each one is nearest to; empty as long
-      as they are not known.
-    takes_more: True if `Session.count` will tell the shares.
+    note: A line about the photograph.
+    shares: For each one, the share of 64 samples that it is nearest to; empty
+      until they are counted.
+    takes_more: True if `Session.count` can count the shares.
   """
 
   files: Sequence[str]
@@ -55,14 +55,14 @@ class Session:
     folder: Folder for its files; created here.
 
   Attributes:
-    colors: The colours that are known.
+    colors: The known colours.
   """
 
   def __init__(self, folder: pathlib.Path):
     folder.mkdir(parents=True)
     self._folder = folder
     self._lock = threading.RLock()
-    # The number of the event that counts; it makes earlier ones give up.
+    # The number of the latest event; earlier ones see it and give up.
     self._event = self._count = 0
     self._is_closed = False
     self._forget()
@@ -77,7 +77,7 @@ class Session:
 
   @contextlib.contextmanager
   def _at_work(self) -> Iterator[Opened]:
-    """Takes turns with other events, and yields what is open.
+    """Takes turns with other events, and yields the open photograph.
 
     Raises:
       Gone: if the tab was closed.
@@ -105,7 +105,7 @@ class Session:
       self._opened = open_copy(run, file, self._folder)
 
   def add(self, x: float, y: float, color: str) -> None:
-    """Adds a hint at a pixel (x, y) of the view, such as "#1e5aa8"."""
+    """Adds a hint of a colour such as "#1e5aa8" at pixel (x, y) of the view."""
     with self._at_work() as opened:
       column, row = opened.view.to_photograph(x, y)
       point = hints.Point(column, row, hints.parse_color(color))
@@ -127,7 +127,7 @@ class Session:
       self.colors.load(file, opened.path, opened.view)
 
   def save_hints(self) -> str:
-    """Writes the hints as `--hints` takes them; returns the path."""
+    """Writes the hints as a file for `--hints`; returns its path."""
     with self._at_work() as opened:
       path = self._folder / "hints" / hints_name(opened.path)
       hints.write(path, self.colors.points)
@@ -174,7 +174,7 @@ class Session:
       return self._shown
 
   def count(self) -> Shown | None:
-    """Draws more samples in the background, up to 64, to know the shares.
+    """Draws more samples in the background, up to 64, to count the shares.
 
     Returns:
       The samples with shares, or None if a later event asks for others.
@@ -185,7 +185,7 @@ class Session:
       return None
     more = []
     for first in range(SHOWN, DRAWN, CHUNK):
-      # Other events get their turn between these.
+      # Other events get their turn between two chunks.
       with self._at_work():
         if event != self._event:
           return None
@@ -193,7 +193,7 @@ class Session:
     return shown._replace(shares=drawn.shares(more), takes_more=False)
 
   def compare(self, place: int) -> tuple[str, str]:
-    """Returns the files of the view and of a sample, of one size."""
+    """Returns the files of the view and of a sample, both of one size."""
     with self._at_work() as opened:
       after = self._answered()[1].files[place]
       before = opened.view.at_size_of(reading.decode(after))
@@ -206,7 +206,7 @@ class Session:
       place: Its place among the samples that are shown, from 0.
 
     Returns:
-      The path of the file, and the command that writes the same.
+      The path of the file, and the command that writes the same file.
     """
     with self._at_work() as opened:
       drawn, _ = self._answered()
@@ -230,7 +230,7 @@ class Session:
     return str(file)
 
   def close(self) -> None:
-    """Ends the session and removes its files, once it is not at work."""
+    """Ends the session and removes its files, once its current work is done."""
     self._event += 1
     with self._lock:
       if not self._is_closed:

@@ -1,4 +1,4 @@
-"""The tabs that are open, by the name that gradio gives each."""
+"""The open tabs, by the names that gradio gives them."""
 
 import pathlib
 import shutil

@@ -1,4 +1,4 @@
-"""The picture that is clicked on: a photograph in the size of a screen."""
+"""The picture to click on: a photograph at the size of a screen."""
 
 from collections.abc import Sequence
 
@@ -18,23 +18,23 @@ _RADIUS = 0.011
 
 
 class View:
-  """A small copy of a photograph, and the way back to its pixels.
+  """A small copy of a photograph, with the way back to its pixels.
 
   Args:
     photo: uint8 or uint16 [H, W, 3], upright.
-    grey: Takes the colours away.
+    grey: Removes the colours.
   """
 
   def __init__(self, photo: np.ndarray, *, grey: bool):
     self._shape = photo.shape[:2]
     small = as_uint8(shrink(photo, _SIDE))
     if grey:
-      # Few cells, so that one program serves pictures of any shape.
+      # A fixed 8x8 grid, so that one program serves pictures of any shape.
       small = full_resolution.colorize(small, np.zeros((1, 8, 8, 2)))[0]
     self.pixels = small
 
   def to_photograph(self, x: float, y: float) -> tuple[float, float]:
-    """Returns the place in the photograph of the middle of a pixel (x, y)."""
+    """Converts the middle of a pixel (x, y) to a place in the photograph."""
     height, width = self.pixels.shape[:2]
     return (
       (x + 0.5) * self._shape[1] / width,
@@ -52,12 +52,12 @@ class View:
     return marks[nearest]
 
   def at_size_of(self, other: np.ndarray) -> np.ndarray:
-    """Returns the view, resized to another picture [H, W, 3]."""
+    """Returns the view, resized to the size of another picture [H, W, 3]."""
     box = (0, 0, *self.pixels.shape[1::-1])
     return resize(self.pixels, box, other.shape[:2])
 
   def check(self, points: Sequence[Point]) -> None:
-    """Raises ValueError if a point is outside of the photograph."""
+    """Raises ValueError if a point is outside the photograph."""
     for point in points:
       check_inside(point, self._shape)
 
@@ -73,7 +73,7 @@ class View:
       for point in chosen:
         x = point.x * width / self._shape[1]
         y = point.y * height / self._shape[0]
-        # A ring that shows on any ground.
+        # A ring that is visible on any background.
         for color, wider in (("black", 3), ("white", 2), (point.color, 0)):
           r = size + wider
           canvas.ellipse((x - r, y - r, x + r, y + r), fill=color)

@@ -1,4 +1,4 @@
-"""The wishes of a tab: hints, a reference and settings of `--mode=sample`."""
+"""The requests of a tab: hints, a reference and settings of `--mode=sample`."""
 
 import pathlib
 import shlex
@@ -29,7 +29,7 @@ class Settings(NamedTuple):
 
 
 class Colors:
-  """The colours that are known of one photograph.
+  """The known colours of one photograph.
 
   Attributes:
     points: The hints.
@@ -47,10 +47,10 @@ class Colors:
     return [*self.points, *self.matches]
 
   def load(self, file: str, path: pathlib.Path, view: View) -> None:
-    """Takes the hints of a file, as `--hints` does, in place of those here.
+    """Replaces the hints by those of a file, read as `--hints` reads it.
 
     Raises:
-      ValueError: if it holds no hints, or some are outside of the photograph.
+      ValueError: if it holds no hints, or some are outside the photograph.
     """
     points = hints.of_photo(hints.read(file), str(path))
     view.check(points)
@@ -59,10 +59,10 @@ class Colors:
   def refer(
     self, sampler: Photos, photograph: Photograph, file: str | None
   ) -> None:
-    """Takes hints from a second photograph, or from none.
+    """Takes hints from a second photograph; None removes those of the last.
 
     Raises:
-      UnreadableImage: if it cannot be read.
+      UnreadableImage: if the photograph cannot be read.
     """
     self.matches, self._reference = (), ""
     if file is not None:
@@ -71,7 +71,7 @@ class Colors:
       self._reference = pathlib.Path(file).name
 
   def flags(self, path: pathlib.Path) -> list[str]:
-    """Returns the flags for a photograph of this path."""
+    """Returns the flags for the photograph at this path."""
     flags = [f"--hints={hints_name(path)}"] if self.points else []
     if self._reference:
       flags.append(f"--reference={self._reference}")
@@ -79,7 +79,7 @@ class Colors:
 
 
 def hints_name(path: pathlib.Path) -> str:
-  """Returns the name of the file of a photograph's hints."""
+  """Returns the name of the file with a photograph's hints."""
   return f"{path.stem}_hints.json"
 
 

@@ -23,7 +23,7 @@ def small_colorize():
 
 
 def small_pictures(name):
-  """Returns configs/NAME.py, shrunk to seconds."""
+  """Returns configs/NAME.py, made small enough to run in seconds."""
   config = importlib.import_module(f"configs.{name}").get_config()
   config.model.update(
     {

@@ -1,4 +1,4 @@
-"""The whole story in a real browser: drop, click, choose, download, compare."""
+"""Every step in a real browser: drop, click, choose, download, compare."""
 
 import os
 import pathlib
@@ -150,7 +150,7 @@ def test_clicks_become_hints_and_downloads_are_the_commands(
   subprocess.run(
     [sys.executable, "-m", "cinn_jax.main", *words],
     cwd=tmp_path,
-    # With the options of JAX that the page has, too.
+    # With the same JAX options as the page.
     env={**os.environ, "PYTHONPATH": str(ROOT)},
     check=True,
   )
@@ -158,7 +158,7 @@ def test_clicks_become_hints_and_downloads_are_the_commands(
   assert written.read_bytes() == (tmp_path / "download.jpg").read_bytes()
 
 
-def test_tabs_are_apart_and_leave_nothing(tab, command, turned, tmp_path):
+def test_tabs_are_separate_and_leave_nothing(tab, command, turned, tmp_path):
   first, second = tab(), tab()
   other = tmp_path / "cat.png"
   Image.fromarray(data.chelsea()).save(other)
@@ -171,7 +171,7 @@ def test_tabs_are_apart_and_leave_nothing(tab, command, turned, tmp_path):
   assert folders[0] != folders[1]
   tabs = next(command.temporary.glob("cinn_jax_page_*")) / "tabs"
   before = len([*tabs.iterdir()])
-  # In the middle of work.
+  # Closed while it is at work.
   first.locator("#photo img").click()
   first.close()
   second.wait_for_timeout(20_000)
@@ -205,7 +205,7 @@ def test_a_hole_is_painted_and_filled(tab, workdirs, tmp_path):
   page.get_by_role("option").filter(
     has_text=pathlib.Path(workdirs["inpaint"]).name
   ).click()
-  page.get_by_text("paint over what is to be filled").wait_for()
+  page.get_by_text("paint over the part to fill").wait_for()
   path = tmp_path / "cup.png"
   Image.fromarray(data.coffee()).save(path)
   page.set_input_files("#file input[type=file]", str(path))

@@ -1,4 +1,4 @@
-"""Errors are one sentence, and captions say what they are."""
+"""Errors are one sentence, and captions have shares."""
 
 import types
 
@@ -82,7 +82,7 @@ def test_captions_have_shares():
   ]
 
 
-def test_what_is_painted_is_hole():
+def test_painted_pixels_are_the_hole():
   layer = np.zeros((3, 4, 4), np.uint8)
   layer[1, 2, 3] = 200
   painted = events._painted({"background": None, "layers": [layer]})

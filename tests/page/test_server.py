@@ -1,4 +1,4 @@
-"""The server answers this machine alone, and asks no other."""
+"""The server answers only this machine, and contacts no other."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ import urllib.request
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-# Writes a line for each address beyond this machine that Python connects to or
+# Writes a line for each address outside this machine that Python connects to or
 # looks up.
 _WATCH = """
 import sys
@@ -30,7 +30,7 @@ sys.addaudithook(watch)
 
 
 class Command:
-  """`python -m cinn_jax.page` at work.
+  """A running `python -m cinn_jax.page`.
 
   Args:
     workdir: The run.
@@ -44,7 +44,7 @@ class Command:
     self.temporary.mkdir()
     path = os.pathsep.join([str(folder), str(ROOT)])
     self._log = folder / "log"
-    # A file, since nobody reads it while the command is at work.
+    # A file, since nobody reads a pipe while the command runs.
     errors = self._log.open("w")
     self._process = subprocess.Popen(
       [
@@ -82,7 +82,7 @@ class Command:
 @pytest.fixture(scope="module")
 def command(workdirs):
   with tempfile.TemporaryDirectory() as folder:
-    # This one compiles nothing before the first picture.
+    # This run compiles nothing before the first picture.
     command = Command(workdirs["inpaint"], pathlib.Path(folder) / "page")
     try:
       yield command
@@ -105,7 +105,7 @@ def test_the_browser_is_told_to_load_nothing_from_elsewhere(command):
   assert "http" not in re.sub(r"http://www\.w3\.org", "", style)
 
 
-def test_only_this_machine_is_answered(command):
+def test_only_this_machine_can_open_the_page(command):
   assert command.url.startswith("http://127.0.0.1:")
   with pytest.raises(urllib.error.HTTPError, match="400"):
     _get(command.url, Host="example.org")
@@ -116,7 +116,7 @@ def test_files_of_others_are_not_served(command):
     _get(f"{command.url}/gradio_api/file=/etc/passwd")
 
 
-def test_the_end_leaves_no_files_and_no_requests(command):
+def test_the_command_leaves_no_files_and_makes_no_requests(command):
   _get(command.url)
   code, messages = command.stop()
   assert code == 0

@@ -1,4 +1,4 @@
-"""A tab: clicks become hints, and downloads are what the command writes."""
+"""Clicks in a tab become hints; downloads equal the command's files."""
 
 import pathlib
 import threading
@@ -35,7 +35,7 @@ def _same(path, folder):
   return pathlib.Path(path).read_bytes() == written.read_bytes()
 
 
-def test_clicks_are_places_of_the_upright_photograph(session, runs, tmp_path):
+def test_clicks_are_places_in_the_upright_photograph(session, runs, tmp_path):
   path = tmp_path / "turned.png"
   path.write_bytes(pictures.oriented(data.coffee()[:, :300], 6, "PNG"))
   session.open(runs["colorize"], str(path))
@@ -77,7 +77,7 @@ def test_hints_are_undone_saved_and_loaded(opened, cat):
   assert [point.x for point in opened.colors.points] == [10.5, 20.5]
 
 
-def test_hints_outside_leave_those_that_there_are(opened, tmp_path):
+def test_hints_outside_leave_the_earlier_ones(opened, tmp_path):
   opened.add(10, 10, BLUE)
   file = tmp_path / "far.json"
   hints.write(file, [hints.Point(900, 1, (0, 0, 0))])
@@ -121,7 +121,7 @@ def test_a_download_is_what_the_command_writes(
   assert not _same(opened.render(2)[0], tmp_path / "all")
 
 
-def test_spread_samples_are_those_of_diverse(opened, workdirs, cat, tmp_path):
+def test_spread_samples_are_those_of_diverse_8(opened, workdirs, cat, tmp_path):
   shown = opened.draw(SETTINGS._replace(spread=True))
   path, command = opened.render(1)
   assert not sample(
@@ -178,7 +178,7 @@ def test_only_the_last_of_many_events_draws(opened):
       thread.start()
       while not thread.is_alive():
         pass
-    # All have announced themselves, and wait.
+    # All have taken their numbers, and wait.
     while opened._event < 4:
       pass
   for thread in threads:
