@@ -32,10 +32,10 @@ from cinn_jax.workdir.trained import Trained, restore
 
 TASKS = ("colorize", "colorize_rgb", "inpaint", "sketch", "super_resolution")
 NUM_SAMPLES = 99
-# Fewer samples have no central 90 % interval, fewer pictures no conformal one
-# from half of them.
+# With fewer samples there is no central 90 % interval; with fewer pictures,
+# half of them do not give a conformal one.
 MIN_SAMPLES, MIN_PICTURES = 19, 20
-# Pictures of the training set that stand for a guess without a model.
+# Number of training pictures whose statistics are a guess without a model.
 _CLIMATOLOGY = 1000
 _MARGINAL = (0.05, 0.95)
 
@@ -49,12 +49,13 @@ def calibrate(
   num_pictures: int = 0,
   level: int = 0,
 ) -> None:
-  """Calibrates a trained run: prints tables, and writes them and pictures.
+  """Calibrates a trained run: prints tables, and writes them with pictures.
 
   Writes `calibration.json`, which `--mode=sample --odds` and `--mode=report`
-  read, and pictures in `calibration/`. Truths get the noise of training, since
-  that is what the flow describes. Temperatures by level are fitted to the
-  latents of the validation pictures and reported on the test pictures.
+  read, and pictures in `calibration/`. True pictures get the noise of training,
+  since the flow describes noisy pictures. A temperature for each level is
+  fitted to the latents of the validation pictures, and evaluated on the test
+  pictures.
 
   Args:
     workdir: A trained run, as `restore` takes it.
@@ -63,15 +64,15 @@ def calibrate(
     sampling: Number of samples, temperatures and seed. With several
       temperatures there are tables for each.
     num_pictures: Number of pictures, spread over each split; 0 for all.
-    level: For a wavelet flow, the only level that is sampled, by its cells; 0
-      for the whole flow. The base sets the means of regions, and is sampled in
-      a fraction of the time; HPD ranks are then those of the base. Latents are
-      those of all levels anyway.
+    level: For a wavelet flow, the only level to sample, named by its cells; 0
+      for the whole flow. The base alone sets the means of regions, and is
+      sampled in a fraction of the time; HPD ranks are then those of the base.
+      Latents are always measured at all levels.
 
   Raises:
     FileNotFoundError: if the workdir holds no checkpoint.
-    ValueError: for a task without pictures as conditions, for too few samples
-      or pictures, or a level that there is not.
+    ValueError: for a task whose conditions are not pictures, for too few
+      samples or pictures, or for a level that does not exist.
   """
   trained = restore(workdir, data)
   _check(trained, sampling)
@@ -153,7 +154,7 @@ def calibrate(
 
 
 def _facts(trained: Trained, test: Source, level: int) -> dict[str, Any]:
-  """Returns what was calibrated, on what."""
+  """Returns the checkpoint that was calibrated, and the pictures used."""
   return {
     "step": trained.step,
     "checkpoint": trained.digest,
@@ -199,7 +200,7 @@ def _spread(source: Source, count: int) -> Source:
 
 
 def _halves(seen: Latents) -> tuple[Latents, Latents]:
-  """Splits the latents of the only held-out pictures: to fit, to report."""
+  """Splits the latents of the only held-out pictures: to fit, and to report."""
   return (
     seen._replace(squares=seen.squares[::2]),
     seen._replace(squares=seen.squares[1::2]),
@@ -244,9 +245,13 @@ def _notes(tuned: np.ndarray, is_same: bool, sampling: Sampling) -> list[str]:
   notes = [
     f"Tuned on {held}: --temperature={text}. Temperature 1 is the model"
     " itself.",
-    "'A right model' is the exact band of 95 %: that of random members of each"
-    " set of the truth and its samples in place of the truth.",
+    "'A right model' is the exact 95 % band of each number: its range if a"
+    " random member of each set (the truth and its samples) takes the place of"
+    " the truth.",
   ]
   if any(t != 1.0 for t in sampling.temperatures):
-    notes.append("Temperatures other than 1 are tuned: not the model itself.")
+    notes.append(
+      "Samples at a temperature other than 1 are tuned: they are not those of"
+      " the model itself."
+    )
   return notes

@@ -1,12 +1,12 @@
 """Split conformal intervals: a guarantee for the means of regions.
 
-The central interval [lo, hi] of the samples is moved out (or in) by q times its
-width on both sides. q is the quantile of max(lo - y, y - hi) / (hi - lo) over
-other pictures, at the level (1 - alpha) (n + 1) / n for n pictures. For
-exchangeable pictures, the interval of a random region of a new one then holds
-the truth with at least 1 - alpha, however wrong the model is. (Romano et al.
-2019; the regions of a picture depend on each other, so shares are averaged over
-pictures, not over regions: with the level above this is exact.)
+Both ends of the central interval [lo, hi] of the samples are moved out (or in)
+by q times its width. q is the quantile of max(lo - y, y - hi) / (hi - lo) over
+other pictures, at the level (1 - alpha) (n + 1) / n for n pictures. If pictures
+are exchangeable, the interval of a random region of a new picture then holds
+the truth with probability 1 - alpha or more, however wrong the model is (Romano
+et al. 2019). The regions of a picture depend on each other, so shares are
+averaged over pictures, not over regions; at the level above, this is exact.
 """
 
 import math
@@ -22,7 +22,7 @@ from cinn_jax.sampling import odds
 
 LEVELS = (0.5, 0.8, 0.9)
 GRIDS = (4, 8)
-# The level in the table; all are in the JSON.
+# The level in the table; the JSON has all levels.
 _SHOWN = 0.9
 
 
@@ -45,7 +45,7 @@ def offset(scores: np.ndarray, counted: np.ndarray, level: float) -> float:
   values = scores[counted]
   order = np.argsort(values)
   total = np.cumsum(weights[order])
-  # Rounding must not move on to the next score.
+  # Keeps rounding from moving on to the next score.
   at = min(int(np.searchsorted(total, wanted - 1e-9)), len(values) - 1)
   return float(values[order[at]])
 
@@ -55,18 +55,18 @@ def conformal(
 ) -> tuple[Part, dict[str, Any]]:
   """Measures conformal intervals, and returns their offsets.
 
-  q comes from one half of the pictures, chosen at random; widths and coverages
-  are of the other half.
+  q comes from a random half of the pictures; widths and coverages are measured
+  on the other half.
 
   Args:
     pool: The pools.
-    climatology: Width of the central 90 % interval of the training set's means
+    climatology: Width of the central 90 % interval of the training set's means,
       by grid and channel.
     seed: Seed for the halves and the intervals.
 
   Returns:
-    The table; and `{grid: {channel: {level: q}}}` with q of all pictures, for
-    the intervals of others.
+    The table; and `{grid: {channel: {level: q}}}`, with q from all pictures,
+    for the intervals of new pictures.
   """
   lines: list[Line] = []
   offsets: dict[str, Any] = {}

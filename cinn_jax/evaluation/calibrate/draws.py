@@ -1,4 +1,4 @@
-"""Latents, and pools of truth and samples, of the pictures of a split."""
+"""Latents, and pools of truth and samples, for the pictures of a split."""
 
 import itertools
 import math
@@ -26,12 +26,12 @@ from cinn_jax.tasks.colorize import denormalize_ab
 # Regions on a side; coarser grids are averages of these.
 GRID = 8
 _BATCH = 16
-# Pixels of the samples that are drawn at once.
+# Total number of pixels of the samples that are drawn at once.
 _MAX_PIXELS = 2**20
 
 
 class Subject(NamedTuple):
-  """A flow, and the functions through which its pictures are seen.
+  """A flow, and the functions that turn its pictures into numbers.
 
   Attributes:
     flow: The flow.
@@ -58,14 +58,14 @@ def make_subject(flow: Flow, variables: PyTree, task: Task) -> Subject:
     x, cond = task.prepare(batch)
     x, noisy = task.add_noise(rng, x, cond)
     if isinstance(cond, Mapping) and "hints" in cond:
-      # --mode=sample has no hints unless it is given some.
+      # --mode=sample has no hints unless the user gives some.
       noisy = {**noisy, "hints": cond["hints"]}
     return x, noisy
 
   def maps(x, cond):
     if is_ab:
       return denormalize_ab(x)
-    # Rendered as users see it: what was given is as it was given.
+    # Rendered as users see it: the given part is unchanged.
     rgb = task.render(x, cond)
     return jnp.concatenate([255 * rgb, color.srgb_to_lab(rgb)[..., 1:]], -1)
 
@@ -97,12 +97,12 @@ def pools_over(
 ) -> list[Pool]:
   """Draws samples for all true pictures of batches with masks.
 
-  Only means of 8x8 regions are kept, about 50 KB a picture for two channels and
-  99 samples.
+  Only the means of 8x8 regions are kept: about 50 KB per picture for two
+  channels and 99 samples.
 
   Returns:
     A pool for each temperature; all share their latents. Samples depend on the
-    seed and the batches.
+    seed and on how pictures are batched.
   """
   look = jax.jit(_look(subject))
   draw = jax.jit(_draw(subject), static_argnums=4)
@@ -152,7 +152,7 @@ def pools_over(
 def true_means(
   subject: Subject, batches: Iterator[dict[str, Any]], seed: int
 ) -> np.ndarray:
-  """Returns the means of the true pictures' regions, [N, 8, 8, C]."""
+  """Returns the means of the regions of true pictures, [N, 8, 8, C]."""
 
   @jax.jit
   def look(rng, batch):
@@ -171,7 +171,8 @@ def batches_of(
 ) -> Iterator[dict[str, Any]]:
   """Yields batches of a split, with a progress bar of this name.
 
-  They have as many pictures as may be drawn at once with this many samples.
+  A batch has as many pictures as can be answered at once with this many samples
+  each.
   """
   pixels = num_samples * math.prod(task.event_shape[:2])
   size = max(1, min(_BATCH, len(source), _MAX_PIXELS // pixels))

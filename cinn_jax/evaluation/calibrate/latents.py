@@ -1,7 +1,7 @@
-"""Latents of true pictures: under a right model they are standard normal.
+"""Latents of true pictures, which are standard normal if the model is right.
 
 For D numbers in a level, ||z||^2 is then chi-squared with D degrees of freedom,
-so u = chi2.cdf(||z||^2, D) is uniform over pictures. No sample is needed.
+so u = chi2.cdf(||z||^2, D) is uniform over pictures. No samples are needed.
 """
 
 from collections.abc import Sequence
@@ -31,19 +31,19 @@ class Latents(NamedTuple):
 def temperatures(latents: Latents) -> np.ndarray:
   """Returns sqrt(mean ||z||^2 / D) [L].
 
-  These are the temperatures at which the levels would be calibrated; they make
-  the pictures likeliest.
+  At these temperatures the squared norms have the right mean; they maximise the
+  likelihood of the pictures.
   """
   return np.sqrt(latents.squares.mean(axis=0) / latents.dims)
 
 
 def pit(latents: Latents, scale: np.ndarray | float = 1.0) -> np.ndarray:
-  """Returns u [N, L] at temperatures [L], or at one for all."""
+  """Returns u [N, L] at temperatures [L], or at one temperature for all."""
   return scipy.stats.chi2.cdf(latents.squares / np.square(scale), latents.dims)
 
 
 def tuned_bits(latents: Latents, tuned: np.ndarray) -> np.ndarray:
-  """Returns how much bits/dim of x changes by temperatures [L], by picture [N].
+  """Returns the change of bits/dim [N] of each picture at temperatures [L].
 
   Negative numbers are better.
   """
@@ -53,10 +53,11 @@ def tuned_bits(latents: Latents, tuned: np.ndarray) -> np.ndarray:
 
 
 def latent_pit(latents: Latents, tuned: np.ndarray, seed: int = 0) -> Part:
-  """Measures latents, as they are and at temperatures tuned on others.
+  """Measures latents, as they are and at temperatures tuned on other pictures.
 
-  Bands are exact: by Kolmogorov's distribution, of the mean of n uniform
-  numbers, and by the chi-squared distribution of all n D numbers together.
+  Bands come from exact distributions: Kolmogorov's for KS, and chi-squared, of
+  all n D numbers together, for the temperature. That of the mean of n uniform
+  numbers is their normal limit.
 
   Args:
     latents: Latents of the test pictures.

@@ -9,12 +9,12 @@ from cinn_jax.workdir.trained import Trained
 
 
 def of_level(trained: Trained, level: int) -> draws.Subject:
-  """Returns a wavelet flow's level alone, with its own part of the variables.
+  """Returns one level of a wavelet flow, with its own part of the variables.
 
   The details of other levels are 0, so means of regions are those of the base.
 
   Raises:
-    ValueError: for a run of another model, or of another level.
+    ValueError: for a run of another model, or one without this level.
   """
   model = trained.config["model"]
   if model.get("level", level) not in (0, level) or "level" not in model:
@@ -34,7 +34,7 @@ def of_level(trained: Trained, level: int) -> draws.Subject:
 def scale_of(
   temperature: float | Sequence[float], trained: Trained, level: int
 ) -> float:
-  """Returns a level's own temperature; the finest comes first."""
+  """Returns the temperature of a level; a list starts with the finest."""
   if not isinstance(temperature, Sequence):
     return temperature
   model = trained.config["model"]

@@ -16,7 +16,7 @@ class Line(NamedTuple):
   """One number of a calibration.
 
   Attributes:
-    of: Name of what it is about, such as "4x4, a".
+    of: Name of the quantity that it describes, such as "4x4, a".
     name: Name of the number.
     measured: The number.
   """
@@ -77,7 +77,7 @@ def _row(line):
 
 
 def as_json(part: Part) -> dict[str, Any]:
-  """Returns a part as JSON has it."""
+  """Returns a part as values for JSON."""
   return {
     "title": part.title,
     "lines": [
@@ -99,7 +99,7 @@ def from_json(content: Mapping[str, Any]) -> Part:
   """Returns the part that `as_json` wrote.
 
   Raises:
-    KeyError: for something else.
+    KeyError: for any other content.
   """
   return Part(
     content["title"],
@@ -116,7 +116,7 @@ def _numbers(measured):
 
 
 def _plain(value):
-  """Returns numbers as JSON has them: NaN, which it has not, is null."""
+  """Returns numbers as values for JSON, which has no NaN: it becomes null."""
   if isinstance(value, tuple):
     return [_plain(part) for part in value]
   if value is None:

@@ -1,8 +1,8 @@
-"""Odds of named colours: of regions said to be blue with 70 %, 70 % should be.
+"""Odds of named colours: 70 % of the regions with 70 % odds of blue are blue.
 
-The odds of a region are the smoothed shares of the samples in ten bins of its
-mean colour, see `images.color_names`. Every pair of a region and a colour is a
-forecast.
+That is how it should be, and this module measures it. The odds of a region are
+the smoothed shares of its samples in ten bins of the mean colour, see
+`images.color_names`. Every pair of a region and a colour is a forecast.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from cinn_jax.images import color_names
 from cinn_jax.images.regions import coarser
 from cinn_jax.sampling import odds
 
-# Quarters, which --mode=sample tells the odds of, and 4x4 regions.
+# Quarters, whose odds --mode=sample tells, and 4x4 regions.
 GRIDS = (2, 4)
 _BINS = 10
 # The columns of the features: sums by bin over all pairs, then over the most
@@ -28,9 +28,9 @@ def color_odds(
   """Measures odds of colours.
 
   ECE is the mean of |share that came true - odds| over ten bins of the odds,
-  weighted by the number of forecasts: of all pairs, and of the most likely
-  colour alone. The Brier score and the log score (in nats) are per region; less
-  is better.
+  weighted by the number of forecasts. It is measured for all pairs, and for the
+  most likely colour alone. The Brier score and the log score (in nats) are per
+  region; lower is better.
 
   Args:
     pool: The pools.
@@ -61,7 +61,7 @@ def color_odds(
   return Part("Colour odds", lines, curves)
 
 
-# Scores by name, in the order of the features; true if they are the model's.
+# Scores by name, in the order of the features; True for those of the model.
 _SCORES = {
   "Brier score": True,
   "Brier score of the training set's frequencies": False,
@@ -71,11 +71,11 @@ _SCORES = {
 
 
 def forecasts(part: Part) -> list[str]:
-  """Says in words how often forecasts came true, of quarters of the picture."""
+  """Says in words how often forecasts for quarters of a picture came true."""
   curve = part.curves[0]
   shares = np.asarray(curve.measured.value, float)
   return [
-    f"Of regions said to have a colour with {said:.0%}, {share:.0%} had it."
+    f"Of the regions with {said:.0%} odds of a colour, {share:.0%} had it."
     for said, share in zip(curve.levels, shares, strict=True)
     if np.isfinite(share) and said > 0.05
   ]
@@ -92,7 +92,7 @@ def _features(pool, grid, climatology):
   ab = ab.reshape(*ab.shape[:2], -1, 2)
   counted = pools.varies(ab).any(axis=-1)
   colors = color_names.indices(ab)
-  # One picture after another, which bounds the memory.
+  # One picture at a time bounds the memory.
   return np.stack(
     [
       _of_picture(own[:, mask], climatology)
@@ -102,10 +102,10 @@ def _features(pool, grid, climatology):
 
 
 def _of_picture(colors, climatology):
-  """Returns features [M, d] of colours [M, R], each member as the truth."""
+  """Returns features [M, d] of colours [M, R], for each member as the truth."""
   members, regions = colors.shape
   hit = np.eye(len(color_names.NAMES))[colors]
-  # A member's odds come from all others.
+  # The odds for a member come from all others.
   said = odds.smooth(hit.sum(axis=0) - hit, members - 1)
   index = np.minimum((said * _BINS).astype(int), _BINS - 1)
   top = said >= said.max(axis=-1, keepdims=True)
@@ -151,7 +151,7 @@ def _shares(features):
 
 
 def _said(features):
-  """Returns the mean odds by bin [10]; the bin's middle without forecasts."""
+  """Returns the mean odds by bin [10]; the middle of a bin if it is empty."""
   count, said, _ = np.split(features[:_TOP], 3)
   middle = (np.arange(_BINS) + 0.5) / _BINS
   return np.where(count > 0, said / np.maximum(count, 1e-12), middle)

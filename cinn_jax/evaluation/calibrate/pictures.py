@@ -38,8 +38,8 @@ def rank_histograms(
 ) -> np.ndarray:
   """Plots histograms of ranks, 0 to members - 1.
 
-  In the middle and high: too unsure. High at both ends: too sure. The dotted
-  line is a right model.
+  A hump in the middle: the model is too unsure. High ends: it is too sure. The
+  dotted line is a right model.
   """
   figure, axes = _panels(list(columns))
   for axis, ranks in zip(axes, columns.values(), strict=True):
@@ -53,7 +53,7 @@ def rank_histograms(
 
 
 def latent_histograms(u: np.ndarray, names: Sequence[str]) -> np.ndarray:
-  """Plots histograms of the latents' u [N, L], with bands of 99 % a bin."""
+  """Plots histograms of the latents' u [N, L], with a 99 % band per bin."""
   ranks = np.minimum((u * _BINS).astype(int), _BINS - 1)
   return calibration_plots.rank_histogram(ranks, _BINS - 1, names)
 

@@ -1,9 +1,9 @@
 """Numbers of pools: the truth of each picture together with its samples.
 
 If a model is right, the truth and its samples are exchangeable: any of them
-could be the truth. A number therefore has an exact band, which needs no
-assumption on how the regions of a picture depend on each other: choose one
-member of each pool at random in place of the truth, again and again.
+could be the truth. A number therefore has an exact band: choose one member of
+each pool at random in place of the truth, again and again. This assumes nothing
+about how the regions of a picture depend on each other.
 
 A number is `reduce(mean over pictures of features)`, so that it can be computed
 for the truth, for pictures drawn with replacement, and for random members.
@@ -16,7 +16,7 @@ import numpy as np
 
 LEVELS = np.arange(1, 10) / 10
 _REPEATS = 1000
-# Range of a mean below which all members are equal but for rounding.
+# If the range of a mean is smaller, all members are equal up to rounding.
 _EQUAL = 1e-3
 
 
@@ -24,11 +24,10 @@ class Pool(NamedTuple):
   """The truth of each picture and its samples: M members, the truth first.
 
   Attributes:
-    means: float32 [N, M, G, G, C], means of G x G regions, in Lab units for a
-      and b, which are the last two channels, and in levels for RGB.
+    means: float32 [N, M, G, G, C], means of G x G regions. a and b, the last
+      two channels, are in Lab units; RGB is in levels.
     log_prob: [N, M], ln p(x | cond) in nats.
-    channels: Names of the channels whose ranks count; without a and b if there
-      is RGB.
+    channels: Names of the channels to rank: RGB if there is one, else a and b.
   """
 
   means: np.ndarray
@@ -37,12 +36,14 @@ class Pool(NamedTuple):
 
 
 class Measured(NamedTuple):
-  """A number, or several, of the pictures.
+  """A number, or several, measured on the pictures.
 
   Attributes:
-    value: The number of the truth.
-    interval: (low, high), 95 %, by resampling pictures; None without a meaning.
-    band: (low, high), which holds the number of a right model with 95 %.
+    value: The number for the truth.
+    interval: (low, high), 95 %, by resampling pictures; None if it has no
+      meaning.
+    band: (low, high), which holds the number of a right model with probability
+      95 %.
   """
 
   value: Any
@@ -65,7 +66,7 @@ class Means(NamedTuple):
 
 
 def average(features: np.ndarray, seed: int = 0) -> Means:
-  """Averages features [N, M, d] of each member if it were the truth."""
+  """Averages features [N, M, d]: [:, m] are those of member m as the truth."""
   features = np.asarray(features, np.float64)
   n, members = features.shape[:2]
   random = np.random.default_rng(seed)
@@ -94,11 +95,11 @@ def _central(numbers):
 
 
 def ranks(values: np.ndarray, seed: int = 0) -> np.ndarray:
-  """Ranks the members of each pool, 0 to M - 1; equal ones at random.
+  """Ranks the members of each pool, 0 to M - 1; breaks ties at random.
 
   Args:
     values: [N, M, ...].
-    seed: Seed for equal members.
+    seed: Seed for the ties.
 
   Returns:
     int [N, M, ...], the number of members below each.
@@ -119,7 +120,7 @@ def varies(values: np.ndarray) -> np.ndarray:
 def shares_below(
   rank: np.ndarray, counted: np.ndarray, levels: np.ndarray = LEVELS
 ) -> np.ndarray:
-  """Returns features for the shares of regions with the truth below levels.
+  """Returns features for the share of regions whose truth is below each level.
 
   Args:
     rank: int [N, M, R], from `ranks`.
@@ -144,9 +145,9 @@ def ratio(features: np.ndarray) -> np.ndarray:
 
 
 def expected(members: int, levels: np.ndarray = LEVELS) -> np.ndarray:
-  """Returns the shares below `levels` of a right model with M members.
+  """Returns the shares below `levels` for a right model with M members.
 
-  Ranks are whole, so these are the levels only if M times them is whole.
+  They equal the levels only if M times each level is a whole number.
   """
   quantile = (np.arange(members) + 0.5) / members
   return np.mean(quantile[:, None] < np.asarray(levels)[None], axis=0)

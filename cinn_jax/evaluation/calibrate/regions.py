@@ -8,7 +8,7 @@ from cinn_jax.evaluation.calibrate.pool import LEVELS, Pool
 from cinn_jax.images.regions import coarser
 
 GRIDS = (4, 8)
-# Central intervals whose coverage is measured, by their two ends.
+# The two ends of each central interval whose coverage is measured.
 _COVERAGES = {0.5: (0.25, 0.75), 0.8: (0.1, 0.9), 0.9: (0.05, 0.95)}
 _ALL = np.array([*LEVELS, 0.05, 0.25, 0.75, 0.95])
 _HPD_LEVELS = np.array([*LEVELS, 0.95])
@@ -19,10 +19,10 @@ def region_pit(pool: Pool, seed: int = 0) -> Part:
   """Ranks means of regions among those of the samples (Talts et al. 2018).
 
   ECE is the mean over the levels .1 to .9 of |share of regions below the
-  level's quantile of the samples - level| (Kuleshov et al. 2018); the level of
-  a right model with this many samples. "bias" is the mean quantile of the truth
-  minus 1/2: above 0, samples are too small. Strata are quarters of the regions
-  by the standard deviation of the samples.
+  level's quantile of the samples - expected share| (Kuleshov et al. 2018); the
+  expected share is that of a right model with this many samples. "bias" is the
+  mean quantile of the truth minus 1/2: above 0, samples are too small. Strata
+  are quarters of the regions, by the standard deviation of the samples.
   """
   lines, curves = [], []
   for grid in GRIDS:
@@ -42,8 +42,8 @@ def region_pit(pool: Pool, seed: int = 0) -> Part:
 def hpd(pool: Pool, seed: int = 0) -> Part:
   """Ranks the density of the truth among those of the samples.
 
-  The region of highest density of a level holds the truth if a smaller share of
-  the samples has a higher density.
+  The highest-density region of a level holds the truth if the share of samples
+  with a higher density is below the level.
   """
   rank = pools.ranks(-pool.log_prob[..., None], seed)
   counted = np.ones((len(rank), 1), bool)
@@ -66,8 +66,8 @@ def hpd(pool: Pool, seed: int = 0) -> Part:
 def tarp(pool: Pool, seed: int = 0) -> Part:
   """Ranks distances to another picture's truth (TARP, Lemos et al. 2023).
 
-  Distances are in the first 16 principal directions of the pools' means of 8x8
-  regions, since in thousands of dimensions all distances are alike.
+  Distances are measured along the first 16 principal directions of the pools'
+  means of 8x8 regions, since with many dimensions all distances are alike.
 
   Raises:
     ValueError: for a single picture.
@@ -105,8 +105,8 @@ def rank_columns(pool: Pool, seed: int = 0) -> dict[str, np.ndarray]:
 def sureness(pool: Pool, seed: int = 0) -> dict[str, np.ndarray]:
   """Returns coverage of 80 % intervals minus 80 % by region: [8, 8] by channel.
 
-  Negative numbers are where the model is too sure, positive ones where it is
-  too unsure; NaN where no picture has an unknown region.
+  The model is too sure where numbers are negative, and too unsure where they
+  are positive; NaN marks regions that are known in every picture.
   """
   maps = {}
   for c, channel in enumerate(pool.channels):
@@ -160,7 +160,7 @@ def _share(features, levels, level):
 
 
 def _ece(members):
-  """Returns a function from features to the ECE; LEVELS are the first ones."""
+  """Returns a function from features to the ECE; LEVELS come first in them."""
   right = pools.expected(members)
 
   def ece(features):
@@ -175,7 +175,7 @@ def _bias(features):
 
 
 def _curve(title, means, levels):
-  """Returns the curve of LEVELS, as far as they are among `levels`."""
+  """Returns the curve at LEVELS, or at the nearest of `levels`."""
   at = np.abs(levels[:, None] - LEVELS[None]).argmin(axis=0)
   measured = pools.measure(means, lambda f: pools.ratio(f)[..., at])
   return Curve(title, levels[at], measured)
@@ -188,7 +188,7 @@ def _distance_ranks(pool, seed):
     raise ValueError("TARP needs at least 2 pictures, got 1.")
   x = pool.means[..., : len(pool.channels)].reshape(n, members, -1)
   rest = (x - x.mean(axis=1, keepdims=True)).reshape(n * members, -1)
-  # Of all members alike, so that any of them could be the truth.
+  # All members count alike, so that any of them could be the truth.
   _, directions = np.linalg.eigh(rest.T.astype(np.float64) @ rest)
   points = x @ directions[:, -_DIRECTIONS:]
   order = np.random.default_rng(seed).permutation(n)

@@ -1,4 +1,4 @@
-"""The calibration of a run on its report page."""
+"""The section on calibration in a run's report."""
 
 import os
 
@@ -20,10 +20,10 @@ _CAPTIONS = {
 def add_section(
   page: Page, workdir: str | os.PathLike[str], trained: Trained
 ) -> None:
-  """Adds tables and pictures that `--mode=calibrate` left in the workdir.
+  """Adds the tables and pictures that `--mode=calibrate` left in the workdir.
 
-  Without them, or if they are of another checkpoint, a line says how to get
-  them.
+  If there are none, or they belong to another checkpoint, a line says how to
+  make them.
 
   Raises:
     ValueError: for a damaged `calibration.json`.
