@@ -1,7 +1,7 @@
-"""Models that flows are compared with, as objects like a `Flow`.
+"""Models to compare flows with, behind the interface of a `Flow`.
 
-They have the tasks, loop, checkpoints, samples and tables of flows. `make`
-gives a `Flow` whose `objective` says how the model is trained; see there.
+They share tasks, training loop, checkpoints, samples and tables with flows.
+`make` returns a `Flow` whose `objective` says how the model is trained.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from cinn_jax.models.comparators.regression import regression, rrdb_regression
 
 __all__ = ["BUILDERS", "Answer", "make"]
 
-# As `models.BUILDERS`.
+# The counterpart of `models.BUILDERS`.
 BUILDERS: dict[str, Callable[..., Answer]] = {
   "conditional_gan": conditional_gan,
   "conditional_vae": conditional_vae,

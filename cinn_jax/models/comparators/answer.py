@@ -1,4 +1,4 @@
-"""Networks that answer a condition, from a code or without one."""
+"""Networks that answer a condition, with or without a code."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,21 +16,22 @@ from cinn_jax.models.srflow import scale_between
 
 
 class Answer(nn.Module):
-  """A condition network, and a decoder of its features to a picture.
+  """A condition network, and a decoder from its features to a picture.
 
-  With an `RRDBEncoder` as condition network its own guess is the answer.
+  If the condition network is an `RRDBEncoder`, its own guess is the answer.
 
   Attributes:
-    condition_net: From a picture to features, which a flow of the same task may
-      have too; None for a condition that is a vector.
-    decoder: From features and code to the picture; None for an `RRDBEncoder`.
+    condition_net: Network from a picture to features, which may be that of a
+      flow for the same task; None if the condition is a vector.
+    decoder: Network from features and code to the picture; None for an
+      `RRDBEncoder`.
     resized: The condition network sees the condition at the picture's size.
     code_channels: Number of channels of the code's maps at each resolution of
-      the decoder, finest first. Of an `RRDBEncoder`: one number, for a map of
-      the condition's size.
+      the decoder, finest first. For an `RRDBEncoder`, one number: the channels
+      of a map of the condition's size.
     code: Length of the code's vector, or 0.
-    mean, std: Rough moments of x and of a picture that is the condition.
-      Networks compute in these units.
+    mean, std: Rough mean and deviation of x, and of the condition if it is a
+      picture. Networks compute in these units.
   """
 
   condition_net: Any
@@ -59,7 +60,7 @@ class Answer(nn.Module):
     if not self._is_rrdb:
       return self.decoder((self.features(cond, size), tuple(code)), size)
     if self.is_initializing():
-      # Its upsampling gets parameters by this call alone.
+      # Only this call creates the parameters of its upsampling.
       self.condition_net(cond, scale_between(size, cond.shape[1:3]))
     if code:
       cond = cond + self.std * self.noise(code[0], cond.shape[-1])
@@ -103,7 +104,7 @@ class Answer(nn.Module):
 
 
 class _Noise(nn.Module):
-  """A convolution of noise to as many channels as a condition has."""
+  """A convolution of noise to the number of channels of a condition."""
 
   @nn.compact
   def __call__(self, noise: Array, channels: int) -> Array:
@@ -124,8 +125,8 @@ def answer_parts(
 
   Args:
     widths, blocks, channels: See `TopDown`.
-    condition_levels, condition_vector, condition_pool: See `Pyramid`; without
-      levels the condition is a vector, and there is no condition network.
+    condition_levels, condition_vector, condition_pool: See `Pyramid`. Without
+      levels, the condition is a vector, and there is no condition network.
     compute_dtype: A name in `subnets.COMPUTE_DTYPES`.
   """
   dtype = compute_dtype_named(compute_dtype)

@@ -1,8 +1,8 @@
-"""Conditional generative adversarial networks: pix2pix's kind, and ESRGAN.
+"""Conditional generative adversarial networks: like pix2pix, and ESRGAN.
 
 Generator and discriminator are trained at the same time: the loss is the sum of
-both losses, and each sees the other's parameters without their gradient. Two
-groups of the optimizer, "discriminator" and the rest, are their two optimizers.
+both losses, and neither sends gradients into the other's parameters. Two groups
+of the optimizer, "discriminator" and the rest, act as their two optimizers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ def _relativistic(real, fake):
   return maker, judge
 
 
-# By name: `(real, fake) -> (generator's loss, discriminator's loss)`.
+# Functions `(real, fake) -> (generator's loss, discriminator's loss)` by name.
 ADVERSARIAL: dict[str, Callable[[Array, Array], tuple[Array, Array]]] = {
   "hinge": _hinge,
   "relativistic": _relativistic,
@@ -39,14 +39,15 @@ ADVERSARIAL: dict[str, Callable[[Array, Array], tuple[Array, Array]]] = {
 
 
 class ConditionalGAN(Answer):
-  """An `Answer` from noise, trained against a `PatchDiscriminator`.
+  """An `Answer` to noise, trained against a `PatchDiscriminator`.
 
   Attributes:
-    discriminator: Sees x, or the answer, next to the condition.
-    adversarial: "hinge", or "relativistic", the relativistic average of ESRGAN.
+    discriminator: Sees x, or the answer, together with the condition.
+    adversarial: "hinge"; or "relativistic", the relativistic average loss of
+      ESRGAN.
     adversarial_weight, l1_weight: Weights of the generator's two losses.
-    r1_weight: Weight gamma of R1, gamma / 2 times the squared gradient of the
-      real pictures' score (Mescheder et al. 2018).
+    r1_weight: Weight gamma of R1, which is gamma / 2 times the squared gradient
+      of the real pictures' score (Mescheder et al. 2018).
   """
 
   discriminator: Any = None
@@ -71,7 +72,7 @@ class ConditionalGAN(Answer):
     return self.to_x(self.answer(cond, size, z if self._has_code else ()))
 
   def judge(self, x: Array, cond: Condition) -> Array:
-    """Returns the scores of patches [B, h, w]; high ones for real pictures."""
+    """Returns the scores of patches [B, h, w]: high for real pictures."""
     if cond.ndim == 4:
       cond = resize((cond - self.mean) / self.std, x.shape[1:3])
     return self.discriminator((x - self.mean) / self.std, cond)
@@ -84,7 +85,7 @@ class ConditionalGAN(Answer):
   def latent_shapes(
     self, event_shape: Sequence[int], cond_shape: Sequence[int]
   ) -> tuple[tuple[int, ...], ...]:
-    """Returns the shapes of the noise; one of no number if there is none."""
+    """Returns the shapes of the noise; without noise, one empty shape, (0,)."""
     return self.code_shapes(event_shape[:2], cond_shape) or ((0,),)
 
   @nn.nowrap
@@ -93,8 +94,8 @@ class ConditionalGAN(Answer):
   ) -> tuple[Array, dict[str, Array]]:
     """Returns the sum of both networks' losses, and its parts.
 
-    "generator" is the adversarial part, "l1" the error in units of `std`,
-    "discriminator" its loss without "r1".
+    "generator" is the adversarial part, "l1" the error in units of `std`, and
+    "discriminator" the discriminator's loss without "r1".
     """
     params = variables["params"]
     fixed = {
@@ -160,11 +161,11 @@ def conditional_gan(
   memory: str = "store",
   compute_dtype: str = "float32",
 ) -> ConditionalGAN:
-  """Builds a conditional GAN: a U-Net with noise against PatchGAN.
+  """Builds a conditional GAN: a U-Net with noise against a PatchGAN.
 
-  As pix2pix (Isola et al. 2017). Departures: noise enters at every resolution
-  and as a vector, not by dropout; hinge loss and R1 in place of cross-entropy
-  and batch norm.
+  It follows pix2pix (Isola et al. 2017). Departures: noise enters at every
+  resolution and as a vector, not through dropout; hinge loss and R1 replace
+  cross-entropy and batch norm.
 
   Args:
     channels, widths, blocks: See `u_net.TopDown`.
@@ -175,13 +176,13 @@ def conditional_gan(
       memory, compute_dtype: See `regression.regression`.
 
   Raises:
-    ValueError: For an unknown loss, or lengths that differ.
+    ValueError: For an unknown loss, or settings of different lengths.
   """
   check_memory(memory)
   _check(adversarial)
   if len(code_channels) != len(widths):
     raise ValueError(
-      "code_channels are by resolution, as widths are; got"
+      "code_channels needs one number per resolution, as widths does; got"
       f" {len(code_channels)} for {len(widths)} widths."
     )
   parts = answer_parts(
@@ -224,16 +225,17 @@ def esrgan(
 ) -> ConditionalGAN:
   """Builds ESRGAN (Wang et al. 2018) for RGB in [0, 1), enlarged 2^n times.
 
-  The generator is the RRDB network. `training.pretraining` first trains it by
-  L1, as published. Loss and weights are the published ones.
+  The generator is the RRDB network. `training.pretraining` first trains it with
+  L1, as published. The loss and its weights are the published ones.
 
-  Departures: no perceptual loss, whose network is not at hand; PatchGAN that
-  sees the small picture too, in place of VGG that does not; R1.
+  Departures: there is no perceptual loss, since its network is not available;
+  the discriminator is a PatchGAN that also sees the small picture, not a VGG
+  that does not; R1 is added.
 
   Args:
     blocks, width, growth: See `rrdb.RRDBEncoder`.
-    noise: Number of channels of noise that is added to the small picture by a
-      convolution; 0, as published, makes all samples equal.
+    noise: Number of noise channels, which a convolution adds to the small
+      picture; 0, as published, makes all samples equal.
     discriminator_widths: See `PatchDiscriminator`.
     adversarial, adversarial_weight, l1_weight, r1_weight: See `ConditionalGAN`.
     memory, compute_dtype: See `regression.regression`.
@@ -260,5 +262,5 @@ def esrgan(
 def _check(adversarial):
   if adversarial not in ADVERSARIAL:
     raise ValueError(
-      f"adversarial is {' or '.join(ADVERSARIAL)}, got {adversarial!r}."
+      f"adversarial must be {' or '.join(ADVERSARIAL)}, got {adversarial!r}."
     )

@@ -15,23 +15,23 @@ from cinn_jax.models.comparators.regression import check_memory
 from cinn_jax.models.networks.subnets import compute_dtype_named
 from cinn_jax.models.networks.u_net import BottomUp
 
-# Bounds of the logarithm of the code's deviation.
+# Bounds of the logarithm of the code's standard deviation.
 _LEAST, _MOST = -7.0, 3.0
 
 
 class ConditionalVAE(Answer):
-  """An `Answer` that is a Gaussian of x given a code and the condition.
+  """An `Answer` that is a Gaussian of x, given a code and the condition.
 
   p(x | c) is the mean over codes v ~ N(0, I) of N(x; m(v, c), s(v, c)^2), with
-  a deviation for every number of x. `encoder` gives q(v | x, c). Latents are
-  the pixels' own noise and the code, so a sample is m + s * noise; temperature
-  0 for the first level leaves the mean m.
+  its own standard deviation for every number of x. `encoder` gives q(v | x, c).
+  Latents are the noise of the pixels and the code, so a sample is m + s *
+  noise; temperature 0 for the first level leaves the mean m.
 
   Attributes:
     encoder: See `u_net.BottomUp`.
     beta: Weight of the divergence of q from N(0, I) in the loss (Higgins et al.
-      2017); 1 trains the bound itself.
-    least_std: Least deviation s, in units of `std`.
+      2017); 1 trains the evidence lower bound itself.
+    least_std: Smallest standard deviation s, in units of `std`.
   """
 
   encoder: Any = None
@@ -40,14 +40,14 @@ class ConditionalVAE(Answer):
   title = "a conditional VAE"
 
   def __call__(self, x: Array, cond: Condition) -> tuple[Any, Any]:
-    """Runs all networks; returns the code's moments and those of x."""
+    """Runs all networks; returns the moments of the code and of x."""
     means, log_stds = self.encode(x, cond)
     return (means, log_stds), self.moments(means, cond, x.shape[1:3])
 
   def encode(
     self, x: Array, cond: Condition
   ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """Returns mean and bounded log-deviation of q(v | x, cond), by part."""
+    """Returns means and bounded log-deviations of q(v | x, cond), by part."""
     features = self.features(cond, x.shape[1:3])
     means, log_stds = self.encoder((x - self.mean) / self.std, features)
     return means, tuple(jnp.clip(part, _LEAST, _MOST) for part in log_stds)
@@ -55,7 +55,7 @@ class ConditionalVAE(Answer):
   def moments(
     self, code: Sequence[Array], cond: Condition, size: Sequence[int]
   ) -> tuple[Array, Array]:
-    """Returns mean and deviation of x given a code, [B, H, W, C] each."""
+    """Returns mean and deviation of x for a code, [B, H, W, C] each."""
     out = self.answer(cond, size, code)
     mean, raw = jnp.split(out, 2, axis=-1)
     return self.to_x(mean), self.std * (self.least_std + nn.softplus(raw))
@@ -80,7 +80,7 @@ class ConditionalVAE(Answer):
   ) -> tuple[Array, Array, Array]:
     """Returns ln p(x | v, c), ln p(v) - ln q(v | x, c) and KL(q, p): [B] nats.
 
-    v is drawn from q by standard normal `noise`.
+    v is drawn from q with standard normal `noise`.
     """
     means, log_stds = self.encode(x, cond)
     code = tuple(
@@ -111,9 +111,10 @@ class ConditionalVAE(Answer):
   def loss(
     self, variables: Mapping[str, Any], rng: Array, x: Array, cond: Condition
   ) -> tuple[Array, dict[str, Array]]:
-    """Returns minus the bound in nats/dim, with beta, and its parts in bits.
+    """Returns the loss in nats/dim, and its parts in bits/dim.
 
-    "bits_per_dim" is without beta: "bits_of_error", of x given the code, plus
+    The loss is minus the evidence lower bound, with weight beta. "bits_per_dim"
+    has no beta: it is "bits_of_error", of x given the code, plus
     "bits_of_code", the divergence.
     """
     log_x, _, divergence = self._terms(variables, rng, x, cond)
@@ -130,15 +131,15 @@ class ConditionalVAE(Answer):
   ) -> Array:
     """Returns ln p(x, v | c) - ln q(v | x, c) [B] in nats, for one draw of v.
 
-    The logarithm of the mean exp over draws is the importance-weighted bound
-    (Burda et al. 2016).
+    The logarithm of the mean of its exponential over draws is the
+    importance-weighted bound (Burda et al. 2016).
     """
     log_x, ratio, _ = self._terms(variables, rng, x, cond)
     return log_x + ratio
 
 
 def sum_per_part(parts: Iterable[Array]) -> Array:
-  """Returns the sum [B] of all numbers of an example in arrays [B, ...]."""
+  """Sums all numbers of each example, [B], over arrays [B, ...]."""
   return jnp.sum(jnp.stack([sum_per_example(part) for part in parts]), axis=0)
 
 
@@ -163,12 +164,12 @@ def conditional_vae(
   """Builds a conditional VAE of x [B, H, W, channels].
 
   Encoder and decoder are the halves of a U-Net of residual blocks, and both see
-  the features of one condition network. The code is a vector and maps. Its
-  prior is N(0, I), whatever the condition.
+  the features of one condition network. The code consists of a vector and maps.
+  Its prior is N(0, I) for every condition.
 
   Args:
     channels, widths, blocks: See `u_net.TopDown`.
-    encoder_widths: Widths of the encoder, as many as `widths`.
+    encoder_widths: Widths of the encoder, one for each of `widths`.
     code_channels, code: See `Answer`.
     beta: See `ConditionalVAE`.
     condition_levels, condition_vector, condition_pool, resized, mean, std,
@@ -180,9 +181,9 @@ def conditional_vae(
   check_memory(memory)
   if not len(widths) == len(encoder_widths) == len(code_channels):
     raise ValueError(
-      "widths, encoder_widths and code_channels are by resolution, so of one"
-      f" length; got {len(widths)}, {len(encoder_widths)} and"
-      f" {len(code_channels)}."
+      "widths, encoder_widths and code_channels have one number per resolution,"
+      f" so they must be of one length; got {len(widths)},"
+      f" {len(encoder_widths)} and {len(code_channels)}."
     )
   if not code and not any(code_channels):
     raise ValueError("A VAE needs a code: set code or code_channels above 0.")

@@ -1,4 +1,4 @@
-"""Regression: the one picture of least error, the same for every sample."""
+"""Regression: the one picture with the least error, equal for all samples."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,10 +20,11 @@ ERRORS = {"l1": absolute, "l2": squared}
 
 
 class Regression(Answer):
-  """An `Answer` that is trained by its error.
+  """An `Answer` trained to minimise its error.
 
   Attributes:
-    error: "l2", whose minimum is the mean of p(x | cond), or "l1", the median.
+    error: "l2", which the mean of p(x | cond) minimises, or "l1", which its
+      median minimises.
   """
 
   error: str = "l2"
@@ -43,7 +44,7 @@ class Regression(Answer):
   def latent_shapes(
     self, event_shape: Sequence[int], cond_shape: Sequence[int]
   ) -> tuple[tuple[int, ...], ...]:
-    """Returns the shape of no number: there is nothing to draw."""
+    """Returns one empty shape, (0,): there is nothing to draw."""
     return ((0,),)
 
   @nn.nowrap
@@ -72,16 +73,16 @@ def regression(
 ) -> Regression:
   """Builds a regression of x [B, H, W, channels] on its condition.
 
-  A `Pyramid`, the condition network of cINNs, makes features, and a decoder of
-  residual blocks goes from coarse to fine ones.
+  A `Pyramid`, the condition network of cINNs, computes features, and a decoder
+  of residual blocks combines them from coarse to fine.
 
   Args:
     error: "l2" or "l1".
     channels, widths, blocks: See `u_net.TopDown`.
-    condition_levels, condition_vector, condition_pool: See `Pyramid`; none for
-      a condition that is a vector.
+    condition_levels, condition_vector, condition_pool: See `Pyramid`; no levels
+      for a condition that is a vector.
     resized, mean, std: See `Answer`.
-    memory: "store"; the setting that all models have.
+    memory: "store"; here because all models have this setting.
     compute_dtype: A name in `subnets.COMPUTE_DTYPES`.
 
   Raises:
@@ -110,10 +111,10 @@ def rrdb_regression(
   memory: str = "store",
   compute_dtype: str = "float32",
 ) -> Regression:
-  """Builds the RRDB network of ESRGAN, trained by L1 alone (Wang et al. 2018).
+  """Builds the RRDB network of ESRGAN for L1 alone (Wang et al. 2018).
 
-  It enlarges RGB in [0, 1) by a power of 2. ESRGAN starts from it; papers list
-  it as the network that minimises the error.
+  It enlarges RGB in [0, 1) by a power of 2. ESRGAN starts from it, and papers
+  list it as the network that minimises the error.
 
   Args:
     error: "l1", as published, or "l2".
@@ -132,7 +133,7 @@ def rrdb_regression(
 def rrdb_net(
   blocks: int, width: int, growth: int, compute_dtype: str
 ) -> RRDBEncoder:
-  """Builds an RRDB network for its own guess, with the fewest features."""
+  """Builds an RRDB network for its guess alone, with the fewest features."""
   return RRDBEncoder(
     levels=1,
     blocks=blocks,
@@ -144,13 +145,13 @@ def rrdb_net(
 
 
 def check_memory(memory: str) -> None:
-  """Raises ValueError for a memory policy, which is for stacks of a flow."""
+  """Raises ValueError for a memory policy, which only a flow's stacks have."""
   if memory != "store":
     raise ValueError(
-      f"memory={memory!r} is for flows, whose blocks are stacked: set 'store'."
+      f"memory={memory!r} is for flows, which have stacked blocks: set 'store'."
     )
 
 
 def _check(error):
   if error not in ERRORS:
-    raise ValueError(f"error is {' or '.join(ERRORS)}, got {error!r}.")
+    raise ValueError(f"error must be {' or '.join(ERRORS)}, got {error!r}.")
