@@ -1,6 +1,6 @@
 """A conditional flow as a tuple of pure functions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -19,11 +19,14 @@ from cinn_jax.bijections import (
 )
 from cinn_jax.bijections.arguments import check_module, check_rows, checked
 from cinn_jax.bijections.initialization import initialize
+from cinn_jax.bijections.shapes import (
+  Shapes,
+  check_cond_shape,
+  check_latents,
+  check_shape,
+  read_cond_shape,
+)
 from cinn_jax.likelihood import StudentT
-
-# The shape of one array, without the batch, or a pytree of such shapes.
-Shapes = tuple[int, ...] | Mapping[str, "Shapes"] | Sequence["Shapes"]
-
 
 # Number of functions among a flow's entries, which come first.
 _FUNCTIONS = 6
@@ -153,7 +156,7 @@ def make_flow(
       f" {type(base).__name__}."
     )
   if cond_shape is not None:
-    cond_shape = _read_cond_shape(cond_shape)
+    cond_shape = read_cond_shape(cond_shape)
 
   def init(rng, x, cond=None, batch_size=None):
     check(x, cond)
@@ -179,10 +182,10 @@ def make_flow(
     try:
       x, log_det = module.apply(variables, z, own_cond, method="inverse")
     except (AttributeError, IndexError, TypeError, ValueError):
-      _check_latents(z, latent_shapes(variables, cond))
+      check_latents(z, latent_shapes(variables, cond))
       raise
     if x.shape[1:] != event_shape:
-      _check_latents(z, latent_shapes(variables, cond))
+      check_latents(z, latent_shapes(variables, cond))
     x = standardization.restore_x(units, x)
     return x, log_det - standardization.log_det(units, x)
 
@@ -214,7 +217,7 @@ def make_flow(
     return x, prior - log_det
 
   def check(x, cond):
-    _check_shape("x", x, event_shape)
+    check_shape("x", x, event_shape)
     if not jnp.issubdtype(x.dtype, jnp.floating):
       raise ValueError(
         f"x is {x.dtype}, but a flow models continuous numbers: convert it to"
@@ -225,7 +228,7 @@ def make_flow(
 
   def check_cond(cond):
     if cond_shape is not None:
-      _check_cond(cond, cond_shape)
+      check_cond_shape(cond, cond_shape)
 
   return Flow(
     init=checked(eager.compiled(init, static=("batch_size",))),
@@ -239,83 +242,6 @@ def make_flow(
     cond_shape=cond_shape,
     base=base,
   )
-
-
-def map_shapes(function: Callable, shapes: Shapes) -> Any:
-  """Applies a function to every shape of a pytree of shapes.
-
-  >>> import math
-  >>> map_shapes(math.prod, {"lightness": (8, 8, 1), "hints": (8, 8, 3)})
-  {'hints': 192, 'lightness': 64}
-  """
-  return jax.tree.map(function, shapes, is_leaf=_is_shape)
-
-
-def _read_cond_shape(shapes):
-  leaves = jax.tree.leaves(shapes)
-  if not all(isinstance(side, int) and side >= 0 for side in leaves):
-    raise ValueError(
-      "cond_shape must be the shape of one condition, such as (64, 64, 1), or a"
-      f" pytree of shapes, got {shapes!r}."
-    )
-  if isinstance(shapes, int):
-    return (shapes,)
-  return map_shapes(tuple, shapes)
-
-
-def _is_shape(value):
-  return isinstance(value, tuple | list) and all(
-    isinstance(side, int) for side in value
-  )
-
-
-def _check_shape(name, value, shape):
-  """Raises ValueError unless `value` is one array [B, *shape]."""
-  got = getattr(value, "shape", None)
-  if not got or got[1:] != shape:
-    if got is not None:
-      got = list(got)
-    elif value is not None:
-      got = type(value).__name__
-    raise ValueError(
-      f"This flow takes {name} of shape [B, {', '.join(map(str, shape))}], got"
-      f" {got}."
-    )
-
-
-def _check_cond(cond, shapes):
-  """Raises ValueError unless `cond` is a batch of what `shapes` describes."""
-  if _is_shape(shapes):
-    _check_shape("cond", cond, shapes)
-    return
-  wanted = map_shapes(lambda shape: ["B", *shape], shapes)
-  got = jax.tree.map(lambda leaf: ["B", *jnp.shape(leaf)[1:]], cond)
-  if wanted != got:
-    raise ValueError(
-      f"This flow takes cond of shapes {_plainly(wanted)}, got {_plainly(got)}."
-    )
-
-
-def _check_latents(z, expected):
-  """Raises ValueError if z differs from the latents the flow expects."""
-  leaves = jax.tree.leaves(z)
-  batch = jnp.shape(leaves[0])[:1] if leaves else ()
-
-  def shape_of(leaf):
-    shape = jnp.shape(leaf)
-    return ["B", *shape[1:]] if shape[:1] == batch else list(shape)
-
-  wanted = jax.tree.map(lambda leaf: ["B", *leaf.shape[1:]], expected)
-  got = jax.tree.map(shape_of, z)
-  if wanted != got:
-    raise ValueError(
-      f"This flow takes latents of shape {_plainly(wanted)}, got"
-      f" {_plainly(got)}."
-    )
-
-
-def _plainly(shapes):
-  return str(shapes).replace("'", "")
 
 
 def split_variables(variables: Mapping[str, Any]) -> tuple[PyTree, PyTree]:

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from cinn_jax import models, tasks
 from cinn_jax.bijections import Bijection
 from cinn_jax.bijections.base import PyTree
+from cinn_jax.bijections.shapes import map_shapes
 from cinn_jax.data import derived, sources
 from cinn_jax.data.base import Source
-from cinn_jax.flow import Flow, make_flow, map_shapes
+from cinn_jax.flow import Flow, make_flow
 from cinn_jax.models import comparators
 from cinn_jax.tasks import Task
 

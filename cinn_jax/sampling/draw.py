@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinn_jax.bijections import Array, Condition
-from cinn_jax.flow import Flow, map_shapes
+from cinn_jax.bijections.shapes import map_shapes
+from cinn_jax.flow import Flow
 from cinn_jax.images import color, sheets
 from cinn_jax.sampling import temperatures
 from cinn_jax.tasks import Task

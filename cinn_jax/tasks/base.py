@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from cinn_jax.bijections.base import Array, Condition
-from cinn_jax.flow import Shapes
+from cinn_jax.bijections.shapes import Shapes
 
 # The fields of a batch of records: "image" uint8 [B, H, W, 3], and others.
 Batch = Mapping[str, Array]
@@ -28,7 +28,7 @@ class Task(NamedTuple):
     event_shape: Shape of one x, without the batch.
     cond_shape: Shape of one condition, without the batch: one shape, or a
       pytree of shapes if the condition is a pytree of arrays; see
-      `cinn_jax.flow.map_shapes`.
+      `bijections.shapes.map_shapes`.
     scales: Size of one unit of x in units of the data, for each channel of x.
     description: Name of what bits/dim measures, for logs and tables.
     condition_name: Title of `condition_picture`.

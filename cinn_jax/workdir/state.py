@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 
 from cinn_jax.bijections.base import Array, PyTree
-from cinn_jax.flow import Flow, map_shapes, split_variables
+from cinn_jax.bijections.shapes import map_shapes
+from cinn_jax.flow import Flow, split_variables
 from cinn_jax.tasks import Task
 
 # A run ends at this many steps in a row that are not finite.

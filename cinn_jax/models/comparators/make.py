@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from cinn_jax.bijections import eager
-from cinn_jax.flow import Flow, Objective, Shapes, draw_latents
+from cinn_jax.bijections.shapes import Shapes
+from cinn_jax.flow import Flow, Objective, draw_latents
 
 
 def make(
