@@ -9,17 +9,17 @@ from cinn_jax.images import writing
 from cinn_jax.runtime import storage
 from cinn_jax.sampling import temperatures
 from cinn_jax.sampling.answer import Answer
-from cinn_jax.sampling.inputs import Item
+from cinn_jax.sampling.hints import Point
 from cinn_jax.sampling.numbered import draw_ranked
 from cinn_jax.sampling.photos import Photos
 from cinn_jax.sampling.pictures import Pictures
 from cinn_jax.sampling.sample import SAMPLERS
-from cinn_jax.workdir.shipped import NAMES
 from cinn_jax.workdir.trained import restore
 
 # Samples that a page shows.
 SHOWN = 8
-# At temperature 1 the finest levels of the shipped flow break up now and then.
+# The shipped flows for photographs. At temperature 1 the finest levels break up
+# now and then.
 _TEMPERATURES = {"photographs": "0.8:0.8:0.8:0.8:1"}
 
 
@@ -54,23 +54,26 @@ class Run(NamedTuple):
       return  # Their programs depend on the photograph.
     path = storage.path(folder) / "grey.png"
     writing.save_png(path, np.full((320, 480, 3), 128, np.uint8))
-    subject = self.sampler.load(Item("grey", str(path)))
+    photograph = self.sampler.open(str(path))
+    point = Point(0.0, 0.0, (200, 80, 80))
     scale = temperatures.parse(self.temperature)
-    answer = Answer(subject, draw_ranked(subject.draw, 0, SHOWN, scale))
-    answer.previews()
-    answer.write(path.parent, "grey", 0)
+    for points in [[], [point]] if self.takes_hints else [[]]:
+      subject = self.sampler.subject(photograph, points)
+      answer = Answer(subject, draw_ranked(subject.draw, 0, SHOWN, scale))
+      answer.previews()
+      answer.write(path.parent, "grey", 0)
     for file in path.parent.glob("grey*"):
       file.unlink()
 
 
 def open_runs(workdirs: Sequence[str]) -> dict[str, Run]:
-  """Returns the runs of workdirs by name; without any, the shipped flows.
+  """Returns the runs of workdirs by name; without any, of the shipped flows.
 
   Raises:
     FileNotFoundError: if a workdir holds no checkpoint.
     ValueError: for a run that starts from no photograph.
   """
-  return {name: _open(name) for name in workdirs or NAMES}
+  return {name: _open(name) for name in workdirs or _TEMPERATURES}
 
 
 def _open(name):

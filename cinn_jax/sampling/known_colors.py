@@ -13,70 +13,89 @@ samples, the ensemble Kalman filter of Evensen 1994). Here it is an
 approximation, whose density under the flow is exact, as that of any other x.
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from cinn_jax.bijections import Array, Condition, PyTree
+from cinn_jax.bijections import Array, PyTree
 from cinn_jax.flow import Flow, draw_latents
 from cinn_jax.models.networks.additions import resize_hints
 from cinn_jax.models.pyramid import PyramidFlow
+from cinn_jax.sampling.numbered import Draw, draw_numbered, invert
 
-# Samples from which the covariance is estimated.
+# Samples for the covariance. They are of another key than any other sample.
 MEMBERS = 64
+_MEMBERS_KEY = 2**32 - 1
 # Deviation of a hint from the mean of its cell, in units of x.
 DEVIATION = 0.05
 # Cells over which covariances fade, as those of few samples are by chance.
 REACH = 3.0
 
 
-def can_meet(flow: Flow, cond: Condition) -> bool:
-  """Tells if a flow has a base to move, and a condition a map of hints."""
-  module = flow.module
+def can_meet(flow: Flow) -> bool:
+  """Tells if a flow has a base to move, and a condition with hints."""
+  module, shapes = flow.module, flow.cond_shape
   return (
     isinstance(module, PyramidFlow)
     and str(module.base_size) in module.levels
-    and isinstance(cond, Mapping)
-    and "hints" in cond
+    and isinstance(shapes, Mapping)
+    and "hints" in shapes
   )
 
 
-def meet_hints(
-  flow: Flow, variables: PyTree, cond: Condition, z: PyTree, key: Array
-) -> PyTree:
-  """Returns latents z [n, 1, ...] whose samples have the colours of hints.
+def make_draw_to_hints(
+  flow: Flow,
+) -> Callable[[PyTree, Mapping[str, Array]], Draw]:
+  """Returns `draw_to_hints(variables, cond)`, which returns a `Draw`.
+
+  `cond` is a batch of one condition with "hints" [1, s, s, 3]. The covariance's
+  samples are drawn once for each key.
 
   Args:
     flow: A pyramid with its base, see `can_meet`.
-    variables: Its variables.
-    cond: A batch of one condition, with "hints" [1, s, s, 3]. Without known
-      cells among them z comes back as it is.
-    z: Latents of n samples, the base's last.
-    key: The seed of the covariance's samples.
   """
 
-  def update(z):
-    *details, base = z
+  def of_latents(variables, cond, base):
+    one = functools.partial(flow.module.apply, method="base_of")
+    return jax.vmap(lambda z: one(variables, z, cond))(base)
 
-    def of_latents(base):
-      return flow.module.apply(variables, base, cond, method="base_of")
+  @jax.jit
+  def draw_members(variables, cond, key):
+    *_, base = flow.latent_shapes(variables, cond)
+    keys = jax.random.split(jax.random.fold_in(key, _MEMBERS_KEY), MEMBERS)
+    z = jax.vmap(lambda rng: draw_latents(rng, base, 1)[0])(keys)
+    return of_latents(variables, cond, z)[:, 0]
 
-    def to_latents(x):
-      return flow.module.apply(variables, x, cond, method="base_latents")
-
-    shape = jax.ShapeDtypeStruct(base.shape[1:], base.dtype)
-    drawn = jax.vmap(lambda rng: draw_latents(rng, shape, 1))(
-      jax.random.split(key, MEMBERS)
+  @jax.jit
+  def draw(variables, cond, members, key, numbers, temperature):
+    *details, base = draw_numbered(
+      flow,
+      flow.latent_shapes(variables, cond),
+      key=key,
+      numbers=numbers,
+      temperature=temperature,
     )
-    members = jax.vmap(of_latents)(drawn.reshape(MEMBERS, *base.shape[1:]))
-    x = jax.vmap(of_latents)(base)
-    hints = resize_hints(cond["hints"], x.shape[2])[0]
-    moved = shift(x[:, 0], members[:, 0], hints)
-    return (*details, jax.vmap(to_latents)(moved[:, None]))
+    x = of_latents(variables, cond, base)[:, 0]
+    moved = shift(x, members, resize_hints(cond["hints"], x.shape[1])[0])
+    to_latents = functools.partial(flow.module.apply, method="base_latents")
+    base = jax.vmap(lambda x: to_latents(variables, x, cond))(moved[:, None])
+    return invert(flow, variables, cond, (*details, base))
 
-  is_known = jnp.any(cond["hints"][..., 2:] > 0)
-  return jax.lax.cond(is_known, update, lambda z: z, tuple(z))
+  def draw_to_hints(variables: PyTree, cond: Mapping[str, Array]) -> Draw:
+    members: dict[bytes, Array] = {}
+
+    def draw_one(key, numbers, temperature):
+      name = np.asarray(jax.random.key_data(key)).tobytes()
+      if name not in members:
+        members[name] = draw_members(variables, cond, key)
+      return draw(variables, cond, members[name], key, numbers, temperature)
+
+    return draw_one
+
+  return draw_to_hints
 
 
 def shift(x: Array, members: Array, hints: Array) -> Array:

@@ -17,15 +17,11 @@ import numpy as np
 from cinn_jax import likelihood
 from cinn_jax.bijections import Array, Condition, PyTree
 from cinn_jax.flow import Flow, draw_latents
-from cinn_jax.sampling.known_colors import can_meet, meet_hints
 
 # Samples that are drawn, rendered and written at a time.
 CHUNK = 8
 # Samples that need more bytes than this wait on disk to be ranked.
 _IN_MEMORY = 2**28
-
-# The covariance's samples are of another key than any sample.
-_MEMBERS = 2**32 - 1
 
 # `(key, numbers [n], temperature) -> (x [n, ...], log_prob [n])`.
 Draw = Callable[[Array, Array, Any], tuple[Array, Array]]
@@ -48,24 +44,45 @@ def make_draw(flow: Flow) -> Callable:
     numbers: Array,
     temperature: Any,
   ):
-    shapes = flow.latent_shapes(variables, cond)
-
-    def latents(number):
-      rng = jax.random.fold_in(key, number)
-      drawn = draw_latents(rng, shapes, 1, temperature, flow.base)
-      return jax.tree.map(lambda leaf: leaf[0], drawn)
-
-    z = jax.vmap(latents)(numbers)
-    if can_meet(flow, cond):
-      z = meet_hints(
-        flow, variables, cond, z, jax.random.fold_in(key, _MEMBERS)
-      )
-    inverse = jax.vmap(lambda one: flow.inverse(variables, one, cond))
-    x, log_det = inverse(z)
-    prior = jax.vmap(lambda one: likelihood.base_log_prob(one, flow.base))(z)
-    return x[:, 0], (prior - log_det)[:, 0]
+    z = draw_numbered(
+      flow,
+      flow.latent_shapes(variables, cond),
+      key=key,
+      numbers=numbers,
+      temperature=temperature,
+    )
+    return invert(flow, variables, cond, z)
 
   return draw
+
+
+def draw_numbered(
+  flow: Flow, shapes: PyTree, *, key: Array, numbers: Array, temperature: Any
+) -> PyTree:
+  """Draws the latents [n, 1, ...] of samples `numbers` of a key.
+
+  Args:
+    flow: Has the distribution of the latents.
+    shapes: Shapes of one latent, from `flow.latent_shapes`.
+    key, numbers, temperature: As for `make_draw`.
+  """
+
+  def latents(number):
+    rng = jax.random.fold_in(key, number)
+    drawn = draw_latents(rng, shapes, 1, temperature, flow.base)
+    return jax.tree.map(lambda leaf: leaf[0], drawn)
+
+  return jax.vmap(latents)(numbers)
+
+
+def invert(
+  flow: Flow, variables: PyTree, cond: Condition, z: PyTree
+) -> tuple[Array, Array]:
+  """Returns (x [n, ...], log_prob [n] in nats) of latents z [n, 1, ...]."""
+  inverse = jax.vmap(lambda one: flow.inverse(variables, one, cond))
+  x, log_det = inverse(z)
+  prior = jax.vmap(lambda one: likelihood.base_log_prob(one, flow.base))(z)
+  return x[:, 0], (prior - log_det)[:, 0]
 
 
 class Ranked(NamedTuple):

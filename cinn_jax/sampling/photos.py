@@ -1,5 +1,6 @@
 """Colorizations of photographs at their own resolution and depth."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -14,7 +15,8 @@ from cinn_jax.images.crops import height_and_width
 from cinn_jax.models.networks.features import LightnessFeatures
 from cinn_jax.sampling.hints import Hints, Point, of_photo, to_map
 from cinn_jax.sampling.inputs import Item
-from cinn_jax.sampling.numbered import make_draw
+from cinn_jax.sampling.known_colors import can_meet, make_draw_to_hints
+from cinn_jax.sampling.numbered import Draw, make_draw
 from cinn_jax.sampling.photograph import Photograph, not_kept, suffix_of
 from cinn_jax.sampling.reference import match
 from cinn_jax.sampling.subject import Subject
@@ -84,6 +86,7 @@ class Photos:
     self._is_dict = isinstance(trained.flow.cond_shape, Mapping)
     flow, self._features = _without_features(trained)
     self._draw = make_draw(flow)
+    self._draw_to_hints = make_draw_to_hints(flow) if can_meet(flow) else None
 
   def items(self, found: Sequence[Item]) -> list[Item]:
     """Returns the inputs to answer.
@@ -144,9 +147,10 @@ class Photos:
       hints = to_map(points, (height, width), self.cells)
       cond = {**cond, "hints": jnp.asarray(hints)[None]}
 
-    def draw(key, numbers, temperature):
-      variables = self._trained.variables
-      return self._draw(variables, cond, key, numbers, temperature)
+    variables = self._trained.variables
+    draw: Draw = functools.partial(self._draw, variables, cond)
+    if points and self._draw_to_hints is not None:
+      draw = self._draw_to_hints(variables, cond)
 
     def render(x):
       return full_resolution.colorize(pixels, denormalize_ab(x))

@@ -109,15 +109,7 @@ def sample(
   sampler = _sampler(trained, degrade, steering)
   forecaster = None
   if odds:
-    forecaster = Forecaster(
-      trained,
-      calibration_file.read(workdir),
-      temperatures=temperatures,
-      seed=seed,
-      is_steered=bool(steering.hints) or steering.reference is not None,
-    )
-    if forecaster.note:
-      print(f"Odds without conformal intervals: {forecaster.note}.")
+    forecaster = _forecaster(workdir, trained, temperatures, seed, steering)
   items = sampler.items(found)
   settings = {
     **_settings(trained, num_samples, seed, degrade, steering),
@@ -165,9 +157,8 @@ def sample(
       return None, None, error
     return subject, drawn, None
 
-  for k, (item, (subject, drawn, error)) in enumerate(
-    zip(items, threads.in_order(answer, items), strict=True), 1
-  ):
+  answers = zip(items, threads.in_order(answer, items), strict=True)
+  for k, (item, (subject, drawn, error)) in enumerate(answers, 1):
     place = f"[{k}/{len(items)}] {item.path or item.name}"
     if error is None:
       error = _write(item, subject, drawn, results, form)
@@ -182,6 +173,24 @@ def sample(
     for _, told in filter(None, drawn):
       if told is not None:
         print(f"  {'; '.join(told.words)}")
+  return _finish(results)
+
+
+def _forecaster(workdir, trained, temperatures, seed, steering):
+  forecaster = Forecaster(
+    trained,
+    calibration_file.read(workdir),
+    temperatures=temperatures,
+    seed=seed,
+    is_steered=bool(steering.hints) or steering.reference is not None,
+  )
+  if forecaster.note:
+    print(f"Odds without conformal intervals: {forecaster.note}.")
+  return forecaster
+
+
+def _finish(results):
+  """Writes the sheets and lists of all temperatures; returns the failures."""
   failed: dict[str, str] = {}
   for result in results:
     sheets = result.finish()
