@@ -39,6 +39,11 @@ _OUTPUTS = flags.DEFINE_string(
   " too, instead of WORKDIR. For --mode=export: the file (default:"
   " WORKDIR/export.safetensors).",
 )
+_HALF = flags.DEFINE_bool(
+  "half",
+  False,
+  "For --mode=export: store networks in float16, which halves the file.",
+)
 
 # Each mode imports what it needs, so that --help needs no JAX at all.
 
@@ -137,7 +142,7 @@ def _export(config, workdir):
   file = _OUTPUTS.value if given else workdir / "export.safetensors"
   file = storage.path(file)
   with processes.outputs(file.parent) as folder:
-    export(workdir, storage.path(folder) / file.name)
+    export(workdir, storage.path(folder) / file.name, half=_HALF.value)
   print(f"Written: {file}. cinn_jax.load({str(file)!r}) returns its flow.")
 
 

@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import numpy as np
 from absl import flags
-from flax import traverse_util
 
 from cinn_jax import cli
 from cinn_jax.bijections.base import PyTree
@@ -24,10 +23,7 @@ from cinn_jax.experiment.build import build
 from cinn_jax.flow import Flow
 from cinn_jax.models.pyramid import PyramidFlow
 from cinn_jax.workdir import portable, tensor_file
-
-# Parts of a level whose numbers may be rounded: they do not change a density by
-# themselves. The scales of ActNorm and the matrices of mixings do.
-NETWORKS = ("condition_net", "features", "net", "net_1", "net_2")
+from cinn_jax.workdir.half import to_half
 
 
 def join(
@@ -64,20 +60,6 @@ def join(
     constants = module.features.init(jax.random.key(0), lightness)["constants"]
     joined.setdefault("constants", {})["features"] = constants
   return flow, joined
-
-
-def to_half(variables: PyTree) -> PyTree:
-  """Returns variables with the numbers of `NETWORKS` in float16."""
-  flat = traverse_util.flatten_dict(variables)
-
-  def convert(path, leaf):
-    is_network = any(name in NETWORKS for name in path)
-    is_float = np.issubdtype(np.asarray(leaf).dtype, np.floating)
-    return np.asarray(leaf, np.float16) if is_network and is_float else leaf
-
-  return traverse_util.unflatten_dict(
-    {path: convert(path, leaf) for path, leaf in flat.items()}
-  )
 
 
 def _is_shape(node):

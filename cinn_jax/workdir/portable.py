@@ -31,11 +31,13 @@ from cinn_jax.bijections import (
   standardization,
 )
 from cinn_jax.bijections.base import PyTree
-from cinn_jax.flow import Flow, make_flow, map_shapes
+from cinn_jax.bijections.shapes import map_shapes
+from cinn_jax.flow import Flow, make_flow
 from cinn_jax.likelihood import StudentT
 from cinn_jax.models import comparators
 from cinn_jax.runtime import storage
 from cinn_jax.workdir import shipped, tensor_file
+from cinn_jax.workdir.half import to_half
 from cinn_jax.workdir.trained import restore
 
 _SUFFIX = ".safetensors"
@@ -80,13 +82,17 @@ def save(
 
 
 def export(
-  workdir: str | os.PathLike[str], path: str | os.PathLike[str]
+  workdir: str | os.PathLike[str],
+  path: str | os.PathLike[str],
+  *,
+  half: bool = False,
 ) -> None:
   """Writes the trained run of a workdir to one file, for `load`.
 
   Args:
     workdir: As for `restore`, whose errors this raises too.
     path: As for `save`.
+    half: Store the numbers of networks in float16, see `to_half`.
   """
   trained = restore(workdir)
   run = {
@@ -96,7 +102,8 @@ def export(
     # No paths: they are of this machine.
     "data": {"source": trained.config["data"]["source"]},
   }
-  _write(path, trained.flow, trained.variables, run=run)
+  variables = to_half(trained.variables) if half else trained.variables
+  _write(path, trained.flow, variables, run=run)
 
 
 def load(

@@ -14,6 +14,7 @@ from cinn_jax.data.views import Views
 from cinn_jax.experiment import pyramid_recipes
 from cinn_jax.training import budget
 from cinn_jax.workdir import join, portable
+from cinn_jax.workdir.half import to_half
 from configs import colorize
 from tests.support.pyramids import SMALL
 
@@ -134,7 +135,7 @@ def test_levels_train_and_join(views, tmp_path):
   # A picture for which the joined flow computes the features itself.
   assert config.model.features == "efficientnet_lite0"
   flow, variables = join.join(config.to_dict(), tmp_path)
-  half = join.to_half(variables)
+  half = to_half(variables)
   run = {"step": 0, "task": {}, "model": {}}
   portable.save(tmp_path / "all.safetensors", flow, half, run=run)
   again, read = load(tmp_path / "all.safetensors")
