@@ -40,15 +40,16 @@ def test_an_update_keeps_types(name):
 
 
 AFFINE = bj.Chain((bj.ActNorm(), bj.AffineCoupling(SUBNET)))
+SPLINES = bj.Chain((bj.InvertibleConv1x1(), bj.SplineCoupling(SUBNET)))
 
 
 @pytest.mark.parametrize(
   "module, own",
   [
-    (AFFINE, False),
     (AFFINE, True),
     (vector_flow(2, blocks=2, hidden=(8,)), False),
-    (bj.Chain((bj.InvertibleConv1x1(), bj.SplineCoupling(SUBNET))), False),
+    pytest.param(AFFINE, False, marks=pytest.mark.slow),
+    pytest.param(SPLINES, False, marks=pytest.mark.slow),
   ],
 )
 def test_fit_of_float64_data(module, own):

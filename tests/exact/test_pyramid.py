@@ -27,8 +27,16 @@ def _make(**options):
   return wavelet_flow(**{**SMALL, "channels": 1, **options})
 
 
-@pytest.mark.parametrize("base", ["autoregressive", "coupling"])
-@pytest.mark.parametrize("cond", [COND, None], ids=["given", "alone"])
+@pytest.mark.parametrize(
+  "base, cond",
+  [
+    ("autoregressive", COND),
+    pytest.param("coupling", COND, marks=pytest.mark.slow),
+    pytest.param("autoregressive", None, marks=pytest.mark.slow),
+    pytest.param("coupling", None, marks=pytest.mark.slow),
+  ],
+  ids=["autoregressive", "coupling", "autoregressive-alone", "coupling-alone"],
+)
 def test_round_trip_and_log_det(base, cond):
   model = _make(base=base)
   variables = draw_variables(model, 7, X, cond)

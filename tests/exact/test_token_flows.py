@@ -13,7 +13,9 @@ from tests.support import token_flows
 from tests.support.drawing import draw_variables, normal
 
 
-@pytest.mark.parametrize("conditioned", [True, False])
+@pytest.mark.parametrize(
+  "conditioned", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_log_det_and_round_trip(kind, conditioned):
   module, variables, x, cond = token_flows.case(

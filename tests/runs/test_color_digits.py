@@ -13,25 +13,33 @@ from cinn_jax.sampling import classes
 from cinn_jax.sampling.draw import Sampling
 from cinn_jax.sampling.sample import sample
 from cinn_jax.training.train import train
-from tests.support import tiny
+from tests.support import tiny, untrained
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
+def trained(tmp_path_factory):
   path = tmp_path_factory.mktemp("color") / "run"
   train(tiny.color_digits(), path)
   return path
 
 
-def test_training_descends_and_writes_sheets(workdir):
-  lines = (workdir / "metrics.jsonl").read_text().splitlines()
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+  path = tmp_path_factory.mktemp("untrained") / "run"
+  untrained.make_workdir(tiny.color_digits(), path, noise=0.1)
+  return path
+
+
+@pytest.mark.slow
+def test_training_descends_and_writes_sheets(trained):
+  lines = (trained / "metrics.jsonl").read_text().splitlines()
   rows = list(map(json.loads, lines))
   validated = [row for row in rows if row["split"] == "validation"]
   assert [row["step"] for row in validated] == [160, 320]
   assert validated[1]["bits_per_dim"] < validated[0]["bits_per_dim"] - 0.04
   assert 0 < validated[1]["round_trip_error"] < 1e-4
   assert validated[1]["examples"] == 180
-  sheet = np.asarray(Image.open(workdir / "sheets" / "step_000320.png"))
+  sheet = np.asarray(Image.open(trained / "sheets" / "step_000320.png"))
   # Columns of 128 pixels; the first row is the first validation picture.
   truth = sources.open_source("color_digits", "validation")[0]
   grey, colored = (
@@ -53,9 +61,10 @@ def _is_somewhere(picture, sheet, column):
   )
 
 
-def test_evaluation_measures_hues_per_class(workdir):
-  evaluate.evaluate(workdir, sampling=Sampling(num_samples=2, seed=1))
-  saved = json.loads((workdir / "evaluation.json").read_text())
+@pytest.mark.slow
+def test_evaluation_measures_hues_per_class(trained):
+  evaluate.evaluate(trained, sampling=Sampling(num_samples=2, seed=1))
+  saved = json.loads((trained / "evaluation.json").read_text())
   assert "coloured digits (test: 360" in saved["source"]
   assert saved["likelihood"]["examples"] == 360
   rows = saved["rows"]
@@ -110,11 +119,11 @@ def test_missing_classes_do_not_shift_names(workdir, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_latent_sheets_of_a_conditional_run(workdir, monkeypatch):
+def test_latent_sheets_of_a_conditional_run(trained, monkeypatch):
   names = ("conditions", "transfer")
   chosen = {name: sheets.SHEETS[name] for name in names}
   monkeypatch.setattr(sheets, "SHEETS", chosen)
-  paths = sheets.draw_latent_sheets(workdir)
+  paths = sheets.draw_latent_sheets(trained)
   assert [path.stem for path in paths] == ["conditions", "transfer"]
 
 

@@ -176,6 +176,7 @@ def test_results_do_not_depend_on_devices(
   _assert_same_evaluation(copy, evaluated, devices * processes)
 
 
+@pytest.mark.slow
 def test_runs_move_between_machines(trained, evaluated, tmp_path):
   copy = tmp_path / "evaluated"
   shutil.copytree(evaluated, copy)

@@ -169,6 +169,7 @@ def test_the_test_split_is_evaluated(workdir):
   assert saved["rows"]
 
 
+@pytest.mark.slow
 def test_it_trains(tmp_path):
   config = _config()
   train(config, tmp_path)

@@ -73,6 +73,7 @@ def test_nuts_finds_the_posterior(likelihood):
   np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.15)
 
 
+@pytest.mark.slow
 def test_nuts_finds_the_flows_own_samples(likelihood):
   flow, variables = likelihood
   theta = jnp.array([[0.5, -0.5]])

@@ -22,6 +22,7 @@ from tests.support.drawing import normal
 from tests.support.token_flows import TINY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_eight_pictures_are_learned(kind):
   """Checks that 200 steps lower bits/dim of a batch by more than 1."""

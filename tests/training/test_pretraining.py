@@ -93,6 +93,7 @@ def test_training_does_not_change_it(tmp_path, monkeypatch):
     train(config, tmp_path)
 
 
+@pytest.mark.slow
 def test_result_depends_only_on_the_seed():
   first, again, other = (
     _classifier(_pretrain(_config(seed=seed))[0].fit.constants)
