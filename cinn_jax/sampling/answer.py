@@ -1,4 +1,4 @@
-"""The samples of one input: to look at, and to write one of them."""
+"""The samples of one input: previews of all, and files of chosen ones."""
 
 import pathlib
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class Answer(NamedTuple):
     if self.subject.preview is not None:
       x = self.ranked.x[self.ranked.order]
       return list(self.subject.preview(x))
-    # One at a time, since they are as large as the results.
+    # One at a time, since they are rendered at full size.
     return [self._small(x) for _, x in self.ranked.chunks(1)]
 
   def write(
@@ -36,13 +36,13 @@ class Answer(NamedTuple):
     folder: pathlib.Path,
     name: str,
     place: int,
-    form: Form = Form(),  # noqa: B008, it cannot be changed.
+    form: Form = Form(),  # noqa: B008, it is immutable.
   ) -> pathlib.Path:
     """Writes one sample at its full size, as `--mode=sample` does.
 
     Args:
       folder: The folder; created if needed.
-      name: The file is named after it and the sample's number.
+      name: Start of the file's name; the sample's number follows.
       place: The sample's place in the order, from 0.
       form: The format of the file.
 

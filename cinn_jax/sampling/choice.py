@@ -1,4 +1,4 @@
-"""The choice among the samples that were drawn: which ones are written."""
+"""The choice of the samples to write, among those that were drawn."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -7,16 +7,16 @@ import numpy as np
 
 from cinn_jax.sampling.numbered import Ranked
 
-# Parts on a side of a picture, in which samples are compared.
+# Pictures are compared by the means of this many parts along each side.
 PARTS = 8
 
 
 class Choice(NamedTuple):
-  """Settings that choose among samples; at most one of them counts.
+  """Settings that choose among samples; at most one of them may be set.
 
   Attributes:
-    keep: Number of the likeliest samples to write; None for all.
-    diverse: Number of samples that are far apart to write; None for all.
+    keep: Number of samples to write, the likeliest ones; None for all.
+    diverse: Number of samples to write, chosen to be far apart; None for all.
     only: Ranks to write, from 1; empty for all.
   """
 
@@ -39,7 +39,7 @@ class Choice(NamedTuple):
       if most is not None and not 1 <= most <= num_samples:
         raise ValueError(
           f"--{name}={most} of --num_samples={num_samples}: expected 1 to"
-          f" {num_samples}, or more samples to choose from."
+          f" {num_samples}, or a larger --num_samples."
         )
     if wrong := [k for k in self.only if not 1 <= k <= num_samples]:
       raise ValueError(
@@ -50,7 +50,7 @@ class Choice(NamedTuple):
       raise ValueError("--only names a sample twice.")
 
   def name(self, num_samples: int) -> str:
-    """Returns the name of what is chosen, for captions."""
+    """Returns the name of the chosen samples, for captions."""
     if self.only:
       return f"{len(self.only)} of {num_samples} samples"
     if self.diverse is not None:
@@ -75,15 +75,14 @@ ALL = Choice()
 
 
 def far_apart(x: np.ndarray, count: int) -> tuple[list[int], list[float]]:
-  """Chooses samples [n, ...] that stand for all, by k-medoids.
+  """Chooses samples that represent all samples [n, ...], by k-medoids.
 
   Pictures are compared by the means of 8x8 parts, so that large areas count
   more than noise.
 
   Returns:
-    Indices of `count` samples, that of the largest group first, and the share
-    of all samples in each one's group: those that are nearest to it. The shares
-    add up to 1.
+    Indices of `count` samples, and for each one the share of all samples that
+    are nearest to it. The largest share comes first; shares add up to 1.
   """
   distance = _distances(x)
   medoids = _medoids(distance, count)
@@ -93,7 +92,7 @@ def far_apart(x: np.ndarray, count: int) -> tuple[list[int], list[float]]:
 
 
 def shares(x: np.ndarray, chosen: Sequence[int]) -> list[float]:
-  """Returns the share of samples [n, ...] that each chosen one is nearest to.
+  """Returns, for each chosen sample, the share of x [n, ...] nearest to it.
 
   Samples are compared as in `far_apart`, and the shares add up to 1.
   """
@@ -110,7 +109,7 @@ def _distances(x):
 
 def _shares(distance, chosen):
   nearest = np.argmin(distance[:, chosen], 1)
-  # Of equal samples, each chosen one keeps itself.
+  # A chosen sample counts for itself, even if it equals another one.
   nearest[chosen] = np.arange(len(chosen))
   return np.bincount(nearest, minlength=len(chosen)) / len(distance)
 
@@ -124,7 +123,7 @@ def _means(x):
 
 
 def _medoids(distance, count):
-  """Partitioning around medoids (Kaufman and Rousseeuw 1987)."""
+  """Partitions around medoids (Kaufman and Rousseeuw 1987)."""
   n = len(distance)
   chosen: list[int] = []
 

@@ -24,9 +24,9 @@ _ROWS = 8
 class Classes:
   """The sampler of runs whose condition is a class, a test digit or nothing.
 
-  A run that colours digits gets the first test picture of each class. A run
-  without classes draws eight rows of samples, all of them different; else the
-  classes share their latents.
+  A run that colours digits gets the first test picture of each class. With
+  classes, all rows share their latents; without, there are eight rows of
+  samples, all different.
   """
 
   def __init__(self, trained: Trained, *, degrade: bool = False):
@@ -48,9 +48,9 @@ class Classes:
     if found:
       raise ValueError(
         "--inputs is for tasks that start from photographs; this run draws"
-        " pictures of its classes, or of nothing: leave it out."
+        " pictures of its classes, or of no class: leave it out."
       )
-    # Rows without a class differ in their latents alone.
+    # Rows without a class differ only in their latents.
     step = 2**20 if self._trained.task.cond_shape == (0,) else 0
     return [
       Item(str(label), first=row * step)
@@ -107,7 +107,7 @@ def first_of_each_class(trained: Trained) -> dict[str, Any]:
   }
 
 
-# By task: the batch whose rows are the conditions.
+# By task, a function that returns the batch whose rows are the conditions.
 CONDITIONS = {
   "class_conditional": all_labels,
   "color_mnist": first_of_each_class,

@@ -1,4 +1,4 @@
-"""Holes in photographs of any size: cut out, filled, pasted back."""
+"""Fills holes in photographs of any size: cuts out, fills and pastes back."""
 
 import pathlib
 from typing import NamedTuple
@@ -8,9 +8,9 @@ import numpy as np
 from cinn_jax.images import crops, formats, reading
 from cinn_jax.sampling.results import as_uint8
 
-# The ending of the file that marks the hole of the picture next to it.
+# The file with this ending marks the hole of the picture next to it.
 _ENDING = "_hole"
-# The model sees a hole's surroundings this many times as large as the hole.
+# The model sees a part of the photograph this many times as large as the hole.
 _CONTEXT = 2
 
 
@@ -19,7 +19,7 @@ class Place(NamedTuple):
 
   Attributes:
     photo: uint8 or uint16 [H, W, 3].
-    rows, columns: the part.
+    rows, columns: The part.
     hole: bool [h, w] of the part.
     seen: uint8, the part at the model's size.
     seen_hole: uint8 of that size, 255 in the hole.
@@ -33,7 +33,7 @@ class Place(NamedTuple):
   seen_hole: np.ndarray
 
   def paste(self, filled: np.ndarray) -> np.ndarray:
-    """Returns the photograph with each of `filled` [n, H, W, 3] in its hole.
+    """Returns one photograph for each of `filled` [n, H, W, 3], in the hole.
 
     Pixels outside the hole are those of the photograph, bit for bit.
     """
@@ -49,15 +49,15 @@ class Place(NamedTuple):
 
 
 def around(photo: np.ndarray, hole: np.ndarray, size: tuple[int, int]) -> Place:
-  """The surroundings of a hole, as the model of a size (H, W) sees them.
+  """Returns the surroundings of a hole, for a model of a size (H, W).
 
   Args:
     photo: uint8 or uint16 [H, W, 3].
     hole: bool [H, W].
-    size: what the model takes.
+    size: The model's size.
   """
   found = [np.flatnonzero(hole.any(axis=axis)) for axis in (1, 0)]
-  # Of the model's aspect ratio, and at least of its size.
+  # The part has the model's aspect ratio, and at least its size.
   scales = [
     _CONTEXT * (indices[-1] + 1 - indices[0]) / full
     for indices, full in zip(found, size, strict=True)
@@ -71,12 +71,12 @@ def around(photo: np.ndarray, hole: np.ndarray, size: tuple[int, int]) -> Place:
 
 
 def central(photo: np.ndarray, own_hole, size: tuple[int, int]) -> Place:
-  """The middle of a photograph, with a hole of the run's own kind.
+  """Returns the middle of a photograph, with a hole as in the run's training.
 
   Args:
     photo: uint8 or uint16 [H, W, 3].
     own_hole: `(seen uint8 [H, W, 3]) -> bool [H, W]`, both of `size`.
-    size: what the model takes, (H, W).
+    size: The model's size, (H, W).
   """
   height, width = photo.shape[:2]
   left, top, right, bottom = crops.central_box(width, height, size[1] / size[0])
@@ -85,7 +85,7 @@ def central(photo: np.ndarray, own_hole, size: tuple[int, int]) -> Place:
   seen = _resized(as_uint8(photo[rows, columns]), size)
   small = own_hole(seen)
   shape = (rows.stop - rows.start, columns.stop - columns.start)
-  # Of each pixel, the nearest of the model's.
+  # For each pixel, the nearest pixel of the model's.
   nearest = np.ix_(
     *(np.arange(n) * full // n for n, full in zip(shape, size, strict=True))
   )
@@ -104,13 +104,13 @@ def _place(photo, rows, columns, hole, size):
   seen = _resized(as_uint8(photo[rows, columns]), size)
   marks = np.repeat(np.where(hole[..., None], 255, 0), 3, axis=-1)
   small = _resized(marks.astype(np.uint8), size)
-  # A pixel of the model's that has any of the hole is hole.
+  # A pixel of the model's is hole if any of it is.
   seen_hole = np.where(small > 0, np.uint8(255), np.uint8(0))
   return Place(photo, rows, columns, hole, seen, seen_hole)
 
 
 def _interval(found, side, whole):
-  """A slice of `side` pixels around indices, inside [0, whole)."""
+  """Returns a slice of `side` pixels around indices, inside [0, whole)."""
   first, last = int(found[0]), int(found[-1]) + 1
   side = min(max(side, last - first), whole)
   start = (first + last - side) // 2
@@ -134,11 +134,11 @@ def is_hole(path: str | None) -> bool:
 def hole_of(path: str, shape: tuple[int, int]) -> np.ndarray | None:
   """Reads the hole of a picture of a shape (H, W): bool [H, W].
 
-  It is the picture `<name>_hole.*` next to it: white on black, or, on a
-  transparent layer, what is opaque. None if there is none.
+  The file is `<name>_hole.*` next to the picture. Its white pixels are the
+  hole; if it has transparency, its opaque pixels. None if there is no file.
 
   Raises:
-    UnreadableImage: if it has another size, or all or nothing of it is hole.
+    UnreadableImage: if it has another size, or marks everything or nothing.
   """
   file = _next_to(path, pathlib.Path(path).stem + _ENDING)
   if file is None:
@@ -162,7 +162,7 @@ def hole_of(path: str, shape: tuple[int, int]) -> np.ndarray | None:
 
 
 def _next_to(path, stem):
-  """The picture of that name in the folder of `path`, or None."""
+  """Returns the picture of that name in the folder of `path`, or None."""
   files = sorted(pathlib.Path(path).parent.iterdir())
   matches = (
     str(file)

@@ -9,7 +9,7 @@ from absl import flags
 
 from cinn_jax.sampling import temperatures
 
-# `--diverse=8` draws this many times 8 samples.
+# `--diverse=8` draws this many times 8 samples by default.
 _DRAWN = 8
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ INPUTS = flags.DEFINE_multi_string(
 RECURSIVE = flags.DEFINE_bool(
   "recursive",
   False,
-  "For --mode=sample: folders in --inputs stand for their subfolders too.",
+  "For --mode=sample: also take the subfolders of folders in --inputs.",
 )
 OUTPUT_FORMAT = flags.DEFINE_enum(
   "output_format",
@@ -42,8 +42,8 @@ QUALITY = flags.DEFINE_integer(
 DEGRADE = flags.DEFINE_bool(
   "degrade",
   False,
-  "For --mode=sample: --inputs are whole pictures, to be made smaller or drawn"
-  " as sketches first.",
+  "For --mode=sample: --inputs are whole pictures, which are first made smaller"
+  " or turned into sketches.",
 )
 NUM_SAMPLES = flags.DEFINE_integer(
   "num_samples", 8, "Samples per picture.", lower_bound=1
@@ -51,20 +51,21 @@ NUM_SAMPLES = flags.DEFINE_integer(
 KEEP = flags.DEFINE_integer(
   "keep",
   None,
-  "For --mode=sample: write only the likeliest of the samples, so many of them"
+  "For --mode=sample: write only this many samples, the likeliest ones"
   " (default: all).",
 )
 DIVERSE = flags.DEFINE_integer(
   "diverse",
   None,
   "For --mode=sample: write this many samples that are far apart, each with the"
-  " share of all samples that it stands for. Draws eight times as many, or"
+  " share of all samples that are nearest to it. Draws eight times as many, or"
   " --num_samples.",
 )
 ONLY = flags.DEFINE_list(
   "only",
   [],
-  "For --mode=sample: write only these numbers of a sheet, such as 3 or 3,5.",
+  "For --mode=sample: write only the samples with these numbers on the sheet,"
+  " such as 3 or 3,5.",
 )
 HINTS = flags.DEFINE_string(
   "hints",
@@ -75,27 +76,29 @@ HINTS = flags.DEFINE_string(
 REFERENCE = flags.DEFINE_string(
   "reference",
   None,
-  "For --mode=sample of photographs: a photograph whose colours to take.",
+  "For --mode=sample of photographs: a photograph to take colours from.",
 )
 PREVIEW = flags.DEFINE_bool(
   "preview",
   False,
-  "For --mode=sample of photographs: results of at most 512 pixels on a side;"
-  " --only then makes chosen ones at full size.",
+  "For --mode=sample of photographs: write results of at most 512 pixels on a"
+  " side, which is quick. Then --only, without --preview, writes some at full"
+  " size.",
 )
 ODDS = flags.DEFINE_bool(
   "odds",
   False,
-  "For --mode=sample of photographs: the odds of colours, in words and in"
-  " samples.json, and a map of how unsure each pixel is. With --mode=calibrate"
-  " done before, intervals that hold the truth as often as they say.",
+  "For --mode=sample of photographs: tell the odds of colours, in words and in"
+  " samples.json, and draw a map of how unsure each pixel is. After"
+  " --mode=calibrate, also intervals that hold the truth as often as they say.",
 )
 TEMPERATURE = flags.DEFINE_list(
   "temperature",
   "1",
-  "Scale of the latents: 0.8, or one for each level that --mode=describe lists,"
-  " 1:0.8:0. Several, 0,0.5,1, get a folder each in --outputs from"
-  " --mode=sample, and rows each in the table of --mode=evaluate.",
+  "Scale of the latents: one number such as 0.8, or one for each level that"
+  " --mode=describe lists, such as 1:0.8:0. For several, such as 0,0.5,1,"
+  " --mode=sample writes a folder each in --outputs, and --mode=evaluate adds"
+  " rows for each to its table.",
 )
 
 
@@ -114,8 +117,8 @@ def read_temperatures() -> list[float | list[float]]:
   """Returns the values of `--temperature`.
 
   Raises:
-    ValueError: if one is no temperature, see `temperatures.parse`, or stands
-      there twice.
+    ValueError: if one is not a temperature, see `temperatures.parse`, or is
+      given twice.
   """
   values = [temperatures.parse(text) for text in TEMPERATURE.value or [""]]
   if twice := [value for k, value in enumerate(values) if value in values[:k]]:
@@ -133,7 +136,7 @@ def read_num_samples() -> int:
 
 
 def read_choice() -> "choice.Choice":
-  """Returns which samples `--mode=sample` writes.
+  """Returns the choice of the samples that `--mode=sample` writes.
 
   Raises:
     ValueError: if `--only` has no numbers.
@@ -151,11 +154,11 @@ def read_choice() -> "choice.Choice":
 
 
 def read_steering() -> "photos.Steering":
-  """Returns what is known of the colours.
+  """Returns the known colours, from `--hints` and `--reference`.
 
   Raises:
-    FileNotFoundError: if there is no such file.
-    ValueError: for a file that holds no hints, or no picture.
+    FileNotFoundError: if a file does not exist.
+    ValueError: for a file without hints, or that is not a picture.
   """
   from cinn_jax.images import reading
   from cinn_jax.sampling import hints, photos
@@ -172,7 +175,7 @@ def read_options() -> dict[str, Any]:
   """Returns the keywords of `sample.sample` for `--mode=sample`.
 
   Raises:
-    ValueError: for flags that do not fit, see the functions above.
+    ValueError: for wrong flags, see the functions above.
   """
   return {
     "inputs": INPUTS.value,
@@ -190,15 +193,15 @@ def read_options() -> dict[str, Any]:
 
 
 def read_sampling(mode: str, *, several: bool = False) -> "draw.Sampling":
-  """Returns how a mode draws samples of the test pictures.
+  """Returns the settings with which a mode draws samples of test pictures.
 
   Args:
-    mode: Its name, for the error message.
-    several: Whether it takes several temperatures.
+    mode: Name of the mode, for error messages.
+    several: Allows several temperatures.
 
   Raises:
-    ValueError: if it takes one and there are several, for no temperature, and
-      with `--keep`.
+    ValueError: for `--keep`, `--diverse` or `--only`, for several temperatures
+      if one is allowed, or for a wrong one.
   """
   from cinn_jax.sampling import draw
 

@@ -1,7 +1,7 @@
 """Odds of the colours of a photograph: in words, as numbers and as a map.
 
-The samples are the first draws of the seed, as many as the calibration of the
-run had, whatever number of samples is written.
+The odds use the first draws of the seed, as many as the run's calibration used,
+however many samples are written.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ from cinn_jax.sampling.subject import Subject
 from cinn_jax.tasks.colorize import denormalize_ab
 from cinn_jax.workdir.trained import Trained
 
-# Samples for odds without a calibration.
+# Number of samples if there is no calibration.
 NUM_SAMPLES = 64
-# Regions on a side of the conformal intervals, and their level.
+# The conformal intervals: regions along each side, and the level.
 _GRID, _LEVEL = 4, 0.9
 
 
@@ -32,7 +32,7 @@ class Forecast(NamedTuple):
 
   Attributes:
     words: A line for each quarter of the photograph.
-    content: Everything but the map, as samples.json has it.
+    content: Everything but the map, for samples.json.
     picture: uint8 [H, W, 3], the map of how unsure each pixel is.
   """
 
@@ -47,13 +47,13 @@ class Forecaster:
   Args:
     trained: The run.
     calibration: Content of its `calibration.json`, or None.
-    temperatures: Scales of the latents that will be asked for.
+    temperatures: The scales of the latents for which odds will be requested.
     seed: Seed for the samples.
-    is_steered: Hints are given, for which no calibration holds.
+    is_steered: True if hints are given; a calibration does not cover them.
 
   Attributes:
-    num_samples: Number of samples of each photograph.
-    note: The reason if there are no conformal intervals, or "".
+    num_samples: Number of samples for each photograph.
+    note: The reason why there are no conformal intervals, or "".
 
   Raises:
     ValueError: for a run of another task.
@@ -80,10 +80,10 @@ class Forecaster:
       self.note = "the run has no calibration: --mode=calibrate makes one"
     elif calibration["checkpoint"] != trained.digest:
       self.note = (
-        "the calibration is of another checkpoint: run --mode=calibrate again"
+        "its calibration is of another checkpoint: run --mode=calibrate again"
       )
     elif is_steered:
-      self.note = "the calibration is without hints"
+      self.note = "the calibration was made without hints"
     else:
       self.num_samples = calibration["num_samples"]
       self._offsets = calibration["offsets"]
@@ -143,7 +143,7 @@ def _by_name(row):
 
 
 def _intervals(means, offsets):
-  """Returns conformal intervals of a and b, row by row, as samples.json has."""
+  """Returns conformal intervals of a and b, row by row, for samples.json."""
   own = offsets[f"{_GRID}x{_GRID}"]
   content: dict[str, Any] = {"level": _LEVEL, "grid": _GRID}
   for c, channel in enumerate(("a", "b")):
@@ -159,7 +159,7 @@ def _map(unsure, grey):
   figure = Figure(
     (8, max(2.0, 3.2 * height / width)), dpi=100, layout="constrained"
   )
-  FigureCanvasAgg(figure)  # Opens no window, and leaves pyplot alone.
+  FigureCanvasAgg(figure)  # Opens no window, and does not touch pyplot.
   photo, axis = figure.subplots(1, 2)
   photo.imshow(grey)
   shown = axis.imshow(

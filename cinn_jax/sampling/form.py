@@ -1,4 +1,4 @@
-"""The files that results become: their format, names and metadata."""
+"""The files of results: their format, names and metadata."""
 
 import pathlib
 from typing import NamedTuple
@@ -16,8 +16,8 @@ class Form(NamedTuple):
   """The format of results.
 
   Attributes:
-    output_format: One of `FORMATS`, or "" for that of each input as far as it
-      keeps all of the result.
+    output_format: One of `FORMATS`; or "" for that of each input, unless it
+      would lose part of the result.
     quality: Quality of JPEG and WebP, 1 to 100.
   """
 
@@ -25,7 +25,7 @@ class Form(NamedTuple):
   quality: int = writing.QUALITY
 
   def check(self) -> None:
-    """Raises ValueError if there is no such format."""
+    """Raises ValueError if the format does not exist."""
     if self.output_format not in ("", *FORMATS):
       raise ValueError(
         f"unknown output format {self.output_format!r}, expected one of"

@@ -1,13 +1,13 @@
-"""`--hints`: colours that one knows, at places of a photograph.
+"""`--hints`: known colours at places in a photograph.
 
-A file is JSON: a list of points for all photographs, or a list for each, by the
-name of its file.
+A file is JSON: a list of points for all photographs, or a dictionary of one
+list for each photograph, by the name of its file.
 
   [{"x": 120, "y": 80, "color": [200, 30, 40]},
    {"x": 300, "y": 45, "color": "#1e5aa8", "radius": 12}]
 
 x and y are pixels of the upright photograph, from its upper left corner.
-Colours are sRGB. A radius covers more than the cell under the point.
+Colours are sRGB. With a radius, a point covers more than the cell under it.
 """
 
 import json
@@ -41,7 +41,7 @@ class Point(NamedTuple):
   radius: float = 0
 
 
-# Points for all photographs, or by the name of a file.
+# Points for all photographs, or points by the name of a file.
 Hints = Sequence[Point] | Mapping[str, Sequence[Point]]
 
 
@@ -49,8 +49,8 @@ def read(path: str | os.PathLike[str]) -> Hints:
   """Reads a file of hints.
 
   Raises:
-    FileNotFoundError: if there is no such file.
-    ValueError: if it holds no hints; the message says which entry is wrong.
+    FileNotFoundError: if the file does not exist.
+    ValueError: if it does not hold hints; the message names the wrong entry.
   """
   try:
     content = json.loads(pathlib.Path(path).expanduser().read_bytes())
@@ -64,7 +64,7 @@ def read(path: str | os.PathLike[str]) -> Hints:
 
 
 def write(path: str | os.PathLike[str], points: Sequence[Point]) -> None:
-  """Writes points as `read` takes them, whole or not at all."""
+  """Writes a file of points for `read`, whole or not at all."""
   rows = [point._asdict() for point in points]
   storage.write_whole(path, json.dumps(rows, indent=1).encode())
 
@@ -81,7 +81,7 @@ def to_map(
 ) -> np.ndarray:
   """Returns a map [cells, cells, 3] of hints, as `tasks.hints` defines it.
 
-  Where points meet in a cell, it gets their mean.
+  A cell with several points gets their mean.
 
   Args:
     points: The points.
@@ -89,7 +89,7 @@ def to_map(
     cells: Cells on a side of the map.
 
   Raises:
-    ValueError: if a point is outside of the photograph.
+    ValueError: if a point is outside the photograph.
   """
   total = np.zeros((cells, cells, 3), np.float32)
   height, width = shape
@@ -105,7 +105,7 @@ def to_map(
 
 
 def check_inside(point: Point, shape: tuple[int, int]) -> None:
-  """Raises ValueError for a point outside of a photograph of a shape (H, W)."""
+  """Raises ValueError for a point outside a photograph of a shape (H, W)."""
   height, width = shape
   if not (0 <= point.x < width and 0 <= point.y < height):
     raise ValueError(
@@ -115,7 +115,7 @@ def check_inside(point: Point, shape: tuple[int, int]) -> None:
 
 
 def _covered(place, radius, size, cells):
-  """The cells of one axis whose middle a point covers, and its own."""
+  """Returns a point's cell along an axis, and those whose middle it covers."""
   middles = (np.arange(cells) + 0.5) * size / cells
   covered = np.abs(middles - place) <= radius
   covered[int(place * cells / size)] = True
@@ -155,7 +155,8 @@ def parse_color(value: Any) -> tuple[int, int, int]:
   """Returns the levels of a colour: three numbers, or text such as "#1e5aa8".
 
   Raises:
-    ValueError: if it is none; TypeError: if it is neither a list nor text.
+    ValueError: if it is not a colour.
+    TypeError: if it is neither a list nor text.
   """
   if isinstance(value, str):
     value = ImageColor.getrgb(value)

@@ -1,4 +1,4 @@
-"""The files that --inputs names, and names for their results."""
+"""The files that `--inputs` names, and names for their results."""
 
 import glob
 import itertools
@@ -15,7 +15,7 @@ class Item(NamedTuple):
   """One picture or class to draw samples for.
 
   Attributes:
-    name: Name of its results, possibly in a subfolder, "a/b".
+    name: Name of its results, possibly with a subfolder, "a/b".
     path: Its file; None for a class or a picture of the test split.
     first: Number of its first sample.
   """
@@ -33,16 +33,16 @@ def find(
 ) -> list[Item]:
   """Finds the files that --inputs names, each once.
 
-  A path that exists is taken as it is, whatever characters it has; a folder
-  stands for the pictures in it, with `recursive` also for those in its
-  subfolders, whose names results keep. Anything else is a glob pattern, in
-  which ** matches folders. `~` is the home folder.
+  A path that exists is taken literally, whatever characters it has. A folder
+  means the pictures in it, and with `recursive` also those in its subfolders,
+  whose names appear in the results. Anything else is a glob pattern, in which
+  ** matches folders. `~` is the home folder.
 
   Args:
     inputs: Paths, folders and patterns.
-    outputs: Folder for results. Files in it are no inputs, unless an input
-      names that folder itself.
-    recursive: Take subfolders too, see above.
+    outputs: Folder for results. Files in it are not taken as inputs, unless an
+      input names that folder itself.
+    recursive: Takes subfolders too, see above.
 
   Raises:
     ValueError: if `inputs` is empty.
@@ -84,7 +84,7 @@ def _in_folder(folder, outputs, recursive):
 
 
 def _by_pattern(pattern, outputs):
-  # The folder that the pattern starts from.
+  # The folder in which the pattern starts.
   parts = pathlib.Path(pattern).parts
   plain = itertools.takewhile(lambda part: not glob.has_magic(part), parts)
   root = pathlib.Path(*plain)
@@ -96,7 +96,7 @@ def _by_pattern(pattern, outputs):
 
 
 def _below(path, outputs, root):
-  """Tells if a file lies in the results' folder, below the inputs' own."""
+  """Tells if a file is in the results' folder, unless inputs start there."""
   if not outputs or storage.in_bucket(outputs):
     return False
   results = pathlib.Path(outputs).resolve()
@@ -106,7 +106,7 @@ def _below(path, outputs, root):
 
 
 def _unique(stems):
-  """Numbers stems that several files have, in any mixture of cases."""
+  """Numbers the stems that several files share, ignoring case."""
   names: list[str] = []
   taken: set[str] = set()
   for stem in stems:

@@ -6,9 +6,9 @@ import numpy as np
 
 from cinn_jax.images import color_names
 
-# A colour with fewer odds is left out of the words.
+# The words leave out colours with lower odds, and name at most three.
 _LEAST, _MOST_WORDS = 0.1, 3
-# Half a sample more for each colour, after Jeffreys: none is impossible.
+# Half a sample is added for each colour (Jeffreys), so that none is impossible.
 _MORE = 0.5
 QUARTERS = ("upper left", "upper right", "lower left", "lower right")
 
@@ -25,7 +25,7 @@ def shares(colors: np.ndarray) -> np.ndarray:
 
 
 def in_words(odds: np.ndarray, places: Sequence[str] = QUARTERS) -> list[str]:
-  """Says odds [len(places), 10] in words.
+  """Puts odds [len(places), 10] into words.
 
   >>> odds = np.full((1, 10), 0.01)
   >>> odds[0, 7], odds[0, 0] = 0.71, 0.22
@@ -46,8 +46,8 @@ def central_interval(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns (low, high) [...], the central interval of samples [n, ...].
 
-  It holds another sample with this probability (Weibull's quantiles), which
-  takes 19 samples for 90 %.
+  It holds another sample with probability `level` (Weibull's quantiles); 90 %
+  takes at least 19 samples.
   """
   ends = [(1 - level) / 2, (1 + level) / 2]
   low, high = np.quantile(samples, ends, axis=0, method="weibull")

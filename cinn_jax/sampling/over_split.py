@@ -26,8 +26,8 @@ def draw_over_split(
   """Yields (batch, given, outcomes) over a split, without padding.
 
   All are numpy. `batch` holds the records, `given` the conditions as pictures.
-  There is an outcome for each temperature, of the same latents: see
-  `draw.make_sampler`, with samples in the order in which they were drawn.
+  There is one outcome for each temperature, from the same latents, with samples
+  in the order in which they were drawn; see `draw.make_sampler`.
   """
   sampler = jax.jit(
     make_sampler(trained.flow, trained.task, num_samples=sampling.num_samples)

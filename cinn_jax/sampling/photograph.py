@@ -1,4 +1,4 @@
-"""A photograph that is open: its pixels, its preview, and its condition."""
+"""An open photograph: its pixels, its preview and its condition."""
 
 import functools
 import pathlib
@@ -16,7 +16,7 @@ PREVIEW = 512
 
 
 class Photograph:
-  """A photograph, and what the model sees of it, which is computed once.
+  """A photograph, and its condition for the model, which is computed once.
 
   Attributes:
     path: Its file.
@@ -42,7 +42,7 @@ class Photograph:
     return grey(self.small)
 
   def previewed(self, subject: Subject) -> Subject:
-    """Returns the subject whose results are previews."""
+    """Returns a subject whose results are previews."""
     height, width = self.small.shape[:2]
     _, *others = subject.note.split("; ")
     assert subject.preview is not None
@@ -57,7 +57,7 @@ class Photograph:
 def shrink(picture: np.ndarray, most: int) -> np.ndarray:
   """Returns a picture [H, W, 3] of at most `most` pixels on a side.
 
-  One that is larger becomes uint8.
+  A picture that has to shrink becomes uint8.
   """
   height, width = picture.shape[:2]
   factor = most / max(height, width)
@@ -69,17 +69,17 @@ def shrink(picture: np.ndarray, most: int) -> np.ndarray:
 
 def grey(photo: np.ndarray) -> np.ndarray:
   """Returns a small photograph without its colours, uint8."""
-  # Few cells of ab, so that one program serves pictures of any shape.
+  # A fixed 8x8 grid, so that one program serves pictures of any shape.
   return full_resolution.colorize(thumbnail(photo), np.zeros((1, 8, 8, 2)))[0]
 
 
 def not_kept(kept: Metadata) -> list[str]:
-  """Returns a line on what the results of a photograph lose, if anything."""
+  """Returns a line that says what a photograph's results lose, if anything."""
   return [f"not kept: {', '.join(kept.lost)}"] if kept.lost else []
 
 
 def suffix_of(path: str | None, dtype: np.dtype) -> str:
-  """Returns the ending of results of a photograph of that name and depth."""
+  """Returns the ending of result files for a photograph's name and depth."""
   if dtype == np.uint16:
     return ".tif"
   is_jpeg = pathlib.Path(path or "").suffix.lower() in (".jpg", ".jpeg")

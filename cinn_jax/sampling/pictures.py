@@ -1,4 +1,4 @@
-"""Samples of image-to-image tasks, at the size of the picture that is given."""
+"""Samples of image-to-image tasks, at the size of the input picture."""
 
 import functools
 import math
@@ -20,9 +20,9 @@ from cinn_jax.sampling.subject import Subject
 from cinn_jax.tasks import Task, holes
 from cinn_jax.workdir.trained import Trained
 
-# Test pictures that stand in for --inputs.
+# Number of test pictures to answer if there are no --inputs.
 _SHOWN = 8
-# Pixels of the samples that are drawn at once.
+# Total number of pixels of the samples that are drawn at once.
 _MAX_PIXELS = 2**22
 
 
@@ -36,19 +36,18 @@ class _Program(NamedTuple):
 
 
 class Pictures:
-  """The sampler of runs on whole pictures.
+  """The sampler of image-to-image runs.
 
-  To a run of super-resolution the inputs are the small pictures, each enlarged
-  as many times as the run learned. To the others they are photographs or
-  sketches of any size: the model sees them resized to its own size, and the
-  answer comes back at theirs. Colours are put onto the photograph's own luma;
-  holes are filled where they are, see `fill`; a sketch's photograph is
-  enlarged.
+  For super-resolution, the inputs are small pictures, which are enlarged by the
+  factor of the run. For the other tasks, they are photographs or sketches of
+  any size: the model sees them at its own size, and results have theirs.
+  Colours are put onto the photograph's own lightness; holes are filled in
+  place, see `fill`; the photograph for a sketch is enlarged.
 
   Args:
-    trained: a run of one of these tasks.
-    degrade: the inputs are whole pictures, which are made smaller or drawn as
-      sketches first, as in training; results have the run's size.
+    trained: A run of one of these tasks.
+    degrade: Inputs are whole pictures, which are first made smaller or turned
+      into sketches, as in training; results have the run's size.
   """
 
   def __init__(self, trained: Trained, *, degrade: bool = False):
@@ -74,7 +73,7 @@ class Pictures:
       not found or self._degrade or self._task in ("colorize_rgb", "inpaint")
     )
     if found and self._task == "super_resolution" and not self._degrade:
-      given = "given"  # The condition's name tells a size.
+      given = "given"  # The condition's name would state the run's size.
     self.titles = (given, "truth") if known else (given,)
     if not found:
       self._test = self._trained.pictures("test", _SHOWN)
@@ -93,7 +92,7 @@ class Pictures:
     """Reads a picture.
 
     Raises:
-      UnreadableImage: if it, or its hole, cannot be used.
+      UnreadableImage: if the picture or its hole cannot be used.
     """
     if item.path is None:
       row = int(item.name.removeprefix("test_")) - 1
@@ -161,7 +160,7 @@ class Pictures:
   def _enlarged(self, path, small):
     """Answers a small picture of any size.
 
-    It is extended to one that can be halved as often as those of training.
+    It is padded until its sides can be halved as often as in training.
     """
     scale = self._trained.config["task"]["scale"]
     height, width = (scale * side for side in small.shape[:2])
@@ -216,16 +215,16 @@ class Pictures:
       note=f"{shape[1]}x{shape[0]}" if not pixels else "",
     )
 
-  @functools.cache  # noqa: B019, as many as there are sizes; it lives as long.
+  @functools.cache  # noqa: B019, one per size; the sampler lives as long.
   def _program(self, shape):
-    """Builds the programs for pictures of a shape, which need not be the run's.
+    """Builds the programs for pictures of a shape.
 
-    The parameters do not depend on it.
+    It need not be the run's, since the parameters do not depend on it.
     """
     if shape != self._size:
       print(
-        f"Compiling for pictures of {shape[1]}x{shape[0]}: every new size of"
-        " small picture takes some 20 seconds more."
+        f"Compiling for pictures of {shape[1]}x{shape[0]}: each new size of"
+        " small picture takes about 20 seconds more."
       )
     config = dict(self._trained.config)
     config["task"] = {**config["task"], "image_size": shape}
@@ -244,11 +243,11 @@ class Pictures:
 
 
 def _ab(rgb):
-  """The ab of uint8 pictures [n, H, W, 3]."""
+  """Returns a and b of uint8 pictures [n, H, W, 3]."""
   return np.asarray(color.srgb_to_lab(rgb.astype(np.float32) / 255))[..., 1:]
 
 
 def _enlarged(rgb, shape):
-  """Pictures [n, h, w, 3] at the size of a sketch."""
+  """Returns pictures [n, h, w, 3] at the size of a sketch."""
   box = (0, 0, rgb.shape[2], rgb.shape[1])
   return np.stack([crops.resize(picture, box, shape) for picture in rgb])

@@ -1,8 +1,8 @@
 """`--reference`: hints from another photograph, in its own colours.
 
-Places of the two photographs that look alike to an image classifier are
-matched, and the reference's colour at such a place becomes a hint. Nothing is
-trained.
+Places in the two photographs that look alike to an image classifier are
+matched, and the reference's colour at each match becomes a hint. Nothing is
+trained for it.
 """
 
 import functools
@@ -20,15 +20,15 @@ from cinn_jax.sampling.hints import Point
 _SIZE, _CELL = 256, 8
 _CELLS = _SIZE // _CELL
 _STRIDES = (4, 8)
-# Matches: one in each of 8x8 parts at most, and 16 in all.
+# Matches are an eighth of the picture apart, and at most 16.
 _PARTS, _MOST = 8, 16
 
 
 def match(photo: np.ndarray, reference: np.ndarray) -> list[Point]:
-  """Returns hints for a photograph, from one whose colours it should have.
+  """Returns hints for a photograph, from a reference photograph.
 
   A place and its match are each other's nearest neighbours among all places, by
-  the cosine of their features.
+  the cosine similarity of their features.
 
   Args:
     photo: uint8 or uint16 [H, W, 3].
@@ -59,7 +59,7 @@ def _levels(color):
 
 
 def _apart(strength):
-  """The strongest places, none next to another's part of the picture."""
+  """Returns the strongest places that are at least one part apart."""
   chosen: list[int] = []
   least = _CELLS / _PARTS
   for place in np.argsort(-strength, kind="stable"):
@@ -75,7 +75,7 @@ def _apart(strength):
 
 
 def _colors(reference):
-  """The mean sRGB colour of each cell, uint8 [cells^2, 3]."""
+  """Returns the mean sRGB colour of each cell, uint8 [cells^2, 3]."""
   size = (_SIZE, _SIZE)
   small = resize(reference, (0, 0, *reference.shape[1::-1]), size)
   lab = np.asarray(color.srgb_to_lab(small.astype(np.float32) / 255))
@@ -85,7 +85,7 @@ def _colors(reference):
 
 
 def _features(photo):
-  """Unit vectors [cells^2, C] of the classifier's features."""
+  """Returns the classifier's features as unit vectors [cells^2, C]."""
   shape = (_SIZE, _SIZE)
   lightness = full_resolution.lightness_thumbnail(photo, shape)
   return np.asarray(_network()(jnp.asarray(lightness)[None, ..., None]))
@@ -109,7 +109,7 @@ def _network():
       means = blocks.mean((1, 3)).reshape(_CELLS**2, -1)
       norm = jnp.linalg.norm(means, axis=-1, keepdims=True)
       parts.append(means / jnp.maximum(norm, 1e-6))
-    # Each has the same weight.
+    # All strides have the same weight.
     return jnp.concatenate(parts, -1) / len(parts) ** 0.5
 
   return features

@@ -1,8 +1,8 @@
 """A folder of samples: files, sheets, and samples.json, which lists them.
 
-Nothing is written over a file that is not in the list: results take other names
-then. The list grows with each picture, so an interrupted batch goes on; with
-other settings its earlier results are removed first.
+A file that is not in the list is never overwritten: results then take other
+names. The list grows with each picture, so an interrupted batch can go on. If
+the settings have changed, the earlier results are removed first.
 """
 
 import hashlib
@@ -22,10 +22,10 @@ from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.numbered import Ranked
 
 LIST = "samples.json"
-# Pictures on a sheet, whose size stays within what viewers open.
+# Limits of a sheet, so that viewers can open it.
 _ROWS, _COLUMNS, _THUMBNAIL = 24, 18, 256
 _PROGRAM = "cinn_jax samples"
-# The map of a picture's odds ends so; its samples end in a number.
+# Ending of the map of a picture's odds; its samples end in a number.
 _ODDS = "_odds"
 
 
@@ -34,13 +34,13 @@ class Results:
 
   Args:
     folder: Folder for results; created if needed.
-    settings: Everything that samples depend on, as JSON. Results of other
+    settings: Everything that samples depend on, as JSON. Results with other
       settings are removed.
     titles: Titles of the first columns of a sheet, before "sample 1".
     note: Caption of each sheet.
 
   Raises:
-    ValueError: if the folder has a samples.json of something else.
+    ValueError: if the folder has a samples.json from another program.
   """
 
   def __init__(
@@ -73,7 +73,7 @@ class Results:
     }
 
   def finished(self, item: Item) -> bool:
-    """Tells if the samples of an item are there already."""
+    """Tells if the samples of an item already exist."""
     entry = self._entry(item)
     return (
       entry is not None
@@ -96,13 +96,13 @@ class Results:
 
     Args:
       item: The item that was answered.
-      head: Small pictures that come first in its row of the sheet.
+      head: Small pictures at the start of its row on the sheet.
       bits: bits/dim of the samples, most likely first.
-      ranked: The samples: which draws of the seed they are, and their shares.
-      chunks: Pairs of ranks and as many pictures.
+      ranked: The numbers and the shares of the samples.
+      chunks: Pairs of ranks and pictures, as many of each.
       suffix: Ending of the files, such as ".jpg".
       save: Function `save(path, picture)`.
-      forecast: The odds of its colours, or None.
+      forecast: The odds of the item's colours, or None.
     """
     ranks = ranked.ranks or range(1, len(bits) + 1)
     name = self._free_name(item, max(ranks), forecast is not None)
@@ -133,7 +133,7 @@ class Results:
     self._write()
 
   def keep(self, item: Item, head: Sequence[np.ndarray]) -> None:
-    """Puts an item that was finished earlier onto the sheets."""
+    """Adds an item that was finished earlier to the sheets."""
     name = self._name_of(item)
     files = self._pictures[name]["files"][: _COLUMNS - len(head)]
     shown = [thumbnail(reading.decode(self.folder / file)) for file in files]
@@ -202,7 +202,7 @@ class Results:
     return next(matches, None)
 
   def _free_name(self, item, count, has_odds):
-    """A name whose files are not there, unless this command made them."""
+    """Returns a name that no files have, except files of this command."""
     if name := self._name_of(item):
       self._remove(_files(self._pictures.pop(name)))
     taken = {
@@ -218,7 +218,7 @@ class Results:
         break
     if name != item.name:
       print(
-        f"{self.folder} has other files named {item.name}_1 or the like, which"
+        f"{self.folder} has other files with names like {item.name}_1, which"
         f" are kept: results for {item.path or item.name} are named {name}_1"
         " and so on."
       )
@@ -269,14 +269,14 @@ def _files(entry):
 
 
 def thumbnail(picture: np.ndarray) -> np.ndarray:
-  """A picture [H, W, 3] of at most 256 pixels a side, uint8."""
+  """Returns a picture [H, W, 3] at no more than 256 pixels a side, uint8."""
   image = Image.fromarray(as_uint8(picture))
   image.thumbnail((_THUMBNAIL, _THUMBNAIL))
   return np.asarray(image)
 
 
 def as_uint8(picture: np.ndarray) -> np.ndarray:
-  """A picture of 8 or 16 bits, in 8."""
+  """Converts a picture of 8 or 16 bits to 8 bits."""
   return deep_color.narrow(picture) if picture.dtype == np.uint16 else picture
 
 

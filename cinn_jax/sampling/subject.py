@@ -1,4 +1,4 @@
-"""The interface of samplers: a condition to draw for, from each input."""
+"""The interface of samplers: they turn each input into a condition."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
@@ -14,15 +14,16 @@ class Subject(NamedTuple):
   """An input that is ready to be answered.
 
   Attributes:
-    head: Small pictures [H, W, 3] for its row of the sheet.
+    head: Small pictures [H, W, 3] at the start of its row on the sheet.
     draw: Function that draws samples by number.
-    dims: Numbers in one sample, for bits/dim.
+    dims: How many numbers one sample has, for bits/dim.
     render: `(x [c, ...]) -> [c, H, W, 3]`, uint8 or uint16 pictures.
-    preview: The same, uint8 with at most 512 pixels on a side, and quick; None
-      if only `render` can make pictures.
+    preview: A faster `render` to uint8 pictures of at most 512 pixels on a
+      side; None if there is no faster way.
     suffix: Ending of the files of its samples.
     chunk: Samples to draw at a time.
-    pixels: Pixels of one result, which limit how many are rendered at a time.
+    pixels: Number of pixels of one result, which limits how many are rendered
+      at a time.
     metadata: Written into the files of its samples.
     note: Printed with the result, such as the size.
   """
@@ -43,7 +44,7 @@ class Sampler(Protocol):
   """The inputs of one trained run.
 
   Attributes:
-    titles: Titles of the columns of a sheet that `Subject.head` fills.
+    titles: Titles of a sheet's columns that `Subject.head` fills.
   """
 
   titles: Sequence[str]

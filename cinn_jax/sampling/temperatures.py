@@ -13,7 +13,7 @@ from cinn_jax.runtime import storage
 
 
 def parse(text: str) -> float | list[float]:
-  """Returns the number, or the numbers by level, that a text stands for.
+  """Converts a text to a number, or to numbers by level.
 
   >>> parse("0.8"), parse("1:0.8:0")
   (0.8, [1.0, 0.8, 0.0])
@@ -34,7 +34,7 @@ def parse(text: str) -> float | list[float]:
 
 
 def name(temperature: float | Sequence[float]) -> str:
-  """Returns the text for a temperature, as `parse` takes it.
+  """Converts a temperature to a text for `parse`.
 
   >>> name(1.0), name([1.0, 0.8, 0.0])
   ('1', '1:0.8:0')
@@ -59,7 +59,7 @@ def label(
 
 
 def names(temperatures: Sequence[float | Sequence[float]]) -> str:
-  """Returns the text for several temperatures, as `--temperature` takes it.
+  """Converts several temperatures to a text for `--temperature`.
 
   >>> names([0.5, [1.0, 0.8, 0.0]])
   '0.5,1:0.8:0'
@@ -72,7 +72,7 @@ def folders(
 ) -> list[tuple[Any, float | list[float]]]:
   """Pairs each temperature with a folder for its results.
 
-  A single one has `folder` itself, several have one each in it.
+  A single temperature gets `folder` itself; several get a subfolder each.
   """
   if len(temperatures) == 1:
     return [(folder, temperatures[0])]
