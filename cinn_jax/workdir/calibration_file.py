@@ -1,4 +1,4 @@
-"""The file that `--mode=calibrate` leaves next to a run, and its reading."""
+"""The results of `--mode=calibrate`: a file next to the run."""
 
 import importlib.metadata
 import json
@@ -18,7 +18,7 @@ _SUFFIX = ".safetensors"
 
 
 def folder(workdir: str | os.PathLike[str]) -> pathlib.Path:
-  """Returns the folder of results: the workdir, or one named after a file."""
+  """Returns the folder of results: the workdir, or one named after its file."""
   place = storage.path(workdir)
   return place.with_suffix("") if place.suffix == _SUFFIX else place
 
@@ -34,12 +34,15 @@ def write(place: pathlib.Path, content: Mapping[str, Any]) -> None:
 
 
 def read(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
-  """Reads the calibration of a run, as `restore` takes it; None without one.
+  """Reads the calibration of a run; returns None if it has none.
 
-  Flows that come with the package bring theirs along.
+  Flows that come with the package have one.
+
+  Args:
+    workdir: The run, as `restore` takes it.
 
   Raises:
-    ValueError: for a file that is none of `write`.
+    ValueError: for a file that is not from `write`.
   """
   if file := shipped.find(workdir):
     path = file.with_suffix(".calibration.json")

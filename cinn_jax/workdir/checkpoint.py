@@ -57,7 +57,7 @@ class Checkpoints:
             ),
           ]
         ),
-        # Orbax writes no metrics without it; a resumed run needs them to
+        # Without this, Orbax writes no metrics; a resumed run needs them to
         # know the best step.
         best_fn=_quality,
       ),
@@ -97,8 +97,8 @@ class Checkpoints:
     """
     step = int(state.step)
     if step == self.latest_step():
-      # The processes agree before one of them adds metrics: the others would
-      # otherwise find them there and take the other branch.
+      # The processes agree before one of them adds metrics: otherwise the
+      # others might find the metrics and take the other branch.
       if metrics and not processes.agree(bool(self.metrics(step))):
         self._write(lambda: self._add(step, metrics))
       return
@@ -245,7 +245,7 @@ class Checkpoints:
 
 
 def _items(state: State) -> dict[str, PyTree]:
-  """Returns the parts of a state that are saved as items of a checkpoint."""
+  """Returns the parts of a state that become items of a checkpoint."""
   return {
     "params": state.fit.params,
     "ema": state.ema,

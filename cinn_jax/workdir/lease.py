@@ -1,8 +1,9 @@
-"""A lock for workdirs in buckets, which have no locks: regular signs of life.
+"""A lock for workdirs in buckets, which have no file locks.
 
-A run rewrites the object `lock` at regular intervals. Another run that finds it
-waits for the next change; if there is none for a while, the first run is gone.
-Two runs that start at the same moment do not notice each other.
+A run rewrites the object `lock` at regular intervals, as a sign of life.
+Another run that finds it waits for the next change; if there is none for a
+while, the first run is gone. Two runs that start at the same moment do not
+notice each other.
 """
 
 import contextlib
@@ -83,7 +84,7 @@ def _beat(path, owner, done):
   signs = 0
   while not done.wait(BEAT_SECONDS):
     signs += 1
-    # One failed write is no reason to end a run.
+    # A run should not end because of one failed write.
     with contextlib.suppress(OSError):
       _write(path, {**owner, "signs": signs})
 

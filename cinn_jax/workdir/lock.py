@@ -17,8 +17,8 @@ def hold_lock(workdir: str | os.PathLike[str]) -> Iterator[None]:
   """Holds the workdir until the context ends, and creates it if needed.
 
   The operating system releases the lock when the process ends, however it ends.
-  In a run of several processes the first one holds it for all. For buckets, see
-  `lease`.
+  In a run with several processes, the first one holds it for all. For buckets,
+  see `lease`.
 
   Raises:
     OSError: if another run holds it, or the folder cannot be written.

@@ -18,8 +18,8 @@ class Log:
   """Writes the scalars and pictures of a run, in its first process only.
 
   Opening the log at a step drops all later lines: the resumed run writes them
-  again. Files in a bucket cannot be appended to, so the log reaches a bucket by
-  `upload`, and when it is closed.
+  again. Files in a bucket cannot be appended to, so the log goes to a local
+  folder first, and to the bucket by `upload` and when it is closed.
 
   Args:
     workdir: Folder of the run.
@@ -98,7 +98,7 @@ class Log:
 
 
 def read_log(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
-  """Returns what a run logged: a dictionary for each call of `Log.scalars`.
+  """Returns the log of a run: a dictionary for each call of `Log.scalars`.
 
   Raises:
     FileNotFoundError: if nothing was logged.
@@ -113,7 +113,7 @@ def read_log(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
     try:
       rows.append(json.loads(line))
     except json.JSONDecodeError:
-      continue  # a line that is still being written
+      continue  # A line that is still being written.
   return rows
 
 
@@ -126,7 +126,7 @@ def _lines_up_to(path, step):
     try:
       entry = json.loads(line)
     except json.JSONDecodeError:
-      continue  # a line that a killed process was writing
+      continue  # A line that a killed process was writing.
     if entry["step"] <= step:
       lines.append(line + "\n")
   return "".join(lines)

@@ -7,7 +7,7 @@ from typing import Any
 from cinn_jax.experiment import recipes
 from cinn_jax.workdir.saved import newest_intact, read_config
 
-# The behaviour of checkpoints that are older than these settings.
+# Values of settings that older checkpoints do not have.
 _BEFORE = {
   "model.scanned": True,
   "model.condition_slope": 0.01,

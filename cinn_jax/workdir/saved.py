@@ -105,7 +105,7 @@ def check_metrics(workdir: str | os.PathLike[str]) -> None:
 def ranking(metrics: Mapping[str, Any]) -> tuple[str, float]:
   """Returns the name and value of the number that ranks validated steps.
 
-  It is "bits_per_dim", or "error" for a model without a likelihood. Less is
+  It is "bits_per_dim", or "error" for a model without a likelihood. Lower is
   better.
   """
   name = "bits_per_dim"
@@ -119,8 +119,8 @@ def add_metrics(
 ) -> None:
   """Adds validation metrics to a step that was saved without them.
 
-  Writes Orbax's own format, whole or not at all, and leaves the rest of the
-  step alone.
+  Writes Orbax's own format, whole or not at all, and does not touch the rest of
+  the step.
 
   Raises:
     OSError: if they cannot be written.

@@ -15,9 +15,9 @@ NAMES = {"photographs": "colorize.py:photographs"}
 
 
 def find(path: str | os.PathLike[str]) -> pathlib.Path | None:
-  """Returns the file of a shipped flow, or None if `path` is no name of one.
+  """Returns the file of a shipped flow, or None if `path` does not name one.
 
-  A folder or file of that name comes first.
+  A folder or file of that name takes precedence.
   """
   if os.fspath(path) not in NAMES or storage.path(path).exists():
     return None
@@ -31,8 +31,8 @@ def for_config(
   """Returns the name of a config's shipped flow if there is no run of it yet.
 
   Args:
-    workdir: The run's folder, which is returned if it has been trained in.
-    config: Name of the config's file and variant, "colorize.py:photographs".
+    workdir: The run's folder, which is returned if it holds a checkpoint.
+    config: Names of the config's file and variant, "colorize.py:photographs".
   """
   for name, its_config in NAMES.items():
     if config == its_config and not saved.is_trained(workdir):

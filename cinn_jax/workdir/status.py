@@ -13,7 +13,7 @@ _NOTHING = "nothing yet"
 def status(workdir: str | os.PathLike[str]) -> str:
   """Describes a run in a few lines, whether or not it is running.
 
-  The lines have the last logged step and rate, the newest checkpoint, the best
+  The lines tell the last logged step and rate, the newest checkpoint, the best
   validation, and the process that holds the workdir.
 
   Raises:
@@ -56,7 +56,7 @@ def _logged(workdir):
   try:
     return read_log(workdir)
   except FileNotFoundError:
-    # Compiling takes a while, and a log in a bucket comes even later.
+    # Compiling takes a while, and a log in a bucket appears even later.
     if lock.is_held(workdir) or _saved(workdir) != _NOTHING:
       return []
     raise

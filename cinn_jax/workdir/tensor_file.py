@@ -1,9 +1,9 @@
 """One file of arrays and a description, in the safetensors format.
 
-The format is a header of JSON with the names, types and places of the arrays,
-then the arrays. The description is JSON in the header's metadata, under
-"cinn_jax". No part of it is code. A checksum of description and arrays tells a
-damaged file from a whole one.
+The format is a JSON header with the names, types and places of the arrays, then
+the arrays. The description is JSON in the header's metadata, under "cinn_jax".
+No part of it is code. A checksum over description and arrays tells a damaged
+file from an intact one.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ from flax import traverse_util
 from cinn_jax.bijections.base import PyTree
 from cinn_jax.runtime import storage
 
-# Readers refuse files of a higher number. Those of format 1 have no checksum;
-# only flows with a base of their own need format 3.
+# Readers refuse files with a higher number. Files of format 1 have no checksum;
+# only flows with a base distribution of their own need format 3.
 FORMAT_VERSION = 3
 _COMMON_VERSION = 2
 _KEY = "cinn_jax"
@@ -59,16 +59,16 @@ def write(
   Args:
     path: The file, local or in a bucket.
     tree: The arrays; they are named by their joined keys, "params/layer/bias".
-    description: Values of JSON, by name. "format_version" is there only if a
+    description: Values for JSON, by name. "format_version" is needed only if a
       reader of the common format would misread the file.
 
   Raises:
-    ValueError: if a leaf is no array, or of a type that the format lacks.
+    ValueError: if a leaf is not an array, or has a type that the format lacks.
     OSError: if the file cannot be written.
   """
   arrays, empty = _flatten(tree)
   header = {"format_version": _COMMON_VERSION, **description, "empty": empty}
-  header = json.loads(json.dumps(header))  # As it will be read.
+  header = json.loads(json.dumps(header))  # As `read` will find it.
   header["sha256"] = _checksum(header, arrays)
   try:
     content = safetensors.numpy.save(arrays, {_KEY: json.dumps(header)})
@@ -90,7 +90,7 @@ def _flatten(tree):
     if leaf is traverse_util.empty_node:
       empty.append(name)
     elif isinstance(leaf, jax.Array | np.ndarray | np.generic):
-      # The format takes C's order for granted.
+      # The format assumes C order.
       arrays[name] = np.asarray(jax.device_get(leaf), order="C")
     else:
       raise ValueError(f"{name} is {type(leaf).__name__}, expected an array.")
@@ -103,7 +103,7 @@ def read(
   """Returns the arrays and the description that `write` was given.
 
   Raises:
-    FileNotFoundError: if there is no such file.
+    FileNotFoundError: if the file does not exist.
     ValueError: if it is damaged, not from `write`, or from a newer version.
   """
   content = storage.path(path).read_bytes()

@@ -41,7 +41,7 @@ class Trained(NamedTuple):
   digest: str = ""
 
   def pictures(self, split: str = "test", count: int = 16) -> dict[str, Any]:
-    """Returns a batch of the run's data, as `task.prepare` takes it.
+    """Returns a batch of the run's data, for `task.prepare`.
 
     Args:
       split: "train", "validation" or "test".
@@ -87,7 +87,7 @@ def restore(
     workdir: Folder of a run of `python -m cinn_jax.main` or `training.train`;
       gs://BUCKET/FOLDER needs the extra `gcs`. Or a file from `--mode=export`,
       or the name of a flow that comes with the package, "photographs".
-    data: Settings that override the section `data` of the run's config, to use
+    data: Settings that override the section `data` of the run's config, for
       other pictures.
 
   Returns:
@@ -142,8 +142,8 @@ def _from_file(file, data):
   run = description.get("run")
   if run is None:
     raise ValueError(
-      f"{file} holds a flow without a task: cinn_jax.load reads it. This takes"
-      " a file from --mode=export, or a workdir."
+      f"{file} holds a flow without a task: cinn_jax.load reads it. Expected a"
+      " file from --mode=export, or a workdir."
     )
   config = {
     "data": {**recipes.DATA, **run.get("data", {}), **(data or {})},
@@ -162,7 +162,7 @@ def _from_file(file, data):
       f"{file} does not fit the network that it names: it is from another"
       " version of cinn_jax."
     )
-  # Files may keep float16, to be small; flows compute in float32.
+  # Files may hold float16, to be small; flows compute in float32.
   cast = {k: jnp.asarray(v, wanted[k].dtype) for k, v in got.items()}
   digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
   variables = traverse_util.unflatten_dict(cast)

@@ -1,4 +1,4 @@
-"""Quality of pictures that were drawn for a class, next to real ones."""
+"""Quality of pictures drawn for a class, compared with real ones."""
 
 import pathlib
 
@@ -27,11 +27,11 @@ def evaluate(
 ) -> table.Evaluation:
   """Evaluates samples for the classes of the test pictures.
 
-  Every test picture's class gets `sampling.num_samples` samples. The reference
-  rows are the test pictures themselves, whose accuracy is the classifier's own,
-  and the test pictures with the noise of training, which the model learns to
-  draw too. Writes `neighbours.png`: samples of the first temperature, each with
-  its nearest training picture.
+  The class of every test picture gets `sampling.num_samples` samples. One
+  reference row is the test pictures themselves: their accuracy is that of the
+  classifier. The other is the test pictures with the noise of training, which
+  the model learns to draw too. Writes `neighbours.png`: samples of the first
+  temperature, each with its nearest training picture.
   """
   task, seed = trained.task, sampling.seed
   training, classes = _read(open_source(trained.config, task, "train"), task)
@@ -117,7 +117,7 @@ def _with_noise(task, grey, labels, seed):
 
 
 def _neighbours(samples, labels, training, nearest):
-  """Returns a sheet with a row per class: samples, each with its nearest."""
+  """Returns a sheet with a row per class: samples and nearest pictures."""
   rows, names = [], []
   for label in np.unique(labels):
     examples = samples[labels == label][:_SHEET_PAIRS]

@@ -1,7 +1,7 @@
-"""Metrics of pictures that were drawn for a class, per picture and per row.
+"""Metrics of pictures drawn for a class, per picture and per row.
 
 Pictures are grey, uint8 [N, n, S, S]: n pictures for each of N labels. Errors
-are in percent of the range [0, 1] of a pixel.
+are in percent of the range of a pixel.
 """
 
 from collections.abc import Callable
@@ -18,14 +18,14 @@ METRICS = {
   "accuracy": table.Metric(
     "classified as asked",
     "%",
-    "share that a classifier, trained on the real training split alone, finds"
-    " in the class that they were drawn for",
+    "share of pictures that a classifier, trained on real training pictures"
+    " alone, assigns to the class that they were drawn for",
   ),
   "spread": table.Metric(
     "spread within class",
     "%",
     "RMSE between a picture and the mean of its class in the same row, times"
-    " root m / (m - 1) of the m pictures in that mean",
+    " the root of m / (m - 1) for m pictures in that mean",
     "root mean square",
   ),
   "neighbour": table.Metric(
@@ -46,7 +46,7 @@ def evaluate(
   mark: str = "ours",
   seed: int = 0,
 ) -> table.Row:
-  """Returns the `table.Row` of pictures that were drawn for labels.
+  """Returns the `table.Row` of pictures drawn for labels.
 
   Args:
     pictures: uint8 [N, n, S, S].
@@ -80,10 +80,10 @@ def evaluate(
 
 
 def spread(pictures: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """Returns the RMSE of pictures to their class's mean, in percent: [N].
+  """Returns the RMSE between pictures and their class's mean, in percent: [N].
 
   Takes uint8 [N, n, S, S] and int [N]; each value is the root mean square over
-  the n pictures. The root mean square of the values over a row estimates the
+  the n pictures. The root mean square of the values in a row estimates the
   standard deviation of a pixel within its class.
   """
   values = np.zeros(len(pictures))
@@ -125,8 +125,8 @@ def make_nearest(training: np.ndarray) -> Callable:
     results = []
     for part in np.array_split(pictures, -(-len(pictures) // _CHUNK)):
       index = np.asarray(closest(part.reshape(len(part), dims)))
-      # Computed again from the pair itself: the distance that the products
-      # give is mostly rounding error for close pictures.
+      # Computed again from the pair itself: for close pictures, the distance
+      # from the products is mostly rounding error.
       difference = part / 255.0 - training[index] / 255.0
       rmse = np.sqrt(np.square(difference).mean(axis=(1, 2)))
       results.append((PERCENT * rmse, index))

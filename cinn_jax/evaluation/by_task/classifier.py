@@ -1,4 +1,4 @@
-"""Classifiers of grey pictures: training, and one that rates samples."""
+"""Training of classifiers, and one for grey pictures that rates samples."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -84,9 +84,9 @@ def fit_logits(
   Args:
     logits: `(params, pictures [B, ...], rng) -> [B, classes]`; the rng is for
       randomness in training, such as dropout.
-    params: Initial parameters. Their memory is reused.
+    params: Initial parameters, whose memory is reused.
     optimizer: An optax transformation.
-    pictures: Inputs [N, ...] of any kind that `logits` takes.
+    pictures: Inputs [N, ...] for `logits`.
     labels: Classes, int [N].
     steps: Number of training steps.
     batch_size: Pictures per step.
@@ -121,7 +121,7 @@ def fit_logits(
 def make_classify(
   logits: Callable, params: PyTree
 ) -> Callable[[np.ndarray], np.ndarray]:
-  """Returns `classify(pictures [M, ...]) -> int [M]` of a classifier."""
+  """Returns a classifier's `classify(pictures [M, ...]) -> int [M]`."""
   apply = jax.jit(lambda x: jnp.argmax(logits(params, x), -1))
 
   def classify(pictures):
@@ -138,7 +138,10 @@ def _to_input(grey):
 def batch_indices(
   count: int, steps: int, batch_size: int, seed: int
 ) -> Iterator[np.ndarray]:
-  """Yields the indices of `steps` batches, from shuffled epochs of `count`."""
+  """Yields the indices of `steps` batches, from shuffled epochs of `count`.
+
+  A batch may cross the border of two epochs.
+  """
   generator = np.random.default_rng(seed)
   order = np.zeros(0, int)
   for _ in range(steps):

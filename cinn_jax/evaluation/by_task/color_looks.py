@@ -18,12 +18,12 @@ METRICS = {
     protocol="of the first sample; version 0.1, AlexNet"
   ),
   "beats_grey": table.Metric(
-    "beats grey", "%", "how often the first sample's RMSE is less than grey's"
+    "beats grey", "%", "share of pictures whose first sample beats grey by RMSE"
   ),
   "colorfulness": table.Metric(
     "colourfulness",
     "0-255",
-    "of the first sample, of absolute differences of channels (as DDColor)",
+    "of the first sample, by absolute differences of channels (as in DDColor)",
   ),
   **{
     name: image_to_image.METRICS[name]
@@ -40,7 +40,7 @@ class Looks:
     trained: The trained colorizer.
     names: Names of the samples' rows, one for each temperature.
     grey: Name of the row of grey pictures.
-    real: Name of the row of true ones.
+    real: Name of the row of true pictures.
   """
 
   def __init__(
@@ -57,7 +57,7 @@ class Looks:
     given: np.ndarray,
     outcomes: Sequence[tuple[np.ndarray, np.ndarray]],
   ) -> None:
-    """Measures a batch, see `draw_over_split`."""
+    """Measures a batch, given the three values from `draw_over_split`."""
     truth = batch["image"]
     of_grey = self._judge.pair(truth, given)
     rows, _ = self._judge.rows(batch, outcomes)
@@ -84,7 +84,7 @@ class Looks:
   def summary(
     self, num_samples: int, seed: int
   ) -> tuple[dict[str, table.Row], list[str]]:
-    """Returns the rows by name, and notes on what is missing from them."""
+    """Returns the rows by name, and notes about metrics that they lack."""
     sets: Mapping[str, Any] = {
       name: np.concatenate(parts) for name, parts in self._pictures.items()
     }
@@ -107,7 +107,7 @@ class Looks:
     return rows, [*self._differences(rows), *lines, *notes]
 
   def _differences(self, rows):
-    """Returns lines on the mean colourfulness next to the truth's."""
+    """Returns lines that compare mean colourfulness with the truth's."""
     real = rows[self._real].metrics["colorfulness"][0]
     return [
       f"Colourfulness of {name} minus the truth's, of means:"

@@ -1,4 +1,4 @@
-"""Quality of coloured digits, next to grey ones and the truth."""
+"""Quality of coloured digits, compared with grey ones and the truth."""
 
 import pathlib
 
@@ -16,7 +16,7 @@ from cinn_jax.sampling.draw import Sampling
 from cinn_jax.sampling.over_split import draw_over_split
 from cinn_jax.workdir.trained import Trained
 
-# The metrics that every colorization has, too.
+# The metrics that this task shares with every colorization.
 _FROM_COLORIZE = (
   "single_rmse",
   "best_of_n_per_image",
@@ -26,7 +26,7 @@ _FROM_COLORIZE = (
 _PROTOCOL = (
   "share of pictures whose mean hue {where} (an angle, weighted by chroma) is"
   " nearest to the cluster of their digit; clusters overlap, so the truth's own"
-  " share is the most to expect"
+  " share is the highest to expect"
 )
 METRICS = {
   **{name: colorize.METRICS[name] for name in _FROM_COLORIZE},
@@ -34,7 +34,7 @@ METRICS = {
     "hue of its digit", "%", _PROTOCOL.format(where="on the digit")
   ),
   "background": table.Metric(
-    "hue of its ground", "%", _PROTOCOL.format(where="beside the digit")
+    "hue of its ground", "%", _PROTOCOL.format(where="around the digit")
   ),
 }
 
@@ -44,9 +44,9 @@ def evaluate(
 ) -> table.Evaluation:
   """Evaluates coloured digits.
 
-  The flow is given the grey digit alone. If samples have the hues of their
-  digit, information about its class has reached the flow. The reference rows
-  are the grey digit in place of a sample, and the truth.
+  The flow sees only the grey digit. If samples have the hues of their digit,
+  information about its class has reached the flow. The reference rows are the
+  grey digit in place of a sample, and the truth.
   """
   del workdir  # This task writes no file.
   of_samples = [
@@ -92,12 +92,12 @@ def per_example(
   Args:
     truth: uint8 [B, S, S, 3].
     pictures: uint8 [B, n, S, S, 3].
-    grey: uint8 [B, S, S]; its brightness separates digit and ground.
+    grey: uint8 [B, S, S]; its brightness separates the digit from the ground.
     labels: int [B].
   """
   errors = colorize.per_example(truth, pictures)
   values = {name: errors[name] for name in _FROM_COLORIZE}
-  # Edges count for neither, because both colours mix there.
+  # Edges belong to neither, because both colours mix there.
   on_digit, on_ground = grey[:, None] >= 192, grey[:, None] < 64
   expected = np.asarray(PAIRS)[labels]
   for name, where, clusters in zip(
@@ -116,7 +116,7 @@ def nearest_cluster(pictures: np.ndarray, where: np.ndarray) -> np.ndarray:
 
   Args:
     pictures: uint8 [..., S, S, 3].
-    where: bool [..., S, S], true for the pixels that count.
+    where: bool [..., S, S], True for the pixels that count.
 
   Returns:
     The number of the cluster, int [...]; -1 if no pixel that counts has a hue.

@@ -1,4 +1,4 @@
-"""Quality of colorizations, next to grey pictures and the truth."""
+"""Quality of colorizations, compared with grey pictures and the truth."""
 
 import pathlib
 from collections.abc import Callable
@@ -31,8 +31,8 @@ METRICS = {
   "best_of_n_per_pixel": table.Metric(
     "best of n by pixel",
     "%",
-    "root of the mean over pixels and channels of the smallest squared error of"
-    " the n samples there (as in the published ImageNet script)",
+    "root of the mean, over pixels and channels, of the smallest squared error"
+    " among the n samples (as in the published ImageNet script)",
   ),
   "variance": table.Metric(
     "variance",
@@ -123,7 +123,7 @@ class Method:
     n = np.shape(samples)[1]
     if self._num_samples not in (None, n):
       raise ValueError(
-        f"a batch has {n} samples per image, the ones before"
+        f"a batch has {n} samples per image, earlier ones had"
         f" {self._num_samples}; the best of n needs one n for the whole split."
       )
     self._num_samples = n
@@ -157,14 +157,14 @@ def per_example(
   Args:
     truth: ``[B, H, W, 3]``, uint8 or float in [0, 1].
     samples: ``[B, n, H, W, 3]``.
-    mask: ``[B]``, true for real images; padding is ignored.
+    mask: ``[B]``, True for real images; padding is ignored.
     to_lightness: See `cinn_protocol.lightness_error`.
 
   Returns:
     A dictionary with the keys of `METRICS`, float64 ``[images kept]``.
 
   Raises:
-    ValueError: for truth and samples of different images, and for bad pictures.
+    ValueError: if truth and samples differ in number, or for bad pictures.
   """
   truth, samples = np.asarray(truth), np.asarray(samples)
   if len(samples) != len(truth):

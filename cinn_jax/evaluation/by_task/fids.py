@@ -1,4 +1,4 @@
-"""The FIDs of a table of samples, by both protocols in use, and the KID."""
+"""FIDs for a table of samples, by both common protocols, and the KID."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -16,27 +16,27 @@ _NETWORK = (
   "Inception of 2015-12-05, 2,048 features, bilinear to 299 without"
   " antialiasing"
 )
-_NO_INTERVAL = "no interval, since resampling pictures makes it larger"
+_NO_INTERVAL = "no interval, since resampling pictures would increase it"
 FIDS = {
   "fid_matching": table.Metric(
     "FID, matching",
     "1",
-    "one picture for each that is given, against the very pictures that were"
-    f" sought; {_NETWORK}; {_NO_INTERVAL}",
+    "one picture for each given one, against the true pictures themselves;"
+    f" {_NETWORK}; {_NO_INTERVAL}",
     "set against set",
   ),
   "kid": table.Metric(
     "KID",
     "1e-3",
-    "one picture for each that is given, against the pictures that were"
-    f" sought, unbiased; {_NETWORK}; interval by the jackknife",
+    "one picture for each given one, against the true pictures, unbiased;"
+    f" {_NETWORK}; interval by the jackknife",
     "set against set",
   ),
   "fid_halves": table.Metric(
     "FID, halves",
     "1",
     "one picture for each of a random half, against the real pictures of the"
-    " other half; of real pictures it is the least to expect;"
+    " other half; the FID of real pictures is the lowest to expect;"
     f" {_NO_INTERVAL}",
     "set against set",
   ),
@@ -53,14 +53,14 @@ def fids(
 
   Args:
     real: Real pictures, uint8 [N, H, W, 3].
-    sets: By name, pictures with one for each of `real`, or None to skip the
-      set. `real` itself gets no FID by matching.
+    sets: Pictures by name, one for each of `real`, or None to skip a set.
+      `real` itself gets no matching FID.
     order: A permutation of N that determines the halves.
     weights: The network's weights. Without them there is no FID, and a note
       says how to get them.
   """
   if len(real) < 4:
-    return {}, ["FID takes at least four pictures."]
+    return {}, ["FID needs at least four pictures."]
   try:
     extract = inception.make_extractor(weights)
   except FileNotFoundError as error:
@@ -74,7 +74,7 @@ def distances(
   order: np.ndarray,
   extract: Callable[[np.ndarray], np.ndarray],
 ) -> tuple[dict[str, dict[str, table.Measured]], list[str]]:
-  """Returns what `fids` does, by features from `inception.make_extractor`."""
+  """Returns the results of `fids`, with features from `extract`."""
   half = len(real) // 2
   features_of_real = extract(real)
   results: dict[str, dict[str, table.Measured]] = {}
@@ -98,8 +98,8 @@ def distances(
         *kernel_distance(features, features_of_real)
       )
   note = (
-    f"FID of {len(real):,} pictures, or of halves of {half:,}: compare it only"
-    " with FIDs of the same number of pictures."
+    f"FID over {len(real):,} pictures, or over halves of {half:,}: compare it"
+    " only with FIDs over as many pictures."
   )
   if half < FEW:
     note += f" Below {FEW:,} it is far too large."

@@ -1,4 +1,4 @@
-"""Quality of pictures that were drawn unconditionally, or for a class."""
+"""Quality of pictures drawn unconditionally, or for a class."""
 
 import pathlib
 
@@ -15,7 +15,7 @@ from cinn_jax.workdir.trained import Trained
 _ALL = "all numbers of all pictures at once"
 METRICS = {
   "brightness": table.Metric(
-    "mean", "0-255", "how bright the pictures are", _ALL
+    "mean", "0-255", "brightness of the pictures", _ALL
   ),
   "contrast": table.Metric(
     "deviation", "0-255", "of the numbers about that mean", _ALL
@@ -23,8 +23,8 @@ METRICS = {
   "clipped": table.Metric(
     "clipped",
     "%",
-    "numbers at 0 or 255: more of them in samples than in pictures shows an"
-    " inverse that explodes",
+    "numbers at 0 or 255: if samples have more of them than pictures, the"
+    " inverse explodes",
     _ALL,
   ),
   "fid_halves": FIDS["fid_halves"],
@@ -36,8 +36,8 @@ def evaluate(
 ) -> table.Evaluation:
   """Evaluates samples as a set.
 
-  A sample has no true answer to compare it with. What counts is bits/dim, and
-  how similar the sets are: rough statistics and, if the weights are installed,
+  A sample has no true answer to compare it with. Bits/dim counts, and the
+  similarity of the sets: rough statistics and, if the weights are installed,
   the FID of one sample for each picture. The reference row is the pictures
   themselves.
   """
@@ -79,7 +79,7 @@ def evaluate(
 
 def statistics(pictures: np.ndarray) -> dict[str, tuple[float, None]]:
   """Returns rough statistics of uint8 pictures: `{metric: (value, None)}`."""
-  # Counting avoids a wider copy of the whole split, many times its size.
+  # Counting avoids a float copy of the whole split, many times its size.
   counts = np.zeros(256, int)
   for one in pictures:
     counts += np.bincount(one.ravel(), minlength=256)

@@ -1,4 +1,4 @@
-"""Quality of samples of image-to-image tasks, next to reference rows."""
+"""Quality of samples of image-to-image tasks, compared with references."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ METRICS = {
   "psnr": table.Metric(
     "PSNR",
     "dB",
-    "10 log10(255^2 / MSE) per image, RGB, no border cut; of equal pictures"
-    f" {m.EXACT:g}",
+    "10 log10(255^2 / MSE) per image, RGB, no border cut;"
+    f" {m.EXACT:g} for equal pictures",
   ),
   "rmse": table.Metric(
     "RMSE", "0-255", "root of the mean squared error per image, RGB"
@@ -34,16 +34,17 @@ METRICS = {
   "lpips": table.Metric(
     "LPIPS",
     "1",
-    "version 0.1, AlexNet, of pictures in [-1, 1] with the reference's shift"
+    "version 0.1, AlexNet, for pictures in [-1, 1] with the reference's shift"
     " and scale",
   ),
   "lpips_vgg16": table.Metric(
-    "LPIPS by VGG16", "1", "as LPIPS, of another network's features"
+    "LPIPS by VGG16", "1", "as LPIPS, with another network's features"
   ),
   "consistency": table.Metric(
     "consistency",
     "dB",
-    f"how well what was given comes back; to the last bit counts {m.EXACT:g}",
+    "PSNR between the given picture and the one that the sample leads back to;"
+    f" {m.EXACT:g} if they are equal",
   ),
   "pixel_std": table.Metric(
     "pixel std",
@@ -56,15 +57,15 @@ METRICS = {
   "ntire_diversity": table.Metric(
     "NTIRE21 diversity",
     "%",
-    "how much less the LPIPS map of the best sample per pixel is than that of"
-    " the best sample",
+    "how much lower LPIPS is if the best sample is chosen for each pixel, not"
+    " for the whole picture",
   ),
   **{
     judging.coverage_name(level): table.Metric(
       f"coverage of {level:.0%}",
       "%",
-      f"how often the n samples' central {level:.0%} interval holds the truth:"
-      " means of 4x4 regions per channel, by rank",
+      f"how often the central {level:.0%} interval of the n samples holds the"
+      " truth, for means of 4x4 regions per channel, by rank",
     )
     for level in judging.LEVELS
   },
@@ -72,10 +73,10 @@ METRICS = {
 }
 _LEGEND = (
   f"Rows: '{judging.LIKELIEST}' is chosen by the model without the truth,"
-  f" '{judging.BEST}' by RMSE with the truth; '{judging.NO_MODEL}' is the given"
-  " picture, enlarged, as it is, or its hole filled with the mean;"
-  f" '{judging.OTHER}' of the split stands for an answer that has nothing to do"
-  " with the given picture."
+  f" '{judging.BEST}' by its RMSE to the truth; '{judging.NO_MODEL}' is the"
+  " given picture: enlarged, unchanged, or with its hole filled with the mean;"
+  f" '{judging.OTHER}' of the split is an answer that has nothing to do with"
+  " the given picture."
 )
 
 
@@ -84,14 +85,13 @@ def evaluate(
 ) -> table.Evaluation:
   """Evaluates samples of the pictures of a split.
 
-  The model's rows are the first sample, the likeliest, the one of the smallest
-  error, the average picture, and the mean over the samples, which has their
-  diversity and coverage too; with several temperatures, these rows for each.
-  The reference rows are the task's answer without
-  a model, the condition network's own guess if it has a method
-  `predict(cond) -> x`, and another real picture of the split. LPIPS and FID
-  are measured if their weights are installed; otherwise a note says how to get
-  them.
+  The model's rows are the first sample, the likeliest one, the one with the
+  smallest error, the average picture, and the mean over the samples, which also
+  has their diversity and coverage. Each temperature has these rows. The
+  reference rows are the task's answer without a model, the condition network's
+  own guess if it has a method `predict(cond) -> x`, and another real picture of
+  the split. LPIPS and FID are measured if their weights are installed;
+  otherwise a note says how to get them.
   """
   del workdir  # This task writes no file.
   num_samples, seed = sampling.num_samples, sampling.seed
@@ -126,8 +126,8 @@ class Rows:
   """The rows of a table, filled batch by batch.
 
   Args:
-    temperatures: Temperatures of the samples. If there are several, the rows of
-      each are named after it.
+    temperatures: Temperatures of the samples. If there are several, they appear
+      in the names of the rows.
   """
 
   def __init__(self, temperatures: Sequence[float | Sequence[float]]):
@@ -143,7 +143,7 @@ class Rows:
     of_samples: Sequence[Mapping[str, judging.Values]],
     references: Mapping[str, judging.Values],
   ) -> None:
-    """Adds what `Judge.rows` measured of a batch."""
+    """Adds the values that `Judge.rows` measured for a batch."""
     for temperature, rows in zip(self._temperatures, of_samples, strict=False):
       for row, values in rows.items():
         self._add(self.name(row, temperature), row, values)
@@ -160,7 +160,7 @@ class Rows:
     num_samples: int,
     seed: int,
   ) -> dict[str, table.Row]:
-    """Returns the rows, the samples' before the references.
+    """Returns the rows, those of the samples before the references.
 
     Args:
       distances: Distances between sets of pictures, by row and metric.

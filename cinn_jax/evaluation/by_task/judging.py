@@ -1,4 +1,4 @@
-"""Values per image of a batch's samples and of what they are compared with."""
+"""Metrics per image, for a batch's samples and the pictures to compare with."""
 
 import functools
 from collections.abc import Callable, Collection, Sequence
@@ -25,12 +25,12 @@ _NET = "condition_net"
 _SSIM_SIDE, _LPIPS_SIDE = 11, max(lpips.SMALLEST.values())
 
 Values = dict[str, np.ndarray]
-# `(variables, batch) -> uint8 [B, H, W, 3]`: an answer that needs no sample.
+# `(variables, batch) -> uint8 [B, H, W, 3]`: an answer without sampling.
 Picture = Callable[[Any, dict[str, Any]], np.ndarray]
 
 
 class Sets(NamedTuple):
-  """The first columns of some pictures: sets of samples, one after another."""
+  """The layout of the first columns of pictures: sets of n samples each."""
 
   number: int
   n: int
@@ -53,13 +53,13 @@ class Judge:
 
   Args:
     trained: The trained model.
-    metrics: What to measure besides rmse, of "spread", "psnr", "ssim", "lpips",
-      "lpips_vgg16" and "consistency"; None for all that pictures of this size
-      and the installed weights allow.
+    metrics: What to measure in addition to rmse: some of "spread", "psnr",
+      "ssim", "lpips", "lpips_vgg16" and "consistency"; None for all that the
+      size of the pictures and the installed weights allow.
 
   Attributes:
-    variables: Variables of the flow. Those of another run of the same config
-      may replace them; nothing is compiled again.
+    variables: Variables of the flow. They may be replaced by those of another
+      run of the same config; nothing is compiled again.
   """
 
   def __init__(self, trained: Trained, metrics: Collection[str] | None = None):
@@ -78,9 +78,9 @@ class Judge:
     batch: dict[str, Any],
     outcomes: Sequence[tuple[np.ndarray, np.ndarray]],
   ) -> tuple[list[dict[str, Values]], dict[str, Values]]:
-    """Returns `{row: {metric: [B]}}` for each outcome, and of the references.
+    """Returns `{row: {metric: [B]}}` for each outcome and for the references.
 
-    What depends on the truth alone is computed once for all outcomes.
+    Whatever depends on the truth alone is computed once for all outcomes.
 
     Args:
       batch: The records, with the truth as "image".
@@ -146,12 +146,12 @@ class Judge:
     }
 
   def lines(self, num_samples: int) -> list[str]:
-    """Lists what is missing from the table, and how to get it."""
+    """Says what is missing from the table, and how to get it."""
     lines = []
     if not lpips.is_installed():
       lines.append(f"LPIPS needs its weights: {lpips.HOW_TO_GET}.")
     elif "lpips" not in self._metrics:
-      lines.append(f"LPIPS takes pictures of at least {_LPIPS_SIDE} pixels.")
+      lines.append(f"LPIPS needs sides of at least {_LPIPS_SIDE} pixels.")
     if missing := [q for q in LEVELS if num_samples < m.samples_for(q)]:
       counts = ", ".join(f"{m.samples_for(q)} for {q:.0%}" for q in missing)
       lines.append(f"Coverage takes more samples: {counts} (--num_samples).")
@@ -164,12 +164,12 @@ class Judge:
 
 
 def coverage_name(level: float) -> str:
-  """Returns the metric's name, such as coverage_50."""
+  """Returns the name of the metric for a level, such as coverage_50."""
   return f"coverage_{round(100 * level)}"
 
 
 def _pictures(trained: Trained) -> dict[str, Picture]:
-  """Returns the answers without a sample that this task and model have."""
+  """Returns the answers without sampling that this task and model have."""
   task = trained.task
   pictures: dict[str, Picture] = {}
 
@@ -200,7 +200,7 @@ def _compile(picture):
 
 
 def _metrics(task: Task, names: Collection[str] | None) -> dict[str, Metric]:
-  """Returns the metrics that pictures of this size and the weights allow."""
+  """Returns the metrics that the pictures' size and the weights allow."""
   side = int(np.min(task.image_size))
   makers: dict[str, Callable[[], Metric]] = {
     "spread": lambda: _spread,
@@ -300,12 +300,12 @@ def _lpips(metric):
 
 
 def _lpips_vgg16(metric):
-  """Returns the `Metric` of LPIPS by a larger network: distances alone."""
+  """Returns the `Metric` of LPIPS by a larger network, without diversity."""
 
   @jax.jit
   def run(truth, pictures):
     real = metric.embed(truth)
-    # One after the other, because the features of all would fill the memory.
+    # One at a time, because the features of all would fill the memory.
     columns = jax.lax.map(
       lambda column: metric.distance(real, metric.embed(column)),
       jnp.moveaxis(pictures, 1, 0),
