@@ -1,16 +1,15 @@
-"""Ablations of the cINN paper, by the laptop colorization on photographs.
+"""Ablations of the cINN paper, on the laptop colorization of photographs.
 
   python tests/benchmarks/ablations.py --photos=PHOTOS.zip \\
     [--variant=base,no_noise] [--seed=0,1] [--minutes=10]
   python tests/benchmarks/ablations.py --table
 
-Each variant changes one thing of configs/colorize.py and trains for --minutes
-of processor, without compilation. Runs append rows to --results and are skipped
-if their rows are there; --out gets sheets of samples. Of every twenty
-photographs one is for testing.
+Each variant changes one thing in configs/colorize.py and trains for --minutes
+of processor time, without compilation. Runs append rows to --results, and are
+skipped if their rows exist; --out gets sheets of samples. One in twenty
+photographs is for testing.
 
-bits/dim is of pictures with the noise of `base`, so that variants can be
-compared.
+bits/dim is measured with the noise of `base`, so that variants can be compared.
 """
 
 import argparse
@@ -43,11 +42,11 @@ _BASE = "colorize:laptop"
 
 
 class Resized(nn.Module):
-  """The lightness itself in place of a condition network's features.
+  """Resized lightness, in place of the features of a condition network.
 
   Attributes:
-    sides: Side of the map of each level.
-    vector: Side of the map that is flattened to the vector.
+    sides: Side of the map at each level.
+    vector: Side of the map that is flattened into the vector.
   """
 
   sides: Sequence[int] = (32, 16, 8)
@@ -68,7 +67,7 @@ class Variant(NamedTuple):
   Attributes:
     what: The thing that it changes.
     settings: Settings of the config, by name.
-    no_network: If lightness takes the place of the condition network.
+    no_network: True if lightness replaces the condition network.
   """
 
   what: str
@@ -136,7 +135,7 @@ def main() -> None:
 
 
 def key(row: result_rows.Row) -> tuple[float, str, int]:
-  """Returns what a row is of."""
+  """Returns the run that a row belongs to."""
   return row["minutes"], row["variant"], row["seed"]
 
 
@@ -197,7 +196,7 @@ def _run(name, split, results, options):
         trainer, trained, split.test
       )
       writing.save_png(pathlib.Path(options.out) / f"{name}-{seed}.png", sheet)
-      # With the same noise for all.
+      # The same noise for all variants.
       task = build(claim_models.read_config(_BASE))[1]
       bits = claim_scores.bits_per_dim(
         trainer, trained.variables, split.test, task
@@ -208,7 +207,7 @@ def _run(name, split, results, options):
 
 
 def markdown(rows: Sequence[result_rows.Row]) -> str:
-  """Returns a table for each budget, a line per variant, the base first."""
+  """Returns a table for each budget: a line per variant, the base first."""
   parts = []
   for minutes in dict.fromkeys(row["minutes"] for row in rows):
     own = [row for row in rows if row["minutes"] == minutes]

@@ -5,12 +5,12 @@
 
 Prints a table of training steps in float32 and in bfloat16: images per second,
 the share of the machine's best rate for matrix products that the networks
-reach, memory and compile time. Then a table of checks with random parameters:
-the round trip, and how far the loss and its gradient are from those that the
-processor computes in full float32.
+reach, memory and compile time. Then prints a table of checks with random
+parameters: the round trip, and how far the loss and its gradient are from those
+that the processor computes in full float32.
 
 All networks are compiled side by side, and measured one after the other. Rows
-that are not compiled after --limit seconds are left out, by name.
+that are not compiled after --limit seconds are left out, and named.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def compile_step(name, dtype, batch_size) -> TrainingStep:
 
 
 def finished(futures, deadline):
-  """Returns the results there are by the deadline; names the others."""
+  """Returns the results that are ready by the deadline; names the others."""
   left = max(0, deadline - time.monotonic())
   concurrent.futures.wait(futures.values(), timeout=left)
   done = {}

@@ -4,9 +4,9 @@
 
 Times matrix products and convolutions with the sizes of our networks, each
 alone in a compiled program, and a pass over memory that reads and writes every
-number once. Prints the best of several turns, in GFLOP/s or GB/s. These are
-lower bounds for the other benchmarks: a training step cannot take less time
-than its FLOPs at this rate, nor than its bytes at this rate.
+number once. Prints the best of several turns, in GFLOP/s or GB/s. These rates
+give lower bounds for the other benchmarks: a training step cannot take less
+time than its FLOPs or its bytes take at these rates.
 """
 
 import argparse
@@ -18,7 +18,8 @@ import machine
 
 from cinn_jax.runtime import host_memory
 
-# [m, k] times [k, n]: a layer of MNIST's couplings, and a large square one.
+# (m, k, n) of [m, k] times [k, n]: a layer of MNIST's couplings, and a large
+# square product.
 PRODUCTS = {"256x392x512": (256, 392, 512), "2048x2048x2048": (2048,) * 3}
 # 3x3 convolutions of the LSUN network: batch, side, channels in, channels out.
 CONVOLUTIONS = {

@@ -15,12 +15,12 @@ class Method(NamedTuple):
 
   Attributes:
     config: File and argument of its config.
-    settings: What differs in its section `model`.
+    settings: The settings that differ in its section `model`.
     rates: Learning rates to choose from.
     batch_size: Pictures per step.
-    kind: "flow", "regression", "cvae" or "gan": how it is judged.
-    start: A config, with the same settings for its network, that trains the
-      generator for half of the time first; "" for none.
+    kind: "flow", "regression", "cvae" or "gan", which decides its criterion.
+    start: Config that first trains the generator, with the same settings for
+      its network, for half of the time; "" for none.
   """
 
   config: str
@@ -40,7 +40,7 @@ _CAFLOW = {"depth": 4, "latent_depths": (2, 2), "hidden": 40}
 METHODS: dict[str, dict[str, Method]] = {
   "colorize": {
     "cinn": Method("colorize:laptop", {}, _FLOW, 32),
-    # Models RGB given the luma, as published: the others model ab given L.
+    # Models RGB given the luma, as published; the others model ab given L.
     "caflow": Method(
       f"colorize_rgb:caflow,{_PICTURE}",
       {**_CAFLOW, "latent_hidden": 40},
@@ -103,8 +103,8 @@ METHODS: dict[str, dict[str, Method]] = {
       start=f"super_resolution:rrdb,{_PICTURE}",
     ),
   },
-  # The networks of the configs: convolutions of 3 million parameters would take
-  # few steps of a processor's time.
+  # The networks of the configs: with convolutions of 3 million parameters, only
+  # a few steps would fit into the time.
   "digits": {
     "cinn": Method("mnist:minimal", {"depth": 10, "hidden": (128,)}, _FLOW, 64),
     "regression": Method("mnist:regression", {}, _FLOW, 64, "regression"),
@@ -121,7 +121,7 @@ def read_config(name: str) -> ConfigDict:
 
 
 def make_start(task: str, method: str) -> ConfigDict | None:
-  """Returns the config that trains a method's generator first, or None."""
+  """Returns the config that first trains a method's generator, or None."""
   chosen = METHODS[task][method]
   if not chosen.start:
     return None

@@ -14,19 +14,19 @@ from cinn_jax.data import loader
 from cinn_jax.experiment.build import build, open_source
 from cinn_jax.images import crops
 
-# Of twenty photographs by sorted name the first is for testing, the second for
-# validation.
+# In each twenty photographs, sorted by name, the first is for testing and the
+# second for validation.
 _EVERY = 20
 
 
 class Split(NamedTuple):
-  """Pictures to train on, to choose by, and to test on.
+  """Pictures for training, validation and testing.
 
   Attributes:
     train, validation, test: Records as arrays: "image" uint8 [N, S, S, 3], and
       "label" int32 [N] for digits.
-    copies: Training pictures that were left out, since they look like a test
-      picture.
+    copies: Number of training pictures that were left out, because they look
+      like a test picture.
   """
 
   train: dict[str, np.ndarray]
@@ -44,8 +44,8 @@ def photographs(
     path: A zip file of photographs.
     size: Side in pixels.
     cache: Folder that keeps the small pictures from one run to the next.
-    limit: Number of pictures to validate and to test on, evenly spread; None
-      for all.
+    limit: Number of pictures for validation and for testing, spread evenly;
+      None for all.
   """
   file = pathlib.Path(cache) / f"{pathlib.Path(path).stem}-{size}.npz"
   if not file.exists():
@@ -84,7 +84,7 @@ def digits(config: ConfigDict, limit: int | None = None) -> Split:
 
   Args:
     config: The config of a class-conditional run.
-    limit: As of `photographs`.
+    limit: As for `photographs`.
   """
   task = build(config)[1]
 
@@ -108,7 +108,7 @@ def digits(config: ConfigDict, limit: int | None = None) -> Split:
 
 
 def spread(values: np.ndarray, limit: int | None) -> np.ndarray:
-  """Returns `limit` rows, evenly spread, or all of them."""
+  """Returns `limit` evenly spread rows, or all of them."""
   if limit is None or limit >= len(values):
     return values
   return values[np.arange(limit) * len(values) // limit]

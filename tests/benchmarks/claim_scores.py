@@ -1,4 +1,4 @@
-"""Measures of samples in `claims.py` and `ablations.py`."""
+"""Scores of samples for `claims.py` and `ablations.py`."""
 
 import functools
 import math
@@ -22,19 +22,19 @@ from cinn_jax.sampling import draw
 from cinn_jax.tasks import Task
 from cinn_jax.workdir import trained as workdir_trained
 
-# Coverage of 90 % takes 19 samples; errors are of the first eight.
+# A coverage of 90 % needs 19 samples; errors use the first eight.
 SAMPLES, FEW = 20, 8
 # Draws of a VAE's code for its bound.
 DRAWS = 64
-# Samples are one if they differ by less, root mean square, in 8-bit levels; a
-# deviation below this says that an answer does not depend on the noise.
+# Samples count as equal if their root mean square difference is smaller, in
+# 8-bit levels; a smaller deviation means that answers ignore the noise.
 SAME = 0.5
 _BATCH = 16
 _METRICS = ("spread", "psnr", "lpips")
 
 
 def batches(records: dict[str, np.ndarray]):
-  """Yields (batch, count): parts of one size, the last one padded."""
+  """Yields (batch, count): parts of equal size, with the last one padded."""
   total = len(records["image"])
   for first in range(0, total, _BATCH):
     rows = np.minimum(np.arange(first, first + _BATCH), total - 1)
@@ -65,11 +65,11 @@ class Sampler:
 
 
 def energy_score(truth: np.ndarray, samples: np.ndarray) -> float:
-  """Returns the mean energy score, in 8-bit levels; less is better.
+  """Returns the mean energy score, in 8-bit levels; lower is better.
 
-  E|X - y| - E|X - X'| / 2 by root mean squared differences of pictures
-  (Gneiting and Raftery 2007). Its mean is least for samples of the true
-  distribution.
+  E|X - y| - E|X - X'| / 2, with |.| the root mean squared difference of
+  pictures (Gneiting and Raftery 2007). Its mean is lowest for samples from the
+  true distribution.
 
   Args:
     truth: uint8 [N, ...].
@@ -88,7 +88,7 @@ def energy_score(truth: np.ndarray, samples: np.ndarray) -> float:
 
 
 def distinct_share(samples: np.ndarray) -> float:
-  """Returns the share of samples unlike all samples before them, in percent.
+  """Returns the share of samples that differ from all earlier ones, in percent.
 
   Args:
     samples: uint8 [N, n, ...].
@@ -110,13 +110,13 @@ def bits_per_dim(
   records: dict[str, np.ndarray],
   task: Task | None = None,
 ) -> float | None:
-  """Returns bits/dim in the data's units; a VAE's by its bound, or None.
+  """Returns bits/dim in the data's units, for a VAE by its bound; or None.
 
   Args:
     trainer: The trainer of the model.
     variables: Its variables.
     records: Pictures.
-    task: Another task than the trainer's, for data with other noise.
+    task: Replaces the trainer's task, for data with other noise.
   """
   flow, task = trainer.flow, task or trainer.task
   if flow.objective is None:
@@ -142,10 +142,10 @@ def bits_per_dim(
 def criterion(
   trainer: Trainer, kind: str, variables: Any, records: dict[str, np.ndarray]
 ) -> float:
-  """Returns the number by which a method's rate is chosen; less is better.
+  """Returns the number by which a method's rate is chosen; lower is better.
 
-  It is bits/dim of flows, one draw of the bound of VAEs, the error of
-  regressions, and the energy score of eight samples of GANs.
+  It is bits/dim for flows, one draw of the bound for VAEs, the error for
+  regressions, and the energy score of eight samples for GANs.
   """
   if kind == "gan":
     samples = Sampler(trainer, FEW)(variables, records)
@@ -169,7 +169,7 @@ def of_photographs(
   records: dict[str, np.ndarray],
   scale: Any = 1.0,
 ) -> tuple[dict[str, float], np.ndarray]:
-  """Returns the measures of samples of test photographs, and a sheet."""
+  """Returns scores of samples for test photographs, and a sheet."""
   samples = Sampler(trainer)(trained.variables, records, scale)
   truth = records["image"]
   judge = judging.Judge(
@@ -241,7 +241,7 @@ def _extractor() -> Callable[[np.ndarray], np.ndarray]:
 def sheet(
   trainer: Trainer, records: dict[str, np.ndarray], samples: np.ndarray
 ) -> np.ndarray:
-  """Returns a sheet: given, truth and eight samples of eight pictures."""
+  """Returns a sheet of eight pictures: given, truth and eight samples each."""
   shown = np.arange(8) * len(samples) // 8
   some = {name: values[shown] for name, values in records.items()}
   given = without_a_model(trainer, some)
@@ -254,11 +254,11 @@ def sheet(
 
 
 class Digits:
-  """A classifier of real digits, for measures of drawn ones.
+  """A classifier of real digits, to score drawn ones.
 
   Args:
     records: Digits to train it on.
-    seed: Seed of its training.
+    seed: Seed for its training.
   """
 
   def __init__(self, records: dict[str, np.ndarray], seed: int = 0):
@@ -311,7 +311,7 @@ def of_digits(
   judge: Digits,
   scale: Any = 1.0,
 ) -> tuple[dict[str, float], np.ndarray]:
-  """Returns the measures of digits that were drawn for the test labels."""
+  """Returns scores of digits that were drawn for the test labels."""
   samples = Sampler(trainer, FEW)(trained.variables, records, scale)
   grey, truth = samples[..., 0], records["image"][..., 0]
   labels = records["label"]
@@ -362,7 +362,7 @@ def _known(measures):
 
 
 def failure(kind: str, measures: dict[str, float]) -> str | None:
-  """Returns why a run is no result, or None.
+  """Returns the reason why a run has failed, or None.
 
   A regression has to beat the answer without a model, and a GAN's answers have
   to depend on its noise.

@@ -1,4 +1,4 @@
-"""Training for seconds of the processor, at rates that are arguments."""
+"""Training for a number of processor seconds, with the rate as an argument."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from cinn_jax.training.optimizer import make_optimizer
 from cinn_jax.training.step import make_train_step
 from cinn_jax.workdir.state import State, init_state
 
-# Steps from one look at the clock to the next.
+# Steps between two looks at the clock.
 _STEPS = 5
 
 
@@ -25,12 +25,12 @@ class Trained(NamedTuple):
   """The end of a training.
 
   Attributes:
-    variables: With averaged parameters.
+    variables: The variables, with averaged parameters.
     steps: Steps taken.
     skipped: Steps that were not finite.
     seconds: Seconds of the processor.
-    diverged: Whether it was given up, after too many steps in a row.
-    last: Means of the last tenth of the steps' numbers.
+    diverged: True if it was given up after too many such steps in a row.
+    last: Means of the logged numbers over the last tenth of the steps.
   """
 
   variables: dict[str, Any]
@@ -42,13 +42,13 @@ class Trained(NamedTuple):
 
 
 class Trainer:
-  """Trains one model from several seeds and rates by one compiled step.
+  """Trains one model with several seeds and rates, by one compiled step.
 
   Args:
-    config: Its config. The schedule and the rates do not count: the rate warms
-      up, then falls as a cosine; groups that are frozen stay so.
-    records: What it trains on, as arrays.
-    augment: If pictures are mirrored at random.
+    config: Its config. The schedule and the rates are ignored: the rate warms
+      up, then falls along a cosine; frozen groups stay frozen.
+    records: Training data, as arrays.
+    augment: True to mirror pictures at random.
     change: Changes the module of the flow, for a variant without a config.
     ema_decay: Decay of the averaged parameters.
   """
@@ -104,14 +104,14 @@ class Trainer:
     report: Callable[[str], None] = lambda text: None,
     start: dict[str, Any] | None = None,
   ) -> Trained:
-    """Trains for seconds of the processor, of all threads together.
+    """Trains for a number of processor seconds, summed over threads.
 
     Args:
       seconds: Length of the training.
-      rate: Its largest learning rate.
-      seed: Seed of parameters, order and noise.
+      rate: The highest learning rate.
+      seed: Seed for parameters, order and noise.
       report: Called with lines of progress.
-      start: Parameters by part that are trained already, see `with_parts`.
+      start: Parameters of parts that are already trained, see `with_parts`.
     """
     order = self._order(seed)
     first = max(self._size, setup.init_batch_size(self._config))
@@ -168,7 +168,7 @@ class Trainer:
       return step(state._replace(fit=fit), batch)
 
     batch = next(self._order(0))
-    # Compiled before the clock runs.
+    # Compiled before the clock starts.
     return (
       jax.jit(advance, donate_argnums=0)
       .lower(state, jnp.uint32(0), jnp.float32(0), batch)
@@ -176,7 +176,7 @@ class Trainer:
     )
 
   def _order(self, seed):
-    """Yields batches of endless shuffled epochs."""
+    """Yields batches from an endless series of shuffled epochs."""
     count = len(self._records["image"])
     mirror = np.random.default_rng((seed, 1)) if self._augment else None
     for epoch in range(2**31):
@@ -196,7 +196,7 @@ class Trainer:
 
 
 def with_parts(state: State, parts: dict[str, Any]) -> State:
-  """Returns a state with other parameters for some parts of its model."""
+  """Returns a state in which some parts of the model have other parameters."""
   own = jax.tree.map(jnp.shape, {k: state.fit.params[k] for k in parts})
   if own != jax.tree.map(jnp.shape, parts):
     raise ValueError("The parts that are trained already are other networks.")

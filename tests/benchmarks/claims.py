@@ -1,20 +1,21 @@
-"""Compares flows with regression, VAEs and GANs, at one budget and size.
+"""Compares flows with regression, VAEs and GANs, at equal budget and size.
 
   python tests/benchmarks/claims.py --photos=PHOTOS.zip --digits=FOLDER \\
     [--task=colorize] [--method=cinn,cvae] [--seed=0,1] [--minutes=20]
   python tests/benchmarks/claims.py --table
 
-Colorization and 4x super-resolution of photographs at 64x64, and MNIST by
-class. Each method has about 3 million parameters (of digits up to that) and
---minutes of processor a run, without compilation. Its rate is the best of three
-on validation pictures, each tried for --trial of the time from seed 0. Of every
-twenty photographs one is for testing and one for validation.
+The tasks are colorization and 4x super-resolution of photographs at 64x64, and
+MNIST by class. Each method has about 3 million parameters (for digits, up to
+that number) and --minutes of processor time per run, without compilation. Its
+rate is the best of three on validation pictures; each is tried for the fraction
+--trial of the time, from seed 0. In each twenty photographs, one is for testing
+and one for validation.
 
-Each run appends a row to --results as soon as it is finished, and a sheet of
-samples to --out. Runs whose rows are there are skipped, so a stopped comparison
-goes on. A regression that does not beat the answer without a model, and a GAN
-whose answers do not depend on its noise, is a failed run: its row says so.
---table prints the rows as Markdown.
+Each run appends a row to --results as soon as it is finished, and writes a
+sheet of samples to --out. Runs whose rows exist are skipped, so a stopped
+comparison can go on. A run has failed if a regression does not beat the answer
+without a model, or if the answers of a GAN do not depend on its noise; its row
+says so. --table prints the rows as Markdown.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from claim_training import Trainer
 from cinn_jax.experiment.build import abstract_variables
 from cinn_jax.images import writing
 
-# Rate of a generator's start.
+# Learning rate of the first training of a generator.
 _START_RATE = 1e-3
 RESULTS = pathlib.Path(__file__).parent / "results" / "claims.json"
 
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def key(row: result_rows.Row) -> tuple[str, float, str, int]:
-  """Returns what a row is of."""
+  """Returns the run that a row belongs to."""
   return row["task"], row["minutes"], row["method"], row["seed"]
 
 
@@ -137,7 +138,7 @@ def _run(task, method, results, options):
 
 
 def _training(task, method, trainer, split):
-  """Returns `train(seconds, rate, seed, report)`, with its start if any."""
+  """Returns `train(seconds, rate, seed, report)`, which includes the start."""
   first = claim_models.make_start(task, method)
   if first is None:
     return trainer.train
@@ -155,7 +156,7 @@ def _training(task, method, trainer, split):
 
 
 def _try_rates(task, method, trainer, split, train, options, report):
-  """Returns the criterion of each rate on validation pictures."""
+  """Returns the criterion on validation pictures for each rate."""
   chosen = claim_models.METHODS[task][method]
   rates = {}
   for rate in chosen.rates:
@@ -166,13 +167,13 @@ def _try_rates(task, method, trainer, split, train, options, report):
         trainer, chosen.kind, trained.variables, split.validation
       )
     report(f"rate {rate:g}: {value:.4f} on validation, {trained.steps} steps")
-    # A comparison with NaN would choose it.
+    # A comparison with NaN could choose it.
     rates[rate] = value if value == value else float("inf")
   return rates
 
 
 def _measures(task, kind, trainer, trained, split, options, row):
-  """Returns what a row says of the samples; writes their sheet."""
+  """Returns a row's numbers about the samples; writes their sheet."""
   if trained.diverged:
     return {"failed": "diverged", "measures": {}, "bits_per_dim": None}
   if task == "digits":
@@ -193,7 +194,7 @@ def _measures(task, kind, trainer, trained, split, options, row):
     ),
   }
   if kind == "cvae":
-    # Temperature 0 for the noise of pixels leaves the decoder's means.
+    # With temperature 0 for the noise of pixels, the decoder's means remain.
     levels = len(
       trainer.flow.module.latent_shapes(trainer.flow.event_shape, (1, 1))
     )

@@ -1,15 +1,15 @@
-"""Compares flows for colours that were trained for the same seconds.
+"""Compares flows for colours that were trained for the same time.
 
   python -m cinn_jax.data.prepare_views --path=PHOTOS --output=VIEWS
   python tests/benchmarks/color_comparison.py --views=VIEWS --seconds=120,600 \\
     [--models='laptop,pyramid'] [--seeds=0,1] [--sheets=FOLDER]
   python tests/benchmarks/color_comparison.py --table
 
-All flows model the same x: the ab of 32x32 cells with Gaussian noise of 0.05,
-given the lightness. Seconds are those of the processor, without compilation and
-without the features, which VIEWS holds. Each finished run appends a row to
---results; runs whose rows are there are skipped. --table prints the rows.
-Names of models have no commas on the command line: "laptop+features".
+All flows model the same x: ab in 32x32 cells with Gaussian noise of 0.05, given
+the lightness. Seconds are processor time, without compilation and without the
+features, which VIEWS holds. Each finished run appends a row to --results; runs
+whose rows exist are skipped. --table prints the rows. On the command line,
+names of models have no commas: "laptop+features".
 """
 
 import argparse

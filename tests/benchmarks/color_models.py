@@ -1,4 +1,4 @@
-"""Flows for colours that are compared, each trained for the same seconds."""
+"""The flows of `color_comparison.py`, each trained for the same time."""
 
 import pathlib
 import sys
@@ -25,10 +25,10 @@ _RATES = {8: 2e-3, 16: 3e-3, 32: 3e-3}
 
 
 class Trained(NamedTuple):
-  """A flow after its time.
+  """A flow that was trained for its time.
 
   Attributes:
-    flow: Its condition brings the features along.
+    flow: The flow, whose condition includes the features.
     task: The task, on views.
     variables: Averaged parameters, and constants.
     steps: Steps taken; by level for a pyramid, the base first.
@@ -81,7 +81,7 @@ def config_of(name: str, *, views: str, seed: int) -> ConfigDict:
 
 
 def train(name: str, seconds: float, *, views: str, seed: int) -> Trained:
-  """Trains a model for seconds of the processor; a pyramid level by level."""
+  """Trains a model for some processor seconds; a pyramid level by level."""
   config = config_of(name, views=views, seed=seed)
   if name != "pyramid":
     flow, variables, curve = budget.train(config, seconds, points=1)
@@ -104,12 +104,12 @@ def train(name: str, seconds: float, *, views: str, seed: int) -> Trained:
 
 
 def number_of_parameters(trained: Trained) -> int:
-  """Returns the number of parameters that were trained."""
+  """Returns the number of trained parameters."""
   return sum(leaf.size for leaf in jax.tree.leaves(trained.variables["params"]))
 
 
 def bits(trained: Trained, views: Views) -> float:
-  """Returns the bits/dim of these views."""
+  """Returns the bits/dim of some views."""
   return budget.make_scorer(trained.flow, trained.task)(
     trained.variables, views
   )

@@ -21,8 +21,8 @@ def score(trained: color_models.Trained, views: Views) -> dict[str, float]:
   """Returns the scores of eight samples of each view, in Lab units.
 
   rmse: root mean square error of the first sample, mean over views
-  best: the same of the best of 8
-  grey: the same of a picture without colours
+  best: the same for the best of 8
+  grey: the same for a picture without colours
   spread: standard deviation of the samples' a and b at a cell (root of the mean
     variance)
   out: share of samples with a cell beyond `GAMUT`
@@ -109,7 +109,7 @@ def _scores(picture, truth, samples):
 
 
 def _segments(picture, side):
-  """Returns a label for each cell, [side, side]: that of its middle pixel."""
+  """Returns the label of each cell's middle pixel, [side, side]."""
   labels = felzenszwalb(picture, scale=200, sigma=0.8, min_size=64)
   n = len(picture) // side
   return labels[n // 2 :: n, n // 2 :: n]

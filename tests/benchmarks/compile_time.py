@@ -8,7 +8,7 @@ loss, optimizer and average (`configs/colorize.py:imagenet`, 88,949,693
 parameters). It allocates no arrays.
 
 Goal: 64 couplings take at most 1.3 times as long as 8, in processor time. That
-is the time of all threads, which other work on the machine hardly changes.
+is the time of all threads; other work on the machine hardly changes it.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """A flow of any number of equal couplings, to measure the cost of depth.
 
-Its data are maps of 64x64x4, its conditions maps of 64x64x3, in batches of 16.
-The subnets are a 3x3 and a 1x1 convolution. So activations take far more memory
-than parameters, as in real networks.
+Its data are maps of 64x64x4, and its conditions maps of 64x64x3, in batches of
+16. Each subnet is a 3x3 and a 1x1 convolution, so that activations take far
+more memory than parameters, as in real networks.
 """
 
 import functools
@@ -43,5 +43,5 @@ def lowered_step(flow: Flow) -> jax.stages.Lowered:
 
 
 def temporary_bytes(compiled: jax.stages.Compiled) -> int:
-  """Returns a compiled step's memory besides its arguments and results."""
+  """Returns a compiled step's memory without its arguments and results."""
   return compiled.memory_analysis().temp_size_in_bytes

@@ -48,9 +48,9 @@ _PUBLISHED = {
   "caflow": {**_PAIR, "latent_depths": (8, 8)},
 }
 SIZES = {"matched": _MATCHED, "published": _PUBLISHED}
-# The published condition of pair flows, three equal grey channels, to match the
-# sizes of super-resolution. They differ only in noise, which the published
-# logit of the condition enlarges too far.
+# The published condition of pair flows is three equal grey channels; it is kept
+# to match the sizes of super-resolution. The channels differ only in noise,
+# which the published logit of the condition would enlarge too far.
 _COLORIZATION = {"condition_channels": 3, "condition_logit_alpha": 0.05}
 
 
@@ -141,7 +141,7 @@ def _run(arguments, mode, outputs=None):
 
 
 def _cost(workdir):
-  """Returns a table row: the run, its parameters, its seconds per step."""
+  """Returns a table row: the run, its parameters and its seconds per step."""
   config = json.loads((workdir / "evaluation.json").read_text())["config"]
   variables = abstract_variables(*build(config))
   params, _ = split_variables(variables)

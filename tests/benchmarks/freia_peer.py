@@ -2,8 +2,9 @@
 
 It has the same blocks, widths, permutations, clamp, split, loss, optimizer,
 schedule, clipping, batch size, validation and patience as ours. In both, the
-last layer of every subnet starts at zero and the other layers start uniformly
-distributed. Only random numbers differ, and with them the order of the rows.
+last layer of every subnet starts at zero, and the other layers start from a
+uniform distribution. Only random numbers differ, and thus the order of the
+rows.
 Needs the extra `freia`.
 """
 
@@ -30,7 +31,7 @@ def fit(theta, x, permutations, settings, seed):
     (The flow of the epoch with the best validation loss, number of epochs).
   """
   torch.manual_seed(seed)
-  # Products this small are slower on several threads, and far slower if other
+  # Products of this size are slower on several threads, and far slower if other
   # work runs on the machine.
   torch.set_num_threads(1)
   inn = _build(theta.shape[1], x.shape[1], permutations, settings)

@@ -1,7 +1,7 @@
 """Trains published cINNs with FrEIA and PyTorch; imports no JAX.
 
-As a script it is the peer of `train_step.py`: the first request has the
-settings, each later one a number of steps. Needs the extra `freia`.
+As a script, it is the peer of `train_step.py`: the first request has the
+settings, and each later one a number of steps. Needs the extra `freia`.
 """
 
 import functools

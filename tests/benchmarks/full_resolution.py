@@ -1,4 +1,4 @@
-"""Measures time, memory and quality of colour at full resolution.
+"""Measures the time, memory and quality of colours at full resolution.
 
   launch/local.sh python tests/benchmarks/full_resolution.py [--json=FILE]
 
@@ -79,7 +79,7 @@ def quality():
 
 
 def upsampling_errors(lightness, ab, ratio):
-  """Returns the RMSE of ab, in Lab units, of both ways of upsampling.
+  """Returns the RMSE of ab, in Lab units, for both ways of upsampling.
 
   Returns:
     [bilinear, joint bilateral].
@@ -93,7 +93,7 @@ def upsampling_errors(lightness, ab, ratio):
 
 
 def photographs():
-  """Returns photographs by name, uint8 [H, W, 3], sides multiples of 16."""
+  """Returns photographs by name, uint8 [H, W, 3], sides divisible by 16."""
   names = ("astronaut", "coffee", "chelsea", "rocket")
   photos = {name: getattr(skimage.data, name)() for name in names}
   photos["motorcycle"] = skimage.data.stereo_motorcycle()[0]

@@ -3,7 +3,7 @@
   launch/local.sh python tests/benchmarks/inverse_problems.py \\
     [--json=FILE] [--peer=freia]
 
-Fits a flow to simulations of each problem of posterior_problems.py, once per
+Fits a flow to simulations of each problem in posterior_problems.py, once per
 seed, and draws from it. The columns are means ± standard deviations over seeds:
 
   c2st      accuracy of a classifier that tells draws of the fitted posterior
@@ -81,7 +81,7 @@ def over_seeds(rows, column):
 
 
 def run(problem, seed, flags):
-  """Yields (name of the flow, its row) for ours and the peer's."""
+  """Yields (name of the flow, its row) for our flow and the peer's."""
   keys = jax.random.split(jax.random.key(seed), 4)
   simulate = jax.jit(problem.simulate, static_argnums=1)
   train, test = (
@@ -126,7 +126,7 @@ def ours(theta, x, keys, flags):
     blocks=flags.blocks,
     hidden=SETTINGS["hidden"],
     alpha=SETTINGS["alpha"],
-    # FrEIA's has no splines, no other clamp, and no linear start.
+    # FrEIA's flow has no splines, no other clamp, and no linear start.
     coupling="affine",
     clamp="freia_2021",
     linear_start=False,

@@ -1,13 +1,13 @@
-"""Checks that killed and resumed runs end with the same bits.
+"""Checks that runs that are killed and resumed end with the same bits.
 
   launch/local.sh python tests/benchmarks/kill_and_resume.py \\
     [--kills=100] [--json=FILE]
 
-Trains a tiny network once without interruption, then in rounds. In a round the
-run gets SIGKILL at a random moment, while it starts, trains, saves or
-validates, and the same command starts it again, until it is complete. Every
-round must end with the same bits in the parameters, averages and optimizer, and
-with the same validation numbers.
+Trains a tiny network once without interruption, then in rounds. In a round, the
+run gets SIGKILL at random moments, while it starts, trains, saves or validates,
+and the same command starts it again, until it is complete. Every round must end
+with the same bits in the parameters, averages and optimizer, and with the same
+validation numbers.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def compare(folder, kills, seed):
 def uninterrupted(workdir, cache):
   """Runs without a kill; returns the seconds to the first step and in total.
 
-  An earlier run compiles everything.
+  A run before it fills the compilation cache.
   """
   is_killed(workdir.with_name("compiling"), cache, None)
   begin = time.monotonic()

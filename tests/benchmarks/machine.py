@@ -55,7 +55,7 @@ def spread(values) -> dict[str, float]:
 
 
 def table(head, rows) -> str:
-  """Aligns rows in columns: the first to the left, the others to the right."""
+  """Aligns rows in columns: the first one left, the others right."""
   lines = [[str(cell) for cell in line] for line in (head, *rows)]
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
   return "\n".join(

@@ -48,7 +48,7 @@ def main():
 
 
 def sizes(compiled, depths) -> dict:
-  """Returns bytes by policy and depth, and growth over all depths."""
+  """Returns bytes by policy and depth, and the growth over all depths."""
   temporary = {
     memory: [deep_flow.temporary_bytes(compiled[memory, n]) for n in depths]
     for memory in MEMORY_POLICIES

@@ -1,4 +1,4 @@
-"""Compares how the minimal MNIST cINN learns in FrEIA and here.
+"""Compares the training of the minimal MNIST cINN in FrEIA and here.
 
   CINN_JAX_EXTRAS=freia launch/local.sh \\
     python tests/benchmarks/mnist_freia.py --data=FOLDER [--json=F] [--png=F]

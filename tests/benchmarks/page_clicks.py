@@ -1,12 +1,12 @@
-"""Measures the page: from a click to the files of eight previews.
+"""Measures the page: the time from a click to the files of eight previews.
 
   launch/local.sh python tests/benchmarks/page_clicks.py \\
     [--photo=FILE] [--clicks=20] [--json=FILE]
 
-Opens a photograph with the weights that come along, compiles, and then clicks
-at different places. A click adds a hint, draws the view with its dots, writes
-the file of hints, draws eight samples and writes their previews: all that the
-server does. Goal: at most 1.5 seconds on two cores.
+Opens a photograph with the weights of the package, compiles, and then clicks at
+different places. A click adds a hint, draws the view with its dots, writes the
+file of hints, draws eight samples and writes their previews, which is all that
+the server does. Goal: at most 1.5 seconds on two cores.
 
 `seconds` is the time by the clock, `processor` the time of all cores together,
 which other work on the machine changes less.
@@ -65,7 +65,7 @@ def main():
 
 
 def click(session, settings, k):
-  """Answers a click at the k-th place."""
+  """Makes the k-th click, and waits for its previews."""
   session.add(20 + 10 * k, 30 + 8 * k, "#1e5aa8")
   session.picture()
   session.save_hints()
@@ -74,7 +74,7 @@ def click(session, settings, k):
 
 
 def timed(action) -> dict[str, float]:
-  """Returns the seconds that an action takes, by both clocks."""
+  """Returns the seconds of an action, by both clocks."""
   wall, processor = time.perf_counter(), time.process_time()
   action()
   return {

@@ -1,20 +1,21 @@
-"""Compares cINN, Glow, SRFlow, Dual-Glow+ and CAFLOW at one size and budget.
+"""Compares cINN, Glow, SRFlow, Dual-Glow+ and CAFLOW at equal size and budget.
 
   python tests/benchmarks/pair_comparison.py --data=PHOTOS.zip --out=OUT \\
     [--task=colorize_rgb,inpaint] [--model=caflow] [--seed=0,1] [--steps=1000]
   python tests/benchmarks/pair_comparison.py --table
 
 Trains each model at 64x64 in batches of 8, with about 6 million parameters, on
-photographs of rooms (the task "sketch": of clothes), and measures samples of
+photographs of rooms (for the task "sketch", of clothes), and scores samples for
 every fifth photograph at temperatures 0.5, 0.8 and 1. PHOTOS.zip has a folder
-of pictures of each kind.
+of pictures for each kind.
 
-Each run appends a row to --results as soon as it is finished, and a sheet of
-samples to OUT. Runs whose rows are there are skipped, so several processes may
-share the work, and a stopped one goes on. Seeds of one model run one after the
-other, by the same compiled programs. --table prints the rows as Markdown.
+Each run appends a row to --results as soon as it is finished, and writes a
+sheet of samples to OUT. Runs whose rows exist are skipped, so several processes
+can share the work, and a stopped one can go on. The seeds of one model run one
+after the other, with the same compiled programs. --table prints the rows as
+Markdown.
 
---prepare=FILE writes PHOTOS.zip at 64x64, to take to another machine.
+--prepare=FILE writes the pictures of PHOTOS.zip at 64x64, for another machine.
 """
 
 import argparse
@@ -91,13 +92,13 @@ def _some_of(names):
 
 
 def _check_weights():
-  """Raises FileNotFoundError before hours of training, not after them."""
+  """Raises FileNotFoundError before hours of training, not after."""
   inception.load()
   lpips.weights_path("alexnet")
 
 
 def _run(task, model, kind, results, options):
-  """Trains and measures the seeds of a model that have no row yet."""
+  """Trains and measures a model with those seeds that have no row yet."""
   done = set(map(_key, result_rows.read(results)))
   seeds = [
     seed
@@ -176,7 +177,7 @@ def _run(task, model, kind, results, options):
 
 
 def _every_tenth(values, skipped):
-  """Returns the means over tenths of a run, of 8-bit levels."""
+  """Returns the mean bits/dim in 8-bit levels over each tenth of a run."""
   parts = np.array_split(values + np.log2(256), 10)
   kept = np.array_split(~skipped, 10)
   return [

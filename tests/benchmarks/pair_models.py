@@ -1,4 +1,4 @@
-"""The models of `pair_comparison.py`: one size, one recipe."""
+"""The models of `pair_comparison.py`, of equal size and with one recipe."""
 
 import math
 import pathlib
@@ -16,10 +16,10 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 SIZE = 64
 # Pictures from which ActNorms start.
 INIT_BATCH_SIZE = 256
-# Every model has as many parameters as this, give or take a twentieth.
+# Every model has this many parameters, give or take a twentieth.
 PARAMETERS, _TOLERANCE = 6_000_000, 0.05
-# Pair flows are wider, see `_settings`, if their condition has one channel in
-# place of three.
+# Pair flows are wider, see `_settings`, if their condition has one channel and
+# not three.
 _PAIR = {"levels": 3, "depth": 6, "hidden": 48}
 _CAFLOW = {**_PAIR, "latent_depths": (4, 4)}
 _DUAL_GLOW_PLUS = {**_PAIR, "latent_depth": 4}
@@ -63,12 +63,12 @@ _ENCODER_RATE = 1e-3
 def make_config(
   task: str, model: str, *, steps: int, batch_size: int
 ) -> ConfigDict:
-  """Returns the config of a model, as of `configs/` for 64x64, but smaller.
+  """Returns the config of a model, as in `configs/` for 64x64, but smaller.
 
-  The recipe is the config's: its rate, eps, decay of weights and clipping. What
-  the models do not share by nature is equal for all: pictures are whole and not
-  mirrored, ActNorms start from 256 of them, the rate grows for a tenth of the
-  steps and falls to 0 along a cosine, and no average of parameters is kept.
+  The recipe is the config's: its rate, eps, weight decay and clipping. All else
+  is equal for all models: pictures are whole and not mirrored, ActNorms start
+  from 256 of them, the rate grows for a tenth of the steps and falls to 0 along
+  a cosine, and no average of parameters is kept.
   """
   base = "cinn" if model == "conditional_glow" else model
   config = _read(task)(f"{base},size={SIZE}")
@@ -126,7 +126,7 @@ def count_parameters(flow: Flow, task: Task) -> int:
   """Returns the number of trained parameters.
 
   Raises:
-    ValueError: if it is not the one that all models of the comparison have.
+    ValueError: if it is not the number that all models of the comparison have.
   """
   params, _ = split_variables(abstract_variables(flow, task))
   count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))

@@ -13,8 +13,8 @@ from cinn_jax.tasks.rgb import luma
 
 # Every fifth picture, by sorted names, is for testing.
 _EVERY = 5
-# Pictures are copies if their grey thumbnails of 16x16 differ by less, on
-# average, in 8-bit levels.
+# Pictures are copies if their grey 16x16 thumbnails differ by less than this,
+# on average, in 8-bit levels.
 _THUMBNAIL, _SAME = 16, 4.0
 
 
@@ -22,7 +22,7 @@ class Pictures(NamedTuple):
   """A `Source` of pictures of one size.
 
   Attributes:
-    name: For logs.
+    name: Name for logs.
     images: uint8 [N, S, S, 3].
   """
 
@@ -43,17 +43,17 @@ class Pictures(NamedTuple):
 def read(
   path: str, kind: str, size: int, limit: int | None = None
 ) -> tuple[Pictures, Pictures, int]:
-  """Returns pictures to train on and to test on, and how many copies were left.
+  """Returns pictures for training and testing, and the number of copies.
 
-  Each picture is cut to its central square and resized. Every fifth one, by
-  name, is for testing. Training pictures that look like a test picture are left
-  out.
+  Each picture is cropped to its central square and resized. Every fifth one, by
+  name, is for testing. Copies are training pictures that look like a test
+  picture; they are left out.
 
   Args:
     path: A zip file with a folder of pictures for each kind.
     kind: Name of the folder.
     size: Side of the pictures.
-    limit: Number of test pictures, the first ones; None for all.
+    limit: Keeps this many test pictures, the first ones; None for all.
 
   Raises:
     ValueError: if the file has no such folder.
@@ -99,7 +99,7 @@ def _each(path, kind):
 
 
 def find_copies(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-  """Returns which training pictures look like a test picture, bool [N]."""
+  """Marks the training pictures that look like a test picture, bool [N]."""
   few, other = (_thumbnails(images) for images in (train, test))
   return np.array(
     [np.abs(other - one).mean(axis=1).min() < _SAME for one in few], bool
@@ -116,7 +116,7 @@ def _thumbnails(images):
 def batches(count: int, steps: int, batch_size: int, seed: int) -> np.ndarray:
   """Returns the pictures of each step, int [steps, batch_size].
 
-  Epochs are shuffled as by `loader.training_batches`.
+  Epochs are shuffled as in `loader.training_batches`.
   """
   epochs = -(-steps * batch_size // count)
   order = [

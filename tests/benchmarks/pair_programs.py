@@ -1,4 +1,4 @@
-"""Compiled programs of `pair_stability.py`, with and without the cures."""
+"""Compiled programs for `pair_stability.py`, with and without the cures."""
 
 import functools
 import math
@@ -26,7 +26,7 @@ from configs import colorize_rgb
 
 MODELS = ("dual_glow_plus", "caflow")
 SIZE = 64
-# Steps that are compiled as one loop.
+# Number of steps that are compiled as one loop.
 _CHUNK = 25
 
 
@@ -42,7 +42,7 @@ def key_for(seed):
 
 
 class Setting(NamedTuple):
-  """Settings that a program is compiled for.
+  """Settings for which a program is compiled.
 
   Attributes:
     channels: Number of the condition's channels.
@@ -56,11 +56,11 @@ class Setting(NamedTuple):
 class Programs:
   """The compiled programs of one model, for runs of any seed.
 
-  They are compiled side by side, and each is waited for when it is needed.
+  They are compiled in parallel; a run waits only for those that it needs.
 
   Args:
     model: One of `MODELS`.
-    without: The sets of cures that the runs are without.
+    without: The sets of cures that runs leave out.
     options: The command's flags.
   """
 
@@ -163,9 +163,9 @@ class Programs:
 
 @jax.jit
 def start_loud(rng, params):
-  """Draws the networks' hidden layers as they were: LeCun's start by part.
+  """Draws hidden layers as in earlier versions: LeCun's start for each part.
 
-  Their last layers start at 0, so that nothing else depends on them yet.
+  The networks' last layers start at 0, so nothing else depends on these yet.
   """
   lecun = nn.initializers.variance_scaling(
     1.0, "fan_in", "truncated_normal", batch_axis=0

@@ -32,7 +32,7 @@ from cinn_jax.workdir.trained import Trained
 _METRICS = ("spread", "psnr", "lpips", "consistency")
 # The rows of the evaluation that are kept.
 _ROWS = (judging.ONE, judging.MEAN, judging.LIKELIEST, judging.BEST)
-# Most pictures that are scored, or sampled for, at once.
+# The largest number of pictures that are scored, or sampled for, at once.
 _BATCH = 20
 # Pictures on a sheet, at each temperature.
 _SHOWN = 4
@@ -43,7 +43,7 @@ class Options(NamedTuple):
   """Settings that all runs share.
 
   Attributes:
-    steps, batch_size: Of training.
+    steps, batch_size: Length and batch size of training.
     scales: Temperatures.
     num_samples: Samples per picture and temperature.
     cache: Folder of compiled programs, or empty.
@@ -59,9 +59,9 @@ class Options(NamedTuple):
 
 
 class Model:
-  """One model with its compiled programs, for runs of any seed.
+  """One model with its compiled programs, for runs with any seed.
 
-  Programs that training does not need are compiled meanwhile.
+  Programs that training does not need are compiled during training.
 
   Args:
     task, model: Names in `pair_models`.
@@ -187,9 +187,9 @@ class Model:
     )
 
   def _ready_metrics(self):
-    """Compiles the metrics by using them, one process after the other.
+    """Compiles the metrics by using them, in one process at a time.
 
-    They are the same for all models, so the others find them in the cache.
+    They are the same for all models, so later processes find them in the cache.
     """
     start = time.perf_counter()
     shape = (self._size, *self._test.images.shape[1:])
@@ -347,7 +347,7 @@ class Model:
 
 
 def _numbers(row):
-  """Returns `{metric: [value, low, high]}`, or [value] without an interval."""
+  """Returns `{metric: [value, low, high]}`; [value] if there is no interval."""
   return {
     name: [value, *(row.intervals or {}).get(name, ())]
     for name, (value, _) in row.metrics.items()
@@ -367,7 +367,7 @@ def _divisor(count, most):
 
 @contextlib.contextmanager
 def _alone(folder):
-  """Keeps other processes that use this cache waiting."""
+  """Keeps other processes with the same cache waiting."""
   if not folder:
     yield
     return

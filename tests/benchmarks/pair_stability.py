@@ -9,20 +9,20 @@ Trains the published networks for colorization at 64x64 by the published recipe
 with one cure taken away:
 
   init      ActNorm starts from one batch, not from 256 pictures
-  start     networks start at LeCun's variance for the data and again for each
-            condition, not at the published one for all inputs together
-  eps       Adam's eps is 1e-8, not CAFLOW's in the units of our loss
+  start     networks start at LeCun's variance for the data, and again for each
+            condition, not at the published variance for all inputs together
+  eps       Adam's eps is 1e-8, not CAFLOW's in units of our loss
   channels  the condition is three equal grey channels, not one
   all       all of these
 
-PHOTOS.zip has a folder "rooms" of pictures. `pair_comparison.py --prepare`
+PHOTOS.zip has a folder "rooms" with pictures. `pair_comparison.py --prepare`
 makes a small one.
 
-Each run appends a row to --results as soon as it is finished: by step, the norm
-of the gradient, the largest log-scale, and the bits/dim of condition and
-target. Runs whose rows are there are skipped, so several processes may share
-the work. The runs of one process share its compiled programs. --plot draws all
-rows.
+Each run appends a row to --results as soon as it is finished. It has, for each
+step, the norm of the gradient, the largest log-scale, and the bits/dim of
+condition and target. Runs whose rows exist are skipped, so several processes
+can share the work. The runs of one process share its compiled programs. --plot
+draws all rows.
 """
 
 import argparse
@@ -41,7 +41,7 @@ import result_rows
 from cinn_jax.workdir.state import MOST_SKIPPED
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "pair_stability.json"
-# By name: the cures that are taken away.
+# The cures that are taken away, by name.
 CURES = ("init", "start", "eps", "channels")
 WITHOUT: dict[str, tuple[str, ...]] = {
   "nothing": (),
@@ -49,7 +49,7 @@ WITHOUT: dict[str, tuple[str, ...]] = {
   "all": CURES,
 }
 PUBLISHED_EPS = 1e-8
-# What a row has of each step, and the titles of the plot.
+# The numbers that a row has for each step, and their titles in the plot.
 SERIES = {
   "grad_norm": "norm of the gradient",
   "max_log_scale": "largest |log-scale|",
@@ -153,7 +153,7 @@ def _run(programs, name, seed, pictures, steps) -> result_rows.Row:
     "condition_bits": nats / np.log(2) + 8,
     "target_bits": metrics["bits_per_dim"] + 8,
   }
-  # After this many steps in a row the run is over.
+  # The run ends after this many such steps in a row.
   over = metrics["skipped"] >= MOST_SKIPPED
   series = {key: np.where(over, np.nan, v) for key, v in series.items()}
   largest = [

@@ -30,8 +30,8 @@ _NOTE = (
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
   """Returns a table for each task: a line per model and temperature.
 
-  A number is the mean over seeds; behind it, the mean of their 95 % intervals
-  over pictures, and the range of the seeds if there are several.
+  A number is the mean over seeds. After it come the mean of their 95 %
+  intervals over pictures and, if there are several seeds, their range.
   """
   parts = []
   for task in dict.fromkeys(row["task"] for row in rows):

@@ -1,20 +1,21 @@
-"""Measures colorizing photographs by the weights that come along, as typed.
+"""Measures the colorization of photographs from the command line.
 
   launch/local.sh python tests/benchmarks/photographs.py [--json=FILE]
 
-Runs `--mode=sample` on a photograph from scikit-learn in a process of its own:
+Runs `--mode=sample` with the weights of the package, on a photograph from
+scikit-learn, in a process of its own:
 
   cold      with an empty compilation cache. Goal: 30 seconds
   warm      with the cache that it left. Goal: 10 seconds
-  previews  eight further previews: the same command with two photographs, less
-            that with one. Goal: 1.5 seconds
-  large     a photograph of 20 megapixels, with eight results, and the same by
+  previews  eight further previews: the time for two photographs minus the time
+            for one. Goal: 1.5 seconds
+  large     a photograph of 20 megapixels, with eight results, and the same with
             the laptop network. Goal: at most twice its time and memory
   flicker   frames of a camera that pans over a photograph, all with the latents
-            of one seed: mean |d ab| between neighbours where they show the same
-            place, in Lab units; next to that of two seeds of one frame
+            of one seed: mean |d ab| between neighbouring frames at the places
+            that both show, in Lab units; and between two samples of one frame
 
-Seconds are by the clock, and those of all cores together.
+Seconds are given by the clock, and for all cores together.
 """
 
 import argparse
@@ -87,7 +88,7 @@ def measure(folder: pathlib.Path, frames: int, laptop: str | None) -> dict:
 def flicker(
   folder: pathlib.Path, photo: Image.Image, frames: int
 ) -> dict[str, float]:
-  """Returns the mean |d ab| of neighbours, and of samples of one frame."""
+  """Returns the mean |d ab| between neighbours, and between samples."""
   boxes = [(k * _PAN, 0, k * _PAN + _FRAME, _FRAME) for k in range(frames)]
   pan = {f"{k:03d}": photo.crop(box) for k, box in enumerate(boxes)}
   _save(folder / "pan", pan)
@@ -121,7 +122,7 @@ def _save(folder, pictures):
 
 
 def _run(folder, inputs, kind, *more, network=""):
-  """Types the command; returns its seconds and memory."""
+  """Runs the command; returns its seconds and memory."""
   network = network or f"--config={ROOT / 'configs/colorize.py'}:photographs"
   command = [
     *(sys.executable, "-m", "cinn_jax.main", network, "--mode=sample"),

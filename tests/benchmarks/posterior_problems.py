@@ -141,7 +141,7 @@ def _log_joint_moons(theta, x):
 
 def _reference_moons(random, x, n):
   # Given x, p determines theta up to the sign of its sum, by a map with a
-  # constant Jacobian. So a draw of p gives a draw of theta.
+  # constant Jacobian. So each draw of p gives a draw of theta.
   def draw():
     angle = random.uniform(-np.pi / 2, np.pi / 2, size=n)
     radius = _RADIUS + _RADIUS_STD * random.normal(size=n)

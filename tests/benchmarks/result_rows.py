@@ -18,9 +18,9 @@ def read(path: pathlib.Path) -> list[Row]:
 
 
 def append(path: pathlib.Path, row: Row, key: Callable[[Row], Any]) -> None:
-  """Adds a row, whatever other processes add meanwhile.
+  """Adds a row, even if other processes add rows at the same time.
 
-  It replaces an older one with the same key, and rows are sorted by their keys.
+  It replaces an older row with the same key. Rows are sorted by their keys.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
   with _locked(path.with_suffix(".lock")):

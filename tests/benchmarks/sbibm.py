@@ -1,19 +1,19 @@
-"""Posteriors of sbibm's tasks, compared with its reference posteriors.
+"""Compares posteriors of sbibm's tasks with its reference posteriors.
 
   launch/local.sh python tests/benchmarks/sbibm.py --data=sbibm.zip \\
     [--tasks=two_moons,slcp] [--budgets=10000] [--seeds=0]
   launch/local.sh python tests/benchmarks/sbibm.py --table
 
-The protocol of Lueckmann et al. 2021: one network per task and budget serves
-all ten observations. `cinn_jax.fit` trains it with its defaults. 10,000 samples
-of each posterior are compared with the reference's 10,000 by a classifier
-(`calibration.c2st`): 0.5 is perfect. Samples beyond the prior's bounds are
-drawn again, as NPE's are; most flows map the bounds to infinity, see
-`sbibm_tasks`.
+It follows the protocol of Lueckmann et al. 2021: one network per task and
+budget serves all ten observations. `cinn_jax.fit` trains it with its defaults.
+A classifier (`calibration.c2st`) compares 10,000 samples of each posterior with
+the reference's 10,000; an accuracy of 0.5 is perfect. Samples outside the
+prior's bounds are drawn again, as in NPE; most flows map the bounds to
+infinity, see `sbibm_tasks`.
 
-Each task, budget and seed makes a row in results/sbibm.json; rows that are
-there are skipped. A run that was stopped goes on with the next observation.
-Options were chosen by sbibm_options.py, which sees no reference posterior.
+Each task, budget and seed makes a row in results/sbibm.json; rows that exist
+are skipped. A run that was stopped goes on with the next observation. Options
+were chosen by sbibm_options.py, which reads no reference posterior.
 """
 
 import argparse
@@ -68,12 +68,12 @@ def main():
 
 
 def key(row):
-  """Returns what tells rows apart, in the order of the table."""
+  """Returns the key of a row, by which the table is sorted."""
   return list(TASKS).index(row["task"]), row["budget"], row["seed"]
 
 
 def make_row(name, budget, seed, flags):
-  """Adds one row to the results, unless it is there."""
+  """Adds one row to the results, unless it exists."""
   row = {"task": name, "budget": budget, "seed": seed}
   if any(key(row) == key(old) for old in result_rows.read(flags.results)):
     print(f"{name} {budget} {seed}: done before")
@@ -115,7 +115,7 @@ def posteriors(
   Args:
     task: Prior and simulator.
     budget: Number of simulations.
-    seed: For simulations, fit and samples.
+    seed: Seed for simulations, fit and samples.
     observed: Observations [n, data_dim].
     truth: Their parameters [n, dim].
 
@@ -151,7 +151,7 @@ def posteriors(
 
 
 def draw_inside(task, flow, variables, rng, x):
-  """Draws 10,000 samples [10,000, dim] inside of the bounds for one x."""
+  """Draws 10,000 samples [10,000, dim] inside the bounds for one x."""
   kept, count = [], 0
   for key in jax.random.split(rng, 100):
     drawn, _ = flow.sample(variables, key, x, num_samples=NUM_SAMPLES)

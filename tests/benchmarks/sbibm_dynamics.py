@@ -1,4 +1,4 @@
-"""Solutions of the two systems of equations that sbibm's tasks simulate.
+"""Solutions of the two systems of differential equations in sbibm's tasks.
 
 Lueckmann et al. 2021, appendix T.9 and T.10.
 """
@@ -12,8 +12,8 @@ POPULATION = 1e6
 EPIDEMIC_DAYS = np.arange(0, 161, 17.0)
 HUNT_DAYS = 2.1 * np.arange(10)
 
-# Simulations that one call of the solver holds. They share its steps, whose
-# error is an average over them: the tolerance leaves room for that.
+# Number of simulations in one call of the solver. They share its steps, whose
+# error is an average over them; the tolerance leaves room for that.
 _TOGETHER = 500
 _TOLERANCE = 1e-9
 
@@ -29,7 +29,7 @@ def infected(theta: np.ndarray) -> np.ndarray:
   """
 
   def slope(state, theta):
-    # By logarithms, whose errors are relative: I spans many orders.
+    # Logarithms make errors relative: I spans many orders of magnitude.
     log_s, log_i = state
     beta, gamma = theta
     return [-beta * np.exp(log_i), beta * np.exp(log_s) - gamma]

@@ -1,4 +1,4 @@
-"""Compares options of flows and fits on sbibm's tasks, by new simulations.
+"""Compares options of flows and fits on new simulations of sbibm's tasks.
 
   launch/local.sh python tests/benchmarks/sbibm_options.py \\
     [--tasks=two_moons,slcp] [--budget=10000] [--seeds=0] \\
@@ -6,9 +6,9 @@
 
 The columns are, in nats, higher is better:
 
-  ten         mean ln q(theta | x) at the true parameters of ten observations,
-              which are simulated for this purpose
-  validation  the same of the rows that `fit` held out, at its best epoch
+  ten         mean ln q(theta | x) at the true parameters of ten observations
+              that are simulated for this purpose
+  validation  the same for the rows that `fit` held out, at its best epoch
 
 No reference posterior and no observation of the benchmark is read.
 """
@@ -55,7 +55,7 @@ def score(name, seed, budget, model_options, fit_options):
   """Returns the formatted columns of one fit."""
   task = TASKS[name]
   theta, x = task.simulate(np.random.default_rng([seed, budget]), budget)
-  # Another stream than that of the training data.
+  # A stream that differs from that of the training data.
   ten = task.simulate(np.random.default_rng([seed, budget, 10]), 10)
   flow = flow_for(task, **model_options)
   start = time.perf_counter()

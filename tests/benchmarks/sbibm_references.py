@@ -19,7 +19,7 @@ class Reference(NamedTuple):
 
   Attributes:
     x: The observation [data_dim].
-    truth: Parameters [dim] that it was simulated with.
+    truth: Parameters [dim] of its simulation.
     samples: Draws [10,000, dim] of its posterior.
   """
 
@@ -32,7 +32,7 @@ def read(data: pathlib.Path, task: str, number: int) -> Reference:
   """Reads observation `number`, 1 to 10, of a task.
 
   Raises:
-    FileNotFoundError: if there is no archive, or it lacks the observation.
+    FileNotFoundError: if the archive does not exist or lacks the observation.
   """
   with _open(data) as archive:
 

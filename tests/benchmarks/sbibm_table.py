@@ -1,4 +1,4 @@
-"""The table of sbibm's C2STs, ours next to quoted ones."""
+"""The table of C2STs on sbibm, ours next to quoted ones."""
 
 from collections.abc import Sequence
 

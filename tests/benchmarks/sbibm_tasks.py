@@ -1,4 +1,4 @@
-"""Priors and simulators of the eight tasks of sbibm that have no distractors.
+"""Priors and simulators of sbibm's eight tasks without distractors.
 
 Lueckmann et al. 2021, appendix T, and the benchmark's published settings. Four
 are those of posterior_problems.py; `gaussian_linear` is its `linear_gaussian`.
@@ -28,8 +28,8 @@ class Task(NamedTuple):
       generator, in float32.
     low, high: Bounds of the prior for all parameters, or None.
     is_mapped: True if the flow maps the bounds to infinity, as published runs
-      do for all tasks but two_moons. Elsewhere, samples beyond them are drawn
-      again.
+      do for all tasks but two_moons. If False, samples outside the bounds are
+      drawn again.
   """
 
   dim: int
@@ -152,7 +152,7 @@ def flow_for(
 
   Args:
     task: The task.
-    is_mapped: Replaces the task's, unless it is None.
+    is_mapped: Replaces the task's setting, unless it is None.
     **options: Arguments of `vector_flow`.
   """
   module = cinn_jax.vector_flow(task.dim, **options)

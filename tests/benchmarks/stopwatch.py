@@ -1,4 +1,4 @@
-"""A stopwatch for the clock and the processors."""
+"""A stopwatch for the time by the clock and the processor time."""
 
 import time
 
@@ -10,7 +10,7 @@ class Stopwatch:
     self._begin = self._now()
 
   def seconds(self) -> tuple[float, float]:
-    """Returns seconds by the clock, and of all threads of this process.
+    """Returns seconds by the clock, and seconds of all threads of the process.
 
     Other work on the machine changes the second number less.
     """

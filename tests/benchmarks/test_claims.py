@@ -1,4 +1,4 @@
-"""The comparison with other models, and the ablations: measures and tables."""
+"""Checks scores and tables of `claims.py` and `ablations.py`."""
 
 import importlib
 import pathlib
@@ -35,7 +35,7 @@ def test_energy_score_is_least_for_the_true_spread():
     for std in (0.0, 20.0, 40.0)
   }
   assert by_std[20.0] < min(by_std[0.0], by_std[40.0]) - 0.3
-  # Without any spread it is the error.
+  # Without any spread, the score is the error.
   errors = np.sqrt(np.mean((truth - 128) ** 2, axis=-1))
   assert by_std[0.0] == pytest.approx(errors.mean(), rel=1e-4)
 
@@ -44,7 +44,7 @@ def test_distinct_share_counts_equal_samples_once():
   scores = _module("claim_scores")
   samples = np.zeros((2, 4, 3, 3, 3), np.uint8)
   samples[1] += 10 * np.arange(4, dtype=np.uint8)[:, None, None, None]
-  # One of four, and four of four.
+  # One in four, and four in four.
   assert scores.distinct_share(samples) == 62.5
   samples[1, 3] = samples[1, 0]
   assert scores.distinct_share(samples) == 50.0
@@ -138,7 +138,7 @@ def test_a_variant_without_a_network_has_none():
 
 
 @pytest.mark.slow
-def test_every_method_has_about_as_many_parameters():
+def test_methods_have_about_the_same_number_of_parameters():
   from cinn_jax.experiment.build import abstract_variables, build
 
   models = _module("claim_models")
@@ -164,7 +164,7 @@ def test_every_method_has_about_as_many_parameters():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["cvae", "cgan"])
-def test_a_run_appends_a_row_once(method, tmp_path, monkeypatch, capsys):
+def test_a_run_appends_its_row_once(method, tmp_path, monkeypatch, capsys):
   claims, models = _module("claims"), _module("claim_models")
   monkeypatch.setattr(claims.claim_scores.classifier, "STEPS", 3)
   claims._judge.cache_clear()

@@ -1,4 +1,4 @@
-"""The scores of the comparison of flows for colours."""
+"""Checks the scores and rows of `color_comparison.py`."""
 
 import importlib
 import pathlib
@@ -33,7 +33,7 @@ def test_variance_is_split_into_between_and_within_things(color_scores):
   np.testing.assert_allclose(scores["between"], scores["variance"])
   noise = rng.normal(size=sides.shape)
   scores = color_scores._scores(_halves(64), truth, noise)
-  # White noise has a share of one part in n in the mean of n cells.
+  # In the mean of n cells, white noise keeps 1 / n of its variance.
   count = len(np.unique(color_scores._segments(_halves(64), 16)))
   share = scores["between"] / scores["variance"]
   np.testing.assert_allclose(share, count / 256, rtol=0.3)

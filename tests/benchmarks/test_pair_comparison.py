@@ -84,7 +84,7 @@ def test_another_size_is_refused():
     pair_models.count_parameters(*build(config))
 
 
-def test_rows_of_several_processes(tmp_path):
+def test_several_processes_can_append_rows(tmp_path):
   path = tmp_path / "rows.json"
   code = (
     f"import sys, pathlib; sys.path.insert(0, {str(BENCHMARKS)!r});"
@@ -101,7 +101,7 @@ def test_rows_of_several_processes(tmp_path):
   ]
 
 
-def test_precision_of_weights():
+def test_rounded_weights_are_noticed():
   import pair_comparison
 
   rng = np.random.default_rng(0)

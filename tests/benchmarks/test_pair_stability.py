@@ -1,4 +1,4 @@
-"""Parts of `pair_stability.py` that decide what its rows mean."""
+"""Checks the parts of `pair_stability.py` that decide what its rows mean."""
 
 import pathlib
 import sys
@@ -15,7 +15,7 @@ import pair_stability
 import result_rows
 
 
-def test_loud_start_has_lecuns_variance_for_each_part():
+def test_loud_start_has_lecun_variance_for_each_part():
   def layer(inputs):
     return {
       "kernel": jnp.full((2, 3, 3, inputs, 64), 0.5),
@@ -45,7 +45,7 @@ def test_each_cure_is_taken_away_alone():
   assert {len(removed) for removed in alone} == {1, len(pair_stability.CURES)}
 
 
-def test_rows_replace_older_ones_of_their_key(tmp_path):
+def test_rows_replace_older_rows_with_their_key(tmp_path):
   path = tmp_path / "results" / "rows.json"
   assert result_rows.read(path) == []
   for row in ({"k": 2, "v": 1}, {"k": 1, "v": 2}, {"k": 2, "v": 3}):

@@ -1,4 +1,4 @@
-"""Checks sbibm's tasks by published forms, and by its archive if it is there.
+"""Checks sbibm's tasks against published formulas and, if given, its archive.
 
 SBIBM=FILE names the archive with observations and reference posteriors.
 """
@@ -109,7 +109,7 @@ def _solve_alone(slope, start, days):
   return solution.y
 
 
-def test_epidemics_are_solved_alike_alone():
+def test_epidemics_match_solutions_one_by_one():
   theta = np.random.default_rng(0).uniform([0.1, 0.08], [1.5, 0.2], (40, 2))
   together = sbibm_dynamics.infected(theta)
 
@@ -123,7 +123,7 @@ def test_epidemics_are_solved_alike_alone():
     np.testing.assert_allclose(together[k], alone[1] / 1e6, rtol=1e-5)
 
 
-def test_prey_and_predators_are_solved_alike_alone():
+def test_hunts_match_solutions_one_by_one():
   theta = np.exp(
     np.random.default_rng(1).normal([-0.1, -3, -0.1, -3], 0.5, (40, 4))
   )
@@ -137,7 +137,7 @@ def test_prey_and_predators_are_solved_alike_alone():
     alpha, beta, gamma, delta = theta[k]
     alone = _solve_alone(slope, [30, 1], sbibm_dynamics.HUNT_DAYS)
     np.testing.assert_allclose(together[k], alone.ravel(), rtol=1e-5)
-  # The energy of each system stays as it was.
+  # The energy of each system is conserved.
   x, y = together.reshape(40, 2, 10).swapaxes(0, 1)
   alpha, beta, gamma, delta = theta.T[..., None]
   energy = delta * x - gamma * np.log(x) + beta * y - alpha * np.log(y)
@@ -172,7 +172,7 @@ def _reference(name, number):
 
 
 @needs_archive
-def test_design_matrix_is_the_archives():
+def test_design_matrix_equals_the_archives():
   theirs = sbibm_references.read_design_matrix(
     pathlib.Path(os.environ["SBIBM"])
   )
@@ -220,9 +220,10 @@ def _hunt_log_joint(x):
 @needs_archive
 @pytest.mark.parametrize("number", [1, 6])
 @pytest.mark.parametrize("name", ["bernoulli_glm", "sir", "lotka_volterra"])
-def test_reference_posteriors_are_our_tasks(name, number):
-  # Of draws from the density p, d ln p has mean 0, and its product with the
-  # parameters mean -1. So prior and likelihood must be those of the archive.
+def test_reference_posteriors_match_our_tasks(name, number):
+  # For draws from the density p, d ln p has mean 0, and its product with the
+  # parameters has mean -1. So prior and likelihood must be those of the
+  # archive.
   reference = _reference(name, number)
   theta = reference.samples[:400]
   if name == "bernoulli_glm":

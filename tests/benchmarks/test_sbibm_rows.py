@@ -1,4 +1,4 @@
-"""Checks the rows of sbibm.py: skipped if done, resumed if stopped, printed."""
+"""Checks that sbibm.py skips finished rows, resumes stopped ones and prints."""
 
 import argparse
 import json
@@ -30,7 +30,7 @@ def flags(tmp_path):
 
 @pytest.fixture
 def calls(monkeypatch):
-  """Replaces archive, fit and classifier; returns what was called."""
+  """Replaces archive, fit and classifier; returns a list of the calls."""
   done = []
 
   def read(data, task, number):
@@ -97,7 +97,7 @@ def test_flows_map_the_bounds_or_not():
     assert (np.abs(samples).max() < 3) == (is_mapped is None)
 
 
-def test_samples_beyond_the_bounds_are_drawn_again(monkeypatch):
+def test_samples_outside_the_bounds_are_drawn_again(monkeypatch):
   monkeypatch.setattr(sbibm, "NUM_SAMPLES", 500)
   flow = cinn_jax.make_flow(bj.ActNorm(), (2,))
   zeros = jax.numpy.zeros(2)

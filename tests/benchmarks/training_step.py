@@ -16,7 +16,7 @@ from cinn_jax.workdir.state import init_state
 
 
 class TrainingStep:
-  """A compiled training step; calling it with a count times one step."""
+  """A compiled training step; a call with a count returns seconds per step."""
 
   def __init__(self, config):
     mesh = sharding.make_mesh()
