@@ -1,33 +1,34 @@
 """Coloured digits: colours given a grey digit (Ardizzone et al. 2019).
 
 Every class has its own hues, for the digit and for its background. The flow
-sees only the grey digit. Its condition network is a classifier, which is
-trained first and then fixed.
+sees only the grey digit. Its condition network is a classifier that is trained
+first and then frozen.
 
 python -m cinn_jax.main --config=configs/color_mnist.py:digits
-  scikit-learn's digits of 8x8 pixels, which are installed already, and a small
-  network of the same kind: 289,308 parameters, and 18,426 of the classifier. It
-  takes three minutes on two CPU cores, shared with much other work.
+  scikit-learn's digits of 8x8 pixels, which are already installed, and a small
+  network of the same kind: 289,308 parameters, plus 18,426 of the classifier.
+  It takes three minutes on two CPU cores, shared with much other work.
   Expect validation bits/dim of 0.174 (180 pictures; standardised RGB, Gaussian
   noise 0.1). --mode=evaluate gives 0.216 on the 360 test pictures. The hue of
   the digit is nearest to its class's cluster in 65.5 % of the samples and in
-  75.8 % of the test pictures; that of the background in 69.7 % and 78.9 %.
+  75.8 % of the test pictures; for the background, it is 69.7 % and 78.9 %.
   Network and recipe are ours, not published.
 
 python -m cinn_jax.main --config=configs/color_mnist.py \\
   --config.data.path=FOLDER
-  The published network on MNIST: 13,681,884 parameters, and 913,610 of the
+  The published network on MNIST: 13,681,884 parameters, plus 913,610 of the
   classifier. FOLDER has the four idx files, compressed or not; without FOLDER,
   TFDS's prepared `mnist` is read. It needs a GPU. It was not run to its end:
-  the classifier knew 97.6 % of the validation digits after one epoch
-  (--config.pretrain.epochs=1), and 60 steps of 64 pictures brought validation
-  bits/dim to 0.678.
-  The colours, the network, and how the classifier trains (6 epochs of SGD, rate
-  0.03, momentum 0.5) are the authors'. Adam, its rate, weight decay, batch and
-  initialisation are those of their MNIST model, because no others are known.
+  after one epoch (--config.pretrain.epochs=1), the classifier was right for
+  97.6 % of the validation digits, and 60 steps of 64 pictures brought
+  validation bits/dim to 0.678.
+  The colours, the network, and the training of the classifier (6 epochs of SGD,
+  rate 0.03, momentum 0.5) are the authors'. Adam, its rate, weight decay, batch
+  and initialisation are those of their MNIST model, because no others are
+  known.
   Departures: pictures have mean 0.48, std 0.28 and noise 0.05, while the
-  authors use 0, 1 and 0.15; the classifier's batch is ours, and so is the
-  length of 200 epochs, over which the rate falls to a hundredth, as theirs does
+  authors use 0, 1 and 0.15. The batch of the classifier is ours, and so is the
+  length of 200 epochs, over which the rate falls to a hundredth; theirs does so
   over 1,440.
 """
 

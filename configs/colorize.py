@@ -16,8 +16,8 @@ python -m cinn_jax.main --config=configs/colorize.py:lsun \\
   Expect validation bits/dim of -0.75 after 300 steps of 32 pictures, and still
   falling (ab of normalised Lab at 64x64, uniform noise 0.005). This was
   measured with an earlier version, on 6,539 photographs, with `haar_order`
-  wavelet, `flatten_order` position and `condition_slope` 0. The published
-  network, which this config has now, has channel, channel and 0.01.
+  wavelet, `flatten_order` position and `condition_slope` 0. In the published
+  network, which is now in this config, they are channel, channel and 0.01.
   Departures: an average of the parameters (EMA), which the authors do not keep;
   the rate falls every 23,680 steps, while their epoch has 23,679.
 
@@ -26,32 +26,32 @@ python -m cinn_jax.main --config=configs/colorize.py:imagenet \\
   The network published for ImageNet: 88,949,693 parameters with its condition
   network, L at 256x256, ab at 64x64. It needs several GPUs. It was not run.
   Departures: an EMA; GroupNorm in the condition network
-  (--config.model.norm=batch takes their batch norm, which their checkpoints
-  need); ab is downsampled with anti-aliasing, while theirs picks the nearest
+  (--config.model.norm=batch gives their batch norm, which their checkpoints
+  need); ab is downsampled with anti-aliasing, while theirs takes the nearest
   pixels; an epoch of the schedule, which follows the mean loss, has 256 steps;
   the condition network starts from random weights, theirs from pretrained ones.
 
 python -m cinn_jax.main --config=configs/colorize.py:tarflow
 python -m cinn_jax.main --config=configs/colorize.py:jet
-  Token flows of the laptop network's task: TARFlow with 818,112 parameters, Jet
-  with 897,600, each given L by a small transformer; see configs/generate.py.
+  Token flows for the laptop network's task: TARFlow with 818,112 parameters and
+  Jet with 897,600. A small transformer gives them L; see configs/generate.py.
   They were not run to their end. TARFlow had validation bits/dim of -0.610
-  after 333 steps of 16 pictures of 5,299 photographs, see configs/README.md.
+  after 333 steps of 16 pictures, on 5,299 photographs; see configs/README.md.
 
 python -m cinn_jax.main --config=configs/colorize.py:pyramid
-  A wavelet flow: an autoregressive base of 8x8 cells and details to 16 and 32,
-  given L at 128x128 and frozen features of EfficientNet-lite0. Network and
-  recipe are ours. --config.model.level=8, 16 or 32 trains a level alone. It was
-  not run to its end.
+  A wavelet flow: an autoregressive base of 8x8 cells, and details for 16 and 32
+  cells, given L at 128x128 and frozen features of EfficientNet-lite0. Network
+  and recipe are ours. --config.model.level=8, 16 or 32 trains one level alone.
+  It was not run to its end.
 
 python -m cinn_jax.main --config=configs/colorize.py:photographs
-  The same to 128 cells, with hints in the condition. `training.budget` trains a
-  level from cached features.
+  The same up to 128 cells, with hints in the condition. `training.budget`
+  trains one level on cached features.
 
 python -m cinn_jax.main --config=configs/colorize.py:regression
 python -m cinn_jax.main --config=configs/colorize.py:cvae
 python -m cinn_jax.main --config=configs/colorize.py:cgan
-  Models that are no flows, on the laptop network's task and condition network:
+  Models other than flows, with the laptop network's task and condition network:
   a regression by L2 (1,993,938 parameters), a conditional VAE (3,179,416) and a
   conditional GAN (2,679,619, with its discriminator); see
   cinn_jax/models/comparators. Networks and recipes are ours. They were not run
@@ -172,7 +172,7 @@ def _comparator(name):
     **{name: laptop["model"][name] for name in names},
   )
   sections = recipes.comparator(name, model, small=True)
-  del sections["augment"]  # That of all variants.
+  del sections["augment"]  # All variants share theirs.
   sections["train"]["num_steps"] = laptop["train"]["num_steps"]
   return {**sections, "task": laptop["task"]}
 
@@ -227,7 +227,8 @@ def _imagenet():
       "eps": 1e-6,
       "weight_decay": 1e-5,
       "clip_norm": 0.0,
-      # frozen_steps: Steps for which the features stay fixed; -1 is for ever.
+      # frozen_steps: Number of steps in which the features stay fixed; -1 for
+      # all.
       "groups": {
         "condition_net/feature_net": {
           "learning_rate": 1e-4,

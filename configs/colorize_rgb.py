@@ -12,7 +12,8 @@ python -m cinn_jax.main --config=configs/colorize_rgb.py
   these.
 
 python -m cinn_jax.main --config=configs/colorize_rgb.py:caflow,recipe=small
-  The same by a small CAFLOW of 4,478,896 parameters. Size and recipe are ours.
+  The same with a small CAFLOW of 4,478,896 parameters. Size and recipe are
+  ours.
   An earlier version, whose condition had three channels, gave 3.44 bits/dim
   after 26 minutes on one shared CPU core.
 
@@ -26,15 +27,17 @@ python -m cinn_jax.main --config=configs/colorize_rgb.py:MODEL,NAME=VALUE
   noise to it, since they model it too.
 
 python -m cinn_jax.main --config=configs/colorize_rgb.py:caflow,size=64
-  The published network but for the condition's channels: 27,397,040 parameters.
-  dual_glow_plus has 10,943,696. It needs a GPU. It was not run to its end.
+  The published network except for the condition's channels: 27,397,040
+  parameters. dual_glow_plus has 10,943,696. It needs a GPU. It was not run to
+  its end.
   Network and recipe are those of CAFLOW's code, with the departures that
-  configs/super_resolution.py names and one more. Published is a luma of three
-  equal channels. Two of their three dimensions hold nothing but noise, which
-  the logit enlarges near black and white; at 32x32 the condition's flow
-  diverged within ten steps on some pictures. One channel loses nothing.
-  --config.task.condition_channels=3 is the published condition, with 35,229,968
-  and 14,500,400 parameters. The luma is Pillow's mode "L", as there.
+  configs/super_resolution.py names, and one more. The published condition is
+  the luma in three equal channels. Two of their three dimensions hold nothing
+  but noise, which the logit enlarges near black and white; at 32x32, the flow
+  of the condition diverged within ten steps on some pictures. One channel loses
+  nothing. --config.task.condition_channels=3 is the published condition, with
+  35,229,968 and 14,500,400 parameters. The luma is Pillow's mode "L", as in
+  that code.
   LSUN bedrooms and FFHQ: cinn_jax/data/PUBLISHED.md.
 
 python -m cinn_jax.main --config=configs/colorize_rgb.py:caflow,size=64 \\

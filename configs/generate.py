@@ -1,12 +1,13 @@
-"""Pictures without a condition, or of a class: Glow, RealNVP, TARFlow and Jet.
+"""Pictures without a condition, or given a class: Glow, RealNVP, TARFlow, Jet.
 
 python -m cinn_jax.main --config=configs/generate.py:glow
-  A small Glow (Kingma and Dhariwal 2018) of 711,564 parameters, on patches of
-  32x32 of six photographs that the dependencies ship. It takes six minutes on
+  A small Glow (Kingma and Dhariwal 2018) of 711,564 parameters, on 32x32
+  patches of six photographs that the dependencies ship. It takes six minutes on
   two shared CPU cores.
-  When ActNorm started from one batch, validation bits/dim were 4.24 in 8-bit
-  levels (72 patches of the photographs' held-out regions). Samples were clouds
-  of the photographs' colours, some with spots where the inverse explodes.
+  When ActNorm still started from one batch, validation bits/dim were 4.24 in
+  8-bit levels (72 patches of the photographs' held-out regions). Samples were
+  clouds of the photographs' colours, some with spots in which the inverse
+  explodes.
   Departures: size and recipe are ours; scales have a floor. ActNorm starts from
   256 pictures, as in Glow's code.
 
@@ -17,7 +18,7 @@ python -m cinn_jax.main --config=configs/generate.py:realnvp
   Departures: size and recipe are ours.
 
 python -m cinn_jax.main --config=configs/generate.py:digits
-  Glow of scikit-learn's digits of 8x8 given their class: 244,228 parameters. It
+  Glow for scikit-learn's 8x8 digits, given their class: 244,228 parameters. It
   takes one minute on two shared CPU cores.
   Expect validation bits/dim of 3.11 in 8-bit levels (180 pictures).
   Departures: those of `:glow`.
@@ -28,7 +29,7 @@ python -m cinn_jax.main --config=configs/generate.py:tarflow
   Departures: size and recipe are ours; those of `models.token_flow`.
 
 python -m cinn_jax.main --config=configs/generate.py:jet
-  A small Jet (Kolesnikov et al. 2024), couplings of transformers: 707,136
+  A small Jet (Kolesnikov et al. 2024), couplings with transformers: 707,136
   parameters, on the same pictures. It was not run to its end.
   Departures: as for `:tarflow`.
 
@@ -37,15 +38,16 @@ python -m cinn_jax.main --config=configs/generate.py:tarflow64 \\
 python -m cinn_jax.main --config=configs/generate.py:jet64 \\
   --config.data.source=folder --config.data.path=FOLDER
   The networks published for ImageNet at 64x64: TARFlow with 460,155,072
-  parameters (453,623,808 in its transformers' layers) and Jet with 207,177,216.
+  parameters (453,623,808 of them in transformer layers), Jet with 207,177,216.
   They need several GPUs. They were not run.
   Quoted test bits/dim: 2.99 (TARFlow), 3.72 (Jet); there are two versions of
   ImageNet at 64x64, which are not comparable.
   Departures: those of `models.token_flow`; TARFlow's scales are bounded by
-  exp(3) a block; no weight decay (TARFlow has 1e-4, Jet 1e-5, both decoupled);
-  an EMA; gradients of TARFlow are clipped at a norm of 1, as Jet's are.
+  exp(3) per block; no weight decay (TARFlow has 1e-4, Jet 1e-5, both
+  decoupled); an EMA; TARFlow's gradients are clipped at a norm of 1, as Jet's
+  are.
 
---mode=sample draws 64 pictures onto a sheet, or some of each class.
+--mode=sample draws a sheet of 64 pictures, or of some for each class.
 --mode=evaluate --num_draws=16 adds a tighter bound on bits/dim.
 """
 
@@ -110,7 +112,7 @@ def _glow():
       "condition": "none",
       "learned_priors": True,
       # Published: infinite. A floor under the scales keeps most inverses from
-      # exploding; early in training some samples still do.
+      # exploding; early in training, some still do.
       "alpha": 1.0,
       "dequantization_depth": 0,
       "dequantization_hidden": 32,
@@ -203,7 +205,7 @@ def _digits():
       "condition": "couplings",
       "learned_priors": True,
       # Published: infinite. A floor under the scales keeps most inverses from
-      # exploding; early in training some samples still do.
+      # exploding; early in training, some still do.
       "alpha": 1.0,
       "dequantization_depth": 0,
       "dequantization_hidden": 32,

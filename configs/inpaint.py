@@ -10,16 +10,16 @@ python -m cinn_jax.main --config=configs/inpaint.py
   Network and recipe are ours, not published.
 
 python -m cinn_jax.main --config=configs/inpaint.py:caflow,recipe=small
-  The same by a small CAFLOW of 5,788,416 parameters. An earlier version
-  gave 3.57 bits/dim after 24 minutes on one shared CPU core. Its size and
-  recipe are ours.
+  The same with a small CAFLOW of 5,788,416 parameters. An earlier version gave
+  3.57 bits/dim after 24 minutes on one shared CPU core. Its size and recipe are
+  ours.
 
 python -m cinn_jax.main --config=configs/inpaint.py:MODEL,NAME=VALUE
   MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow, or a token flow:
   tarflow or jet, see configs/generate.py. Settings:
     size=32           size of the pictures; HxW if they are not square
-    mask=square       in the middle, 0.15 of the area, as published; half, the
-                      right half; free_form, brush strokes
+    mask=square       0.15 of the area, in the middle, as published; or half,
+                      the right half; or free_form, brush strokes
     condition_net=trained|frozen|none
     recipe=full|small full is published if MODEL is, else ours; small is ours
   A mask channel tells the model where the hole is. caflow, dual_glow_plus and
@@ -40,7 +40,7 @@ python -m cinn_jax.main --config=configs/inpaint.py:caflow,size=64 \\
 
 Ablations: those of configs/super_resolution.py, and
   --config.task.mask_channel=False   no mask channel: a hole looks like black
-  --config.task.compose=False        known pixels are shown as the model makes
+  --config.task.compose=False        known pixels are shown as the model draws
                                      them, not as they were given
 """
 

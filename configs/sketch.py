@@ -10,9 +10,9 @@ python -m cinn_jax.main --config=configs/sketch.py
   Network and recipe are ours, not published.
 
 python -m cinn_jax.main --config=configs/sketch.py:caflow,recipe=small
-  The same by a small CAFLOW of 4,478,896 parameters. Size and recipe are ours.
-  An earlier version, whose condition had three channels, gave 4.07 bits/dim
-  after 24 minutes on one shared CPU core.
+  The same with a small CAFLOW of 4,478,896 parameters. Size and recipe are
+  ours. An earlier version, whose condition had three channels, gave 4.07
+  bits/dim after 24 minutes on one shared CPU core.
 
 python -m cinn_jax.main --config=configs/sketch.py:MODEL,NAME=VALUE
   MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow, or a token flow:
@@ -26,7 +26,7 @@ python -m cinn_jax.main --config=configs/sketch.py:caflow,size=64 \\
   --config.data.train_split=train --config.data.validation_split=val \\
   --config.data.resize="(64, 64)"
   The network published for edges2shoes, whose files hold sketch and photograph
-  side by side; each half is resized to 64x64. 27,397,040 parameters;
+  side by side; each half is resized to 64x64. It has 27,397,040 parameters;
   dual_glow_plus has 10,943,696. It needs a GPU. It was not run to its end.
   Network and recipe are those of CAFLOW's code, with the departures of
   configs/colorize_rgb.py: the sketch, too, is one channel and not three equal

@@ -1,4 +1,4 @@
-"""Super-resolution: a picture given a smaller one of it.
+"""Super-resolution: a picture given a smaller version of it.
 
 python -m cinn_jax.main --config=configs/super_resolution.py
   From 8x8 to 32x32, on patches of six photographs that the dependencies ship: a
@@ -10,17 +10,17 @@ python -m cinn_jax.main --config=configs/super_resolution.py
   Network and recipe are ours, not published.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:caflow,recipe=small
-  The same by a small CAFLOW of 5,788,416 parameters. Earlier versions
-  gave 4.06 bits/dim after 27 minutes on one shared CPU core, dual_glow_plus
-  4.07, and srflow 4.26 after 18 minutes; srflow's samples broke in places at
+  The same with a small CAFLOW of 5,788,416 parameters. An earlier version gave
+  4.06 bits/dim after 27 minutes on one shared CPU core; dual_glow_plus gave
+  4.07, and srflow 4.26 after 18 minutes. srflow's samples broke up in places at
   temperature 1. Sizes and recipes are ours.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:MODEL,NAME=VALUE
   MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow, pyramid, or a token
-  flow: tarflow or jet, see configs/generate.py; or what flows are compared
+  flow: tarflow or jet, see configs/generate.py; or a model to compare flows
   with: regression, cvae, cgan, rrdb or esrgan, see below. Settings:
     size=32           size of the large pictures; HxW if they are not square
-    scale=4           ratio of the sides, large by small: 2, 4 or 8
+    scale=4           ratio of the sides, large to small: 2, 4 or 8
     condition_net=trained|frozen|none
     recipe=full|small full is published if MODEL is, else ours; small is ours
   cinn, srflow and token flows see the small picture at its own size. caflow,
@@ -29,18 +29,19 @@ python -m cinn_jax.main --config=configs/super_resolution.py:MODEL,NAME=VALUE
 
 python -m cinn_jax.main --config=configs/super_resolution.py:srflow,size=64
   The network published for scale 4: 39,246,599 parameters with its encoder,
-  which first learns to predict the large picture. scale=8 is the one for faces,
-  with 39,724,287. It needs a GPU. It was not run to its end.
-  Rates, steps and batch are published, for crops of 160x160. Departures: the
-  noise of training (theirs adds none); the encoder's rate is ours.
+  which first learns to predict the large picture. scale=8 is the network for
+  faces, with 39,724,287. It needs a GPU. It was not run to its end.
+  Rates, steps and batch are the published ones, for crops of 160x160.
+  Departures: noise in training (the authors add none); the encoder's rate is
+  ours.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:caflow,size=64
   The published network: 35,229,968 parameters, 16x16 to 64x64. dual_glow_plus
   has 14,500,400. It needs a GPU. It was not run to its end.
   Adam's rate and warm-up, the batch of 8, and the drops of the rate at 70,000
   and 140,000 steps are those of CAFLOW's code. It is not known which of these
-  stand behind the published tables. Small pictures are made by Pillow's bicubic
-  filter, as there. CAFLOW's loss is also divided by the number of dimensions of
+  gave the published tables. Small pictures are made by Pillow's bicubic filter,
+  as in that code. CAFLOW's loss is also divided by the number of dimensions of
   the condition, so its eps of 1e-8 is 1.2e-4 here. Departures: ActNorm starts
   from 256 pictures, not from one batch of 8; those of `models.pairs.caflow`.
   FFHQ and the other sets: cinn_jax/data/PUBLISHED.md.
@@ -53,25 +54,25 @@ python -m cinn_jax.main --config=configs/super_resolution.py:caflow,size=64 \\
 
 python -m cinn_jax.main \\
   --config=configs/super_resolution.py:pyramid,recipe=small
-  A wavelet flow: the small picture says what its base is, up to what the filter
-  and noise leave open, and each doubling is a flow of its own, given all that
-  is coarser. Its density is that of the same x as the others'. Network and
-  recipe are ours. It was not run to its end: with
+  A wavelet flow: the small picture determines its base, except for what filter
+  and noise leave open, and each doubling is a flow of its own, given all
+  coarser levels. Its density is that of the same x as for other models. Network
+  and recipe are ours. It was not run to its end: with
   --config.train.num_steps=200
   --config.optimizer.schedule_options.warmup_steps=20 it had validation bits/dim
   of 4.154 in 8-bit levels.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:esrgan,size=64
-  Models that are no flows, see cinn_jax/models/comparators. rrdb is the network
-  of ESRGAN trained by L1 alone, 16,697,987 parameters, and esrgan goes on from
-  it against a discriminator. recipe=small has 1,704,915, and 2,369,172 with a
-  discriminator. esrgan's samples are all equal, as published;
+  Models other than flows, see cinn_jax/models/comparators. rrdb is the network
+  of ESRGAN, trained with L1 alone (16,697,987 parameters), and esrgan continues
+  from it against a discriminator. With recipe=small, they have 1,704,915, and
+  2,369,172 with a discriminator. esrgan's samples are all equal, as published;
   --config.model.noise=4 adds noise. regression (1,249,507 parameters), cvae
-  (2,213,766) and cgan (1,940,036) are ours, of one U-Net on cinn's condition
-  network; all picture configs have them.
-    --config.model.error=l1|l2        of regression and rrdb
-    --config.model.beta=0.5           of cvae
-    --config.model.l1_weight=1        of cgan, which has none without it
+  (2,213,766) and cgan (1,940,036) are ours: one U-Net on cinn's condition
+  network. All picture configs have them.
+    --config.model.error=l1|l2        for regression and rrdb
+    --config.model.beta=0.5           for cvae
+    --config.model.l1_weight=1        for cgan, which has no L1 otherwise
   They were not run to their end; tests/benchmarks/claims.py compares them with
   flows. regression, rrdb, cgan and esrgan have no likelihood. cvae has a bound,
   which --mode=evaluate --num_draws=64 tightens.
@@ -83,13 +84,13 @@ Ablations:
   --config.model.mixing=permutation|orthogonal|full|lu|cayley
   --config.model.injector=False               cinn without injectors
   --config.model.shared=True                  caflow with one block per coarser
-    scale for all finer scales, with
-    --config.model.latent_depths="(16, 12)" as published
+    scale for all finer scales; with
+    --config.model.latent_depths="(16, 12)", as published
   --config.model.condition_weight=0.01        lambda of caflow and its relatives
   --config.model.condition_logit_alpha=0.05   the condition's logit alone
   --config.train.init_batch_size=8            ActNorm from one batch, as CAFLOW
-  --config.pretrain.unconditional_steps=10000 caflow's two flows train apart
-    first, then stay fixed: cinn_jax/training/phases.py
+  --config.pretrain.unconditional_steps=10000 caflow's two flows first train
+    separately, then stay fixed: cinn_jax/training/phases.py
   condition_net=frozen|none                   a setting, see above
 """
 

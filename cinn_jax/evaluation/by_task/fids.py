@@ -21,14 +21,14 @@ FIDS = {
   "fid_matching": table.Metric(
     "FID, matching",
     "1",
-    "one picture for each given one, against the true pictures themselves;"
+    "one picture for each input, against the true pictures themselves;"
     f" {_NETWORK}; {_NO_INTERVAL}",
     "set against set",
   ),
   "kid": table.Metric(
     "KID",
     "1e-3",
-    "one picture for each given one, against the true pictures, unbiased;"
+    "one picture for each input, against the true pictures, unbiased;"
     f" {_NETWORK}; interval by the jackknife",
     "set against set",
   ),
