@@ -16,10 +16,10 @@ from cinn_jax.sampling.pictures import Pictures
 from cinn_jax.sampling.sample import SAMPLERS
 from cinn_jax.workdir.trained import restore
 
-# Samples that a page shows.
+# Number of samples that a page shows.
 SHOWN = 8
-# The shipped flows for photographs. At temperature 1 the finest levels break up
-# now and then.
+# Temperatures of the shipped flows for photographs. At temperature 1, their
+# finest levels sometimes break up.
 _TEMPERATURES = {"photographs": "0.8:0.8:0.8:0.8:1"}
 
 
@@ -30,7 +30,7 @@ class Run(NamedTuple):
     name: The workdir, or the name of a flow that the package ships.
     task: Name of its task.
     sampler: Answers photographs.
-    temperature: The temperature to begin with, as text.
+    temperature: The temperature at the start, as text.
   """
 
   name: str
@@ -45,7 +45,7 @@ class Run(NamedTuple):
 
   @property
   def takes_holes(self) -> bool:
-    """True if the run fills a hole that is painted."""
+    """True if the run fills painted holes."""
     return self.task == "inpaint"
 
   def warm_up(self, folder) -> None:
@@ -67,11 +67,11 @@ class Run(NamedTuple):
 
 
 def open_runs(workdirs: Sequence[str]) -> dict[str, Run]:
-  """Returns the runs of workdirs by name; without any, of the shipped flows.
+  """Returns the runs of workdirs by name; if none, those of shipped flows.
 
   Raises:
     FileNotFoundError: if a workdir holds no checkpoint.
-    ValueError: for a run that starts from no photograph.
+    ValueError: for a run that does not start from a photograph.
   """
   return {name: _open(name) for name in workdirs or _TEMPERATURES}
 
@@ -82,8 +82,8 @@ def _open(name):
   kind = SAMPLERS[task]
   if kind not in (Photos, Pictures):
     raise ValueError(
-      f"{name} is a run of {task}, which starts from no photograph: name runs"
-      " of colorization, super-resolution, inpainting or sketches."
+      f"{name} is a run of {task}, which does not start from a photograph: name"
+      " runs of colorization, super-resolution, inpainting or sketches."
     )
   sampler = kind(trained)
   assert isinstance(sampler, Photos | Pictures)

@@ -1,4 +1,4 @@
-"""Samples of a batch of pictures, ranked and on sheets."""
+"""Samples for a batch of pictures, ranked and on sheets."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -35,7 +35,7 @@ def make_sampler(flow: Flow, task: Task, *, num_samples: int) -> Callable:
   Returns:
     `sampler(variables, rng, batch, temperature=1.0) -> (given, samples,
     log_prob)`. `given` is the condition as a picture, uint8 [B, H, W, 3];
-    `samples` are uint8 [B, n, S, S, 3], in the order they were drawn;
+    `samples` are uint8 [B, n, S, S, 3], in the order of drawing;
     `log_prob` [B, n] is each sample's conditional log-likelihood in nats. The
     temperature is one number, or one per level of latents.
   """
@@ -77,7 +77,7 @@ def ranked_at(
 def check_temperatures(
   flow: Flow, scales: Sequence[float | Sequence[float]]
 ) -> None:
-  """Raises ValueError for temperatures of a model that draws nothing."""
+  """Raises ValueError for temperatures if the model has no latents."""
   if flow.objective is None or flow.cond_shape is None or list(scales) == [1]:
     return
   cond = map_shapes(

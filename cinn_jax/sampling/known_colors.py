@@ -1,16 +1,16 @@
 """Samples that have the colours of hints: an update of a pyramid's base.
 
-A network that has seen hints in training follows them weakly, above all if they
-are unlikely. So the base of each sample is moved to meet them, and the rest of
-it as far as it varies together with them:
+A network that has seen hints in training follows them only weakly, above all if
+they are unlikely. So the base of each sample is moved to meet them; its other
+cells move as far as they vary together with the hinted ones:
 
   x' = x + C H^T (H C H^T + R)^-1 (h - H x)
 
 H picks the cells of the hints h, R is the variance of a hint around its cell's
-mean, and C the covariance of samples of the same photograph. For a Gaussian p
-this moves samples of p(x) to samples of p(x | h) (Matheron's rule; with C from
-samples, the ensemble Kalman filter of Evensen 1994). Here it is an
-approximation, whose density under the flow is exact, as that of any other x.
+mean, and C the covariance of samples for the same photograph. If p is Gaussian,
+this turns samples of p(x) into samples of p(x | h) (Matheron's rule; with C
+from samples, the ensemble Kalman filter of Evensen 1994). Here it is an
+approximation. The density of the result under the flow is exact, as for any x.
 """
 
 import functools
@@ -26,12 +26,13 @@ from cinn_jax.models.networks.additions import resize_hints
 from cinn_jax.models.pyramid import PyramidFlow
 from cinn_jax.sampling.numbered import Draw, draw_numbered, invert
 
-# Samples for the covariance. They are of another key than any other sample.
+# Number of samples for the covariance, and their key, which is theirs alone.
 MEMBERS = 64
 _MEMBERS_KEY = 2**32 - 1
 # Deviation of a hint from the mean of its cell, in units of x.
 DEVIATION = 0.05
-# Cells over which covariances fade, as those of few samples are by chance.
+# Distance in cells over which covariances fade: between distant cells, few
+# samples have covariances by chance.
 REACH = 3.0
 
 
@@ -103,8 +104,8 @@ def shift(x: Array, members: Array, hints: Array) -> Array:
 
   Args:
     x: Samples.
-    members: More of them, [m, s, s, C].
-    hints: [s, s, C + 1], colours times m, and m: 1 in known cells, else 0.
+    members: Samples for the covariance, [m, s, s, C].
+    hints: [s, s, C + 1], colours times k, and k: 1 in known cells, else 0.
   """
   n, side, _, channels = x.shape
   known = jnp.repeat(hints[..., channels:], channels, -1).reshape(-1)
@@ -114,7 +115,7 @@ def shift(x: Array, members: Array, hints: Array) -> Array:
   )
   covariance = anomalies.T @ anomalies / (len(members) - 1)
   covariance *= _fade(side, channels)
-  # Columns of the known cells; the others only see themselves.
+  # Columns of the known cells; all others are 0, so they affect no other cell.
   columns = covariance * known.reshape(1, -1)
   between = columns * known.reshape(-1, 1)
   noise = jnp.where(known > 0, DEVIATION**2, 1.0)
@@ -124,7 +125,7 @@ def shift(x: Array, members: Array, hints: Array) -> Array:
 
 
 def _fade(side: int, channels: int) -> Array:
-  """Returns factors of covariances by the distance of cells."""
+  """Returns factors for covariances, by the distance between cells."""
   rows, columns = jnp.meshgrid(jnp.arange(side), jnp.arange(side))
   place = jnp.stack([rows, columns], -1).reshape(-1, 1, 2)
   squares = jnp.sum((place - place.reshape(1, -1, 2)) ** 2, -1)

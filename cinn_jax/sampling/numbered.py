@@ -1,8 +1,8 @@
 """Samples by number: sample k depends only on the seed and on k.
 
-A photograph therefore gets the same samples alone, in an album, in any order
-and in a batch that was interrupted. All pictures of an album, and all frames of
-a video, share their latents.
+A photograph therefore gets the same samples alone and in an album, in any
+order, and in a batch that was interrupted. All pictures of an album, and all
+frames of a video, share their latents.
 """
 
 import math
@@ -18,9 +18,9 @@ from cinn_jax import likelihood
 from cinn_jax.bijections import Array, Condition, PyTree
 from cinn_jax.flow import Flow, draw_latents
 
-# Samples that are drawn, rendered and written at a time.
+# Number of samples that are drawn, rendered and written at a time.
 CHUNK = 8
-# Samples that need more bytes than this wait on disk to be ranked.
+# Samples that need more bytes than this are kept on disk until they are ranked.
 _IN_MEMORY = 2**28
 
 # `(key, numbers [n], temperature) -> (x [n, ...], log_prob [n])`.
@@ -62,7 +62,7 @@ def draw_numbered(
   """Draws the latents [n, 1, ...] of samples `numbers` of a key.
 
   Args:
-    flow: Has the distribution of the latents.
+    flow: The flow, which has the distribution of the latents.
     shapes: Shapes of one latent, from `flow.latent_shapes`.
     key, numbers, temperature: As for `make_draw`.
   """
@@ -78,7 +78,7 @@ def draw_numbered(
 def invert(
   flow: Flow, variables: PyTree, cond: Condition, z: PyTree
 ) -> tuple[Array, Array]:
-  """Returns (x [n, ...], log_prob [n] in nats) of latents z [n, 1, ...]."""
+  """Returns (x [n, ...], log_prob [n] in nats) for latents z [n, 1, ...]."""
   inverse = jax.vmap(lambda one: flow.inverse(variables, one, cond))
   x, log_det = inverse(z)
   prior = jax.vmap(lambda one: likelihood.base_log_prob(one, flow.base))(z)
@@ -89,12 +89,12 @@ class Ranked(NamedTuple):
   """Samples of one condition, most likely first.
 
   Attributes:
-    x: `[n, ...]`, in the order they were drawn.
+    x: `[n, ...]`, in the order of drawing.
     order: int [k], indices into `x`; k is n, or less after `take`.
     log_prob: float [k], in nats, by rank.
     first: Number of the first sample in `x`.
-    ranks: Number of each sample among its results, from 1; None counts them.
-    shares: Share of all samples that each one stands for, or None.
+    ranks: Number of each sample among the results, from 1; None for 1 to k.
+    shares: Share of all samples that each one represents, or None.
   """
 
   x: np.ndarray
@@ -109,8 +109,8 @@ class Ranked(NamedTuple):
 
     Args:
       places: The places, from 0.
-      renumber: The first of them becomes number 1; otherwise all keep the
-        numbers that they have among all samples.
+      renumber: Numbers them from 1; otherwise they keep the numbers that they
+        have among all samples.
     """
     index = np.asarray(places, int)
     return self._replace(
@@ -121,7 +121,7 @@ class Ranked(NamedTuple):
 
   @property
   def numbers(self) -> list[int]:
-    """The number of each sample, by rank: which draws of the seed they are."""
+    """The numbers of the samples among the draws of the seed, by rank."""
     return [self.first + int(k) for k in self.order]
 
   def chunks(self, size: int):
@@ -143,7 +143,7 @@ def draw_ranked(
 ) -> Ranked:
   """Draws samples number `first` to `first + num_samples - 1`, a few at a time.
 
-  Memory is bounded whatever `num_samples` is.
+  Memory is bounded for any `num_samples`.
   """
   key = jax.random.key(seed)
   scale = jnp.asarray(temperature, jnp.float32)
@@ -151,7 +151,7 @@ def draw_ranked(
   x: np.ndarray | None = None
   log_prob = np.empty(num_samples)
   for start in range(0, num_samples, chunk):
-    # The last chunk is as large as the others, so that one program serves all.
+    # The last chunk is as large as the others, so that all use one program.
     numbers = first + start + jnp.arange(chunk, dtype=jnp.uint32)
     some, nats = (np.asarray(a) for a in draw(key, numbers, scale))
     if x is None:

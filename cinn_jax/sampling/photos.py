@@ -25,12 +25,12 @@ from cinn_jax.workdir.trained import Trained
 
 
 class Steering(NamedTuple):
-  """Wishes for the colours of photographs, and the size of the results.
+  """Known colours of photographs, and the size of the results.
 
   Attributes:
     hints: Points whose colours are known.
-    reference: uint8 [H, W, 3], a photograph whose colours to take, or None.
-    preview: Results have at most 512 pixels on a side, which is quick.
+    reference: uint8 [H, W, 3], a photograph to take colours from, or None.
+    preview: Limits results to 512 pixels on a side, which is quick.
   """
 
   hints: Hints = ()
@@ -50,12 +50,12 @@ class Photos:
 
   Each photograph keeps its own lightness. Colours are sampled at the model's
   resolution and upsampled along the edges. Results are JPEG for a JPEG, 16-bit
-  TIFF for a picture of more than 8 bits, else PNG.
+  TIFF for a picture with more than 8 bits, else PNG.
 
   Args:
     trained: A run of this task.
-    degrade: Refused.
-    steering: What is known of the colours, and the size of the results.
+    degrade: Must be False.
+    steering: The known colours, and the size of the results.
 
   Attributes:
     cells: Cells on a side of the map of hints; 0 for a run without hints.
@@ -92,7 +92,7 @@ class Photos:
     """Returns the inputs to answer.
 
     Raises:
-      ValueError: if there are none.
+      ValueError: if there are no inputs.
     """
     if not found:
       raise ValueError(
@@ -104,7 +104,7 @@ class Photos:
     """Reads a photograph.
 
     Raises:
-      UnreadableImage: if it cannot be read.
+      UnreadableImage: if the file cannot be read.
     """
     assert item.path is not None
     photograph = self.open(item.path)
@@ -112,10 +112,10 @@ class Photos:
     return photograph.previewed(subject) if self._steering.preview else subject
 
   def open(self, path: str) -> Photograph:
-    """Reads a photograph, and computes what the model sees of it.
+    """Reads a photograph, and computes its condition for the model.
 
     Raises:
-      UnreadableImage: if it cannot be read.
+      UnreadableImage: if the file cannot be read.
     """
     pixels = reading.decode(path, keep_depth=True)
     lightness = full_resolution.lightness_thumbnail(pixels, self._size)
@@ -127,7 +127,7 @@ class Photos:
     return Photograph(path, pixels, cond, metadata.read(path))
 
   def points(self, photograph: Photograph, steering: Steering) -> list[Point]:
-    """Returns the hints for a photograph, and those from the reference."""
+    """Returns the hints for a photograph, including those of the reference."""
     points = [*of_photo(steering.hints, photograph.path)]
     if steering.reference is not None:
       points += match(photograph.pixels, steering.reference)
@@ -139,7 +139,7 @@ class Photos:
     """Returns a photograph to answer, given these hints.
 
     Raises:
-      ValueError: if a hint is outside of it.
+      ValueError: if a hint is outside the photograph.
     """
     pixels, cond = photograph.pixels, photograph.cond
     height, width = pixels.shape[:2]
@@ -178,9 +178,10 @@ class Photos:
 
 
 def _without_features(trained):
-  """The flow that gets its features with the condition, and their network.
+  """Returns a flow that takes features with the condition, and their network.
 
-  They are None for a flow that has no features, or computes them inside.
+  For a flow that has no features, or computes them itself, returns the flow and
+  None.
   """
   network = getattr(trained.flow.module, "features", None)
   if not isinstance(network, LightnessFeatures):

@@ -24,7 +24,7 @@ from cinn_jax.sampling.subject import Sampler
 from cinn_jax.workdir import calibration_file
 from cinn_jax.workdir.trained import Trained, restore
 
-# By task.
+# Samplers by task.
 SAMPLERS: Mapping[str, Callable[..., Sampler]] = {
   "class_conditional": Classes,
   "color_mnist": Classes,
@@ -35,7 +35,7 @@ SAMPLERS: Mapping[str, Callable[..., Sampler]] = {
   "sketch": Pictures,
   "super_resolution": Pictures,
 }
-# Pixels of results that are rendered at a time.
+# Total number of pixels of the results that are rendered at a time.
 _PIXELS = 2**28
 
 
@@ -57,14 +57,14 @@ def sample(
 ) -> dict[str, str]:
   """Draws samples with a trained run, and writes them.
 
-  Writes `<name>_<k>` per sample, most likely first; contact sheets `sheet.png`,
-  `sheet-2.png` and so on; and `samples.json`, which lists them with their
-  bits/dim, which draws they are, counted from 0, and what made them. Several
-  temperatures have a folder each.
+  Writes a file `<name>_<k>` for each sample, most likely first; contact sheets
+  `sheet.png`, `sheet-2.png` and so on; and `samples.json`, which lists samples
+  with their bits/dim, their numbers among the draws, from 0, and the settings
+  that made them. Several temperatures have a folder each.
 
   Sample k of a picture depends only on the picture, the seed and k. An
   interrupted batch goes on from where it stopped. Files that this function did
-  not make are never written over. If one picture fails, the others are still
+  not make are never overwritten. If one picture fails, the others are still
   answered.
 
   Args:
@@ -72,18 +72,17 @@ def sample(
     outputs: Folder for results; created if needed.
     inputs: Files, folders and patterns, see `inputs.find`. Runs whose condition
       is a class take none.
-    num_samples: Samples per picture that are drawn.
-    choice: Which of them are written; see `choice.Choice`. CAFLOW's figures
-      show the likeliest 10 of 25.
+    num_samples: Number of samples to draw per picture.
+    choice: Choice of those to write, see `choice.Choice`. CAFLOW's figures show
+      the likeliest 10 of 25.
     temperatures: Scales of the latents; each is a number, or one per level.
     seed: Seed for the latents.
-    degrade: Take inputs as whole pictures, see `pictures.Pictures`.
+    degrade: Takes inputs as whole pictures, see `pictures.Pictures`.
     steering: Hints and a reference for colorization, or small results.
-    recursive: Take subfolders too, see `inputs.find`.
-    output_format: Format of the results: one of `form.FORMATS`, or "" for that
-      of each input as far as it keeps all of the result.
+    recursive: Takes subfolders too, see `inputs.find`.
+    output_format: Format of the results, see `form.Form`.
     quality: Quality of JPEG and WebP, 1 to 100.
-    odds: Tell the odds of colours of photographs, see `forecast`: in words, in
+    odds: Tells the odds of colours of photographs, see `forecast`: in words, in
       samples.json, and as a map `<name>_odds.png` of how unsure each pixel is.
 
   Returns:
@@ -96,7 +95,7 @@ def sample(
   choice.check(num_samples)
   form = Form(output_format, quality)
   form.check()
-  # All inputs are known before the first output.
+  # Inputs are listed before the first output exists.
   found = _found(inputs, outputs, recursive)
   trained = restore(workdir)
   check_temperatures(trained.flow, temperatures)
@@ -130,9 +129,9 @@ def sample(
   ]
 
   def answer(item: Item):
-    """Returns (subject, what was drawn per temperature, the error or None).
+    """Returns (subject, results per temperature, the error or None).
 
-    It is the samples and the odds, or None if they are there already.
+    A result is the samples and the odds, or None if they already exist.
     """
 
     def draw(temperature):
@@ -225,7 +224,7 @@ def _sampler(trained, degrade, steering):
 
 
 def _settings(trained: Trained, num_samples, seed, degrade, steering):
-  """Returns all settings that samples depend on, but the temperature."""
+  """Returns all settings that samples depend on, except the temperature."""
   return {
     "task": trained.config["task"],
     "step": trained.step,
@@ -250,7 +249,7 @@ def _steering(steering):
 
 
 def _write(item, subject, drawn, results, form):
-  """Writes an item's samples of each temperature; returns what went wrong."""
+  """Writes an item's samples at each temperature; returns an error or None."""
   size = max(1, min(CHUNK, _PIXELS // subject.pixels))
   try:
     for result, pair in zip(results, drawn, strict=True):
@@ -274,6 +273,6 @@ def _write(item, subject, drawn, results, form):
 
 
 def _reason(error, item):
-  """One line on what went wrong with an item."""
+  """Returns one line that says what went wrong with an item."""
   lines = str(error).strip().splitlines() or [type(error).__name__]
   return lines[0].removeprefix(f"{item.path}: ")

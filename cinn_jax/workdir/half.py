@@ -1,12 +1,12 @@
-"""Numbers of networks in float16, so that a file takes half the space."""
+"""Network parameters in float16, so that a file takes half the space."""
 
 import numpy as np
 from flax import traverse_util
 
 from cinn_jax.bijections.base import PyTree
 
-# Parts of a flow whose numbers may be rounded: they do not change a density by
-# themselves. The scales of ActNorm and the matrices of mixings do.
+# Parts of a flow whose numbers may be rounded, because they do not enter a
+# density directly. The scales of ActNorm and the matrices of mixings do.
 NETWORKS = ("condition_net", "features", "net", "net_1", "net_2")
 
 

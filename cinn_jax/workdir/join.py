@@ -1,11 +1,11 @@
-"""Joins the levels of a pyramid, each trained alone, to one file (a command).
+"""Joins the levels of a pyramid, trained one by one, into a file (a command).
 
   python -m cinn_jax.workdir.join --config=configs/colorize.py:photographs \\
     --levels=levels --output=photographs.safetensors --half
 
-`--levels` is a folder with a file for each level, named by its cells, as
-`training.budget` writes them: 8.safetensors, 16.safetensors and so on. `--half`
-stores the numbers of networks in float16.
+`--levels` is a folder with a file from `training.budget` for each level, named
+by its cells: 8.safetensors, 16.safetensors and so on. `--half` stores the
+parameters of networks in float16.
 """
 
 import os
@@ -37,8 +37,8 @@ def join(
 
   Raises:
     FileNotFoundError: if the file of a level is missing.
-    ValueError: if the config's model is no pyramid, or the file of a level
-      holds another one.
+    ValueError: if the config's model is not a pyramid, or if the file of a
+      level holds another level.
   """
   flow, _ = build(config)
   module = flow.module
@@ -78,7 +78,7 @@ def _run():
 
 
 if __name__ == "__main__":
-  # Only here: other commands have flags of these names.
+  # Defined only here, because other commands have flags with these names.
   flags.adopt_module_key_flags(cli)
   _LEVELS = flags.DEFINE_string("levels", None, "The folder of the levels.")
   _OUTPUT = flags.DEFINE_string("output", None, "The file to write.")

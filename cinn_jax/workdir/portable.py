@@ -4,15 +4,15 @@ The file is a `tensor_file` with all collections of the variables. Its
 description has:
 
   format_version   see `tensor_file`
-  versions         of cinn_jax and jax, which wrote the file
-  event_shape      as `make_flow` takes it
-  cond_shape       as `make_flow` takes it, in the form of `architecture`
+  versions         versions of cinn_jax and jax that wrote the file
+  event_shape      as in `make_flow`
+  cond_shape       as in `make_flow`, in the form of `architecture`
   architecture     the flow's module, see `bijections.architecture`, or null
   no_architecture  the reason, if that is null
-  base             the flow's base, {"student_t": freedom}, if it is not N(0, I)
+  base             base distribution, {"student_t": freedom}, if not N(0, I)
   empty            names of collections without arrays
-  run              by `export`: step, and the config's sections task and model,
-                   and the name of its data source
+  run              from `export`: the step, the config's sections task and
+                   model, and the name of its data source
 """
 
 import importlib.metadata
@@ -63,19 +63,19 @@ def save(
   >>> flow.log_prob(variables, x).total.shape
   (8,)
 
-  The architecture is saved too if all of it is from this package, with
-  functions from `jax.nn` and modules from `flax.linen`. Otherwise the file has
-  the variables alone, and `load` needs the flow.
+  The architecture is saved too if all of it comes from this package, functions
+  from `jax.nn` and modules from `flax.linen`. Otherwise the file has only the
+  variables, and `load` needs the flow.
 
   Args:
     path: The file, local or in gs://. It is written whole or not at all.
     flow: From `make_flow`.
     variables: From `flow.init`, `fit` or `load`.
-    run: What `export` writes of a run: its "step", "task" and "model".
+    run: The facts that `export` writes about a run, see the head of this file.
 
   Raises:
-    ValueError: if the variables are not the flow's, or are of a type that the
-      format does not have.
+    ValueError: if the variables are not the flow's, or have a type that the
+      format lacks.
     OSError: if the file cannot be written.
   """
   _write(path, flow, variables, **({} if run is None else {"run": run}))
@@ -92,14 +92,14 @@ def export(
   Args:
     workdir: As for `restore`, whose errors this raises too.
     path: As for `save`.
-    half: Store the numbers of networks in float16, see `to_half`.
+    half: Stores the parameters of networks in float16, see `to_half`.
   """
   trained = restore(workdir)
   run = {
     "step": trained.step,
     "task": trained.config["task"],
     "model": trained.config["model"],
-    # No paths: they are of this machine.
+    # No paths, since they belong to this machine.
     "data": {"source": trained.config["data"]["source"]},
   }
   variables = to_half(trained.variables) if half else trained.variables
@@ -134,7 +134,7 @@ def load(
     Arrays of 64 bits are NumPy's unless `jax_enable_x64` is on.
 
   Raises:
-    FileNotFoundError: if there is no such file, or the workdir holds no
+    FileNotFoundError: if the file does not exist, or the workdir holds no
       checkpoint.
     ValueError: if the file is damaged, not from `save`, from a newer version,
       or has no architecture and `flow` is None; or if names, shapes or types of
@@ -168,7 +168,7 @@ def _write(path, flow, variables, **more):
     **more,
   }
   if flow.base is not None:
-    # Earlier readers would take the latents for normal.
+    # Earlier readers would assume normal latents.
     description["format_version"] = tensor_file.FORMAT_VERSION
     description["base"] = {"student_t": flow.base.freedom}
   try:
@@ -282,7 +282,7 @@ def _abstract(shape):
 
 
 def _differences(variables, wanted, *, further):
-  """Lists what differs; `further` variables are those of a condition."""
+  """Lists differences; with `further`, variables of a condition are ignored."""
   got = traverse_util.flatten_dict(variables, sep="/")
   wanted = traverse_util.flatten_dict(wanted, sep="/")
   names = wanted if further else {**wanted, **got}
@@ -314,6 +314,6 @@ def _kind(leaf):
 
 
 def _to_jax(leaf):
-  # JAX would cut 64 bits to 32.
+  # JAX would truncate 64 bits to 32.
   is_whole = jax.dtypes.canonicalize_dtype(leaf.dtype) == leaf.dtype
   return jnp.asarray(leaf) if is_whole else leaf

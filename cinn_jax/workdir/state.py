@@ -12,12 +12,12 @@ from cinn_jax.bijections.shapes import map_shapes
 from cinn_jax.flow import Flow, split_variables
 from cinn_jax.tasks import Task
 
-# A run ends at this many steps in a row that are not finite.
+# A run ends after this many steps in a row that are not finite.
 MOST_SKIPPED = 5
 
 
 class Fit(NamedTuple):
-  """A model in training: what one update reads and replaces.
+  """A model in training: everything that one update reads and replaces.
 
   Attributes:
     params: Trained parameters.
@@ -31,12 +31,12 @@ class Fit(NamedTuple):
 
   @property
   def variables(self) -> dict[str, PyTree]:
-    """The model's variables, as the functions of a `Flow` take them."""
+    """The model's variables, for the functions of a `Flow`."""
     return {"params": self.params, **self.constants}
 
 
 class State(NamedTuple):
-  """A training run at one step; with the seed, all that the next step needs.
+  """A training run at one step: with the seed, all that the next step needs.
 
   Attributes:
     step: Number of steps taken; an int32 scalar.
@@ -53,9 +53,9 @@ class State(NamedTuple):
 
   @property
   def diverged(self) -> Array:
-    """True after `MOST_SKIPPED` steps; no further step changes the state.
+    """True after `MOST_SKIPPED` such steps; no further step changes the state.
 
-    Never true in a checkpoint.
+    Never True in a checkpoint.
     """
     return self.skipped >= MOST_SKIPPED
 
@@ -82,30 +82,30 @@ def init_state(
 ) -> State:
   """Returns the state at step 0.
 
-  It may be jitted. `jax.eval_shape` of it gives the shapes and needs no memory.
+  It can be jitted. Under `jax.eval_shape`, it gives the shapes without memory.
 
   Args:
     rng: A JAX random key.
     flow: The flow to train.
     task: Turns pictures into the flow's data.
-    optimizer: Any optimizer of optax.
+    optimizer: Any optax optimizer.
     batch: Real pictures from the loader, for layers that initialise from data
       (ActNorm). Other layers do not depend on it. None is enough for shapes.
-    averaged: Keep an average of the parameters.
-    batch_size: Pictures that networks see at a time; None for all.
+    averaged: Keeps an average of the parameters.
+    batch_size: Number of pictures that networks see at a time; None for all.
   """
   if batch is None:
     x = jnp.zeros((1, *task.event_shape))
     cond = map_shapes(lambda shape: jnp.zeros((1, *shape)), task.cond_shape)
   else:
-    # For as many pictures as in the first step, the same noise.
+    # The noise is that of the first step if it has as many pictures.
     noise = jax.random.fold_in(rng, 0)
     x, cond = task.add_noise(noise, *task.prepare(batch))
   params, constants = split_variables(flow.init(rng, x, cond, batch_size))
   return State(
     step=jnp.zeros((), jnp.int32),
     fit=Fit(params, constants, optimizer.init(params)),
-    # Buffers of its own: the step donates both.
+    # It needs buffers of its own, since the step donates both.
     ema=jax.tree.map(jnp.copy, params) if averaged else None,
     skipped=jnp.zeros((), jnp.int32),
   )

@@ -98,8 +98,8 @@ def distances(
         *kernel_distance(features, features_of_real)
       )
   note = (
-    f"FID over {len(real):,} pictures, or over halves of {half:,}: compare it"
-    " only with FIDs over as many pictures."
+    f"FID of {len(real):,} pictures, or of halves of {half:,}: compare it only"
+    " with FIDs of as many pictures."
   )
   if half < FEW:
     note += f" Below {FEW:,} it is far too large."

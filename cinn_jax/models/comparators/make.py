@@ -1,4 +1,4 @@
-"""A `Flow` of a model that is no flow."""
+"""The interface of a `Flow` for models that are not flows."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ from cinn_jax.flow import Flow, Objective, draw_latents
 def make(
   model: Any, event_shape: tuple[int, ...], cond_shape: Shapes | None
 ) -> Flow:
-  """Returns the functions of a comparator, as those of a `Flow`.
+  """Returns a `Flow` whose functions are those of a comparator.
 
-  `sample` draws latents and decodes them, as a flow does, and `inverse` decodes
-  given ones; both return NaN for the likelihood. `forward` and `log_prob` raise
-  ValueError.
+  `sample` draws latents and decodes them, as for a flow, and `inverse` decodes
+  given latents; both return NaN for the likelihood. `forward` and `log_prob`
+  raise ValueError.
 
   Args:
     model: From one of `comparators.BUILDERS`. It is a Flax module with methods
-      `decode(z, cond, size)`, `latent_shapes`, `loss` and perhaps `bound`.
+      `decode(z, cond, size)`, `latent_shapes`, `loss` and possibly `bound`.
     event_shape: Shape of one x, (H, W, C).
     cond_shape: Shape of one condition, (h, w, c) or (c,).
   """
