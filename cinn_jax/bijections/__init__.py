@@ -45,6 +45,7 @@ from cinn_jax.bijections.linear import (
 from cinn_jax.bijections.multiscale import MultiScale, Split
 from cinn_jax.bijections.prior import LearnedPrior, PriorSplit
 from cinn_jax.bijections.reshape import Flatten, Haar, Squeeze
+from cinn_jax.bijections.spatial import SpatialCoupling, SpatialStack
 from cinn_jax.bijections.spline import SplineCoupling
 from cinn_jax.bijections.stack import MEMORY_POLICIES, Stack
 from cinn_jax.bijections.tokens import Patches
@@ -91,6 +92,8 @@ __all__ = [
   "PriorSplit",
   "PyTree",
   "RealNVPCoupling",
+  "SpatialCoupling",
+  "SpatialStack",
   "SplineCoupling",
   "Split",
   "Squeeze",

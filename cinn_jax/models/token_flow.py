@@ -30,6 +30,7 @@ def token_flow(
   alpha: float = 2.0,
   clamp: str = "tanh",
   sampler: str = "scan",
+  spatial_every: int = 0,
   conditioned: bool = True,
   condition_layers: int = 2,
   condition_stem: str = "convolutions",
@@ -48,7 +49,8 @@ def token_flow(
     numbers after each block (TARFlow, Zhai et al. 2025, for pictures without a
     condition or of a class). Sampling takes one step per token and block.
   - "coupling": one half of the numbers of all tokens steers the other, after a
-    random permutation (Jet, Kolesnikov et al. 2024). Sampling takes one pass.
+    random permutation (Jet, Kolesnikov et al. 2024); or, if `spatial_every` is
+    set, one half of the tokens steers the other half. Sampling takes one pass.
 
   One network embeds the condition for all blocks, see `TokenCondition`; it runs
   once, however many samples are drawn. Any block may see any of its tokens.
@@ -56,8 +58,9 @@ def token_flow(
   Departures: the condition; patches are transformed and rotated (transform
   "none" and rotation=False are as published); scales are bounded by a soft
   clamp, where TARFlow has none (clamp "jet" is Jet's); TARFlow's first token of
-  a block does not change, here it does; Jet also has couplings between the
-  positions of tokens.
+  a block does not change, here it does; Jet's couplings of tokens are left out
+  by default (`spatial_every`), and their networks see half tokens there, here
+  whole ones of half the positions.
 
   Args:
     size: Height and width of the pictures, S or (H, W).
@@ -72,6 +75,8 @@ def token_flow(
       autoregressive block.
     alpha, clamp: Bound of a block's log-scale, see `bijections.AffineCoupling`.
     sampler: See `bijections.AutoregressiveBlock`.
+    spatial_every: Every n-th coupling is a `bijections.SpatialCoupling`; their
+      patterns take turns. 0 for none.
     conditioned: False ignores the condition.
     condition_layers: Number of layers of the condition's transformer.
     condition_stem: See `TokenCondition`.
@@ -83,7 +88,8 @@ def token_flow(
       `subnets.COMPUTE_DTYPES`; their outputs are float32.
 
   Raises:
-    ValueError: For an unknown kind, and for sizes that do not divide.
+    ValueError: For an unknown kind, for sizes that do not divide, and for
+      `spatial_every` with another kind, few blocks or a grid of odd size.
   """
   if kind not in KINDS:
     raise ValueError(f"kind is one of {', '.join(KINDS)}, got {kind!r}.")
@@ -102,6 +108,9 @@ def token_flow(
     raise ValueError(
       f"token_flow takes 1 block and 1 layer or more, got {blocks}, {layers}."
     )
+  grid = (height // patch, width_of_picture // patch)
+  if spatial_every:
+    _check_spatial(spatial_every, kind, blocks, grid)
   options: dict[str, Any] = {
     "width": width,
     "heads": width // head_width,
@@ -120,10 +129,19 @@ def token_flow(
       stacks.append(bj.Stack(half, 1, memory))
     return stacks
 
-  def coupling() -> list[bj.Bijection]:
+  def channels(depth: int, policy: str) -> list[bj.Bijection]:
     steps = bj.AffineCoupling(net, sides=1, alpha=alpha, clamp=clamp)
     block = bj.Chain((bj.Permutation(), steps))
-    return [bj.Stack(block, blocks, memory)]
+    return [bj.Stack(block, depth, policy)] if depth else []
+
+  def coupling() -> list[bj.Bijection]:
+    if not spatial_every:
+      return channels(blocks, memory)
+    spatial = bj.SpatialCoupling(net, alpha=alpha, clamp=clamp)
+    # To the memory policy, a group is one block.
+    group = bj.Chain((*channels(spatial_every - 1, "store"), spatial))
+    groups = bj.SpatialStack(group, blocks // spatial_every, memory)
+    return [groups, *channels(blocks % spatial_every, memory)]
 
   net: Callable
   if kind == "coupling":
@@ -139,7 +157,7 @@ def token_flow(
   if not conditioned:
     return ConditionalFlow(bj.Conditioned(flow, None))
   condition_net = TokenCondition(
-    grid=(height // patch, width_of_picture // patch),
+    grid=grid,
     layers=condition_layers,
     stem=condition_stem,
     mean=mean,
@@ -147,6 +165,22 @@ def token_flow(
     **options,
   )
   return ConditionalFlow(flow, condition_net)
+
+
+def _check_spatial(
+  every: int, kind: str, blocks: int, grid: tuple[int, int]
+) -> None:
+  """Raises ValueError if there can be no coupling of halves of the tokens."""
+  if kind != "coupling" or not 1 <= every <= blocks:
+    raise ValueError(
+      "spatial_every is for kind='coupling', and at most its number of blocks;"
+      f" got spatial_every {every}, kind {kind!r}, blocks {blocks}."
+    )
+  if grid[0] % 2 or grid[1] % 2:
+    raise ValueError(
+      "spatial_every takes an even number of patches in height and width, got"
+      f" {grid[0]}x{grid[1]}: change the size or the patch."
+    )
 
 
 def _pair(

@@ -25,6 +25,7 @@ KINDS = [
   "coupling_additive",
   "coupling_spline",
   "coupling_checkerboard",
+  "coupling_spatial",
   "injector",
 ]
 

@@ -116,6 +116,14 @@ CASES = {
     (2, 3, 4),
     ((2, 3, 5), _VECTOR),
   ),
+  "coupling_spatial": Case(
+    bj.SpatialCoupling(_TRANSFORMER, clamp="tanh"),
+    (2, 4, 3),
+    ((2, 4, 5), _VECTOR),
+  ),
+  "coupling_spatial_rows": Case(
+    bj.SpatialCoupling(_DENSE, pattern="rows_odd"), (4, 2, 1), (4, 2, 3)
+  ),
   "autoregressive": Case(
     bj.AutoregressiveBlock(_CAUSAL), (2, 3, 2), ((2, 3, 5), _VECTOR)
   ),
@@ -203,6 +211,19 @@ CASES = {
     _MAP,
   ),
   "stack": Case(bj.Stack(_step(), 3), (4, 4, 4), _MAP),
+  "stack_spatial": Case(
+    bj.SpatialStack(
+      bj.Chain(
+        (
+          bj.Stack(bj.AffineCoupling(_DENSE, sides=1), 2),
+          bj.SpatialCoupling(_DENSE, pattern="rows_odd"),
+        )
+      ),
+      3,
+    ),
+    (2, 4, 2),
+    (2, 4, 3),
+  ),
   "conditioned": Case(bj.Conditioned(_step(), 1), (4, 4, 4), ((9,), _MAP)),
   "multi_scale": Case(
     two_levels(), (4, 4, 2), {"fine": (2, 2, 3), "coarse": (5,)}
