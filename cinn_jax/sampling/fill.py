@@ -85,7 +85,7 @@ def central(photo: np.ndarray, own_hole, size: tuple[int, int]) -> Place:
   seen = _resized(as_uint8(photo[rows, columns]), size)
   small = own_hole(seen)
   shape = (rows.stop - rows.start, columns.stop - columns.start)
-  # For each pixel, the nearest pixel of the model's.
+  # For each pixel of the part, the nearest one at the model's size.
   nearest = np.ix_(
     *(np.arange(n) * full // n for n, full in zip(shape, size, strict=True))
   )
@@ -104,7 +104,7 @@ def _place(photo, rows, columns, hole, size):
   seen = _resized(as_uint8(photo[rows, columns]), size)
   marks = np.repeat(np.where(hole[..., None], 255, 0), 3, axis=-1)
   small = _resized(marks.astype(np.uint8), size)
-  # A pixel of the model's is hole if any of it is.
+  # A pixel at the model's size is in the hole if any part of it is.
   seen_hole = np.where(small > 0, np.uint8(255), np.uint8(0))
   return Place(photo, rows, columns, hole, seen, seen_hole)
 
@@ -134,8 +134,8 @@ def is_hole(path: str | None) -> bool:
 def hole_of(path: str, shape: tuple[int, int]) -> np.ndarray | None:
   """Reads the hole of a picture of a shape (H, W): bool [H, W].
 
-  The file is `<name>_hole.*` next to the picture. Its white pixels are the
-  hole; if it has transparency, its opaque pixels. None if there is no file.
+  The file is `<name>_hole.*` next to the picture. White pixels on black are the
+  hole; on a transparent layer, opaque ones are. None if there is no file.
 
   Raises:
     UnreadableImage: if it has another size, or marks everything or nothing.

@@ -201,7 +201,7 @@ def read_sampling(mode: str, *, several: bool = False) -> "draw.Sampling":
 
   Raises:
     ValueError: for `--keep`, `--diverse` or `--only`, for several temperatures
-      if one is allowed, or for a wrong one.
+      if only one is allowed, or for a wrong one.
   """
   from cinn_jax.sampling import draw
 

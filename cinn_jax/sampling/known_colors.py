@@ -31,8 +31,8 @@ MEMBERS = 64
 _MEMBERS_KEY = 2**32 - 1
 # Deviation of a hint from the mean of its cell, in units of x.
 DEVIATION = 0.05
-# Distance in cells over which covariances fade: between distant cells, few
-# samples have covariances by chance.
+# Distance in cells over which covariances fade. With so few samples, distant
+# cells have covariances by chance.
 REACH = 3.0
 
 

@@ -20,7 +20,7 @@ from cinn_jax.sampling.hints import Point
 _SIZE, _CELL = 256, 8
 _CELLS = _SIZE // _CELL
 _STRIDES = (4, 8)
-# Matches are an eighth of the picture apart, and at most 16.
+# At most 16 matches, at least an eighth of the picture apart.
 _PARTS, _MOST = 8, 16
 
 

@@ -36,7 +36,7 @@ def write(place: pathlib.Path, content: Mapping[str, Any]) -> None:
 def read(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
   """Reads the calibration of a run; returns None if it has none.
 
-  Flows that come with the package have one.
+  A flow that comes with the package has it next to its weights.
 
   Args:
     workdir: The run, as `restore` takes it.
