@@ -229,8 +229,8 @@ def markdown(rows: Sequence[result_rows.Row]) -> str:
       ]
       lines.append([name, variant.what, seeds, bits, *cells])
     parts += [
-      f"**{minutes:g} minutes of processor a run**, {own[0]['test_pictures']}"
-      " test pictures",
+      f"**{minutes:g} minutes of processor time per run**,"
+      f" {own[0]['test_pictures']} test pictures",
       "",
       markup.markdown(lines),
       "",

@@ -34,9 +34,9 @@ _DIGITS = (
 )
 NOTE = (
   "RMSE, pixel std and energy score are in 8-bit levels; the energy score is"
-  " least for samples of the true distribution. bits/dim: of a flow exact, of a"
-  " VAE at most, by 64 draws of its code; - for models without a likelihood."
-  " CAFLOW's of colorize are of RGB, the others' of ab."
+  " lowest for samples from the true distribution. bits/dim are exact for flows,"
+  " and an upper bound for VAEs, from 64 draws of the code; models without a"
+  " likelihood have -. In colorize, CAFLOW's are those of RGB, all others of ab."
 )
 
 
@@ -47,7 +47,7 @@ def markdown(rows: Sequence[Row]) -> str:
     own = [r for r in rows if (r["task"], r["minutes"]) == (task, minutes)]
     first = own[0]
     parts += [
-      f"**{task}**: {minutes:g} minutes of processor a run,"
+      f"**{task}**: {minutes:g} minutes of processor time per run,"
       f" {first['test_pictures']} test pictures",
       "",
       markup.markdown(

@@ -21,9 +21,9 @@ _COLUMNS = (
 )
 _ABSENT = "-"
 _NOTE = (
-  "bits/dim is of 8-bit levels. Numbers are means over seeds; in brackets: 95 %"
-  " intervals by resampling the pictures, of KID by the jackknife; in"
-  " parentheses: the range of the seeds."
+  "bits/dim is in 8-bit levels. Numbers are means over seeds. Brackets hold 95 %"
+  " intervals, by resampling the pictures, and for KID by the jackknife;"
+  " parentheses hold the range over seeds."
 )
 
 
