@@ -34,9 +34,10 @@ _DIGITS = (
 )
 NOTE = (
   "RMSE, pixel std and energy score are in 8-bit levels; the energy score is"
-  " lowest for samples from the true distribution. bits/dim are exact for flows,"
-  " and an upper bound for VAEs, from 64 draws of the code; models without a"
-  " likelihood have -. In colorize, CAFLOW's are those of RGB, all others of ab."
+  " lowest for samples from the true distribution. bits/dim are exact for"
+  " flows, and an upper bound for VAEs, from 64 draws of the code; models"
+  " without a likelihood have -. In colorize, CAFLOW's are those of RGB, all"
+  " others of ab."
 )
 
 

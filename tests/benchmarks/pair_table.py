@@ -21,8 +21,8 @@ _COLUMNS = (
 )
 _ABSENT = "-"
 _NOTE = (
-  "bits/dim is in 8-bit levels. Numbers are means over seeds. Brackets hold 95 %"
-  " intervals, by resampling the pictures, and for KID by the jackknife;"
+  "bits/dim is in 8-bit levels. Numbers are means over seeds. Brackets hold"
+  " 95 % intervals, by resampling the pictures, and for KID by the jackknife;"
   " parentheses hold the range over seeds."
 )
 

@@ -102,7 +102,8 @@ def test_the_table_has_dashes_and_reasons():
   ]
   assert lines["cvae, without pixel noise"][3] == "6.5"
   assert lines["no model"][3] == "11.0"
-  assert "**colorize**: 2 minutes of processor time per run, 5 test" in text
+  title = "**colorize**: 2 minutes of processor time per run, 5 test pictures"
+  assert title in text
 
 
 @pytest.mark.parametrize("name", ["claims", "ablations"])
