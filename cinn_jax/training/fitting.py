@@ -53,7 +53,9 @@ def fit(
 
   >>> import jax, cinn_jax
   >>> from cinn_jax.models.vector_flow import vector_flow
-  >>> flow = cinn_jax.make_flow(vector_flow(2, blocks=2, hidden=(16,)), (2,))
+  >>> flow = cinn_jax.make_flow(
+  ...   vector_flow(2, blocks=2, hidden=(16,), coupling="affine"), (2,)
+  ... )
   >>> theta = jax.random.normal(jax.random.key(0), (1000, 2))
   >>> noise = 0.1 * jax.random.normal(jax.random.key(1), (1000, 2))
   >>> measured = theta**2 + noise

@@ -55,8 +55,10 @@ def test_latents_and_parameter_count_for_cifar():
 @pytest.mark.parametrize(
   "options",
   [
-    {"coupling": "additive", "learned_priors": False},
     {"condition": "couplings", "dequantization_depth": 2},
+    pytest.param(
+      {"coupling": "additive", "learned_priors": False}, marks=pytest.mark.slow
+    ),
   ],
 )
 def test_round_trip(options):

@@ -22,7 +22,14 @@ def _draw(**options):
 
 
 @pytest.mark.parametrize(
-  "options", [{}, {"injector": True, "mixing": "lu"}, {"condition_net": False}]
+  "options",
+  [
+    {"injector": True, "mixing": "lu"},
+    *(
+      pytest.param(options, marks=pytest.mark.slow)
+      for options in ({}, {"condition_net": False})
+    ),
+  ],
 )
 def test_round_trip(options):
   flow, variables = _draw(**options)

@@ -76,6 +76,7 @@ def test_signal_to_one_stops_both_at_one_step(tmp_path):
   assert json.loads(lines[-1])["step"] <= int(step)
 
 
+@pytest.mark.slow
 def test_first_process_ends_if_the_other_dies(tmp_path):
   with _started(tmp_path) as runs:
     runs[1].kill()

@@ -47,6 +47,7 @@ def cat(tmp_path_factory):
   return str(path)
 
 
+@pytest.mark.slow
 def test_features_that_are_given_change_no_sample(run, photos, cat):
   photograph = photos.open(cat)
   assert photograph.cond.keys() == {"lightness", "features"}

@@ -33,7 +33,9 @@ def _actnorm_params(workdir):
   return variables["params"]["bijection"]["parts_0"]
 
 
-@pytest.mark.parametrize("pictures", [0, 256])
+@pytest.mark.parametrize(
+  "pictures", [256, pytest.param(0, marks=pytest.mark.slow)]
+)
 def test_initial_values_come_from_the_first_pictures(pictures, tmp_path):
   config = _config(1, learning_rate=1e-9)
   config.train.init_batch_size = pictures

@@ -124,6 +124,7 @@ def test_constant_columns_are_named():
   cinn_jax.fit(FLOW, _key(0), theta, wrong, standardize=False, **OPTIONS)
 
 
+@pytest.mark.slow
 def test_masked_sets_marks_and_integers():
   random = np.random.default_rng(0)
   mask = random.uniform(size=(400, 5)) < 0.6

@@ -144,7 +144,9 @@ def test_pytree_conditions_and_own_optimizer(data):
   assert moved.history.validation_log_prob[-1] > validation[0] + 0.1
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize(
+  "schedule", ["cosine", pytest.param("constant", marks=pytest.mark.slow)]
+)
 def test_arguments_configure_adam(data, schedule):
   arguments = {
     "learning_rate": 0.01,

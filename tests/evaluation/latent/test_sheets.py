@@ -81,6 +81,7 @@ def test_transfer_keeps_x_under_its_condition():
   assert np.abs(decoded[0, 1] - decoded[0, 0]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_colour_transfer_has_a_random_finest_level():
   [sheet] = _sheets("photos")["transfer"]
   own = sheet.x[:, 1:][np.arange(8), np.arange(8)]
