@@ -45,10 +45,23 @@ def draw(rng: Array, colors: Array, share: float) -> Array:
   many = jax.random.randint(keys[1], (b,), 1, most + 1)
   kinds = jax.random.uniform(keys[2], (3, b))
   count = jnp.where(kinds[0] < UNIFORM_SHARE, many, count)
-  count = jnp.where(kinds[1] < share, count, 0)
+  return place(rng, colors, jnp.where(kinds[1] < share, count, 0))
+
+
+def place(rng: Array, colors: Array, count: Array) -> Array:
+  """Draws maps [B, s, s, 3] of `count` [B] hints each, as `draw` places them.
+
+  Args:
+    rng: A JAX random key.
+    colors: As for `draw`.
+    count: Numbers of hints, at most an eighth of the cells.
+  """
+  b, side = colors.shape[:2]
+  most = max(side * side // 8, 1)
+  keys = jax.random.split(rng, 6)
   anywhere = jax.random.uniform(keys[3], (b, most, 2)) * side
   middle = side / 2 + jax.random.normal(keys[4], (b, most, 2)) * side / 4
-  is_middle = (kinds[2] < 0.5).reshape(b, 1, 1)
+  is_middle = (jax.random.uniform(keys[2], (3, b))[2] < 0.5).reshape(b, 1, 1)
   centers = jnp.where(is_middle, middle, anywhere)
   largest = max(round(LARGEST_OF_32 * side / 32), 1)
   sizes = jax.random.randint(keys[5], (b, most), 1, largest + 1)
