@@ -31,6 +31,7 @@ from cinn_jax.bijections.base import PyTree
 from cinn_jax.data.views import Views
 from cinn_jax.experiment.build import build, build_task
 from cinn_jax.flow import Flow, split_variables
+from cinn_jax.models.networks import features
 from cinn_jax.tasks import Task
 from cinn_jax.training.optimizer import make_optimizer
 from cinn_jax.training.step import make_train_step
@@ -167,9 +168,9 @@ def with_variables(state: State, variables: dict[str, PyTree]) -> State:
 
 def for_views(config: ConfigDict) -> ConfigDict:
   """Returns the config with features from views in place of the network."""
-  if "features" not in config.model:
+  if config.task.name != "colorize":
     raise ValueError(
-      f"training.budget is for flows of colours, not for {config.model.name}:"
+      f"training.budget is for flows of colours, not for {config.task.name}:"
       " use --mode=train."
     )
   config = config.copy_and_resolve_references()
@@ -177,7 +178,9 @@ def for_views(config: ConfigDict) -> ConfigDict:
     config.data.source = "views"
     if config.model.get("features"):
       config.task.given_features = True
-      config.model.features = ""
+      # A pyramid takes what the condition brings; others add it by name.
+      is_pyramid = config.model.name == "wavelet_flow"
+      config.model.features = "" if is_pyramid else features.GIVEN
   return config
 
 

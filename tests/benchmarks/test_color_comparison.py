@@ -5,6 +5,10 @@ import pathlib
 
 import numpy as np
 import pytest
+from flax import traverse_util
+
+from cinn_jax.experiment.build import abstract_variables, build
+from cinn_jax.training import budget
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +52,20 @@ def test_errors_are_those_of_the_samples(color_scores):
   assert scores["best"] == 0
   assert scores["grey"] == 30
   assert scores["out"] == 1 / 8
+
+
+@pytest.mark.parametrize(
+  "name", ["laptop", "laptop, both", "token flow", "pyramid"]
+)
+def test_features_reach_the_flow(name):
+  models = importlib.import_module("color_models")
+  config = budget.for_views(models.config_of(name, views="VIEWS", seed=3))
+  flow, task = build(config)
+  given = isinstance(task.cond_shape, dict) and "features" in task.cond_shape
+  assert given == (name != "laptop")
+  params = abstract_variables(flow, task)["params"]
+  names = ["/".join(path) for path in traverse_util.flatten_dict(params)]
+  assert any("features" in n or "additions" in n for n in names) == given
 
 
 def test_configs_share_the_task():
