@@ -47,7 +47,8 @@ python -m cinn_jax.main --config=configs/generate.py:jet64 \\
   decoupled); an EMA; TARFlow's gradients are clipped at a norm of 1, as Jet's
   are.
 
---mode=sample draws a sheet of 64 pictures, or of some for each class.
+--mode=sample draws a sheet of 64 pictures, or of some for each class. With
+--denoise, those of `:digits` lose the noise that training added.
 --mode=evaluate --num_draws=16 adds a tighter bound on bits/dim.
 """
 

@@ -1,5 +1,6 @@
 """Samples of every class, for runs that start from no photograph."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +12,9 @@ from cinn_jax.data import color_mnist, loader
 from cinn_jax.experiment.build import open_source
 from cinn_jax.images import color
 from cinn_jax.images.crops import height_and_width
+from cinn_jax.sampling.denoising import denoised, make_denoise
 from cinn_jax.sampling.inputs import Item
-from cinn_jax.sampling.numbered import make_draw
+from cinn_jax.sampling.numbered import Draw, make_draw
 from cinn_jax.sampling.subject import Subject
 from cinn_jax.workdir.trained import Trained
 
@@ -29,13 +31,16 @@ class Classes:
   samples, all different.
   """
 
-  def __init__(self, trained: Trained, *, degrade: bool = False):
+  def __init__(
+    self, trained: Trained, *, degrade: bool = False, denoise: float = 0.0
+  ):
     if degrade:
       raise ValueError("--degrade is for tasks that start from pictures.")
     self._trained = trained
     self.titles: Sequence[str] = (trained.task.condition_name,)
     self._batch = CONDITIONS[trained.config["task"]["name"]](trained)
     self._draw = make_draw(trained.flow)
+    self._denoise = make_denoise(trained.flow, denoise) if denoise else None
     self._prepare = jax.jit(lambda batch: trained.task.prepare(batch)[1])
     self._render = jax.jit(jax.vmap(trained.task.render, in_axes=(0, None)))
 
@@ -64,8 +69,9 @@ class Classes:
     one = {name: values[row : row + 1] for name, values in self._batch.items()}
     cond = self._prepare(one)
 
-    def draw(key, numbers, temperature):
-      return self._draw(variables, cond, key, numbers, temperature)
+    draw: Draw = functools.partial(self._draw, variables, cond)
+    if self._denoise is not None:
+      draw = denoised(draw, self._denoise, variables, cond)
 
     def render(x):
       return np.asarray(color.to_uint8(self._render(x[:, None], cond)[:, 0]))

@@ -92,6 +92,12 @@ ODDS = flags.DEFINE_bool(
   " samples.json, and draw a map of how unsure each pixel is. After"
   " --mode=calibrate, also intervals that hold the truth as often as they say.",
 )
+DENOISE = flags.DEFINE_bool(
+  "denoise",
+  False,
+  "For --mode=sample of runs trained with Gaussian noise, such as digits:"
+  " remove that noise from the samples.",
+)
 TEMPERATURE = flags.DEFINE_list(
   "temperature",
   "1",
@@ -189,6 +195,7 @@ def read_options() -> dict[str, Any]:
     "output_format": OUTPUT_FORMAT.value,
     "quality": QUALITY.value,
     "odds": ODDS.value,
+    "denoise": DENOISE.value,
   }
 
 
@@ -200,13 +207,13 @@ def read_sampling(mode: str, *, several: bool = False) -> "draw.Sampling":
     several: Allows several temperatures.
 
   Raises:
-    ValueError: for `--keep`, `--diverse` or `--only`, for several temperatures
-      if only one is allowed, or for a wrong one.
+    ValueError: for `--keep`, `--diverse`, `--only` or `--denoise`, for several
+      temperatures if only one is allowed, or for a wrong one.
   """
   from cinn_jax.sampling import draw
 
-  for flag in (KEEP, DIVERSE, ONLY):
-    if flag.value not in (None, []):
+  for flag in (KEEP, DIVERSE, ONLY, DENOISE):
+    if flag.value not in (None, []) and flag.value is not False:
       raise ValueError(
         f"--{flag.name} is for --mode=sample, not for --mode={mode}."
       )

@@ -13,6 +13,7 @@ from cinn_jax.experiment.build import build
 from cinn_jax.images import full_resolution, metadata, reading
 from cinn_jax.images.crops import height_and_width
 from cinn_jax.models.networks.features import LightnessFeatures
+from cinn_jax.sampling.denoising import denoised, make_denoise
 from cinn_jax.sampling.hints import Hints, Point, of_photo, to_map
 from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.known_colors import can_meet, make_draw_to_hints
@@ -56,6 +57,7 @@ class Photos:
     trained: A run of this task.
     degrade: Must be False.
     steering: The known colours, and the size of the results.
+    denoise: Standard deviation of noise to remove from samples, in units of x.
 
   Attributes:
     cells: Cells on a side of the map of hints; 0 for a run without hints.
@@ -69,6 +71,7 @@ class Photos:
     *,
     degrade: bool = False,
     steering: Steering = NOTHING,
+    denoise: float = 0.0,
   ):
     if degrade:
       raise ValueError(
@@ -86,6 +89,7 @@ class Photos:
     self._is_dict = isinstance(trained.flow.cond_shape, Mapping)
     flow, self._features = _without_features(trained)
     self._draw = make_draw(flow)
+    self._denoise = make_denoise(flow, denoise) if denoise else None
     self._draw_to_hints = make_draw_to_hints(flow) if can_meet(flow) else None
 
   def items(self, found: Sequence[Item]) -> list[Item]:
@@ -151,6 +155,8 @@ class Photos:
     draw: Draw = functools.partial(self._draw, variables, cond)
     if points and self._draw_to_hints is not None:
       draw = self._draw_to_hints(variables, cond)
+    if self._denoise is not None:
+      draw = denoised(draw, self._denoise, variables, cond)
 
     def render(x):
       return full_resolution.colorize(pixels, denormalize_ab(x))

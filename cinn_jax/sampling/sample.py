@@ -12,6 +12,7 @@ from cinn_jax.runtime import threads
 from cinn_jax.sampling import temperatures as names
 from cinn_jax.sampling.choice import ALL, Choice
 from cinn_jax.sampling.classes import Classes
+from cinn_jax.sampling.denoising import removable_noise
 from cinn_jax.sampling.draw import check_temperatures, ranked_at
 from cinn_jax.sampling.forecast import Forecaster
 from cinn_jax.sampling.form import Form
@@ -54,6 +55,7 @@ def sample(
   output_format: str = "",
   quality: int = writing.QUALITY,
   odds: bool = False,
+  denoise: bool = False,
 ) -> dict[str, str]:
   """Draws samples with a trained run, and writes them.
 
@@ -84,6 +86,8 @@ def sample(
     quality: Quality of JPEG and WebP, 1 to 100.
     odds: Tells the odds of colours of photographs, see `forecast`: in words, in
       samples.json, and as a map `<name>_odds.png` of how unsure each pixel is.
+    denoise: Removes the Gaussian noise of training, see `denoising`. The
+      likelihoods, also those that rank samples, remain those of the noisy ones.
 
   Returns:
     The reason of each failure, by input.
@@ -105,7 +109,12 @@ def sample(
       "--keep takes the likeliest samples, and this run has no likelihood:"
       " leave it out, or choose by --diverse or --only."
     )
-  sampler = _sampler(trained, degrade, steering)
+  if odds and denoise:
+    raise ValueError(
+      "--odds counts samples as the run draws them: leave out --denoise."
+    )
+  noise = removable_noise(trained.flow, trained.task) if denoise else 0.0
+  sampler = _sampler(trained, degrade, steering, noise)
   forecaster = None
   if odds:
     forecaster = _forecaster(workdir, trained, temperatures, seed, steering)
@@ -116,6 +125,7 @@ def sample(
     "quality": quality,
     **{name: value for name, value in choice._asdict().items() if value},
     **({"odds": forecaster.settings()} if forecaster else {}),
+    **({"denoise": noise} if denoise else {}),
   }
   folders = names.folders(outputs, temperatures)
   results = [
@@ -123,7 +133,8 @@ def sample(
       folder,
       {**settings, "temperature": temperature},
       sampler.titles,
-      _caption(temperature, num_samples, choice, has_likelihood),
+      _caption(temperature, num_samples, choice, has_likelihood)
+      + (", noise removed" if denoise else ""),
     )
     for folder, temperature in folders
   ]
@@ -211,16 +222,18 @@ def _found(inputs, outputs, recursive):
   return find(inputs, outputs=outputs, recursive=recursive) if inputs else []
 
 
-def _sampler(trained, degrade, steering):
+def _sampler(trained, degrade, steering, noise):
   name = trained.config["task"]["name"]
+  # Only some samplers are for tasks with noise that can be removed.
+  options = {"denoise": noise} if noise else {}
   if steering.is_empty:
-    return SAMPLERS[name](trained, degrade=degrade)
+    return SAMPLERS[name](trained, degrade=degrade, **options)
   if name != "colorize":
     raise ValueError(
       "--hints, --reference and --preview are for colorization, not for"
       f" {name}: leave them out."
     )
-  return Photos(trained, degrade=degrade, steering=steering)
+  return Photos(trained, degrade=degrade, steering=steering, **options)
 
 
 def _settings(trained: Trained, num_samples, seed, degrade, steering):

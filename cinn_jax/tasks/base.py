@@ -41,6 +41,9 @@ class Task(NamedTuple):
     consistency_name: Title of `consistency`.
     num_classes: Number of classes of the "label" that `prepare` takes; 0 if it
       takes none.
+    gaussian_noise: Standard deviation, in units of x, of the noise that
+      `add_noise` adds to x if it is Gaussian and independent for each number;
+      0 for other noise.
   """
 
   prepare: Callable[[Batch], tuple[Array, Condition]]
@@ -58,3 +61,4 @@ class Task(NamedTuple):
   consistency: Callable[[Array, Condition], Array] | None = None
   consistency_name: str = "consistency"
   num_classes: int = 0
+  gaussian_noise: float = 0.0

@@ -88,4 +88,5 @@ def class_conditional(
     condition_name="class",
     units=f"steps of {levels} grey levels",
     num_classes=num_classes,
+    gaussian_noise=noise_scale,
   )

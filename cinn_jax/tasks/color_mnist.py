@@ -71,4 +71,5 @@ def color_mnist(
     ),
     condition_name="grey",
     units="steps of 256 levels",
+    gaussian_noise=noise_scale,
   )

@@ -169,6 +169,7 @@ def colorize(
     ),
     condition_name="grey",
     units="Lab units",
+    gaussian_noise=0.0 if noise != "gaussian" or detail_noise else noise_scale,
   )
 
 
