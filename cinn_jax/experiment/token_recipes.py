@@ -36,6 +36,8 @@ def model(
     "head_width": 32 if small else 64,
     "blocks": blocks,
     "layers": layers,
+    # Every n-th coupling splits tokens, not channels; 0 for none.
+    "spatial_every": 0,
     "rotation": True,
     # Many couplings share the work, so each needs less.
     "alpha": 2.0 if blocks <= 16 else 1.0,

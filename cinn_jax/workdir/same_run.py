@@ -15,6 +15,7 @@ _BEFORE = {
   "model.flatten_order": "channel",
   "model.features": "",
   "model.learned_priors": False,
+  "model.spatial_every": 0,
   "optimizer.clip_norm": 0.0,
   "task.num_classes": 10,
 }
