@@ -40,8 +40,8 @@ def run(tmp_path_factory):
   config.task.update(
     {"image_size": 32, "ab_size": 16, "detail_noise": (), "hints": 8}
   )
-  path = tmp_path_factory.mktemp("run")
-  untrained.make_workdir(config, path, noise=0.1)
+  path = tmp_path_factory.mktemp("run") / "run.safetensors"
+  untrained.write_file(config, path, scale=0.1)
   return path
 
 
@@ -88,16 +88,18 @@ def test_previews_are_small_and_chosen_ones_whole(run, tmp_path):
 
 
 def test_runs_without_hints_refuse_them(photo, tmp_path):
-  untrained.make_workdir(tiny.photos(), tmp_path / "run")
+  run = tmp_path / "run.safetensors"
+  untrained.write_file(tiny.photos(), run)
   known = Steering(hints=[Point(1, 1, BLUE)])
   with pytest.raises(ValueError, match="was trained without hints"):
-    _draw(tmp_path / "run", photo, tmp_path / "out", steering=known)
+    _draw(run, photo, tmp_path / "out", steering=known)
 
 
 def test_other_tasks_refuse_them(tmp_path):
-  untrained.make_workdir(tiny.digits(), tmp_path / "run")
+  run = tmp_path / "run.safetensors"
+  untrained.write_file(tiny.digits(), run)
   with pytest.raises(ValueError, match="for colorization, not for class_cond"):
-    sample(tmp_path / "run", tmp_path / "o", steering=Steering(preview=True))
+    sample(run, tmp_path / "o", steering=Steering(preview=True))
 
 
 def test_a_reference_gives_a_picture_its_own_colours():

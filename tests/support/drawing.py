@@ -44,11 +44,13 @@ def draw_variables(bijection, seed, x, cond=None, scale=0.3):
   identity, which hides mistakes, and compiling their initialisers would take
   longer than most tests.
   """
-
   dtype = jax.tree.leaves(x)[0].dtype
+  params = {}
 
   def init_constants(key, x, cond):
     variables = bijection.init(key, x, cond)
+    # The shapes of the parameters, noted while this is traced.
+    params.update(jax.eval_shape(lambda: variables.get("params", {})))
     return {k: variables[k] for k in _FIXED if k in variables}
 
   def cast(leaf):
@@ -56,8 +58,11 @@ def draw_variables(bijection, seed, x, cond=None, scale=0.3):
     return leaf.astype(dtype) if is_float else leaf
 
   key = jax.random.key(seed, impl="rbg")  # compiles fast
-  variables = jax.tree.map(cast, jax.jit(init_constants)(key, x, cond))
-  abstract = jax.eval_shape(bijection.init, key, x, cond)
-  if "params" in abstract:
-    variables["params"] = draw_like(abstract["params"], seed, dtype, scale)
+  traced = jax.jit(init_constants).trace(key, x, cond)
+  variables = traced.out_info
+  if variables:
+    constants = traced.lower().compile()(key, x, cond)
+    variables = jax.tree.map(cast, constants)
+  if params:
+    variables["params"] = draw_like(params, seed, dtype, scale)
   return variables

@@ -19,7 +19,8 @@ def make_workdir(config, workdir, noise=0.0):
   """
   flow, task = build(config)
   optimizer = optax.adam(1e-3)
-  start = jax.jit(lambda: init_state(jax.random.key(0), flow, task, optimizer))
+  key = jax.random.key(0, impl="rbg")  # compiles fast
+  start = jax.jit(lambda: init_state(key, flow, task, optimizer))
   checkpoints = Checkpoints(workdir)
   state = start()
   if noise:
