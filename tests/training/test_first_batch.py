@@ -33,28 +33,52 @@ def _actnorm_params(workdir):
   return variables["params"]["bijection"]["parts_0"]
 
 
-@pytest.mark.parametrize(
-  "pictures", [256, pytest.param(0, marks=pytest.mark.slow)]
-)
-def test_initial_values_come_from_the_first_pictures(pictures, tmp_path):
+def _train_a_step(workdir, pictures):
+  """Trains for one step, too small to move the parameters."""
   config = _config(1, learning_rate=1e-9)
   config.train.init_batch_size = pictures
-  train(config, tmp_path)
+  train(config, workdir)
+  return config
+
+
+def _batches(config):
+  """Yields what the flow gets of the run's batches."""
   _, task = build(config)
   batches = loader.training_batches(
     open_source(config, task, "train"),
     image_size=task.image_size,
-    batch_size=pictures or config.train.batch_size,
+    batch_size=config.train.init_batch_size or config.train.batch_size,
     seed=config.train.seed,
     **config.augment,
   )
   key = jax.random.key(config.train.seed)
-  x, _ = task.add_noise(
-    jax.random.fold_in(key, 0), *task.prepare(next(batches))
-  )
-  params = _actnorm_params(tmp_path)
+  for step, batch in enumerate(batches):
+    noise = jax.random.fold_in(key, step)
+    yield np.asarray(task.add_noise(noise, *task.prepare(batch))[0])
+
+
+def _assert_from(x, workdir):
+  params = _actnorm_params(workdir)
   np.testing.assert_allclose(params["bias"], -np.mean(x), rtol=1e-4)
   np.testing.assert_allclose(params["log_scale"], -np.log(np.std(x)), rtol=1e-4)
+
+
+def test_values_come_from_the_first_pictures_and_stay(tmp_path, capsys):
+  config = _train_a_step(tmp_path, 256)
+  batches = _batches(config)
+  first, second = next(batches), next(batches)
+  _assert_from(first, tmp_path)
+  assert abs(np.mean(first) / np.mean(second) - 1) > 1e-3
+  config.train.num_steps = 2
+  train(config, tmp_path)
+  assert "Resuming from step 1" in capsys.readouterr().out
+  _assert_from(first, tmp_path)
+
+
+@pytest.mark.slow
+def test_by_default_they_come_from_the_first_batch(tmp_path):
+  config = _train_a_step(tmp_path, 0)
+  _assert_from(next(_batches(config)), tmp_path)
 
 
 def test_negative_number_of_pictures_raises(tmp_path):
@@ -64,7 +88,8 @@ def test_negative_number_of_pictures_raises(tmp_path):
     train(config, tmp_path)
 
 
-def test_resumed_run_keeps_them(tmp_path):
+@pytest.mark.slow
+def test_resumed_run_ends_with_the_same_values(tmp_path):
   for num_steps in (2, 4):
     train(_config(num_steps), tmp_path / "resumed")
   train(_config(4), tmp_path / "at_once")
