@@ -91,9 +91,9 @@ def files(draw):
 
 @pytest.fixture(scope="module")
 def sampler(tmp_path_factory):
-  workdir = tmp_path_factory.mktemp("run")
-  untrained.make_workdir(tiny.photos(), workdir)
-  return Photos(restore(workdir))
+  path = tmp_path_factory.mktemp("run") / "run.safetensors"
+  untrained.write_file(tiny.photos(), path)
+  return Photos(restore(path))
 
 
 def _check(sampler, name, data, damaged):

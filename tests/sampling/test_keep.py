@@ -16,8 +16,8 @@ _DRAWN = 6
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-  path = tmp_path_factory.mktemp("run")
-  untrained.make_workdir(tiny.photos(), path)
+  path = tmp_path_factory.mktemp("run") / "run.safetensors"
+  untrained.write_file(tiny.photos(), path)
   return path
 
 
