@@ -24,7 +24,17 @@ DENSE = functools.partial(
 )
 
 
-@pytest.mark.parametrize("name", [*KINDS, "glow", "multi_scale"])
+# tests/exact/test_memory.py always checks these two in float64.
+EXACT = ("injector", "multi_scale")
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=[pytest.mark.slow] if name in EXACT else [])
+    for name in (*KINDS, "glow", "multi_scale")
+  ],
+)
 def test_reversible_gradients_are_the_stored_ones(name):
   assert_as_stored(name, "reversible", "forward", np.float32, 1e-5)
 

@@ -18,7 +18,7 @@ def test_every_coupling_is_in_kinds():
   assert couplings - {bj.Coupling} <= covered
 
 
-# tests/bijections/test_memory.py checks all kinds in float32.
+# tests/bijections/test_memory.py checks the others in float32.
 QUICK = ("injector", "multi_scale")
 
 

@@ -25,7 +25,7 @@ KINDS = [
   "coupling_additive",
   "coupling_spline",
   "coupling_checkerboard",
-  "coupling_spatial",
+  "coupling_spatial_rows",
   "injector",
 ]
 

@@ -183,7 +183,9 @@ def test_samples_share_one_encoding_of_the_condition():
   assert cost(1) > once > 2 * per_sample
 
 
-@pytest.mark.parametrize("method", ["forward", "inverse"])
+@pytest.mark.parametrize(
+  "method", [pytest.param("forward", marks=pytest.mark.slow), "inverse"]
+)
 def test_compile_time_does_not_grow_with_depth(method):
   def lowered_length(depth):
     model = pairs.make("caflow", depth=depth, latent_depths=(depth, depth))
