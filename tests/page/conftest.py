@@ -9,7 +9,7 @@ from skimage import data
 from cinn_jax.page.runs import open_runs
 from cinn_jax.page.session import Session
 from configs import colorize
-from tests.support import pyramids, untrained
+from tests.support import pyramids, shared_programs, untrained
 
 
 def small_colorize():
@@ -38,6 +38,12 @@ def small_pictures(name):
   return config
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _shared_programs():
+  with shared_programs.shared():
+    yield
+
+
 @pytest.fixture(scope="session")
 def workdirs(tmp_path_factory):
   """Files of runs of three tasks, by task."""
@@ -55,7 +61,9 @@ def workdirs(tmp_path_factory):
 @pytest.fixture(scope="session")
 def runs(workdirs):
   """The runs by task."""
-  opened = open_runs(list(workdirs.values()))
+  # A session's fixture is made before those of a module.
+  with shared_programs.shared():
+    opened = open_runs(list(workdirs.values()))
   return {run.task: run for run in opened.values()}
 
 

@@ -27,6 +27,8 @@ TINY = {
     "NUM_POSTERIOR": 50,
   },
 }
+# The runs that some of them load.
+RUNS = {"colorize": tiny.photos, "digits": tiny.digits}
 # Runs before the first cell, with the settings of the tests. The kernel itself
 # warns when it ends.
 STRICT = """
@@ -75,15 +77,6 @@ def _run(notebook, folder, monkeypatch):
     client.execute()
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  """Returns a folder to run notebooks in, with tiny workdirs to load."""
-  folder = tmp_path_factory.mktemp("notebooks")
-  untrained.make_workdir(tiny.config(), folder / "colorize")
-  untrained.make_workdir(tiny.digits(), folder / "digits")
-  return folder
-
-
 def test_every_notebook_has_tiny_settings():
   assert set(PATHS) == set(TINY)
 
@@ -95,10 +88,12 @@ def test_every_notebook_has_tiny_settings():
     for name in TINY
   ],
 )
-def test_notebook_runs(name, folder, monkeypatch):
+def test_notebook_runs(name, tmp_path, monkeypatch):
+  if name in RUNS:
+    untrained.make_workdir(RUNS[name](), tmp_path / name)
   notebook = _read(name)
   _set(notebook, TINY[name])
-  _run(notebook, folder, monkeypatch)
+  _run(notebook, tmp_path, monkeypatch)
   assert all(cell.execution_count for cell in _code(notebook))
 
 
