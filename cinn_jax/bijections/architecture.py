@@ -27,6 +27,12 @@ _LIBRARIES = {
   "jax.nn.initializers": jax.nn.initializers,
   "flax.linen": nn,
 }
+# Names in earlier files.
+_MOVED = {
+  "cinn_jax.models.vector_flow.TamedSubnet": (
+    "cinn_jax.models.networks.taming.TamedSubnet"
+  ),
+}
 _PLAIN = (type(None), bool, int, str)
 
 
@@ -200,7 +206,7 @@ def _find(name):
 
 def _found(name):
   """Returns the class or function of a name that is allowed, or None."""
-  path, _, last = name.rpartition(".")
+  path, _, last = _MOVED.get(name, name).rpartition(".")
   if path in _LIBRARIES:
     found = getattr(_LIBRARIES[path], last, None)
     return found if callable(found) and not last.startswith("_") else None

@@ -20,6 +20,7 @@ from cinn_jax.bijections.base import (
 from cinn_jax.bijections.reshape import Haar
 from cinn_jax.models.networks.additions import resize
 from cinn_jax.models.networks.level_condition import Given
+from cinn_jax.models.networks.taming import compress
 from cinn_jax.runtime.cpu_convolution import conv_general_dilated
 
 
@@ -45,6 +46,8 @@ class PyramidFlow(Bijection):
       all levels share; or None.
     mean, std: The networks see pictures, x's coarser ones too, as
       (picture - mean) / std.
+    far: Absolute value above which they see coarser levels of x compressed, see
+      `networks.taming`; 0 for never.
   """
 
   levels: Mapping[str, Bijection]
@@ -54,6 +57,7 @@ class PyramidFlow(Bijection):
   features: nn.Module | None = None
   mean: float = 0.0
   std: float = 1.0
+  far: float = 0.0
 
   def setup(self) -> None:
     self.haar = Haar(rebalance=1.0)
@@ -168,7 +172,8 @@ class PyramidFlow(Bijection):
 
   def _means(self, x):
     """Converts a coarser x from the transform's units to what networks see."""
-    return (x * (x.shape[1] / self.size) - self.mean) / self.std
+    means = (x * (x.shape[1] / self.size) - self.mean) / self.std
+    return compress(means, self.far) if self.far else means
 
   def _sizes(self):
     cells = [self.size]

@@ -5,38 +5,17 @@ import operator
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
-import jax.numpy as jnp
 
 from cinn_jax import bijections as bj
-from cinn_jax.bijections.base import Array, Condition
 from cinn_jax.models.conditional_flow import ConditionalFlow
-from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
+from cinn_jax.models.networks.subnets import compute_dtype_named
+from cinn_jax.models.networks.taming import TamedSubnet
 
 # What couplings can do to their half.
 COUPLINGS = ("spline", "affine")
 
 # Standardized data are rarely beyond the bound of the splines.
 _BINS, _BOUND = 8, 4.0
-
-# Absolute value above which a network sees its half of x compressed: of
-# standardized data, one number in 700 is beyond.
-_FAR = 3.0
-
-
-class TamedSubnet(Subnet):
-  """A `Subnet` that sees numbers far from the data compressed.
-
-  Beyond `_FAR`, its input grows like a logarithm. Log-scales then cannot feed
-  on inputs that grow from coupling to coupling, which would give densities of
-  e^-10000 a short way outside of a small data set.
-  """
-
-  def __call__(self, u: Array, cond: Condition, features: int) -> Array:
-    beyond = jnp.maximum(jnp.abs(u) - _FAR, 0)
-    near = jnp.clip(u, -_FAR, _FAR)
-    return super().__call__(
-      near + jnp.sign(u) * jnp.log1p(beyond), cond, features
-    )
 
 
 def vector_flow(

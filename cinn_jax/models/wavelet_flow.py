@@ -23,6 +23,7 @@ from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.networks.features import named
 from cinn_jax.models.networks.level_condition import LevelCondition
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
+from cinn_jax.models.networks.taming import TamedSubnet
 from cinn_jax.models.networks.token_networks import CausalTransformer
 from cinn_jax.models.pyramid import BaseShift, PyramidFlow
 
@@ -51,6 +52,7 @@ def wavelet_flow(
   alpha: float = 2.0,
   clamp: str = "tanh",
   mixing: str = "lu",
+  far: float = 0.0,
   mean: float = 0.0,
   std: float = 1.0,
   memory: str = "store",
@@ -92,6 +94,9 @@ def wavelet_flow(
     condition_blocks: Number of residual blocks of each condition network.
     alpha, clamp: See `bijections.AffineCoupling`.
     mixing: A name in `bijections.MIXINGS`, for the details.
+    far: Absolute value above which networks see details and coarser levels
+      compressed, in standard deviations, see `networks.taming`; 0 for never.
+      Without it, some samples explode.
     mean, std: Of x and of the picture in the condition, about.
     memory: Memory policy, see `bijections.Stack`.
     compute_dtype: Precision of the networks, a name in
@@ -124,6 +129,7 @@ def wavelet_flow(
     alpha=alpha,
     clamp=clamp,
     mixing=mixing,
+    far=far,
     memory=memory,
     dtype=dtype,
   )
@@ -195,6 +201,7 @@ def wavelet_flow(
     features=named(features),
     mean=mean,
     std=std,
+    far=far,
   )
 
 
@@ -215,11 +222,13 @@ def _couplings(
   alpha: float,
   clamp: str,
   mixing: str,
+  far: float,
   memory: str,
   dtype: DTypeLike | None,
 ) -> tuple[bj.Bijection, ...]:
+  kind = functools.partial(TamedSubnet, far=far) if far else Subnet
   net = functools.partial(
-    Subnet, widths=(width,) * 2, kernels=(3, 1, 3), dtype=dtype
+    kind, widths=(width,) * 2, kernels=(3, 1, 3), dtype=dtype
   )
   step = bj.Chain(
     (

@@ -16,6 +16,7 @@ _BEFORE = {
   "model.features": "",
   "model.learned_priors": False,
   "model.spatial_every": 0,
+  "model.far": 0.0,
   "optimizer.clip_norm": 0.0,
   "task.num_classes": 10,
 }

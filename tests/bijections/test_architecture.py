@@ -12,6 +12,7 @@ import pytest
 
 from cinn_jax import bijections as bj
 from cinn_jax.bijections import architecture
+from cinn_jax.models.networks import taming
 from cinn_jax.models.networks.subnets import Subnet
 from tests.support.registry import CASES, Head
 
@@ -86,6 +87,14 @@ def test_a_module_that_occurs_twice_keeps_one_set_of_parameters():
     names = jax.tree.structure(jax.eval_shape(module.init, key, x))
     again = jax.eval_shape(_again(module).init, key, x)
     assert jax.tree.structure(again) == names
+
+
+def test_names_that_have_moved_are_found():
+  subnet = taming.TamedSubnet((4,), (1, 1))
+  described = json.dumps(architecture.describe(subnet))
+  earlier = described.replace("networks.taming", "vector_flow")
+  assert earlier != described
+  assert architecture.build(json.loads(earlier)) == subnet
 
 
 def test_names_of_modules_come_back():
