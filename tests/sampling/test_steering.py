@@ -59,6 +59,11 @@ def _draw(run, photo, folder, **options):
   return failed, [np.asarray(Image.open(folder / file)) for file in files]
 
 
+def _largest_change(one, other):
+  """Returns the largest difference of two pictures, which rounding is not."""
+  return np.abs(one.astype(int) - other).max()
+
+
 def test_a_hint_changes_the_samples(run, photo, tmp_path):
   _, plain = _draw(run, photo, tmp_path)
   _, same = _draw(run, photo, tmp_path, steering=Steering())
@@ -66,7 +71,7 @@ def test_a_hint_changes_the_samples(run, photo, tmp_path):
   _, hinted = _draw(run, photo, tmp_path, steering=known)
   np.testing.assert_array_equal(plain, same)
   assert plain[0].shape == hinted[0].shape == (300, 451, 3)
-  assert not np.array_equal(plain[0], hinted[0])
+  assert _largest_change(plain[0], hinted[0]) > 10
 
 
 def test_a_hint_outside_fails_that_photograph(run, photo, tmp_path):
@@ -117,5 +122,5 @@ def test_a_reference_changes_the_samples(run, photo, tmp_path, capsys):
   given = Steering(reference=data.coffee())
   _, steered = _draw(run, photo, tmp_path, steering=given)
   _, plain = _draw(run, photo, tmp_path)
-  assert not np.array_equal(plain[0], steered[0])
+  assert _largest_change(plain[0], steered[0]) > 10
   assert "hints" in capsys.readouterr().out

@@ -56,7 +56,11 @@ def _seeded(rng, count):
   "simulate, reason",
   [
     (lambda rng, n: _pair(RANDOM, n), "it draws random numbers that are not"),
-    (_noise_of_numpy, "it draws random numbers that are not JAX's"),
+    pytest.param(
+      _noise_of_numpy,
+      "it draws random numbers that are not JAX's",
+      marks=pytest.mark.slow,
+    ),
     (lambda rng, n: _seeded(jax.random.key_data(rng), n), "cannot trace it"),
   ],
 )
