@@ -77,7 +77,7 @@ class Events:
     return (
       help_of(run),
       gr.update(visible=run.takes_hints),
-      run.temperature,
+      Settings().temperature,
       gr.update(value=None),
       gr.update(value=None, visible=False),
       gr.update(value=None, visible=False),

@@ -9,6 +9,7 @@ from cinn_jax.page.events import Events, help_of
 from cinn_jax.page.opened import DRAWN
 from cinn_jax.page.runs import SHOWN, Run
 from cinn_jax.page.sessions import Sessions
+from cinn_jax.page.wishes import Settings
 
 TITLE = "Point and ask"
 _HEAD = f"""# {TITLE}
@@ -126,7 +127,7 @@ class Page:
     with gr.Accordion("Settings", open=False):
       self._seed = gr.Number(0, label="Seed", precision=0, elem_id="seed")
       self._temperature = gr.Textbox(
-        run.temperature,
+        Settings().temperature,
         label="Temperature",
         info="Lower is calmer. One number, or one per level, the finest first.",
         submit_btn=True,

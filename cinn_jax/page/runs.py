@@ -7,7 +7,6 @@ import numpy as np
 
 from cinn_jax.images import writing
 from cinn_jax.runtime import storage
-from cinn_jax.sampling import temperatures
 from cinn_jax.sampling.answer import Answer
 from cinn_jax.sampling.hints import Point
 from cinn_jax.sampling.numbered import draw_ranked
@@ -18,9 +17,8 @@ from cinn_jax.workdir.trained import restore
 
 # Number of samples that a page shows.
 SHOWN = 8
-# Temperatures of the shipped flows for photographs. At temperature 1, their
-# finest levels sometimes break up.
-_TEMPERATURES = {"photographs": "0.8:0.8:0.8:0.8:1"}
+# The shipped flows for photographs.
+_SHIPPED = ("photographs",)
 
 
 class Run(NamedTuple):
@@ -30,13 +28,11 @@ class Run(NamedTuple):
     name: The workdir, or the name of a flow that the package ships.
     task: Name of its task.
     sampler: Answers photographs.
-    temperature: The temperature at the start, as text.
   """
 
   name: str
   task: str
   sampler: Photos | Pictures
-  temperature: str
 
   @property
   def takes_hints(self) -> bool:
@@ -56,10 +52,9 @@ class Run(NamedTuple):
     writing.save_png(path, np.full((320, 480, 3), 128, np.uint8))
     photograph = self.sampler.open(str(path))
     point = Point(0.0, 0.0, (200, 80, 80))
-    scale = temperatures.parse(self.temperature)
     for points in [[], [point]] if self.takes_hints else [[]]:
       subject = self.sampler.subject(photograph, points)
-      answer = Answer(subject, draw_ranked(subject.draw, 0, SHOWN, scale))
+      answer = Answer(subject, draw_ranked(subject.draw, 0, SHOWN))
       answer.previews()
       answer.write(path.parent, "grey", 0)
     for file in path.parent.glob("grey*"):
@@ -73,7 +68,7 @@ def open_runs(workdirs: Sequence[str]) -> dict[str, Run]:
     FileNotFoundError: if a workdir holds no checkpoint.
     ValueError: for a run that does not start from a photograph.
   """
-  return {name: _open(name) for name in workdirs or _TEMPERATURES}
+  return {name: _open(name) for name in workdirs or _SHIPPED}
 
 
 def _open(name):
@@ -87,4 +82,4 @@ def _open(name):
     )
   sampler = kind(trained)
   assert isinstance(sampler, Photos | Pictures)
-  return Run(name, task, sampler, _TEMPERATURES.get(name, "1"))
+  return Run(name, task, sampler)

@@ -44,7 +44,7 @@ def main():
       Image.fromarray(data.astronaut()).save(photo)
     session = Session(folder / "tab")
     opening = timed(lambda: session.open(run, str(photo)))
-    settings = Settings(temperature=run.temperature)
+    settings = Settings()
     click(session, settings, 0)
     clicks = [
       timed(lambda k=k: click(session, settings, k))
