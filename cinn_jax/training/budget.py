@@ -168,10 +168,12 @@ def with_variables(state: State, variables: dict[str, PyTree]) -> State:
 
 def for_views(config: ConfigDict) -> ConfigDict:
   """Returns the config with features from views in place of the network."""
-  if config.task.name != "colorize":
+  # Token flows take the features of a condition without being told.
+  name = config.model.name
+  if "features" not in config.model and name != "token_flow":
     raise ValueError(
-      f"training.budget is for flows of colours, not for {config.task.name}:"
-      " use --mode=train."
+      f"training.budget is for flows of colours, not for {name}: use"
+      " --mode=train."
     )
   config = config.copy_and_resolve_references()
   with config.unlocked():
@@ -179,7 +181,7 @@ def for_views(config: ConfigDict) -> ConfigDict:
     if config.model.get("features"):
       config.task.given_features = True
       # A pyramid takes what the condition brings; others add it by name.
-      is_pyramid = config.model.name == "wavelet_flow"
+      is_pyramid = name == "wavelet_flow"
       config.model.features = "" if is_pyramid else features.GIVEN
   return config
 

@@ -109,7 +109,7 @@ def test_bad_pictures_raise():
     _row([])
   with pytest.raises(ValueError, match="no image"):
     _row([(truth, samples, [0, 0])])
-  with pytest.raises(ValueError, match=r"1 samples per image, .* before 2"):
+  with pytest.raises(ValueError, match=r"1 samples per image, .* had 2"):
     _row([(truth, samples, None), (truth, samples[:, :1], None)])
   with pytest.raises(ValueError, match="same images; got 2 and 1"):
     _row([(truth, samples[:1], None)])
