@@ -13,12 +13,11 @@ from cinn_jax.sampling.numbered import draw_ranked
 from cinn_jax.sampling.photos import Photos
 from cinn_jax.sampling.pictures import Pictures
 from cinn_jax.sampling.sample import SAMPLERS
+from cinn_jax.workdir.shipped import NAMES
 from cinn_jax.workdir.trained import restore
 
 # Number of samples that a page shows.
 SHOWN = 8
-# The shipped flows for photographs.
-_SHIPPED = ("photographs",)
 
 
 class Run(NamedTuple):
@@ -68,7 +67,7 @@ def open_runs(workdirs: Sequence[str]) -> dict[str, Run]:
     FileNotFoundError: if a workdir holds no checkpoint.
     ValueError: for a run that does not start from a photograph.
   """
-  return {name: _open(name) for name in workdirs or _SHIPPED}
+  return {name: _open(name) for name in workdirs or NAMES}
 
 
 def _open(name):
