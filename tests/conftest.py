@@ -33,6 +33,11 @@ _LONG = (
 )
 
 
+def pytest_xdist_auto_num_workers():
+  """Starts one more worker than there are cores: tests of signals wait."""
+  return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items):
   items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
 

@@ -97,6 +97,7 @@ def _loss(memory, variables, params, x):
   return jnp.sum(jnp.sin(z)) + jnp.sum(log_det**2)
 
 
+@pytest.mark.slow
 def test_second_derivatives():
   x = normal(2, (2, 4), np.float32)
   block = bj.Chain((bj.AffineCoupling(DENSE), bj.Orthogonal()))

@@ -149,6 +149,7 @@ def test_picture_and_features_both_matter(small):
     assert np.abs(encode(other) - z).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_starts_as_a_permutation():
   model = build_model("color_mnist", **SMALL)
   variables = jax.jit(model.init)(jax.random.key(0, impl="rbg"), X, COND)

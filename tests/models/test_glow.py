@@ -102,6 +102,7 @@ def test_empty_condition_equals_none():
   assert x.shape == (3, 2, *X.shape[1:]) and log_prob.shape == (3, 2)
 
 
+@pytest.mark.slow
 def test_latents_start_at_similar_scales():
   model = build_model("glow", **SMALL)
   variables = jax.jit(model.init)(jax.random.key(0, impl="rbg"), X)

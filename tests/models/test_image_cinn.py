@@ -53,6 +53,7 @@ def test_every_level_sees_the_condition(condition_net):
   assert ("condition_net" in parts) == condition_net
 
 
+@pytest.mark.slow
 def test_parameters_serve_other_sizes():
   flow, variables = _draw()
   x = np.tile(X, (1, 2, 1, 1))

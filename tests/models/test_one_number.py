@@ -40,6 +40,7 @@ def test_round_trip_and_log_det(kind):
   assert np.abs(log_det).min() > 1e-3
 
 
+@pytest.mark.slow
 def test_two_modes():
   random = np.random.default_rng(0)
   left, right = scipy.stats.norm(900, 15), scipy.stats.norm(1050, 30)

@@ -78,6 +78,7 @@ def test_memory_policy_reaches_the_stacks():
   assert [stack.memory for stack in stacks] == ["remat", "remat"]
 
 
+@pytest.mark.slow
 def test_program_does_not_grow_with_depth():
   def size(blocks):
     module, (x, cond) = (

@@ -213,6 +213,7 @@ def test_jacobi_stops_within_the_tolerance():
   assert error[0] < 1e-5 and error[1:].min() > 1e-3
 
 
+@pytest.mark.slow
 def test_samples_by_vmap_are_those_of_a_loop():
   module, variables, _, cond = token_flows.case("autoregressive", scale=0.1)
   flow = make_flow(module, (4, 4, 2), cond.shape[1:])

@@ -109,6 +109,7 @@ def test_a_level_alone_leaves_zeros_for_the_others():
   np.testing.assert_allclose(means, 0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_features_of_the_network_equal_cached_ones():
   lightness = normal(1, (1, 64, 64, 1), np.float32)
   x, shapes = X[:1], {"lightness": (64, 64, 1), "hints": (8, 8, 3)}

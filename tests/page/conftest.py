@@ -8,18 +8,7 @@ from skimage import data
 
 from cinn_jax.page.runs import open_runs
 from cinn_jax.page.session import Session
-from configs import colorize
 from tests.support import pyramids, shared_programs, untrained
-
-
-def small_colorize():
-  """Returns a tiny pyramid that takes hints of 8x8 cells."""
-  config = colorize.get_config("photographs")
-  config.model.update({**pyramids.SMALL, "features": ""})
-  config.task.update(
-    {"image_size": 32, "ab_size": 8, "detail_noise": (), "hints": 8}
-  )
-  return config
 
 
 def small_pictures(name):
@@ -49,7 +38,7 @@ def workdirs(tmp_path_factory):
   """Files of runs of three tasks, by task."""
   folder = tmp_path_factory.mktemp("runs")
   configs = {
-    "colorize": small_colorize(),
+    "colorize": pyramids.small_photographs(features=""),
     "inpaint": small_pictures("inpaint"),
     "super_resolution": small_pictures("super_resolution"),
   }

@@ -116,6 +116,7 @@ def test_status_of_a_finished_run(run):
   assert lines[2].startswith("saved step 5 of 5; 0:0")
 
 
+@pytest.mark.slow
 def test_evaluation_equals_that_in_a_folder(run, folder, bucket, monkeypatch):
   monkeypatch.setattr(classifier, "STEPS", 2)
   evaluations = []

@@ -57,6 +57,7 @@ def test_sampling_draws_eight_rows(workdir, tmp_path):
   assert (tmp_path / "sheet.png").is_file()
 
 
+@pytest.mark.slow
 def test_evaluation_reports_the_draws_of_noise(workdir, capsys):
   evaluate(workdir, num_draws=4)
   out = capsys.readouterr().out

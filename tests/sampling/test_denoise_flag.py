@@ -21,7 +21,7 @@ from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.numbered import make_draw
 from cinn_jax.sampling.sample import sample
 from cinn_jax.workdir.trained import restore
-from configs import colorize, mnist
+from configs import mnist
 from tests.support import pyramids, untrained
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -107,12 +107,9 @@ def test_noisy_results_are_not_continued(run, tmp_path, capsys, monkeypatch):
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-  config = colorize.get_config("photographs")
   # Without features, it compiles faster.
-  config.model.update({**pyramids.SMALL, "features": ""})
-  config.task.update(
-    {"image_size": 32, "ab_size": 8, "detail_noise": (), "hints": 0}
-  )
+  config = pyramids.small_photographs(features="")
+  config.task.hints = 0
   path = tmp_path_factory.mktemp("photographs") / "run.safetensors"
   untrained.write_file(config, path, scale=0.1)
   return path

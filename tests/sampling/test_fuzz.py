@@ -132,6 +132,7 @@ _COMMON = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=50, **_COMMON)
 @given(files())
 def test_fifty_files(sampler, file):

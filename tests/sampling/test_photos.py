@@ -17,7 +17,6 @@ from cinn_jax.sampling.numbered import draw_ranked, make_draw
 from cinn_jax.sampling.photos import Photos, Steering
 from cinn_jax.sampling.sample import sample
 from cinn_jax.workdir.trained import restore
-from configs import colorize
 from tests.support import pictures, pyramids, untrained
 
 HINTS = (Point(200, 150, (20, 60, 200)), Point(30, 40, (250, 200, 30)))
@@ -25,13 +24,8 @@ HINTS = (Point(200, 150, (20, 60, 200)), Point(30, 40, (250, 200, 30)))
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-  config = colorize.get_config("photographs")
-  config.model.update(pyramids.SMALL)
-  config.task.update(
-    {"image_size": 32, "ab_size": 8, "detail_noise": (), "hints": 8}
-  )
   path = tmp_path_factory.mktemp("run") / "run.safetensors"
-  untrained.write_file(config, path)
+  untrained.write_file(pyramids.small_photographs(), path)
   return path
 
 

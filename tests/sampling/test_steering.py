@@ -12,8 +12,7 @@ from cinn_jax.sampling.choice import Choice
 from cinn_jax.sampling.hints import Point
 from cinn_jax.sampling.photos import Steering
 from cinn_jax.sampling.sample import sample
-from configs import colorize
-from tests.support import tiny, untrained
+from tests.support import pyramids, tiny, untrained
 
 BLUE = (20, 60, 200)
 
@@ -21,26 +20,8 @@ BLUE = (20, 60, 200)
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
   """A tiny pyramid that takes hints; its parameters are random."""
-  config = colorize.get_config("photographs")
-  config.model.update(
-    {
-      "size": 16,
-      "base_size": 8,
-      "features": "",
-      "base_width": 8,
-      "base_heads": 1,
-      "base_depth": 2,
-      "base_layers": 1,
-      "base_encoder": 1,
-      "hidden": (8,),
-      "depths": (1,),
-      "condition_channels": (4,),
-    }
-  )
-  config.task.update(
-    {"image_size": 32, "ab_size": 16, "detail_noise": (), "hints": 8}
-  )
   path = tmp_path_factory.mktemp("run") / "run.safetensors"
+  config = pyramids.small_photographs(features="")
   untrained.write_file(config, path, scale=0.1)
   return path
 

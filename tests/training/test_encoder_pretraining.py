@@ -102,6 +102,7 @@ def _error(flow, params):
   return tuple(map(float, errors))
 
 
+@pytest.mark.slow
 def test_only_the_encoder_learns(start, capsys):
   flow, before = start
   before = jax.tree.map(np.asarray, before)

@@ -91,6 +91,7 @@ def test_jax_simulators_are_traced():
   assert len(calls) < 8
 
 
+@pytest.mark.slow
 def test_loaders_and_lists_are_joined():
   random = np.random.default_rng(0)
   pairs = [_pair(random, 100) for _ in range(9)] + [_pair(random, 37)]

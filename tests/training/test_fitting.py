@@ -122,6 +122,7 @@ def _leaves(fitted):
   return jax.tree.leaves(fitted.variables)
 
 
+@pytest.mark.slow
 def test_result_depends_on_the_key(data):
   first, again, other = (
     cinn_jax.fit(FLOW, _key(seed), *data, **QUICK) for seed in (1, 1, 2)

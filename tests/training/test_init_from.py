@@ -42,6 +42,7 @@ def test_the_parameters_are_those_of_the_file(file, tmp_path, capsys):
   )
 
 
+@pytest.mark.slow
 def test_a_resumed_run_does_not_start_from_it_again(file, tmp_path, capsys):
   config = _config(init_from=str(file))
   train(config, tmp_path)

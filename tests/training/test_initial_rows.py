@@ -48,6 +48,7 @@ def test_actnorm_starts_from_many_rows(kind):
   assert np.abs(many["log_scale"] - few["log_scale"]).max() > 0.05
 
 
+@pytest.mark.slow
 def test_rows_for_the_start_alone_are_not_held_out():
   """Validates a flow that does not depend on the data it starts from."""
   flow = cinn_jax.make_flow(

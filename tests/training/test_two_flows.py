@@ -134,6 +134,7 @@ def test_step_descends_both_likelihoods(weight):
     assert measured["auxiliary_loss"] is None
 
 
+@pytest.mark.slow
 def test_unconditional_steps_train_flows_separately():
   after, measured = _take_step(0.0, True)
 

@@ -125,6 +125,7 @@ class TestBucket:
     return sorted(n.removeprefix(prefix) for n in names)
 
 
+@pytest.mark.slow
 @ignore_reader_warnings
 def test_every_flipped_bit_is_harmless_or_detected(tmp_path, collected):
   save(tmp_path, {1: 1.0})

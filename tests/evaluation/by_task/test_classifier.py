@@ -34,6 +34,7 @@ def test_learns_digits_reproducibly(splits, monkeypatch):
   np.testing.assert_array_equal(classify(test.images), labels)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_classifier(splits):
   train, _ = splits
   noise = np.random.default_rng(0).integers(0, 256, (360, 8, 8), np.uint8)

@@ -89,6 +89,7 @@ def test_colour_transfer_has_a_random_finest_level():
   assert "(1.0, 0.7, 0.0)" in sheet.note
 
 
+@pytest.mark.slow
 def test_levels_sheet_needs_several_levels():
   assert _sheets("digits")["levels"] == []
   [sheet] = _sheets("photos")["levels"]

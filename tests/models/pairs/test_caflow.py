@@ -121,6 +121,7 @@ def _run_sowing(model, variables, method="forward"):
   return jax.jit(apply)(variables, X, COND)
 
 
+@pytest.mark.slow
 def test_condition_weight_changes_the_auxiliary_loss_alone():
   light, heavy = (
     pairs.make("dual_glow", condition_weight=weight) for weight in (0.0, 0.25)
@@ -164,6 +165,7 @@ def test_temperature_0_gives_one_sample():
   assert ((varied > -1e-5) & (varied < 1 + 1e-5)).all()
 
 
+@pytest.mark.slow
 def test_samples_share_one_encoding_of_the_condition():
   model = pairs.make("caflow", condition_depth=24)
   flow = make_flow(model, (8, 8, 3), (8, 8, 3))
