@@ -118,7 +118,9 @@ def test_runs_uncompiled_with_disable_jit(flow):
 
 
 def test_results_are_those_of_jit():
-  flow = make_flow(vector_flow(3, blocks=2, hidden=(4,)), (3,))
+  flow = make_flow(
+    vector_flow(3, blocks=2, hidden=(4,), coupling="affine"), (3,)
+  )
   cond, key = X[:, :2], jax.random.key(0)
   variables = flow.init(key, X, cond)
   for function, *arguments in (
@@ -184,7 +186,7 @@ def test_models_can_be_pickled(name):
 def test_flows_of_users_can_be_pickled():
   net = functools.partial(Subnet, (4,), (1, 1), activation=jax.nn.silu)
   parts = (Noted(), bj.AffineCoupling(net))
-  module = vector_flow(4, blocks=2, condition_net=SetNet())
+  module = vector_flow(4, blocks=2, coupling="affine", condition_net=SetNet())
   for flow, cond in (
     (make_flow(bj.Chain(parts), (4,)), None),
     (make_flow(module, (4,)), jnp.ones((2, 5, 3))),

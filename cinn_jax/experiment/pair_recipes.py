@@ -60,6 +60,8 @@ def _flow_pair(small: bool, name: str, **latents: Any) -> dict[str, Section]:
       "clamp": "freia_2021",
       "coupling": "affine",
       "mixing": "full",
+      # 3 keeps the samples of briefly trained networks from exploding.
+      "far": 0.0,
       "logit_alpha": 1e-5,
       "condition_logit_alpha": config_dict.placeholder(float),
       "condition_weight": 1e-3,

@@ -50,6 +50,7 @@ def _stack_with_heads(memory):
   return bj.Stack(bj.Chain((*parts, bj.Permutation())), 3, memory)
 
 
+@pytest.mark.slow
 def test_init_reports_and_statistics_are_the_same():
   x, cond = normal(0, (6, 4), np.float32), normal(1, (6, 4, 4, 3), np.float32)
   cond = {"c": cond.mean(axis=(1, 2), keepdims=True)}

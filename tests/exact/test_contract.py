@@ -134,7 +134,9 @@ def _jacobian(name, z, b):
   return np.stack(rows)
 
 
-@pytest.mark.parametrize("direction", ["forward", "inverse"])
+@pytest.mark.parametrize(
+  "direction", ["forward", pytest.param("inverse", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", ONE_PER_CLASS)
 def test_jit_equals_eager(name, direction):
   bijection, variables, value, cond = _case(name)

@@ -69,6 +69,7 @@ def _part(variables, name):
   return {k: {name: tree[name]} for k, tree in variables.items()}
 
 
+@pytest.mark.slow
 def test_levels_alone_are_shares_of_the_whole():
   variables = draw_variables(_make(), 7, X, COND)
   shares = jax.jit(

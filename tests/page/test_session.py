@@ -86,9 +86,8 @@ def test_hints_outside_leave_the_earlier_ones(opened, tmp_path):
   assert len(opened.colors.points) == 1
 
 
-@pytest.mark.parametrize(
-  "refers", [False, pytest.param(True, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("refers", [False, True])
 def test_a_download_is_what_the_command_writes(
   opened, workdirs, cat, tmp_path, refers
 ):

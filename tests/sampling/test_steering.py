@@ -45,6 +45,7 @@ def _largest_change(one, other):
   return np.abs(one.astype(int) - other).max()
 
 
+@pytest.mark.slow
 def test_a_hint_changes_the_samples(run, photo, tmp_path):
   _, plain = _draw(run, photo, tmp_path)
   _, same = _draw(run, photo, tmp_path, steering=Steering())

@@ -74,7 +74,9 @@ def test_a_file_can_be_evaluated(file, monkeypatch):
 
 
 def test_a_file_without_a_task_is_refused(tmp_path):
-  flow = cinn_jax.make_flow(cinn_jax.vector_flow(2, hidden=(4,)), (2,))
+  flow = cinn_jax.make_flow(
+    cinn_jax.vector_flow(2, hidden=(4,), coupling="affine"), (2,)
+  )
   variables = flow.init(jax.random.key(0), np.zeros((3, 2), np.float32))
   cinn_jax.save(tmp_path / "f.safetensors", flow, variables)
   with pytest.raises(ValueError, match="holds a flow without a task"):

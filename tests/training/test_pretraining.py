@@ -62,6 +62,7 @@ def _differ(one, other):
   return [bool(np.any(a != b)) for a, b in zip(one, other, strict=True)]
 
 
+@pytest.mark.slow
 def test_training_does_not_change_it(tmp_path, monkeypatch):
   results, fit_logits = [], pretraining.fit_logits
 

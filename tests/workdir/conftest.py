@@ -12,7 +12,9 @@ from cinn_jax import make_flow, vector_flow
 def saved(tmp_path_factory):
   """A flow, its variables, and a file of them."""
   path = tmp_path_factory.mktemp("saved") / "flow.safetensors"
-  flow = make_flow(vector_flow(2, blocks=2, hidden=(4,)), (2,), (3,))
+  flow = make_flow(
+    vector_flow(2, blocks=2, hidden=(4,), coupling="affine"), (2,), (3,)
+  )
   variables = flow.init(jax.random.key(0), jnp.ones((4, 2)), jnp.ones((4, 3)))
   cinn_jax.save(path, flow, variables)
   return flow, variables, path

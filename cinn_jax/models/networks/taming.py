@@ -7,6 +7,7 @@ outside of a small data set. Compressed inputs end this, and change nothing near
 the data.
 """
 
+import jax
 import jax.numpy as jnp
 
 from cinn_jax.bijections.base import Array, Condition
@@ -25,10 +26,15 @@ class TamedSubnet(Subnet):
   Attributes:
     far: Absolute value above which its half of x is compressed. Of standardized
       Gaussian data, one number in 370 is above 3.
+    condition: Whether the condition is compressed too, if it is a part of what
+      is sampled.
   """
 
   far: float = 3.0
+  condition: bool = False
 
   def __call__(self, u: Array, cond: Condition, features: int) -> Array:
     """Maps as `Subnet` does."""
+    if self.condition:
+      cond = jax.tree.map(lambda leaf: compress(leaf, self.far), cond)
     return super().__call__(compress(u, self.far), cond, features)

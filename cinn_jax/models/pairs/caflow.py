@@ -54,6 +54,7 @@ def caflow(
   clamp: str = "freia_2021",
   coupling: str = "affine",
   mixing: str = "full",
+  far: float = 0.0,
   memory: str = "store",
   compute_dtype: str = "float32",
   **pair: Any,
@@ -67,8 +68,8 @@ def caflow(
 
   If inverses explode, which the reconstruction error of each part shows in
   validation, try a smaller `alpha` and `latent_alpha`; `clamp="contracting"`
-  with 0.693 for both, for scales within 0.5 to 1; `coupling="additive"`; or
-  `mixing="cayley"`.
+  with 0.693 for both, for scales within 0.5 to 1; `far=3`;
+  `coupling="additive"`; or `mixing="cayley"`.
 
   Args:
     levels: Number of scales of the unconditional flows, n.
@@ -81,8 +82,8 @@ def caflow(
       one for each.
     hidden, transitions, alpha: Settings of the steps of both unconditional
       flows, see `StepOptions`.
-    clamp, coupling, mixing, memory, compute_dtype: Settings of the steps of all
-      parts, see `StepOptions`.
+    clamp, coupling, mixing, far, memory, compute_dtype: Settings of the steps
+      of all parts, see `StepOptions`.
     pair: Other arguments of `flow_pair`.
 
   Raises:
@@ -96,6 +97,7 @@ def caflow(
     clamp=clamp,
     coupling=coupling,
     mixing=mixing,
+    far=far,
     memory=memory,
     compute_dtype=compute_dtype,
   )

@@ -33,6 +33,7 @@ def dual_glow_plus(
   clamp: str = "freia_2021",
   coupling: str = "affine",
   mixing: str = "full",
+  far: float = 0.0,
   memory: str = "store",
   compute_dtype: str = "float32",
   **pair: Any,
@@ -50,6 +51,7 @@ def dual_glow_plus(
     clamp=clamp,
     coupling=coupling,
     mixing=mixing,
+    far=far,
     memory=memory,
     compute_dtype=compute_dtype,
   )
@@ -83,6 +85,7 @@ def dual_glow(
   clamp: str = "freia_2021",
   coupling: str = "affine",
   mixing: str = "full",
+  far: float = 0.0,
   memory: str = "store",
   compute_dtype: str = "float32",
   **pair: Any,
@@ -103,8 +106,8 @@ def dual_glow(
     levels: Number of scales of the unconditional flows.
     relation_widths: Widths of that network's hidden layers, if any.
     relation_kernel: Kernel size of all its convolutions.
-    hidden, transitions, alpha, clamp, coupling, mixing, memory: Settings of the
-      unconditional flows' steps, see `StepOptions`.
+    hidden, transitions, alpha, clamp, coupling, mixing, far, memory: Settings
+      of the unconditional flows' steps, see `StepOptions`.
     compute_dtype: Precision of all networks, a name in
       `subnets.COMPUTE_DTYPES`.
     pair: Other arguments of `flow_pair`.
@@ -116,6 +119,7 @@ def dual_glow(
     clamp=clamp,
     coupling=coupling,
     mixing=mixing,
+    far=far,
     memory=memory,
     compute_dtype=compute_dtype,
   )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from cinn_jax import bijections as bj
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
+from cinn_jax.models.networks.taming import TamedSubnet
 
 
 class StepOptions(NamedTuple):
@@ -18,6 +19,8 @@ class StepOptions(NamedTuple):
     clamp: A name in `bijections.CLAMPS`, for couplings and injectors.
     coupling: "affine" or "additive", for couplings and injectors.
     mixing: A name in `bijections.MIXINGS`.
+    far: Absolute value above which networks see data and conditions compressed,
+      see `networks.taming`. 0 for never, as published.
     memory: Memory policy, see `bijections.Stack`.
     compute_dtype: Precision of the networks, a name in
       `subnets.COMPUTE_DTYPES`.
@@ -29,6 +32,7 @@ class StepOptions(NamedTuple):
   clamp: str = "freia_2021"
   coupling: str = "affine"
   mixing: str = "full"
+  far: float = 0.0
   memory: str = "store"
   compute_dtype: str = "float32"
 
@@ -57,8 +61,11 @@ def steps(
     )
   mix = bj.mixing_named(options.mixing)
 
+  kind: type[Subnet] | functools.partial = Subnet
+  if options.far:
+    kind = functools.partial(TamedSubnet, far=options.far, condition=True)
   net = functools.partial(
-    Subnet,
+    kind,
     widths=(options.hidden, options.hidden),
     kernels=(3, 1, 3),
     uniform_init=True,

@@ -48,6 +48,7 @@ def test_unconditional_task_has_one_empty_condition():
   assert index.tolist() == [0] and titles == ["nothing"]
 
 
+@pytest.mark.slow
 def test_conditions_of_both_tasks():
   digits, photos = _subject("digits"), _subject("photos")
   np.testing.assert_array_equal(digits.conds, np.eye(10))

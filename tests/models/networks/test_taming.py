@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from cinn_jax.flow import make_flow
 from cinn_jax.models.networks.subnets import Subnet
@@ -34,6 +35,21 @@ def test_tamed_networks_equal_plain_ones_near_the_data():
   assert np.abs(plain.apply(variables, far, None, 3)).max() > 1e4
 
 
+def test_conditions_are_compressed_if_they_are_sampled_too():
+  x, far = normal(0, (4, 2), np.float32), np.full((4, 3), 1e6, np.float32)
+  layers = {"widths": (8,), "kernels": (1, 1), "zero_last": False}
+  tamed = TamedSubnet(**layers, condition=True)
+  variables = tamed.init(jax.random.key(0), x, (far,), 3)
+  assert np.abs(tamed.apply(variables, x, (far,), 3)).max() < 100
+  given = TamedSubnet(**layers).apply(variables, x, (far,), 3)
+  assert np.abs(given).max() > 1e4
+
+
+def test_networks_of_a_pyramids_details_are_tamed():
+  for far, count in ((0.0, 0), (3.0, 1)):
+    assert repr(wavelet_flow(**SMALL, far=far)).count("TamedSubnet") == count
+
+
 def _largest(far):
   """The largest number in samples of a pyramid whose networks are strong."""
   module = wavelet_flow(**{**SMALL, "depths": (8,)}, alpha=0.7, far=far)
@@ -45,5 +61,6 @@ def _largest(far):
   return np.abs(samples).max()
 
 
+@pytest.mark.slow
 def test_samples_of_a_pyramid_do_not_explode():
   assert _largest(3.0) < 0.1 * _largest(0.0)

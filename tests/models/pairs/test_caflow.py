@@ -15,6 +15,7 @@ import pytest
 from cinn_jax import bijections as bj
 from cinn_jax import likelihood, make_flow
 from cinn_jax.experiment.build import build_model
+from cinn_jax.models.networks.taming import TamedSubnet
 from cinn_jax.models.pairs.steps import StepOptions, steps
 from cinn_jax.runtime.flops import flops
 from tests.support import pairs
@@ -274,6 +275,10 @@ def test_step_settings_reach_every_part():
   # One in each stack of transitions and of steps.
   assert len(parts_of(bj.Cayley, mixing="cayley")) == 14
   assert not parts_of(bj.FullConv1x1, mixing="cayley")
+  nets = [part.subnet() for part in parts_of(affine, far=2.5)]
+  assert len(nets) == 10
+  for net in nets:
+    assert isinstance(net, TamedSubnet) and net.far == 2.5 and net.condition
 
 
 def test_unknown_options_raise():
