@@ -58,6 +58,7 @@ def get_config(variant: str = "minimal"):
   variants = {
     "minimal": _minimal,
     "paper": _paper,
+    "small": _small,
     "digits": _digits,
     "fashion": _fashion,
     **{
@@ -172,6 +173,18 @@ def _paper():
       "sheet_every": 60 * _PAPER_EPOCH,
     },
   }
+
+
+def _small():
+  small = _minimal()
+  small["model"] |= {"depth": 7, "hidden": (256,)}
+  small["optimizer"] |= {
+    "learning_rate": 1e-3,
+    "schedule": "cosine",
+    "schedule_options": {"warmup_steps": 100},
+  }
+  small["train"] |= {"num_steps": 40 * _EPOCH, "ema_decay": 0.999}
+  return small
 
 
 def _digits():

@@ -151,7 +151,7 @@ def test_samples_of_photographs_are_drawn(large_place, text):
 
 def test_the_first_example_in_python_runs(place):
   [first, _] = blocks("README.md", "python")
-  check = "\nassert x.shape == (2, 8, 8, 8, 1) and log_prob.shape == (2, 8)"
+  check = "\nassert x.shape == (2, 8, 28, 28, 1) and log_prob.shape == (2, 8)"
   result = _run([sys.executable, "-c", first + check], place)
   assert result.returncode == 0, result.stderr
 
@@ -161,9 +161,10 @@ def test_the_second_example_in_python_fits(place):
   """The posterior has a mode at each combination of signs."""
   [_, second] = blocks("README.md", "python")
   check = """
-near = jnp.abs(jnp.abs(posterior[0]) - jnp.array([[1.0, 0.5]])) < 0.4
-assert posterior.shape == (1, 1000, 2) and near.mean() > 0.8
-signs = (posterior[0] > 0).astype(int) @ jnp.array([1, 2])
+from jax import numpy as jnp
+near = jnp.abs(jnp.abs(theta[0]) - jnp.array([[1.0, 0.5]])) < 0.4
+assert theta.shape == (1, 1000, 2) and near.mean() > 0.8
+signs = (theta[0] > 0).astype(int) @ jnp.array([1, 2])
 assert jnp.bincount(signs, length=4).min() > 50
 """
   result = _run([sys.executable, "-c", second + check], place)

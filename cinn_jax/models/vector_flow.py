@@ -26,7 +26,7 @@ def vector_flow(
   activation: Callable = nn.relu,
   coupling: str = "spline",
   linear_start: bool = True,
-  mixing: str = "orthogonal",
+  mixing: str = "permutation",
   alpha: float = 1.9,
   clamp: str = "cinn_paper",
   condition_net: nn.Module | None = None,
@@ -41,12 +41,11 @@ def vector_flow(
 
   Each coupling is an affine map and then a spline (`SplineCoupling`; Durkan et
   al. 2019), or with coupling="affine" the affine map alone: the conditional
-  network for vectors of Ardizzone et al. 2019, with soft permutations between
-  the couplings. Hidden layers start as PyTorch's do (`Subnet.uniform_init`).
-  Departures: numbers beyond 3 enter the networks compressed, which bounds
-  densities away from the data; and the flow starts as a linear Gaussian model
-  of x given the condition, by `ConditionalWhitening`, and a rotation. So few
-  rows are enough for what is linear, and the couplings learn the rest.
+  network for vectors of Ardizzone et al. 2019. Hidden layers start as PyTorch's
+  do (`Subnet.uniform_init`). Departures: numbers beyond 3 enter the networks
+  compressed, which bounds densities away from the data; and the flow starts as
+  a linear Gaussian model of x given the condition, by `ConditionalWhitening`.
+  So few rows are enough for what is linear, and the couplings learn the rest.
 
   A single number (dim=1) has no halves to couple: the blocks are monotonic
   splines of it (`ConditionalSpline`), whose shape depends on the condition.
@@ -58,9 +57,10 @@ def vector_flow(
     activation: Activation between those layers.
     coupling: A name in `COUPLINGS`; of no effect for dim=1.
     linear_start: False leaves out the linear model: the flow starts as a
-      rotation, for x of zero mean and unit variance. With a `condition_net`,
+      permutation, for x of zero mean and unit variance. With a `condition_net`,
       whose features are random at first, the model is of x alone.
-    mixing: A name in `bijections.MIXINGS`; of no effect for dim=1.
+    mixing: A name in `bijections.MIXINGS`; of no effect for dim=1. Rotations
+      ("orthogonal") blur components that depend on different measurements.
     alpha: Bound of the log-scale of the affine maps; not for dim=1.
     clamp: A name in `bijections.CLAMPS`, for coupling="affine".
     condition_net: Network from the condition to a vector [B, C], see

@@ -13,7 +13,6 @@ from cinn_jax.sampling.numbered import draw_ranked
 from cinn_jax.sampling.photos import Photos
 from cinn_jax.sampling.pictures import Pictures
 from cinn_jax.sampling.sample import SAMPLERS
-from cinn_jax.workdir.shipped import NAMES
 from cinn_jax.workdir.trained import restore
 
 # Number of samples that a page shows.
@@ -61,13 +60,13 @@ class Run(NamedTuple):
 
 
 def open_runs(workdirs: Sequence[str]) -> dict[str, Run]:
-  """Returns the runs of workdirs by name; if none, those of shipped flows.
+  """Returns the runs of workdirs by name; if none, the flow that is shipped.
 
   Raises:
     FileNotFoundError: if a workdir holds no checkpoint.
     ValueError: for a run that does not start from a photograph.
   """
-  return {name: _open(name) for name in workdirs or NAMES}
+  return {name: _open(name) for name in workdirs or ["photographs"]}
 
 
 def _open(name):

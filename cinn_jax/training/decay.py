@@ -9,11 +9,15 @@ from cinn_jax.training.optimizer import make_optimizer, make_schedule
 # With many rows, decay falls as the weight of a prior does. With few it stays:
 # Adam's weights cannot grow beyond 1 / decay.
 _DECAY_TIMES_ROWS, _MOST_DECAY = 10_000, 1.0
+# Vectors of more numbers have larger networks, which overfit sooner. Up to the
+# first number of components the factor is 1; from the second it is 4.
+_FEW, _MANY = 5, 10
 
 
-def default_decay(rows: int) -> float:
-  """Returns the decay for an array of this many rows."""
-  return min(_DECAY_TIMES_ROWS / rows, _MOST_DECAY)
+def default_decay(rows: int, components: int = 1) -> float:
+  """Returns the decay for an array of this many rows of vectors."""
+  factor = (min(max(components, _FEW), _MANY) / _FEW) ** 2
+  return min(_DECAY_TIMES_ROWS / rows, _MOST_DECAY) * factor
 
 
 def make_decaying(

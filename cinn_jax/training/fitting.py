@@ -129,7 +129,8 @@ def fit(
     weight_decay: Decoupled decay of the networks' kernels per step, as a factor
       of the learning rate (Loshchilov and Hutter 2019). None is 0 for a
       simulator or an iterator, which gives new data; for an array of N rows it
-      is 10,000 / N, but at most 1.
+      is 10,000 / N, but at most 1, and for vectors of more than 5 numbers up to
+      four times that.
     optimizer: An optax optimizer that replaces Adam and the previous four
       arguments.
     validation_fraction: Fraction of the rows to hold out, between 0 and 1. None

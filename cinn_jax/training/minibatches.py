@@ -121,7 +121,8 @@ def from_arrays(
   else:
     validation = standardization.apply(constants, settings.validation)
     training = data.take(order)
-  count = len(training.x)
+  x = training.x
+  count = len(x)
   batch_size = min(settings.batch_size, count)
   steps = count // batch_size
   pool = to_device(training)
@@ -151,7 +152,7 @@ def from_arrays(
     steps=steps,
     num_invalid=examples.num_invalid,
     rows=training.rows,
-    weight_decay=default_decay(count),
+    weight_decay=default_decay(count, x.shape[1] if x.ndim == 2 else 1),
   )
 
 

@@ -100,7 +100,9 @@ def export(
     "task": trained.config["task"],
     "model": trained.config["model"],
     # No paths, since they belong to this machine.
-    "data": {"source": trained.config["data"]["source"]},
+    "data": {
+      name: trained.config["data"][name] for name in ("source", "tfds_name")
+    },
   }
   variables = to_half(trained.variables) if half else trained.variables
   _write(path, trained.flow, variables, run=run)

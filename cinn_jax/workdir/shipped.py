@@ -11,7 +11,7 @@ from cinn_jax.workdir import saved
 
 _FOLDER = pathlib.Path(__file__).parents[1] / "weights"
 # Flows and their configs; the folder also has the weights of other networks.
-NAMES = {"photographs": "colorize.py:photographs"}
+NAMES = {"photographs": "colorize.py:photographs", "mnist": "mnist.py:small"}
 
 
 def find(path: str | os.PathLike[str]) -> pathlib.Path | None:

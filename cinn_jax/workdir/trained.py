@@ -86,7 +86,8 @@ def restore(
   Args:
     workdir: Folder of a run of `python -m cinn_jax.main` or `training.train`;
       gs://BUCKET/FOLDER needs the extra `gcs`. Or a file from `--mode=export`,
-      or the name of a flow that comes with the package, "photographs".
+      or the name of a flow that comes with the package, "photographs" or
+      "mnist".
     data: Settings that override the section `data` of the run's config, for
       other pictures.
 

@@ -4,11 +4,11 @@
     [--config=configs/mnist.py] [--devices=tpu:v5e:2x2]
 
 It needs the extra `preflight`, CINN_JAX_EXTRAS=preflight launch/local.sh true.
-Each network is compiled in bfloat16 at the batch of its config, and then at the
-largest batch that fits: a power of two times the number of chips, estimated
-from the first compilation and lowered until it fits. Each makes a row in
-results/preflight.json. Rows that are there are skipped. --table prints them and
-compiles nothing. A large network takes minutes.
+All networks are compiled in bfloat16 at the batches of their configs, and then
+at the largest batch that fits: a power of two times the number of chips,
+estimated from the first compilation and lowered until it fits. Each makes a row
+in results/preflight.json. Rows that are there are skipped. --table prints them
+and compiles nothing. A large network takes minutes.
 """
 
 import argparse
@@ -69,9 +69,10 @@ def main():
   parser.add_argument("--limit", type=float, default=3600, help="in seconds")
   parser.add_argument("--table", action="store_true", help="only print rows")
   flags = parser.parse_args()
-  for name in () if flags.table else flags.config or NETWORKS:
-    for devices in flags.devices or NETWORKS.get(name, SLICES):
-      _rows_of(name, devices, flags.limit)
+  for make in () if flags.table else (_published_row, _largest_row):
+    for name in flags.config or NETWORKS:
+      for devices in flags.devices or NETWORKS.get(name, SLICES):
+        make(name, devices, flags.limit)
   print(table(result_rows.read(RESULTS)))
 
 
@@ -81,22 +82,27 @@ def key(row: result_rows.Row) -> tuple[int, str, str]:
   return place, row["devices"], row["batch"] != PUBLISHED
 
 
-def _rows_of(name, devices, limit):
-  """Adds the rows of a network on a slice that are not there."""
-  there = {
+def _rows_of(name, devices):
+  """Returns the rows of a network on a slice that are there, by batch."""
+  return {
     row["batch"]: row
     for row in result_rows.read(RESULTS)
     if (row["config"], row["devices"]) == (name, devices)
   }
-  if PUBLISHED not in there:
+
+
+def _published_row(name, devices, limit):
+  if PUBLISHED not in _rows_of(name, devices):
     row = compiled(name, devices, PUBLISHED, None, limit)
-    there[PUBLISHED] = dataclasses.asdict(row)
-    result_rows.append(RESULTS, there[PUBLISHED], key)
-  if LARGEST in there:
+    result_rows.append(RESULTS, dataclasses.asdict(row), key)
+
+
+def _largest_row(name, devices, limit):
+  rows = _rows_of(name, devices)
+  if LARGEST in rows:
     return
-  chips = slices.parse(devices).num_devices
-  size = _largest(there[PUBLISHED], slices.parse(devices))
-  while size >= chips:
+  size = _largest(rows[PUBLISHED], slices.parse(devices))
+  while size >= slices.parse(devices).num_devices:
     row = compiled(name, devices, LARGEST, size, limit)
     if row.fits:
       result_rows.append(RESULTS, dataclasses.asdict(row), key)

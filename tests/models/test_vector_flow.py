@@ -66,15 +66,13 @@ def test_round_trip_and_log_det(name):
 
 
 @pytest.mark.parametrize("coupling", ["spline", "affine"])
-def test_starts_as_a_rotation(coupling):
+def test_starts_as_a_permutation(coupling):
   module = vector_flow(4, coupling=coupling, linear_start=False, **SMALL)
   flow = make_flow(module, (4,))
   x = normal(0, (5, 4), np.float32)
   z, log_det = flow.forward(jax.jit(flow.init)(jax.random.key(0), x), x)
   np.testing.assert_allclose(log_det, 0, atol=1e-5)
-  np.testing.assert_allclose(
-    np.linalg.norm(z, axis=1), np.linalg.norm(x, axis=1), rtol=1e-5
-  )
+  np.testing.assert_allclose(np.sort(z, 1), np.sort(x, 1), rtol=1e-5)
   assert np.abs(z - x).max() > 0.1
 
 

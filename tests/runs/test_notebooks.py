@@ -18,7 +18,12 @@ ROOT = pathlib.Path(__file__).parents[2]
 PATHS = {path.stem: path for path in sorted(ROOT.glob("notebooks/*.ipynb"))}
 TINY = {
   "colorize": {"WORKDIR": "colorize", "NUM_SAMPLES": 2},
-  "digits": {"WORKDIR": "digits", "NUM_SAMPLES": 2, "NUM_ENCODED": 12},
+  "digits": {
+    "WORKDIR": "digits",
+    "DATA": {},
+    "NUM_SAMPLES": 2,
+    "NUM_ENCODED": 12,
+  },
   "own_flow": {"NUM_STEPS": 2, "NUM_SAMPLES": 2},
   "inverse_problem": {
     "NUM_EPOCHS": 1,

@@ -60,6 +60,12 @@ def test_default_falls_with_many_rows():
   assert default_decay(1_000_000) == pytest.approx(0.01)
 
 
+def test_default_grows_with_long_vectors():
+  assert default_decay(10_000, 5) == 1
+  assert default_decay(10_000, 10) == default_decay(10_000, 500) == 4
+  assert default_decay(100_000, 7) == pytest.approx(0.1 * 1.96)
+
+
 def test_arrays_decay_and_streams_do_not():
   x = normal(0, (400, 2), np.float32)
 
