@@ -13,16 +13,16 @@ one condition as you like, and knows the exact density of each.
   vector_flow  a bijection for vectors, ready for `make_flow`
   StudentT     a base with heavy tails, for `make_flow`
 
-What `python -m cinn_jax.main --config=configs/mnist.py:digits` trained:
+A flow that comes with the package, or that you have trained:
 
   >>> import cinn_jax, jax
-  >>> flow, variables = cinn_jax.load("workdirs/mnist-digits")
+  >>> flow, variables = cinn_jax.load("mnist")
   >>> cond = jax.nn.one_hot([3, 7], 10)
   >>> x, log_prob = flow.sample(
   ...   variables, jax.random.key(0), cond, num_samples=8
   ... )
   >>> x.shape
-  (2, 8, 8, 8, 1)
+  (2, 8, 28, 28, 1)
   >>> z, log_det = flow.forward(variables, x[:, 0], cond)
 
 A flow of your own:

@@ -22,6 +22,15 @@ python -m cinn_jax.main --config=configs/mnist.py --config.data.path=FOLDER
   and the first start takes 13 seconds longer.
   Departure: permutations are drawn with the parameters.
 
+python -m cinn_jax.main --config=configs/mnist.py:small \\
+  --config.data.path=FOLDER
+  A network for a laptop, with fewer and narrower couplings: 4,265,184
+  parameters, 9,200 steps, 18 minutes on one CPU core next to other work. Its
+  weights come with the package: without a run, --mode=sample takes them, and so
+  does cinn_jax.load("mnist"). Expect validation bits/dim of -1.029; -1.028 on
+  the 10,000 test pictures, and 88.3 % of the samples classified as their class.
+  Network and recipe are ours, not published.
+
 python -m cinn_jax.main --config=configs/mnist.py:paper \\
   --config.data.path=FOLDER
   The network behind the paper's figures: 54,424,320 parameters, 168,597 steps

@@ -87,6 +87,7 @@ def test_every_task_has_a_quoted_number():
   assert set(sbibm_table.NPE) == set(TASKS)
 
 
+@pytest.mark.slow
 def test_flows_map_the_bounds_or_not():
   task = TASKS["slcp"]
   theta, x = task.simulate(np.random.default_rng(0), 50)

@@ -45,6 +45,7 @@ def _assert_close(actual, expected):
   jax.tree.map(close, actual, expected)
 
 
+@pytest.mark.slow
 def test_initial_values_are_the_same():
   """Checks also the values that depend on the data that reach a block."""
   apart, stacked = _init(_stack(False)), _init(_stack(True))

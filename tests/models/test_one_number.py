@@ -59,6 +59,7 @@ def test_two_modes():
   assert scipy.stats.ks_2samp(samples, x[:, 0]).statistic < 0.05
 
 
+@pytest.mark.slow
 def test_shape_and_width_depend_on_the_condition():
   random = np.random.default_rng(0)
 

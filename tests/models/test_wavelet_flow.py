@@ -176,6 +176,7 @@ def test_a_small_picture_moves_the_base():
   np.testing.assert_allclose(back, x, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_pictures_are_enlarged_from_the_base_up():
   options = {"channels": 3, "base": "coupling", "base_given": True}
   model = wavelet_flow(**{**SMALL, **options}, mean=0.5, std=0.25)

@@ -85,6 +85,7 @@ def test_evaluation_measures_hues_per_class(trained):
     assert 30 < value["samples"][name] < value["truth"][name] < 90
 
 
+@pytest.mark.slow
 def test_sampling_takes_a_test_picture_per_class(workdir, tmp_path):
   sample(workdir, tmp_path, num_samples=2, seed=1)
   names = [f"{label}_{k}.png" for label in range(10) for k in (1, 2)]

@@ -162,10 +162,14 @@ def _assert_same_evaluation(workdir, expected, devices):
       np.testing.assert_allclose(got, metric["value"], rtol=1e-3, atol=1e-3)
 
 
+def test_training_does_not_depend_on_devices(trained, tmp_path):
+  _run(tmp_path / "run", STEPS, devices=8)
+  _assert_same_curve(tmp_path / "run", trained)
+
+
 # Two processes are part of the run that moves as well.
-@pytest.mark.parametrize(
-  "devices, processes", [(8, 1), pytest.param(1, 2, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("devices, processes", [(8, 1), (1, 2)])
 def test_results_do_not_depend_on_devices(
   devices, processes, trained, evaluated, tmp_path
 ):

@@ -59,6 +59,7 @@ def _by_hand(run, draws):
   return np.round(255 * np.asarray(pictures))
 
 
+@pytest.mark.slow
 def test_the_command_removes_the_noise_of_digits(run, tmp_path):
   folders = tmp_path / "noisy", tmp_path / "clean"
   sample(run, folders[0], num_samples=2, seed=5)

@@ -100,6 +100,7 @@ def test_a_reference_gives_a_picture_its_own_colours():
     assert np.abs(mean - point.color).max() < 25
 
 
+@pytest.mark.slow
 def test_a_reference_changes_the_samples(run, photo, tmp_path, capsys):
   given = Steering(reference=data.coffee())
   _, steered = _draw(run, photo, tmp_path, steering=given)

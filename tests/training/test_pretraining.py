@@ -104,6 +104,7 @@ def test_result_depends_only_on_the_seed():
   assert all(_differ(first, other))
 
 
+@pytest.mark.slow
 def test_it_classifies_new_pictures(capsys):
   config = _config()
   config.pretrain.epochs = 8

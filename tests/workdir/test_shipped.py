@@ -34,7 +34,7 @@ def test_the_card_names_every_file():
 )
 def test_networks_are_stored_in_half_precision(name, task):
   variables, description = tensor_file.read(shipped.find(name))
-  kinds = {}
+  kinds = {"float32": []}
   for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
     kinds.setdefault(leaf.dtype.name, []).append(jax.tree_util.keystr(path))
   assert len(kinds["float16"]) > len(kinds["float32"])
@@ -75,7 +75,7 @@ def test_digits_are_inverted_exactly():
   scored = jax.jit(flow.log_prob)(variables, x[:, 0], classes)
   np.testing.assert_allclose(scored.total, log_prob[:, 0], rtol=1e-4)
   # Sevens are likelier as sevens than as any other digit.
-  sevens, _ = flow.sample(variables, jax.random.key(1), classes[[7]], 20)
+  sevens, _ = flow.sample(variables, jax.random.key(1), classes[7:8], 20)
   under = [
     flow.log_prob(variables, sevens[0], jax.numpy.tile(one, (20, 1))).total
     for one in classes

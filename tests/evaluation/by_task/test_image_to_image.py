@@ -106,6 +106,7 @@ def _config():
   return config
 
 
+@pytest.mark.slow
 def test_evaluation_of_a_run(
   tmp_path, capsys, monkeypatch, without_lpips, without_fid
 ):

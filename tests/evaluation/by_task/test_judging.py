@@ -1,12 +1,14 @@
 """Distances by pretrained networks, and notes if their weights are missing."""
 
 import numpy as np
+import pytest
 
 from cinn_jax.evaluation.by_task import fids, judging
 from cinn_jax.evaluation.metrics import inception, lpips, restoration
 from tests.support.judged import SIDE, draw_pictures, make_trained, rows_of
 
 
+@pytest.mark.slow
 def test_lpips_of_samples(with_lpips, outcome):
   batch, samples, _ = outcome
   metric = lpips.make_lpips()

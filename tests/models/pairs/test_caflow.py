@@ -203,7 +203,9 @@ def test_compile_time_does_not_grow_with_depth(method):
   assert abs(deep - shallow) < 0.02 * shallow
 
 
-@pytest.mark.parametrize("kind", ["caflow", "dual_glow"])
+@pytest.mark.parametrize(
+  "kind", ["caflow", pytest.param("dual_glow", marks=pytest.mark.slow)]
+)
 def test_gradients_reach_all_parameters_and_the_condition(kind):
   model = pairs.make(kind, channels=1, condition_channels=1)
   x, cond = X[..., :1], COND[..., :2]
