@@ -60,7 +60,7 @@ def _flow_pair(small: bool, name: str, **latents: Any) -> dict[str, Section]:
       "clamp": "freia_2021",
       "coupling": "affine",
       "mixing": "full",
-      # 3 keeps the samples of briefly trained networks from exploding.
+      # 3 compresses what the networks see far from the data.
       "far": 0.0,
       "logit_alpha": 1e-5,
       "condition_logit_alpha": config_dict.placeholder(float),
