@@ -9,8 +9,8 @@ from cinn_jax.training.optimizer import make_optimizer, make_schedule
 # With many rows, decay falls as the weight of a prior does. With few it stays:
 # Adam's weights cannot grow beyond 1 / decay.
 _DECAY_TIMES_ROWS, _MOST_DECAY = 10_000, 1.0
-# Networks for long vectors overfit sooner. The factor is 1 up to the first number
-# of components, and 4 from the second.
+# Networks for long vectors overfit sooner. The factor is 1 up to the first
+# number of components, and 4 from the second.
 _FEW, _MANY = 5, 10
 
 
