@@ -24,12 +24,18 @@ VARIANTS = (
   "coupling_two_conditions",
   "coupling_vector_on_image",
   "injector_vector_on_image",
-  "stack_spatial",
 )
 NAMES = sorted(CASES.keys() - set(VARIANTS))
-SLOW_NAMES = [pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
+ALL = [
+  *NAMES,
+  *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS),
+]
 WITH_KEYS = ("conditioned", "multi_scale")  # of the condition
-CONDITIONAL = [name for name in NAMES if CASES[name].cond is not None]
+CONDITIONAL = [
+  pytest.param(name, marks=[pytest.mark.slow] if name in VARIANTS else [])
+  for name in sorted(CASES)
+  if CASES[name].cond is not None
+]
 # The first of each class: eager calls compile every operation on its own.
 ONE_PER_CLASS = sorted(
   {type(CASES[name].bijection): name for name in reversed(NAMES)}.values()
@@ -103,7 +109,7 @@ def _flat(tree, xp=np):
   return xp.concatenate([xp.reshape(leaf, (BATCH, -1)) for leaf in leaves], -1)
 
 
-@pytest.mark.parametrize("name", [*NAMES, *SLOW_NAMES])
+@pytest.mark.parametrize("name", ALL)
 def test_round_trip_from_data(name):
   z, log_det = _run(name, "forward")
   x, inverse_log_det = _run(name, "inverse", z)
@@ -111,7 +117,7 @@ def test_round_trip_from_data(name):
   _assert_close(inverse_log_det, -log_det, 1e-9)
 
 
-@pytest.mark.parametrize("name", [*NAMES, *SLOW_NAMES])
+@pytest.mark.parametrize("name", ALL)
 def test_round_trip_from_latents(name):
   z = draw_like(_run(name, "forward")[0], 77)
   x, log_det = _run(name, "inverse", z)
@@ -120,7 +126,7 @@ def test_round_trip_from_latents(name):
   _assert_close(forward_log_det, -log_det, 1e-9)
 
 
-@pytest.mark.parametrize("name", [*NAMES, *SLOW_NAMES])
+@pytest.mark.parametrize("name", ALL)
 def test_log_det_is_the_jacobians(name):
   z, log_det = _run(name, "forward")
   assert log_det.shape == (BATCH,)
@@ -181,9 +187,10 @@ def _without_condition(params):
 @pytest.mark.parametrize(
   "name",
   [
-    name
-    for name in CONDITIONAL
-    if name not in WITH_KEYS and not name.startswith(STEERED_BY_CONDITION)
+    param
+    for param in CONDITIONAL
+    if param.values[0] not in WITH_KEYS
+    and not param.values[0].startswith(STEERED_BY_CONDITION)
   ],
 )
 def test_condition_can_be_left_out(name):
@@ -200,7 +207,7 @@ def test_condition_can_be_left_out(name):
 
 
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
-@pytest.mark.parametrize("name", [*NAMES, *SLOW_NAMES])
+@pytest.mark.parametrize("name", ALL)
 def test_gradients_are_finite_and_reach_parameters(name, direction):
   value = None if direction == "forward" else _run(name, "forward")[0]
   out, log_det = _run(name, direction, value)
