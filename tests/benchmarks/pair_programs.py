@@ -31,7 +31,7 @@ _CHUNK = 25
 
 
 def config_of(model, channels):
-  config = colorize_rgb.getconfig_of(f"{model},size={SIZE}")
+  config = colorize_rgb.get_config(f"{model},size={SIZE}")
   config.task.condition_channels = channels
   return config
 

@@ -45,6 +45,14 @@ def test_each_cure_is_taken_away_alone():
   assert {len(removed) for removed in alone} == {1, len(pair_stability.CURES)}
 
 
+@pytest.mark.parametrize("model", pair_programs.MODELS)
+def test_networks_are_those_of_the_config(model):
+  config = pair_programs.config_of(model, 3)
+  assert config.model.name == model
+  assert config.task.condition_channels == 3
+  assert config.task.image_size == pair_programs.SIZE
+
+
 def test_rows_replace_older_rows_with_their_key(tmp_path):
   path = tmp_path / "results" / "rows.json"
   assert result_rows.read(path) == []

@@ -86,13 +86,8 @@ def test_every_notebook_has_tiny_settings():
   assert set(PATHS) == set(TINY)
 
 
-@pytest.mark.parametrize(
-  "name",
-  [
-    pytest.param(name, marks=[] if name == "digits" else [pytest.mark.slow])
-    for name in TINY
-  ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TINY)
 def test_notebook_runs(name, tmp_path, monkeypatch):
   if name in RUNS:
     untrained.make_workdir(RUNS[name](), tmp_path / name)
