@@ -163,6 +163,7 @@ def jit_train_step(
     seed=settings.seed,
     ema_decay=settings.ema_decay,
     unconditional_steps=phases.unconditional_steps(config),
+    mesh=None if settings.fully_sharded else mesh,
   )
   places = shardings(abstract)
   return jax.jit(

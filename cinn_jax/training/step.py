@@ -13,6 +13,7 @@ from cinn_jax.bijections import REPORTS, max_log_scale, standardization
 from cinn_jax.bijections.base import Array, Condition
 from cinn_jax.flow import Flow, split_variables
 from cinn_jax.tasks import Task
+from cinn_jax.training import data_parallel
 from cinn_jax.training.optimizer import choose
 from cinn_jax.workdir.state import Fit, State
 
@@ -62,7 +63,9 @@ def init_fit(
 
 
 def make_update(
-  flow: Flow, optimizer: optax.GradientTransformation
+  flow: Flow,
+  optimizer: optax.GradientTransformation,
+  mesh: jax.sharding.Mesh | None = None,
 ) -> Callable[..., tuple[Fit, dict[str, Any]]]:
   """Returns `update(fit, x, cond) -> (fit, measured)`, pure and jittable.
 
@@ -91,6 +94,9 @@ def make_update(
   Args:
     flow: From `make_flow`.
     optimizer: Any optimizer of optax.
+    mesh: Devices over which the batch is spread, see `data_parallel`. None
+      leaves it to XLA to spread the work, as is needed if parameters are
+      spread as well.
   """
   dims = math.prod(flow.event_shape)
   optimizer = optax.with_extra_args_support(optimizer)
@@ -150,9 +156,14 @@ def make_update(
         f"{flow.objective.title.capitalize()} draws random numbers in training:"
         " pass update its key, rng=jax.random.key(...)."
       )
-    (loss, (measured, updated)), grads = jax.value_and_grad(
-      run_loss, has_aux=True
-    )(fit.params, fit.constants, x, cond, last)
+    # Statistics of batches, and draws of an objective, are of whole batches.
+    is_by_row = flow.objective is None and "batch_stats" not in fit.constants
+    differentiate = data_parallel.value_and_grad(
+      run_loss, mesh if is_by_row else None
+    )
+    (loss, (measured, updated)), grads = differentiate(
+      fit.params, fit.constants, x, cond, last
+    )
     norm = optax.tree.norm(grads)
     watched = [loss, norm]
     if "max_log_scale" in measured:
@@ -180,6 +191,7 @@ def make_train_step(
   seed: int,
   ema_decay: float,
   unconditional_steps: int = 0,
+  mesh: jax.sharding.Mesh | None = None,
 ) -> Callable[[State, Mapping[str, Any]], tuple[State, dict[str, Array]]]:
   """Returns `step(state, batch) -> (state, metrics)`, pure and jittable.
 
@@ -203,6 +215,7 @@ def make_train_step(
     ema_decay: Decay of the averaged parameters; 0 keeps no average.
     unconditional_steps: Number of first steps in which the model's flows are
       trained separately. Their bits/dim are those of x without its condition.
+    mesh: See `make_update`.
 
   Raises:
     ValueError: for unconditional steps of a model that is a single flow.
@@ -213,7 +226,7 @@ def make_train_step(
       f" got {unconditional_steps} for a {type(flow.module).__name__}: set 0."
     )
   dims = math.prod(task.event_shape)
-  update = make_update(flow, optimizer)
+  update = make_update(flow, optimizer, mesh)
 
   def step(
     state: State, batch: Mapping[str, Any]

@@ -30,9 +30,10 @@ SIZE = 64
 _CHUNK = 25
 
 
-def config_of(model, channels):
+def config_of(model, channels, far=0.0):
   config = colorize_rgb.get_config(f"{model},size={SIZE}")
   config.task.condition_channels = channels
+  config.model.far = far
   return config
 
 
@@ -62,11 +63,18 @@ class Programs:
     model: One of `MODELS`.
     without: The sets of cures that runs leave out.
     options: The command's flags.
+    far: The models' setting of this name.
   """
 
-  def __init__(self, model: str, without: set[tuple[str, ...]], options: Any):
-    self.model = model
-    self.configs = {channels: config_of(model, channels) for channels in (1, 3)}
+  def __init__(
+    self,
+    model: str,
+    without: set[tuple[str, ...]],
+    options: Any,
+    far: float,
+  ):
+    self.model, self.far = model, far
+    self.configs = {n: config_of(model, n, far) for n in (1, 3)}
     self.built = {k: build(config) for k, config in self.configs.items()}
     self.length = math.gcd(options.steps, _CHUNK)
     self._pool = ThreadPoolExecutor(4)

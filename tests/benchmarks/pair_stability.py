@@ -1,7 +1,7 @@
 """Shows what keeps CAFLOW and Dual-Glow+ stable at the start of training.
 
   python tests/benchmarks/pair_stability.py --data=PHOTOS.zip \\
-    [--model=caflow] [--without=nothing,eps] [--seed=0,1] [--steps=300]
+    [--model=caflow] [--without=nothing,eps] [--far=0,3] [--seed=0,1]
   python tests/benchmarks/pair_stability.py --plot=FILE.png
 
 Trains the published networks for colorization at 64x64 by the published recipe
@@ -15,6 +15,9 @@ with one cure taken away:
   channels  the condition is three equal grey channels, not one
   all       all of these
 
+With --far=3, networks see numbers beyond 3 compressed
+(`models/networks/taming.py`), which the published ones do not.
+
 PHOTOS.zip has a folder "rooms" with pictures. `pair_comparison.py --prepare`
 makes a small one.
 
@@ -27,6 +30,7 @@ draws all rows.
 
 import argparse
 import datetime
+import itertools
 import math
 import pathlib
 import time
@@ -68,6 +72,7 @@ def main():
     default=list(pair_programs.MODELS),
   )
   parser.add_argument("--without", type=_some_of(WITHOUT), default=[*WITHOUT])
+  parser.add_argument("--far", default="0", help="for example 0,3")
   parser.add_argument("--seed", default="0", help="for example 0,1,2")
   parser.add_argument("--steps", type=int, default=300)
   parser.add_argument("--results", default=str(RESULTS))
@@ -86,19 +91,20 @@ def main():
   jax.config.update("jax_default_matmul_precision", "highest")
   pictures, _, _ = pair_pictures.read(options.data, "rooms", pair_programs.SIZE)
   seeds = [int(seed) for seed in options.seed.split(",")]
-  for model in options.model:
+  distances = [float(far) for far in options.far.split(",")]
+  for model, far in itertools.product(options.model, distances):
     done = set(map(_key, result_rows.read(results)))
     runs = [
       (name, seed)
       for seed in seeds
       for name in options.without
-      if (model, name, seed, options.steps) not in done
+      if (model, name, far, seed, options.steps) not in done
     ]
     if not runs:
-      print(f"{model}: done before.", flush=True)
+      print(f"{model}, far={far:g}: done before.", flush=True)
       continue
     programs = pair_programs.Programs(
-      model, {WITHOUT[name] for name, _ in runs}, options
+      model, {WITHOUT[name] for name, _ in runs}, options, far
     )
     for name, seed in runs:
       row = _run(programs, name, seed, pictures, options.steps)
@@ -117,7 +123,8 @@ def _some_of(names):
 
 
 def _key(row):
-  return row["model"], row["without"], row["seed"], row["steps"]
+  far = row.get("far", 0.0)
+  return row["model"], row["without"], far, row["seed"], row["steps"]
 
 
 def _run(programs, name, seed, pictures, steps) -> result_rows.Row:
@@ -162,14 +169,16 @@ def _run(programs, name, seed, pictures, steps) -> result_rows.Row:
   ]
   skipped = int(np.sum(metrics["skipped"] > 0))
   print(
-    f"{programs.model} without {name}, seed {seed}: largest"
-    f" {', '.join(largest)}; {skipped} steps skipped, {seconds:.2f} s a step",
+    f"{programs.model} without {name}, far={programs.far:g}, seed {seed}:"
+    f" largest {', '.join(largest)}; {skipped} steps skipped, {seconds:.2f} s"
+    " a step",
     flush=True,
   )
   params = jax.tree.leaves(state.fit.params)
   return {
     "model": programs.model,
     "without": name,
+    "far": programs.far,
     "seed": seed,
     "steps": steps,
     "batch_size": batch_size,
@@ -224,14 +233,16 @@ def plot(rows, path) -> None:
         axis.set_ylabel(title)
       for row in sorted(rows, key=lambda row: [*WITHOUT].index(row["without"])):
         if row["model"] == model:
-          name = row["without"]
+          name, far = row["without"], row.get("far", 0.0)
+          label = _LABELS.get(name, f"without {name}")
+          label += f", far={far:g}" if far else ""
           axis.plot(
             np.arange(1, row["steps"] + 1),
             np.array(row[key], float),
-            color=colors[name],
+            color="black" if far else colors[name],
             linewidth=1.6 if name == "nothing" else 0.8,
             zorder=3 if name == "nothing" else 2,
-            label=None if row["seed"] else _LABELS.get(name, f"without {name}"),
+            label=None if row["seed"] else label,
           )
   axes[0, 0].legend(fontsize="small")
   figure.savefig(path, dpi=110)

@@ -32,13 +32,14 @@ batch = {
   "image": jax.ShapeDtypeStruct((64, 8, 8, 3), np.uint8),
   "label": jax.ShapeDtypeStruct((64,), np.int32),
 }
-step = make_train_step(flow, task, optimizer, seed=0, ema_decay=0.9)
+step = make_train_step(
+  flow, task, optimizer, seed=0, ema_decay=0.9, mesh=mesh
+)
 compiled = jax.jit(
   step, in_shardings=(everywhere, spread), out_shardings=everywhere
 ).lower(state, batch).compile()
 print(json.dumps({
   "text": compiled.as_text(),
-  "couplings": config.model.depth,
   "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.fit.params)),
 }))
 """
@@ -93,7 +94,7 @@ def test_step_reduces_only_gradients_and_metrics():
   kinds = set(re.findall(rf"\s({_KINDS})(?:-start)?\(", compiled["text"]))
   assert kinds == {"all-reduce"}
   moved = _count_moved(*_computations(compiled["text"]))
-  # The gradients, once; the loss and its two parts; the largest log-scale of
-  # each network of each coupling.
-  scalars = 3 + 2 * compiled["couplings"]
-  assert compiled["parameters"] < moved <= compiled["parameters"] + scalars
+  # The gradients, once; the loss and its two parts; the largest log-scale.
+  assert moved == compiled["parameters"] + 4
+  # Not one for each layer: a sum and a maximum, with all arrays together.
+  assert len(re.findall(r"\sall-reduce(?:-start)?\(", compiled["text"])) == 2
