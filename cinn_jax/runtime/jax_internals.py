@@ -119,9 +119,16 @@ def _operation(equation):
     outputs=outputs,
     summands=summands,
     bodies=list(_bodies(params["branches"] if is_choice else params.values())),
-    repeats=params["length"] if name == "scan" else 1,
+    repeats=_repeats(name, params),
     is_choice=is_choice,
   )
+
+
+def _repeats(name, params):
+  if name == "scan":
+    return params["length"]
+  # Each device runs the body, with shapes of its own part.
+  return params["mesh"].size if name == "shard_map" else 1
 
 
 def _bodies(values) -> Iterator[Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from absl import logging
 from jax import lax
+from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
 from cinn_jax.experiment.describe import describe
 from cinn_jax.runtime import cpu_convolution, jax_internals
@@ -136,6 +137,19 @@ def test_conditionals_have_branches():
   params = _equation("cond", choice, _A).params
   assert len(params.get("branches", ())) == 2, "cond has no branches: no FLOPs"
   assert flops(choice, _A) == 2 * _ONCE, "the branches of cond are not found"
+
+
+def test_work_by_device_has_a_mesh():
+  rows = PartitionSpec("data")
+  spread = jax.shard_map(
+    lambda a: a @ _B,
+    mesh=AbstractMesh((3,), ("data",), axis_types=(AxisType.Auto,)),
+    in_specs=rows,
+    out_specs=rows,
+  )
+  params = _equation("shard_map", spread, _A).params
+  assert params["mesh"].size == 3, "shard_map has no mesh: wrong FLOPs"
+  assert flops(spread, _A) == _ONCE, "the body of shard_map is not found"
 
 
 def test_calls_have_bodies():

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 from cinn_jax import make_flow, models, vector_flow
 from cinn_jax.runtime import sharding
+from cinn_jax.runtime.flops import flops
 from cinn_jax.training.step import init_fit, make_update
 from tests.support.drawing import abstract_batch, draw_like
 
@@ -38,10 +39,13 @@ def compare(module, event_shape, cond_shape, *last):
   )(jax.random.key(0))
   fit = fit._replace(params=draw_like(fit.params, 2, np.float32, scale=0.2))
   spread = jax.device_put((x, cond), sharding.by_example(mesh))
+  updates = [make_update(flow, optimizer, over) for over in (None, mesh)]
   one, several = (
-    jax.jit(make_update(flow, optimizer, over))(fit, *data, *last)
-    for over, data in ((None, (x, cond)), (mesh, spread))
+    jax.jit(update)(fit, *data, *last)
+    for update, data in zip(updates, ((x, cond), spread), strict=True)
   )
+  counted = [flops(update, fit, x, cond, *last) for update in updates]
+  assert counted[0] == counted[1] > 0
   assert np.isfinite(one[1]["loss"])
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(b, a, rtol=2e-4, atol=2e-5),
