@@ -1,4 +1,4 @@
-"""Checks the pictures, sizes, rows and table of `pair_comparison.py`."""
+"""Checks `pair_comparison.py`, and what `broken_pixels.py` counts."""
 
 import json
 import pathlib
@@ -162,3 +162,13 @@ def test_table_has_a_line_per_model_and_temperature():
   assert "no model" in lines[5] and "15.00 [14.00, 16.00]" in lines[5]
   assert "FID of real halves 7.0" in text
   assert pair_table.markdown([]) == "There are no rows yet."
+
+
+def test_pixels_apart_from_their_neighbours_are_broken():
+  import broken_pixels
+
+  pictures = np.full((3, 16, 16, 3), 100, np.uint8)
+  pictures[1, 4, 4, 0] = 250
+  # An edge is none.
+  pictures[2, :, 8:] = 255
+  np.testing.assert_array_equal(broken_pixels.broken(pictures), [0, 1 / 256, 0])
