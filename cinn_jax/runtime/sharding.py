@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+# The one axis of a mesh.
+AXIS = "data"
+
 
 def make_mesh() -> Mesh:
   """Returns a mesh of all devices along one axis, "data"."""
   return jax.make_mesh(
-    (jax.device_count(),), ("data",), axis_types=(AxisType.Auto,)
+    (jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,)
   )
 
 
@@ -22,7 +25,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def by_example(mesh: Mesh) -> NamedSharding:
   """Returns the sharding that spreads the leading axis over the devices."""
-  return NamedSharding(mesh, PartitionSpec("data"))
+  return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
 def state_shardings(abstract: Any, mesh: Mesh, *, fully_sharded: bool) -> Any:
@@ -48,7 +51,7 @@ def state_shardings(abstract: Any, mesh: Mesh, *, fully_sharded: bool) -> Any:
       return replicated(mesh)
     # The last of equal axes: the first axis of a stack is its depth.
     axis = len(leaf.shape) - 1 - leaf.shape[::-1].index(max(sizes))
-    return NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
 
   return jax.tree.map(place, abstract)
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, PartitionSpec
 
-AXIS = "data"
+from cinn_jax.runtime.sharding import AXIS
 
 
 def value_and_grad(
@@ -15,7 +15,7 @@ def value_and_grad(
   """Returns `jax.value_and_grad(loss, has_aux=True)`, by device.
 
   XLA, left to itself, reduces the gradient of a layer as soon as it is known:
-  inside of loops over layers, in many small messages. Here each device first
+  inside loops over layers, in many small messages. Here each device first
   finishes the gradient of its own rows, and all gradients are reduced after
   that, together.
 

@@ -138,7 +138,7 @@ def compile_step(
 ) -> Preflight:
   """Compiles the step, in a process that has the slice's environment."""
   say("the devices' names")
-  mesh = Mesh(named.devices(say), ("data",), axis_types=(AxisType.Auto,))
+  mesh = Mesh(named.devices(say), (sharding.AXIS,), axis_types=(AxisType.Auto,))
   sharding.check_batch_size(config.train.batch_size, mesh, "train.batch_size")
   say("the trace of the training step")
   flow, task = build(config)
