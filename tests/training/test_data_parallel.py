@@ -1,4 +1,7 @@
-"""Gradients by device are those of the whole batch."""
+"""Gradients by device are those of the whole batch.
+
+`tests/runs/test_devices.py` compares whole runs in the usual suite.
+"""
 
 import os
 import pathlib
@@ -73,11 +76,12 @@ compare(caflow, shape, shape, jnp.asarray(True))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "comparisons",
   [
     pytest.param(_VECTORS, id="vectors"),
-    pytest.param(_CAFLOW, id="caflow", marks=pytest.mark.slow),
+    pytest.param(_CAFLOW, id="caflow"),
   ],
 )
 def test_a_step_is_that_of_one_device(comparisons):
