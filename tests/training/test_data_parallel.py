@@ -48,7 +48,8 @@ def compare(module, event_shape, cond_shape, *last):
     for update, data in zip(updates, ((x, cond), spread), strict=True)
   )
   counted = [flops(update, fit, x, cond, *last) for update in updates]
-  assert counted[0] == counted[1] > 0
+  # Every device multiplies matrices of parameters.
+  assert 0 < counted[0] <= counted[1] < mesh.size * counted[0]
   assert np.isfinite(one[1]["loss"])
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(b, a, rtol=2e-4, atol=2e-5),
