@@ -30,6 +30,7 @@ import side_by_side
 from absl import flags
 
 from cinn_jax import cli
+from cinn_jax.bijections.shapes import map_shapes
 from cinn_jax.experiment.build import build
 from cinn_jax.runtime import threads
 
@@ -65,7 +66,7 @@ def _run():
       rows = _measure(cases, {"ours": ours, "freia": peer})
   else:
     rows = _measure(cases, {"ours": ours})
-  _, several, single = rows.values()
+  several, single = rows[f"1 x {_SAMPLES.value}"], rows["1 x 1"]
   growth = {
     clock: several["ours"][clock]["median"] / single["ours"][clock]["median"]
     for clock in CLOCKS
@@ -84,14 +85,14 @@ def _run():
 def _ours(config):
   """Returns `draw(photos, samples)` and the number of parameters."""
   flow, task = build(config)
-  x, cond = (jnp.zeros((1, *s)) for s in (task.event_shape, task.cond_shape))
-  variables = jax.jit(flow.init)(jax.random.key(0), x, cond)
+  x = jnp.zeros((1, *task.event_shape))
+  variables = jax.jit(flow.init)(jax.random.key(0), x, _condition(task, 0))
   sample = jax.jit(flow.sample, static_argnames="num_samples")
 
   def draw(photos, samples):
-    cond = jax.random.normal(jax.random.key(1), (photos, *task.cond_shape))
+    conds = [_condition(task, seed) for seed in range(photos)]
     rngs = jax.random.split(jax.random.key(2), photos)
-    each = jax.block_until_ready([*zip(rngs, cond[:, None], strict=True)])
+    each = jax.block_until_ready([*zip(rngs, conds, strict=True)])
 
     def draw_one(rng_and_cond):
       return jax.block_until_ready(
@@ -108,6 +109,14 @@ def _ours(config):
 
   parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
   return draw, parameters
+
+
+def _condition(task, seed):
+  """Returns one random condition, as a batch."""
+  return map_shapes(
+    lambda shape: jax.random.normal(jax.random.key(seed), (1, *shape)),
+    task.cond_shape,
+  )
 
 
 def _measure(cases, sides):
