@@ -100,6 +100,7 @@ def _loop(run: Run, profiler: Profiler) -> None:
     num_steps=settings.num_steps,
     batch_size=settings.batch_size,
     log_every=settings.log_every,
+    clip_norm=run.config.optimizer.get("clip_norm", 0.0),
   )
   run.stop.defer()
   run.watchdog.beat()

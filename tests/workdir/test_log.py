@@ -89,8 +89,15 @@ def _metrics(bits, log_scale=1.0, skipped=0):
   }
 
 
-def _monitor(rows, log_every=2):
-  return Monitor(rows, start=4, num_steps=9, batch_size=10, log_every=log_every)
+def _monitor(rows, log_every=2, clip_norm=0.0):
+  return Monitor(
+    rows,
+    start=4,
+    num_steps=9,
+    batch_size=10,
+    log_every=log_every,
+    clip_norm=clip_norm,
+  )
 
 
 def test_log_gets_means_since_the_last_row(capsys):
@@ -147,6 +154,21 @@ def test_skipped_steps_are_counted_and_not_averaged(capsys):
   assert logged == [(6, 3.0, 1), (9, 5.0, 2)]
   written = capsys.readouterr().out
   assert "Step 8: bits_per_dim is not finite: skipped. 5 such" in written
+
+
+@pytest.mark.parametrize(
+  "largest, clip_norm, told",
+  [(600, 0, True), (500, 0, False), (600, 10, False)],
+)
+def test_a_burst_is_told_unless_it_is_clipped(largest, clip_norm, told, capsys):
+  with _monitor(_Rows(), log_every=5, clip_norm=clip_norm) as monitor:
+    for step, norm in enumerate((5.4, 5.0, largest, 5.6, 5.2), 5):
+      monitor.add(step, _metrics(1.0) | {"grad_norm": norm})
+    with monitor.pause():
+      pass
+  written = capsys.readouterr().out
+  assert ("norm of 6e+02, the median is 5.4." in written) == told
+  assert ("--config.optimizer.clip_norm=10." in written) == told
 
 
 def test_step_that_diverges_is_not_saved():
