@@ -20,7 +20,7 @@ INIT_BATCH_SIZE = 256
 PARAMETERS, _TOLERANCE = 6_000_000, 0.05
 # Pair flows are wider, see `_settings`, if their condition has one channel and
 # not three.
-_PAIR = {"levels": 3, "depth": 6, "hidden": 48}
+_PAIR = {"levels": 3, "depth": 6, "hidden": 48, "far": 3.0}
 _CAFLOW = {**_PAIR, "latent_depths": (4, 4)}
 _DUAL_GLOW_PLUS = {**_PAIR, "latent_depth": 4}
 _CINN = {
@@ -58,6 +58,8 @@ TASKS: dict[str, tuple[str, tuple[str, ...]]] = {
 # fixed. Its steps of pretraining, as a share of those of the flow.
 _WARMUP, _FIXED, _PRETRAINING = 0.1, 0.5, 0.5
 _ENCODER_RATE = 1e-3
+# That of our own recipes.
+_CLIP_NORM = 10.0
 
 
 def make_config(
@@ -65,10 +67,14 @@ def make_config(
 ) -> ConfigDict:
   """Returns the config of a model, as in `configs/` for 64x64, but smaller.
 
-  The recipe is the config's: its rate, eps, weight decay and clipping. All else
-  is equal for all models: pictures are whole and not mirrored, ActNorms start
-  from 256 of them, the rate grows for a tenth of the steps and falls to 0 along
-  a cosine, and no average of parameters is kept.
+  The recipe is the config's: its rate, eps and weight decay. All else is equal
+  for all models: pictures are whole and not mirrored, ActNorms start from 256
+  of them, the rate grows for a tenth of the steps and falls to 0 along a
+  cosine, gradients are clipped, and no average of parameters is kept.
+
+  Departures for pair flows: the published recipe does not clip, and has far=0.
+  CAFLOW then had a gradient of 1.6e7 once, which filled Adam's second moments:
+  4.44 bits/dim after 1,000 steps of colorization, not 3.32.
   """
   base = "cinn" if model == "conditional_glow" else model
   config = _read(task)(f"{base},size={SIZE}")
@@ -80,6 +86,7 @@ def make_config(
     if task == "colorize_rgb":
       # Three equal channels would leave most of the condition's flow empty.
       config.task.condition_channels = 1
+  config.optimizer.clip_norm = _CLIP_NORM
   config.optimizer.schedule = "cosine"
   warmup = round(_WARMUP * steps)
   config.optimizer.schedule_options = {"warmup_steps": warmup}

@@ -67,6 +67,17 @@ def test_batches_go_through_whole_epochs():
   assert not np.array_equal(order, other)
 
 
+def test_pair_flows_have_no_bursts_that_others_are_spared():
+  import pair_models
+
+  for task, (_, models) in pair_models.TASKS.items():
+    for model in models:
+      config = pair_models.make_config(task, model, steps=100, batch_size=8)
+      assert config.optimizer.clip_norm == 10
+      pair = model in ("caflow", "dual_glow_plus")
+      assert config.model.get("far", 0) == 3 * pair
+
+
 def test_another_size_is_refused():
   import pair_models
 
