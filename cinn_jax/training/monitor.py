@@ -16,8 +16,8 @@ from cinn_jax.runtime.flops import peak_flops
 from cinn_jax.workdir.state import MOST_SKIPPED
 
 T = TypeVar("T")
-# A gradient this many times the median makes Adam's steps a third as long: its
-# square enters the second moments with a weight of 0.001.
+# A gradient this many times the median makes Adam's steps a third as long, if
+# b2 is 0.999: its square enters the second moments with a weight of 0.001.
 _BURST = 100
 
 
@@ -198,7 +198,7 @@ class Monitor:
       self.write(
         f"Up to step {self._step:,}: the largest gradient has a norm of"
         f" {largest:.2g}, the median is {median:.2g}. Adam remembers it, and"
-        " learns slowly for a thousand steps. To prevent that, start again in"
+        " learns slowly for a long time. To prevent that, start again in"
         " another --workdir with"
         f" --config.optimizer.clip_norm={float(f'{2 * median:.1g}'):g}."
       )
