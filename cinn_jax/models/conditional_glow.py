@@ -66,7 +66,9 @@ def conditional_glow(
     head: Width of the networks that condition ActNorm and mixing.
     condition_channels: Number of channels of the features, by level.
     condition_convolutions: Number of convolutions that make them, per level.
-    alpha: Scales of couplings are sigmoid(s + 2) + exp(-alpha).
+    alpha: Scales of couplings are sigmoid(s + 2) + exp(-alpha). Each inverse
+      multiplies by up to exp(alpha), so samples at temperature 1 can explode,
+      see `configs/README.md`; a smaller alpha bounds it.
     channels: Number of channels of a picture.
     features: Classifier whose features of the given picture are added to the
       condition's, see `networks.features.named`; "" for none.
