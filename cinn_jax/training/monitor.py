@@ -1,5 +1,6 @@
 """Monitoring of a run: progress bar, averages for the log, divergence."""
 
+import collections
 import contextlib
 import math
 import time
@@ -66,6 +67,7 @@ class Monitor:
   ):
     self._log, self._log_every = log, log_every
     self._clips = clip_norm > 0
+    self._norms: collections.deque[float] = collections.deque(maxlen=100)
     self._flops: int | None = None
     self._peak: float | None = None
     self._batch_size = batch_size
@@ -193,11 +195,12 @@ class Monitor:
 
   def _warn_of_bursts(self):
     norms = [v["grad_norm"] for v in self._recent if "grad_norm" in v]
-    median, largest = float(np.median(norms or 0)), max(norms, default=0)
-    if median and largest > _BURST * median:
+    self._norms.extend(norms)
+    median = float(np.median(self._norms)) if norms else 0.0
+    if median and max(norms) > _BURST * median:
       self.write(
         f"Up to step {self._step:,}: the largest gradient has a norm of"
-        f" {largest:.2g}, the median is {median:.2g}. Adam remembers it, and"
+        f" {max(norms):.2g}, the median is {median:.2g}. Adam remembers it, and"
         " learns slowly for a long time. To prevent that, start again in"
         " another --workdir with"
         f" --config.optimizer.clip_norm={float(f'{2 * median:.1g}'):g}."

@@ -73,8 +73,8 @@ def make_config(
   cosine, gradients are clipped, and no average of parameters is kept.
 
   Departures for pair flows: the published recipe does not clip, and has far=0.
-  CAFLOW then had a gradient of 1.6e7 once, which filled Adam's second moments:
-  4.44 bits/dim after 1,000 steps of colorization, not 3.32.
+  CAFLOW then had a gradient of 1.6e7, which stays in Adam's second moments:
+  4.44 bits/dim in training after 1,000 steps of colorization, not 3.32.
   """
   base = "cinn" if model == "conditional_glow" else model
   config = _read(task)(f"{base},size={SIZE}")

@@ -156,12 +156,15 @@ def test_skipped_steps_are_counted_and_not_averaged(capsys):
   assert "Step 8: bits_per_dim is not finite: skipped. 5 such" in written
 
 
+@pytest.mark.parametrize("log_every", [1, 5])
 @pytest.mark.parametrize(
   "largest, clip_norm, told",
   [(600, 0, True), (500, 0, False), (600, 10, False)],
 )
-def test_a_burst_is_told_unless_it_is_clipped(largest, clip_norm, told, capsys):
-  with _monitor(_Rows(), log_every=5, clip_norm=clip_norm) as monitor:
+def test_a_burst_is_told_unless_it_is_clipped(
+  largest, clip_norm, told, log_every, capsys
+):
+  with _monitor(_Rows(), log_every, clip_norm) as monitor:
     for step, norm in enumerate((5.4, 5.0, largest, 5.6, 5.2), 5):
       monitor.add(step, _metrics(1.0) | {"grad_norm": norm})
     with monitor.pause():
