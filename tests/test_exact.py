@@ -13,7 +13,7 @@ FOLDER = pathlib.Path(__file__).parent / "exact"
 
 @pytest.mark.parametrize(
   "marker, min_passed",
-  [("not slow", 480), pytest.param("slow", 40, marks=pytest.mark.slow)],
+  [("not slow", 390), pytest.param("slow", 190, marks=pytest.mark.slow)],
 )
 def test_exact_checks_pass_in_float64(marker, min_passed):
   environment = {

@@ -95,6 +95,7 @@ def test_another_size_is_refused():
     pair_models.count_parameters(*build(config))
 
 
+@pytest.mark.slow
 def test_several_processes_can_append_rows(tmp_path):
   path = tmp_path / "rows.json"
   code = (

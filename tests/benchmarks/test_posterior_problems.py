@@ -114,6 +114,7 @@ def test_linear_gaussian_reference_has_closed_form():
   assert np.ptp(log_joint + 0.5 * squares / 0.05) < 1e-9
 
 
+@pytest.mark.slow
 def test_slcp_reference_agrees_with_importance_sampling():
   problem = PROBLEMS["slcp"]
   samples = _reference("slcp", count=5000)

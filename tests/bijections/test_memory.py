@@ -15,6 +15,7 @@ from tests.benchmarks.deep_flow import (
   lowered_step,
   temporary_bytes,
 )
+from tests.support import slow
 from tests.support.compilation import full_effort
 from tests.support.drawing import draw_variables, normal
 from tests.support.gradients import KINDS, assert_as_stored
@@ -24,21 +25,18 @@ DENSE = functools.partial(
 )
 
 
-# tests/exact/test_memory.py always checks these two in float64.
-EXACT = ("injector", "multi_scale")
+# tests/exact/test_memory.py always checks others in float64.
+QUICK = ("coupling", "coupling_spline", "coupling_spatial_rows", "glow")
 
 
 @pytest.mark.parametrize(
-  "name",
-  [
-    pytest.param(name, marks=[pytest.mark.slow] if name in EXACT else [])
-    for name in (*KINDS, "glow", "multi_scale")
-  ],
+  "name", slow.all_but(QUICK, (*KINDS, "glow", "multi_scale"))
 )
 def test_reversible_gradients_are_the_stored_ones(name):
   assert_as_stored(name, "reversible", "forward", np.float32, 1e-5)
 
 
+@pytest.mark.slow
 def test_remat_gradients_are_the_stored_ones():
   assert_as_stored("multi_scale", "remat", "forward", np.float32, 1e-5)
 

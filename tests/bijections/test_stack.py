@@ -10,6 +10,7 @@ import pytest
 from cinn_jax import bijections as bj
 from cinn_jax.models.networks.condition_nets import Head
 from cinn_jax.models.networks.subnets import Subnet
+from tests.support import slow
 from tests.support.drawing import draw_like, normal
 
 DEPTH = 3
@@ -55,7 +56,9 @@ def test_initial_values_are_the_same():
   assert np.abs(biases[0] - biases[1]).max() > 0.1
 
 
-@pytest.mark.parametrize("method", ["forward", "inverse"])
+@pytest.mark.parametrize(
+  "method", slow.all_but(["forward"], ["forward", "inverse"])
+)
 def test_results_gradients_and_reports_are_the_same(method):
   fixed = _init(_stack(True))["constants"]
   params = draw_like(_init(_stack(True))["params"], 0, np.float32, scale=0.3)

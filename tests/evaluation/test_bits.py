@@ -106,6 +106,7 @@ def test_empty_split_raises():
     bits.summarize([_batch([1.0], [1.0], [0])], TASK)
 
 
+@pytest.mark.slow
 def test_shares_of_the_levels_add_up_to_the_total():
   task = build_task("colorize", image_size=16, ab_size=8)
   flow = make_flow(wavelet_flow(**SMALL), task.event_shape, task.cond_shape)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.support import slow
 from tests.support.drawing import (
   abstract_batch,
   draw_like,
@@ -20,28 +21,32 @@ BATCH = 2
 # Further shapes and conditions of bijections that other cases have.
 VARIANTS = (
   "autoregressive_reverse",
+  "conditional_spline_alone",
+  "coupling_checkerboard_odd",
   "coupling_odd",
+  "coupling_spatial_rows",
+  "coupling_spline",
   "coupling_two_conditions",
   "coupling_vector_on_image",
+  "coupling_vector_on_sequence",
+  "injector_two_conditions",
   "injector_vector_on_image",
 )
 NAMES = sorted(CASES.keys() - set(VARIANTS))
-ALL = [
-  *NAMES,
-  *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS),
-]
+ALL = slow.all_but(NAMES, sorted(CASES))
 WITH_KEYS = ("conditioned", "multi_scale")  # of the condition
-CONDITIONAL = [
-  pytest.param(name, marks=[pytest.mark.slow] if name in VARIANTS else [])
-  for name in sorted(CASES)
-  if CASES[name].cond is not None
-]
+CONDITIONAL = [name for name in sorted(CASES) if CASES[name].cond is not None]
 # The first of each class: eager calls compile every operation on its own.
 ONE_PER_CLASS = sorted(
   {type(CASES[name].bijection): name for name in reversed(NAMES)}.values()
 )
 # Prefixes of the names of bijections that need a condition.
 STEERED_BY_CONDITION = ("injector", "conditional_")
+OPTIONAL = [
+  name
+  for name in CONDITIONAL
+  if name not in WITH_KEYS and not name.startswith(STEERED_BY_CONDITION)
+]
 
 
 @functools.cache
@@ -55,9 +60,11 @@ def _case(name):
 
 
 @functools.cache
-def _program(name, method):
-  """Compiles a direction and its gradients together, which is quicker."""
+def _program(name, method, gradients=True):
+  """Compiles a direction, and its gradients with it."""
   apply = functools.partial(CASES[name].bijection.apply, method=method)
+  if not gradients:
+    return jax.jit(apply)
 
   def run(params, value, cond, fixed, weights):
     def direction(*arguments):
@@ -92,7 +99,11 @@ def _result_shapes(name, method, value):
 
 
 def _run(name, method, value=None, cond="own"):
-  return _differentiate(name, method, value, cond)[1]
+  if method == "forward":  # Its gradients are needed anyway.
+    return _differentiate(name, method, value, cond)[1]
+  _, variables, _, own_cond = _case(name)
+  cond = own_cond if isinstance(cond, str) else cond
+  return _program(name, method, gradients=False)(variables, value, cond)
 
 
 def _assert_close(actual, expected, atol):
@@ -151,7 +162,7 @@ def _jacobian(name, z, b):
 
 
 @pytest.mark.parametrize(
-  "direction", ["forward", pytest.param("inverse", marks=pytest.mark.slow)]
+  "direction", slow.all_but(["forward"], ["forward", "inverse"])
 )
 @pytest.mark.parametrize("name", ONE_PER_CLASS)
 def test_jit_equals_eager(name, direction):
@@ -162,7 +173,9 @@ def test_jit_equals_eager(name, direction):
   _assert_close(_run(name, direction, value), eager, 1e-10)
 
 
-@pytest.mark.parametrize("name", CONDITIONAL)
+@pytest.mark.parametrize(
+  "name", slow.all_but(set(CONDITIONAL) - set(VARIANTS), CONDITIONAL)
+)
 def test_every_part_of_the_condition_matters(name):
   cond = _case(name)[3]
   z, _ = _run(name, "forward")
@@ -185,13 +198,7 @@ def _without_condition(params):
 
 
 @pytest.mark.parametrize(
-  "name",
-  [
-    param
-    for param in CONDITIONAL
-    if param.values[0] not in WITH_KEYS
-    and not param.values[0].startswith(STEERED_BY_CONDITION)
-  ],
+  "name", slow.all_but(set(OPTIONAL) & set(ONE_PER_CLASS), OPTIONAL)
 )
 def test_condition_can_be_left_out(name):
   bijection, variables, x, _ = _case(name)
@@ -206,7 +213,9 @@ def test_condition_can_be_left_out(name):
   _assert_close(inverse_log_det, -log_det, 1e-9)
 
 
-@pytest.mark.parametrize("direction", ["forward", "inverse"])
+@pytest.mark.parametrize(
+  "direction", slow.all_but(["forward"], ["forward", "inverse"])
+)
 @pytest.mark.parametrize("name", ALL)
 def test_gradients_are_finite_and_reach_parameters(name, direction):
   value = None if direction == "forward" else _run(name, "forward")[0]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cinn_jax import bijections as bj
+from tests.support import slow
 from tests.support.gradients import KINDS, assert_as_stored
 from tests.support.registry import CASES
 
@@ -18,16 +19,12 @@ def test_every_coupling_is_in_kinds():
   assert couplings - {bj.Coupling} <= covered
 
 
-# tests/bijections/test_memory.py checks the others in float32.
+# tests/bijections/test_memory.py checks most others in float32.
 QUICK = ("injector", "multi_scale")
 
 
 @pytest.mark.parametrize(
-  "name",
-  [
-    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
-    for name in (*KINDS, "glow", "multi_scale")
-  ],
+  "name", slow.all_but(QUICK, (*KINDS, "glow", "multi_scale"))
 )
 def test_reversible_gradients_are_the_stored_ones(name):
   assert_as_stored(name, "reversible", "forward", np.float64, 1e-10)
@@ -35,11 +32,7 @@ def test_reversible_gradients_are_the_stored_ones(name):
 
 @pytest.mark.parametrize(
   "name",
-  [
-    "multi_scale",
-    pytest.param("coupling_spline", marks=pytest.mark.slow),
-    pytest.param("glow", marks=pytest.mark.slow),
-  ],
+  slow.all_but(["multi_scale"], ["multi_scale", "coupling_spline", "glow"]),
 )
 def test_reversible_gradients_of_the_inverse(name):
   assert_as_stored(name, "reversible", "inverse", np.float64, 1e-10)

@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 from cinn_jax import likelihood
-from tests.support import pairs
+from tests.support import pairs, slow
 from tests.support.drawing import normal
 
 # One channel keeps the Jacobian small; the condition's second one is a mask.
 X, COND = pairs.images(0, (2, 8, 16, 1)), pairs.images(1, (2, 8, 16, 2))
-# A part of caflow, as tested below, so its own test is a slow one.
-PART_OF_CAFLOW = "dual_glow_plus"
 
 
 def _flat(tree):
@@ -22,14 +20,9 @@ def _flat(tree):
   return jnp.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], -1)
 
 
+# "dual_glow_plus" is a part of "caflow", as tested below.
 @pytest.mark.parametrize(
-  "kind",
-  [
-    pytest.param(
-      kind, marks=[pytest.mark.slow] if kind == PART_OF_CAFLOW else []
-    )
-    for kind in pairs.KINDS
-  ],
+  "kind", slow.all_but(("caflow", "dual_glow"), pairs.KINDS)
 )
 def test_round_trip_and_log_det(kind):
   model = pairs.make(kind, channels=1, condition_channels=1)

@@ -22,10 +22,10 @@ from tests.support.drawing import draw_like, normal
 @pytest.mark.parametrize(
   "argument, idle",
   [
-    ("caflow", 17_891_328),
-    ("caflow,size=64", 0),
     ("dual_glow_plus", 4_325_376),
     ("dual_glow_plus,size=64", 0),
+    pytest.param("caflow", 17_891_328, marks=pytest.mark.slow),
+    pytest.param("caflow,size=64", 0, marks=pytest.mark.slow),
   ],
 )
 def test_published_networks(argument, idle):
@@ -35,7 +35,9 @@ def test_published_networks(argument, idle):
   assert weights_on_padding(flow, variables, x, abstract_cond(task)) == idle
 
 
-@pytest.mark.parametrize("scanned", [True, False])
+@pytest.mark.parametrize(
+  "scanned", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("height", [1, 2, 3])
 def test_they_are_the_ones_without_a_gradient(height, scanned):
   """Checks kernels of 3 and 5, strides, and blocks scanned or apart."""
@@ -64,6 +66,7 @@ def test_they_are_the_ones_without_a_gradient(height, scanned):
   assert (idle > 0) == (height < 3)
 
 
+@pytest.mark.slow
 def test_description_says_so():
   config = super_resolution.get_config("dual_glow,recipe=small,size=8")
   config.model.depth = 1

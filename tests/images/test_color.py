@@ -131,6 +131,7 @@ def test_gradients_are_finite_at_every_edge():
     assert np.all(np.isfinite(back)), gamut
 
 
+@pytest.mark.slow
 def test_gradients_inside_and_outside_the_gamut():
   with jax.enable_x64(True):
     labs = [[55.0, 20, -30], [55, 70, 90], [30, -80, 10], [80, 10, -90]]

@@ -111,6 +111,7 @@ def test_latents_start_at_similar_scales():
   assert 0.5 < np.std(fine) < 1.1 and 0.5 < np.std(coarse) < 1.1
 
 
+@pytest.mark.slow
 def test_dequantization_keeps_whole_numbers_and_volume():
   front = dequantization(depth=2, hidden=4)
   whole = np.array([[3, 200], [0, 255]]).reshape(1, 2, 2, 1)

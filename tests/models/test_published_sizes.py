@@ -81,6 +81,7 @@ def test_batch_norm_has_as_many_parameters():
   assert _count(variables["batch_stats"]) > 0
 
 
+@pytest.mark.slow
 def test_description_counts_parameters_and_flops():
   text = describe(colorize.get_config("lsun"))
   assert "11,010,760" in text

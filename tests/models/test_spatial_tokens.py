@@ -55,6 +55,7 @@ def test_patterns_are_kept_as_constants():
   np.testing.assert_array_equal(groups["parts_1"]["split"], [0, 1, 2])
 
 
+@pytest.mark.slow
 def test_starts_as_the_tokens():
   module, (x, cond) = _build(blocks=4, spatial_every=2), token_flows.data()
   (z, log_det), _ = jax.jit(module.init_with_output)(KEY, x, cond)
@@ -64,6 +65,7 @@ def test_starts_as_the_tokens():
   np.testing.assert_allclose(np.sort(z), np.sort(tokens), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_round_trip_in_float32():
   module, variables, x, cond = _case()
   z, log_det = token_flows.jitted(module)(variables, x, cond)

@@ -215,6 +215,7 @@ def test_bad_options_raise(options, message):
     jax.eval_shape(model.init, jax.random.key(0), X, COND)
 
 
+@pytest.mark.slow
 def test_samples_share_the_conditions_part():
   model = build_model("srflow", **SMALL, mixing="lu")
   flow = make_flow(model, X.shape[1:])
@@ -254,6 +255,7 @@ def test_enlarged_features_are_taken_before_the_activation():
   assert np.abs(below).mean() > 0.5 * above.mean()
 
 
+@pytest.mark.slow
 def test_only_dense_blocks_start_small():
   encoder = RRDBEncoder(levels=1, blocks=2, taps=(0,), width=32, growth=32)
   cond = jnp.zeros((1, 4, 4, 3))

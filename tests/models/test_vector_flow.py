@@ -8,6 +8,7 @@ import pytest
 from cinn_jax import make_flow
 from cinn_jax.models.networks.summary_nets import SeriesNet, SetNet, VectorNet
 from cinn_jax.models.vector_flow import vector_flow
+from tests.support import slow
 from tests.support.drawing import draw_variables, normal
 
 SMALL = {"blocks": 2, "hidden": (8,)}
@@ -29,16 +30,7 @@ CONDITIONS = {
 }
 
 
-@pytest.mark.parametrize(
-  "name",
-  [
-    *("as_it_is", "set"),
-    *(
-      pytest.param(name, marks=pytest.mark.slow)
-      for name in ("none", "vector", "series")
-    ),
-  ],
-)
+@pytest.mark.parametrize("name", slow.all_but(["set"], CONDITIONS))
 def test_round_trip_and_log_det(name):
   mixing = "permutation" if name == "as_it_is" else "orthogonal"
   net, cond = CONDITIONS[name]

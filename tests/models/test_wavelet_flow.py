@@ -93,6 +93,7 @@ def test_samples_by_level_and_temperature():
   np.testing.assert_allclose(still[:, 0], still[:, 1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_level_alone_leaves_zeros_for_the_others():
   flow = _flow(level=4)
   variables = draw_variables(flow.module, 7, X, COND)
@@ -128,6 +129,7 @@ def test_features_of_the_network_equal_cached_ones():
   np.testing.assert_allclose(one, two, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_file_holds_the_flow(tmp_path):
   flow = _flow()
   variables = draw_variables(flow.module, 7, X, COND)

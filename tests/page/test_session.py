@@ -120,6 +120,7 @@ def test_a_download_is_what_the_command_writes(
   assert not _same(opened.render(2)[0], tmp_path / "all")
 
 
+@pytest.mark.slow
 def test_spread_samples_are_those_of_diverse_8(opened, workdirs, cat, tmp_path):
   shown = opened.draw(SETTINGS._replace(spread=True))
   path, command = opened.render(1)
@@ -136,6 +137,7 @@ def test_spread_samples_are_those_of_diverse_8(opened, workdirs, cat, tmp_path):
   assert sum(shown.shares) == pytest.approx(1) and not shown.takes_more
 
 
+@pytest.mark.slow
 def test_shares_are_of_64_samples(opened):
   shown = opened.draw(SETTINGS)
   assert shown.takes_more and not shown.shares

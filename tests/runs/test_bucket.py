@@ -70,12 +70,14 @@ def _names(bucket, folder):
   )
 
 
+@pytest.mark.slow
 def test_parameters_equal_those_in_a_folder(run, folder):
   results = [cinn_jax.load(workdir)[1] for workdir in (run, folder)]
   jax.tree.map(np.testing.assert_array_equal, *results)
   assert saved_steps(run) == saved_steps(folder)
 
 
+@pytest.mark.slow
 def test_log_continues_after_the_stop(run, folder):
   def validated(workdir):
     lines = (storage.path(workdir) / "metrics.jsonl").read_text().splitlines()
@@ -86,6 +88,7 @@ def test_log_continues_after_the_stop(run, folder):
   assert [row["step"] for row in validated(run)] == [2, 4, 5]
 
 
+@pytest.mark.slow
 def test_sheets_equal_those_in_a_folder(run, folder, bucket):
   sheets = {path.name: path.read_bytes() for path in folder.glob("sheets/*")}
   assert set(_names(bucket, "some/run/sheets/")) == set(sheets)
@@ -93,6 +96,7 @@ def test_sheets_equal_those_in_a_folder(run, folder, bucket):
     assert bucket.objects[f"some/run/sheets/{name}"].content == content
 
 
+@pytest.mark.slow
 def test_each_event_file_is_uploaded_once(run, bucket):
   # One file each up to steps 2 and 3, and, after the resume, 4 and 5.
   events = _names(bucket, "some/run/tensorboard/")
@@ -102,6 +106,7 @@ def test_each_event_file_is_uploaded_once(run, bucket):
     assert uploads.count(f"some/run/tensorboard/{name}") == 1
 
 
+@pytest.mark.slow
 def test_no_object_is_renamed_or_appended_to(run, bucket):
   """A bucket renames by copying, and appends by composing objects."""
   paths = [path for _, path, _ in bucket.requests if "some/run" in path]
@@ -109,6 +114,7 @@ def test_no_object_is_renamed_or_appended_to(run, bucket):
   assert not [p for p in paths if "rewrite" in p or "compose" in p]
 
 
+@pytest.mark.slow
 def test_status_of_a_finished_run(run):
   lines = status(run).splitlines()
   assert lines[0].startswith("run   not running; last was process ")
@@ -130,6 +136,7 @@ def test_evaluation_equals_that_in_a_folder(run, folder, bucket, monkeypatch):
   assert _names(bucket, "compared") == written
 
 
+@pytest.mark.slow
 def test_finished_run_is_left_alone(run, bucket, capsys):
   before = _names(bucket, "")
   train(_config(), run)

@@ -99,6 +99,7 @@ def test_sampling_takes_a_test_picture_per_class(workdir, tmp_path):
   assert all(row == sorted(row) for row in bits) and np.shape(bits) == (10, 2)
 
 
+@pytest.mark.slow
 def test_missing_classes_do_not_shift_names(workdir, tmp_path, monkeypatch):
   first = classes.CONDITIONS["color_mnist"]
 
@@ -128,6 +129,7 @@ def test_latent_sheets_of_a_conditional_run(trained, monkeypatch):
   assert [path.stem for path in paths] == ["conditions", "transfer"]
 
 
+@pytest.mark.slow
 def test_inputs_and_missing_grey_raise(workdir, tmp_path):
   with pytest.raises(ValueError, match="draws pictures of its classes"):
     sample(workdir, tmp_path, inputs=[__file__])

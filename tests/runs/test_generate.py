@@ -34,6 +34,7 @@ def workdir(tmp_path_factory):
   return path
 
 
+@pytest.mark.slow
 def test_training_descends_and_writes_sheets(workdir):
   lines = (workdir / "metrics.jsonl").read_text().splitlines()
   rows = list(map(json.loads, lines))
@@ -45,6 +46,7 @@ def test_training_descends_and_writes_sheets(workdir):
   assert (workdir / "sheets" / "step_000060.png").is_file()
 
 
+@pytest.mark.slow
 def test_sampling_draws_eight_rows(workdir, tmp_path):
   sample(workdir, tmp_path, num_samples=2, seed=1)
   pictures = [

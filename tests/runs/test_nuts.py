@@ -55,6 +55,7 @@ def _on_a_grid(log_density, half_width=5.0, count=201):
   return weights @ theta / weights.sum(), np.cov(theta.T, aweights=weights)
 
 
+@pytest.mark.slow
 def test_nuts_finds_the_posterior(likelihood):
   flow, variables = likelihood
   x = jnp.array([[0.7, -0.4], [0.2, 0.5], [1.0, -1.0]])

@@ -65,6 +65,7 @@ def _started(workdir):
       run.kill()
 
 
+@pytest.mark.slow
 def test_signal_to_one_stops_both_at_one_step(tmp_path):
   with _started(tmp_path) as runs:
     runs[1].send_signal(signal.SIGTERM)

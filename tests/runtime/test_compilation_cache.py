@@ -44,7 +44,9 @@ def _entries(folder):
   return {path: path.read_bytes() for path in folder.rglob("jit_double-*")}
 
 
-@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+@pytest.mark.parametrize(
+  "share", [0.5, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 0.99))]
+)
 def test_half_an_entry_is_replaced(tmp_path, share):
   _run(tmp_path)
   [(path, whole)] = _entries(tmp_path).items()

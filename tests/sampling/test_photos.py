@@ -71,6 +71,7 @@ def test_features_matter(photos, cat):
   )
 
 
+@pytest.mark.slow
 def test_an_answer_writes_what_the_mode_writes(run, photos, cat, tmp_path):
   subject = photos.subject(photos.open(cat), HINTS)
   answer = Answer(subject, draw_ranked(subject.draw, 7, 3))
@@ -97,6 +98,7 @@ def test_an_answer_writes_what_the_mode_writes(run, photos, cat, tmp_path):
     assert pictures.distance(preview, reading.decode(file)) < 40
 
 
+@pytest.mark.slow
 def test_photographs_of_one_class_of_sizes_share_a_program(photos, tmp_path):
   def answer(width, height):
     path = tmp_path / f"{width}.png"

@@ -17,6 +17,7 @@ from cinn_jax.sampling.sample import sample
 from cinn_jax.training.step import make_train_step
 from cinn_jax.workdir.state import init_state
 from cinn_jax.workdir.trained import restore
+from tests.support import slow
 from tests.support.untrained import make_workdir
 
 SIZE = 8
@@ -77,7 +78,9 @@ def _noting(noted):
   return noting
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+  "name", slow.all_but(("super_resolution", "sketch"), NAMES)
+)
 def test_two_steps_of_training(name):
   config = _config(name)
   flow, task = build(config)

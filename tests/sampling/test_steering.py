@@ -89,6 +89,7 @@ def test_other_tasks_refuse_them(tmp_path):
     sample(run, tmp_path / "o", steering=Steering(preview=True))
 
 
+@pytest.mark.slow
 def test_a_reference_gives_a_picture_its_own_colours():
   cat = data.chelsea()
   points = reference.match(cat, cat)

@@ -66,6 +66,7 @@ def test_default_grows_with_long_vectors():
   assert default_decay(100_000, 7) == pytest.approx(0.1 * 1.96)
 
 
+@pytest.mark.slow
 def test_arrays_decay_and_streams_do_not():
   x = normal(0, (400, 2), np.float32)
 

@@ -66,6 +66,7 @@ def test_posterior_is_calibrated(fitted):
   np.testing.assert_allclose(coverage, [[0.5] * 2, [0.9] * 2], atol=0.12)
 
 
+@pytest.mark.slow
 def test_simulator_replaces_arrays():
   variables, history = cinn_jax.fit(
     FLOW,

@@ -128,6 +128,7 @@ def test_weights_count_rows():
   assert history.validation_log_prob.max() > -3.1
 
 
+@pytest.mark.slow
 def test_equal_weights_change_nothing_but_the_order():
   x = _pair(0, 500)[0]
   plain, weighted = (

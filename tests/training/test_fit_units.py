@@ -88,6 +88,7 @@ def test_samples_are_in_the_data_units():
   np.testing.assert_allclose(minus_log_det, -log_det, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_simulators_are_standardized():
   def simulate(rng, batch_size):
     key_theta, key_noise = jax.random.split(rng)
@@ -152,6 +153,7 @@ def test_masked_sets_marks_and_integers():
   assert "cond" not in variables["constants"]["standardization"]
 
 
+@pytest.mark.slow
 def test_pictures_have_one_scale_per_channel():
   x = np.random.default_rng(0).normal(size=(300, 2, 2, 3)) * [1, 10, 100] + 5
   coupling = bj.AffineCoupling(lambda: cinn_jax.Subnet((8,), (1, 1)))

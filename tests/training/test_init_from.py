@@ -67,6 +67,7 @@ def test_a_file_can_be_sampled_like_its_workdir(file, tmp_path):
     assert path.read_bytes() == (tmp_path / "file" / path.name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_file_can_be_evaluated(file, monkeypatch):
   monkeypatch.setattr(classifier, "STEPS", 5)
   evaluate(file, outputs=file, sampling=Sampling(num_samples=1))

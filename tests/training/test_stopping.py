@@ -49,7 +49,12 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-  "step, number", [(3, signal.SIGTERM), (2, signal.SIGINT), (5, signal.SIGTERM)]
+  "step, number",
+  [
+    (2, signal.SIGINT),
+    pytest.param(3, signal.SIGTERM, marks=pytest.mark.slow),
+    pytest.param(5, signal.SIGTERM, marks=pytest.mark.slow),
+  ],
 )
 def test_signal_saves_the_step(
   step, number, uninterrupted, tmp_path, monkeypatch, capfd

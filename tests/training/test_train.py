@@ -111,6 +111,7 @@ def test_loss_goes_down(tmp_path):
   assert bits[-1] < bits[0] - 0.2
 
 
+@pytest.mark.slow
 def test_profile_traces_a_few_steps(tmp_path, capsys):
   config = tiny.digits(num_steps=10, eval_every=10, sheet_every=10, log_every=5)
   train(config, tmp_path, profile=True)

@@ -115,9 +115,8 @@ def _descend(loss):
   return value, jax.tree.map(lambda p, g: p - RATE * g, _params(), gradient)
 
 
-@pytest.mark.parametrize(
-  "weight", [pytest.param(0.0, marks=pytest.mark.slow), WEIGHT]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("weight", [0.0, WEIGHT])
 def test_step_descends_both_likelihoods(weight):
   def loss(params):
     own = -jnp.mean(_nats(params, weight)) / DIMS

@@ -23,6 +23,7 @@ def _train(source, seed=0):
   )
 
 
+@pytest.mark.slow
 def test_learns_digits_reproducibly(splits, monkeypatch):
   train, test = splits
   classify = _train(train)

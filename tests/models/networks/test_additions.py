@@ -8,6 +8,7 @@ import pytest
 from cinn_jax.experiment.build import build_model
 from cinn_jax.models.networks.additions import Additions, resize, resize_hints
 from tests.models.test_settings import SMALL
+from tests.support import slow
 from tests.support.drawing import draw_like, draw_variables, normal
 
 MAPS = {
@@ -50,10 +51,14 @@ def test_resizing():
   assert resize(x, 12).shape == (2, 12, 12, 3)
 
 
+FAMILIES = ("haar_colorization", "imagenet_colorization", "image_cinn")
+
+
 @pytest.mark.parametrize(
   "name",
-  ["haar_colorization", "imagenet_colorization", "image_cinn"]
-  + ["conditional_glow"],
+  slow.all_but(
+    ("haar_colorization", "conditional_glow"), (*FAMILIES, "conditional_glow")
+  ),
 )
 def test_families_take_features(name):
   small = SMALL[name]

@@ -148,6 +148,7 @@ def test_condition_weight_changes_the_auxiliary_loss_alone():
   np.testing.assert_allclose(loss, 4 * expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_temperature_0_gives_one_sample():
   model = pairs.make("caflow")
   flow = make_flow(model, (8, 8, 3), (8, 8, 3))
@@ -186,9 +187,8 @@ def test_samples_share_one_encoding_of_the_condition():
   assert cost(1) > once > 2 * per_sample
 
 
-@pytest.mark.parametrize(
-  "method", [pytest.param("forward", marks=pytest.mark.slow), "inverse"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["forward", "inverse"])
 def test_compile_time_does_not_grow_with_depth(method):
   def lowered_length(depth):
     model = pairs.make("caflow", depth=depth, latent_depths=(depth, depth))
