@@ -24,6 +24,7 @@ import functools
 import pathlib
 import time
 
+import claim_digits
 import claim_models
 import claim_pictures
 import claim_scores
@@ -178,7 +179,7 @@ def _measures(task, kind, trainer, trained, split, options, row):
     return {"failed": "diverged", "measures": {}, "bits_per_dim": None}
   if task == "digits":
     measure = functools.partial(
-      claim_scores.of_digits, judge=_judge(options.digits)
+      claim_digits.of_digits, judge=_judge(options.digits)
     )
   else:
     measure = claim_scores.of_photographs
@@ -217,7 +218,7 @@ def _split(task, photos, digits, out, limit):
 def _judge(digits):
   """Returns the classifier of digits, trained once for all methods."""
   config = claim_models.make_config("digits", "cinn", digits)
-  return claim_scores.Digits(claim_pictures.digits(config).train)
+  return claim_digits.Digits(claim_pictures.digits(config).train)
 
 
 def count_parameters(trainer: Trainer) -> int:

@@ -167,7 +167,7 @@ def test_methods_have_about_the_same_number_of_parameters():
 @pytest.mark.parametrize("method", ["cvae", "cgan"])
 def test_a_run_appends_its_row_once(method, tmp_path, monkeypatch, capsys):
   claims, models = _module("claims"), _module("claim_models")
-  monkeypatch.setattr(claims.claim_scores.classifier, "STEPS", 3)
+  monkeypatch.setattr(claims.claim_digits.classifier, "STEPS", 3)
   claims._judge.cache_clear()
   claims._split.cache_clear()
   small = comparators.digits(method)
