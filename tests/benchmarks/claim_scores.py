@@ -1,4 +1,4 @@
-"""Scores of samples of photographs for `claims.py` and `ablations.py`."""
+"""Scores of samples for `claims.py` and `ablations.py`."""
 
 import functools
 import math
