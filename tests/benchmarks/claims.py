@@ -8,8 +8,9 @@ The tasks are colorization and 4x super-resolution of photographs at 64x64, and
 MNIST by class. Each method has about 3 million parameters (for digits, up to
 that number) and --minutes of processor time per run, without compilation. Its
 rate is the best of three on validation pictures; each is tried for the fraction
---trial of the time, from seed 0. In each twenty photographs, one is for testing
-and one for validation.
+--trial of the time, from seed 0. Rows that were tried for the same time pass on
+what they found. In each twenty photographs, one is for testing and one for
+validation.
 
 Each run appends a row to --results as soon as it is finished, and writes a
 sheet of samples to --out. Runs whose rows exist are skipped, so a stopped
@@ -21,6 +22,7 @@ says so. --table prints the rows as Markdown.
 import argparse
 import datetime
 import functools
+import math
 import pathlib
 import time
 
@@ -108,7 +110,9 @@ def _run(task, method, results, options):
   report(f"{parameters:,} parameters, {len(split.train['image']):,} pictures")
   seconds = 60 * options.minutes
   train = _training(task, method, trainer, split)
-  rates = _try_rates(task, method, trainer, split, train, options, report)
+  rates = _tried_before(task, method, results, options)
+  if not rates:
+    rates = _try_rates(task, method, trainer, split, train, options, report)
   rate = min(rates, key=lambda rate: rates[rate])
   for seed in seeds:
     trained = train(seconds, rate, seed, report)
@@ -125,11 +129,11 @@ def _run(task, method, results, options):
       "seconds": trained.seconds,
       "skipped_steps": trained.skipped,
       "rate": rate,
-      "rates": {f"{k:g}": _finite(v) for k, v in rates.items()},
+      "rates": as_json({f"{k:g}": v for k, v in rates.items()}),
       "test_pictures": len(split.test["image"]),
       "copies_left_out": split.copies,
       "of": trainer.task.description,
-      "last": trained.last,
+      "last": as_json(trained.last),
       "when": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
       **machine.facts("jax", "flax"),
     }
@@ -154,6 +158,18 @@ def _training(task, method, trainer, split):
     )
 
   return train
+
+
+def _tried_before(task, method, results, options):
+  """Returns the criterion for each rate from an equal row, or nothing."""
+  wanted = (task, options.minutes, method, options.trial)
+  for row in result_rows.read(results):
+    if (*key(row)[:3], row["trial"]) == wanted:
+      return {
+        float(rate): float("inf") if value is None else value
+        for rate, value in row["rates"].items()
+      }
+  return {}
 
 
 def _try_rates(task, method, trainer, split, train, options, report):
@@ -227,8 +243,9 @@ def count_parameters(trainer: Trainer) -> int:
   return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def _finite(value):
-  return value if value < float("inf") else None
+def as_json(numbers: dict[str, float]) -> dict[str, float | None]:
+  """Returns numbers for a row: None for those that are not finite."""
+  return {k: v if math.isfinite(v) else None for k, v in numbers.items()}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Checks scores and tables of `claims.py` and `ablations.py`."""
 
 import importlib
+import math
 import pathlib
 import sys
 
@@ -59,6 +60,15 @@ def test_failed_runs_are_named():
   assert "do not depend on the noise" in failure("gan", better)
   assert failure("gan", {**better, "pixel_std": 3.0}) is None
   assert failure("flow", worse) is None
+
+
+def test_numbers_of_a_diverged_run_can_be_written(tmp_path):
+  claims, rows = _module("claims"), _module("result_rows")
+  last = claims.as_json({"loss": math.nan, "bits": math.inf, "r1": 0.5})
+  assert last == {"loss": None, "bits": None, "r1": 0.5}
+  row = {**_row("cgan", 0, failed="diverged", measures={}), "last": last}
+  rows.append(tmp_path / "rows.json", row, claims.key)
+  assert "1 failed: diverged" in _module("claim_table").markdown([row])
 
 
 def _row(method, seed, **values):
@@ -196,3 +206,11 @@ def test_a_run_appends_its_row_once(method, tmp_path, monkeypatch, capsys):
   capsys.readouterr()
   claims.main()
   assert "done before" in capsys.readouterr().out
+  # Another seed takes the rates as they were found.
+  monkeypatch.setattr(claims, "_try_rates", None)
+  monkeypatch.setattr(
+    sys, "argv", ["--seed=4" if c == "--seed=3" else c for c in command]
+  )
+  claims.main()
+  _, other = _module("result_rows").read(results)
+  assert (other["seed"], other["rates"]) == (4, row["rates"])
