@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from cinn_jax.bijections.base import Array, Condition
-from cinn_jax.models.networks.subnets import check_condition_channels
+from cinn_jax.bijections.coupling import check_condition_channels
 from cinn_jax.models.networks.transformer import Cache, Layers, head
 
 
@@ -117,31 +117,27 @@ class CausalTransformer(nn.Module):
     """Returns the tokens' context, see `TokenContext`."""
     return self.given(cond, tokens)
 
-  def empty_cache(self, tokens: Array) -> Cache:
-    """Returns the cache of all layers before the first token."""
+  def empty_cache(self, tokens: Array) -> tuple[Cache, ...]:
+    """Returns the caches of all layers before the first token."""
     each, count = self.width // self.heads, tokens.shape[1]
     dtype = tokens.dtype if self.dtype is None else self.dtype
-    batch = (self.layers, len(tokens), self.heads)
+    batch = (len(tokens), self.heads)
     keys = jnp.zeros((*batch, each, count), dtype)
-    return keys, jnp.zeros((*batch, count, each), dtype)
+    return ((keys, jnp.zeros((*batch, count, each), dtype)),) * self.layers
 
   def step(
     self,
     previous: Array,
     context: Array,
     features: int,
-    cache: Cache,
+    cache: tuple[Cache, ...],
     position: Array,
-  ) -> tuple[Array, Cache]:
-    """Returns (s, m) [B, features] of one token, and the next cache."""
-    out, new = self(
+  ) -> tuple[Array, tuple[Cache, ...]]:
+    """Returns (s, m) [B, features] of one token, and the next caches."""
+    out, cache = self(
       previous[:, None], context[:, None], features, cache, position
     )
-    keys, values = (
-      jax.lax.dynamic_update_slice_in_dim(old, entry, position, axis)
-      for old, entry, axis in zip(cache, new, (4, 3), strict=True)
-    )
-    return out[:, 0], (keys, values)
+    return out[:, 0], cache
 
   @nn.compact
   def __call__(
@@ -149,13 +145,13 @@ class CausalTransformer(nn.Module):
     tokens: Array,
     context: Array,
     features: int,
-    cache: Cache | None = None,
+    cache: tuple[Cache, ...] | None = None,
     position: Array | None = None,
   ) -> Any:
     """Maps tokens [B, N, F] to [B, N, features]; entry i sees those before i.
 
-    With a cache, `tokens` [B, 1, F] is the token before `position`, and the
-    result is (entry [B, 1, features], keys and values of this token).
+    With caches, `tokens` [B, 1, F] is the token before `position`, and the
+    result is (entry [B, 1, features], the next caches).
     """
     if cache is None:
       start = jnp.zeros_like(tokens[:, :1])

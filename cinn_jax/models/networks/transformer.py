@@ -2,17 +2,20 @@
 
 Layers normalise first (pre-LN). Their residual branches start at a scale of
 1/sqrt(2 K) for K layers; outputs start at 0, so a flow starts as the identity.
-Layers are scanned. The residual stream, softmax and outputs are at least
-float32, whatever the layers compute in.
+The residual stream, softmax and outputs are at least float32, whatever the
+layers compute in.
 """
 
+from collections.abc import Sequence
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from cinn_jax.bijections.base import Array, at_least_float32
 
-# Keys [K, B, heads, c, N] and values [K, B, heads, N, c] of all layers.
+# Keys [B, heads, c, N] and values [B, heads, N, c] of a layer.
 Cache = tuple[Array, Array]
 
 
@@ -39,11 +42,11 @@ class Layer(nn.Module):
     hidden: Array,
     cache: Cache | None = None,
     position: Array | None = None,
-  ) -> tuple[Array, Cache]:
-    """Maps [B, n, d] to [B, n, d]; also returns keys and values of the tokens.
+  ) -> tuple[Array, Cache | None]:
+    """Maps [B, n, d] to [B, n, d]; also returns the next cache.
 
-    With a cache, keys [B, heads, c, N] and values [B, heads, N, c], n is 1:
-    `hidden` is the token at `position`, and the cache holds those before it.
+    With a cache, n is 1: `hidden` is the token at `position`, and the cache
+    holds those before it.
     """
     width = hidden.shape[-1]
     split = (*hidden.shape[:-1], 3, self.heads, width // self.heads)
@@ -55,11 +58,12 @@ class Layer(nn.Module):
       mixed = self._attention(query, key, value)
     else:
       mixed = self._attention_to_cache(query, key, value, cache, position)
+      cache = _with_entry(cache, (key.swapaxes(2, 3), value), position)
     mixed = mixed.transpose(0, 2, 1, 3).reshape(hidden.shape)
     hidden = hidden + self._dense(width, "out", is_branch=True)(mixed)
     inner = self._dense(4 * width, "mlp_1")(self._norm("norm_2")(hidden))
     inner = self._dense(width, "mlp_2", is_branch=True)(nn.gelu(inner))
-    return hidden + inner, (key.swapaxes(2, 3), value)
+    return hidden + inner, cache
 
   def _attention(self, query, key, value):
     """Returns the values [B, heads, n, c] that queries attend to."""
@@ -107,8 +111,17 @@ class Layer(nn.Module):
     return nn.LayerNorm(dtype=self.dtype, name=name)
 
 
+def _with_entry(cache, entry, position):
+  """Returns keys and values with those of one more token."""
+  keys, values = (
+    jax.lax.dynamic_update_slice_in_dim(old, new, position, axis)
+    for old, new, axis in zip(cache, entry, (3, 2), strict=True)
+  )
+  return keys, values
+
+
 class Layers(nn.Module):
-  """A number of `Layer`s, scanned.
+  """A number of `Layer`s: scanned, unless there are caches.
 
   Attributes:
     count: Number of layers.
@@ -128,22 +141,30 @@ class Layers(nn.Module):
   def __call__(
     self,
     hidden: Array,
-    cache: Cache | None = None,
+    caches: Sequence[Cache] | None = None,
     position: Array | None = None,
-  ) -> tuple[Array, Cache | None]:
-    """Maps [B, n, d] to [B, n, d]; with a cache, also returns the new entries.
-
-    Those are keys [K, B, heads, c, 1] and values [K, B, heads, 1, c].
-    """
+  ) -> tuple[Array, Sequence[Cache] | None]:
+    """Maps [B, n, d] to [B, n, d]; also returns the caches, see `Layer`."""
     if hidden.shape[-1] % self.heads:
       raise ValueError(
         f"A transformer's width must be a multiple of its {self.heads} heads,"
         f" got {hidden.shape[-1]}."
       )
 
-    def step(layer, hidden, own_cache):
-      hidden, entry = layer(hidden, own_cache, position)
-      return hidden, None if cache is None else entry
+    layer = Layer(
+      self.heads,
+      2 * self.count,
+      self.causal,
+      self.dtype,
+      self.precision,
+      name="layers",
+    )
+    hidden = hidden.astype(at_least_float32(hidden.dtype))
+    if caches is not None:
+      return self._with_caches(layer, hidden, caches, position)
+
+    def step(layer, hidden, _):
+      return layer(hidden)[0], None
 
     if self.remat:
       # The loop already keeps the two computations apart.
@@ -154,15 +175,21 @@ class Layers(nn.Module):
       split_rngs={"params": True},
       length=self.count,
     )
-    layer = Layer(
-      self.heads,
-      2 * self.count,
-      self.causal,
-      self.dtype,
-      self.precision,
-      name="layers",
-    )
-    return scan(layer, hidden.astype(at_least_float32(hidden.dtype)), cache)
+    return scan(layer, hidden, None)[0], None
+
+  def _with_caches(self, layer, hidden, caches, position):
+    """Runs the layers one by one.
+
+    In a loop, `vmap` over samples would transpose all caches for each token.
+    """
+    params = self.variables["params"]["layers"]
+    layer = layer.clone(parent=None)
+    new = []
+    for k, cache in enumerate(caches):
+      own = {"params": jax.tree.map(lambda leaf, k=k: leaf[k], params)}
+      hidden, cache = layer.apply(own, hidden, cache, position)
+      new.append(cache)
+    return hidden, tuple(new)
 
 
 def head(hidden: Array, features: int, precision: str | None = None) -> Array:
