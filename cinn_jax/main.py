@@ -93,8 +93,10 @@ def _calibrate(config, workdir):
 def _report(config, workdir):
   from cinn_jax.evaluation.run_report import write_report
   from cinn_jax.runtime import processes
+  from cinn_jax.workdir import calibration_file
 
-  with processes.outputs(workdir / "report") as outputs:
+  folder = calibration_file.folder(workdir)
+  with processes.outputs(folder / "report") as outputs:
     write_report(
       workdir,
       outputs=outputs,
@@ -116,7 +118,9 @@ def _sample(config, workdir):
 
   run = shipped.for_config(workdir, cli.config_name())
   with processes.outputs(_OUTPUTS.value) as outputs:
-    failed = sample(run, outputs, **sampling.read_options())
+    failed = sample(
+      run, outputs, data=cli.other_data(), **sampling.read_options()
+    )
   if failed:
     print(f"{len(failed):,} could not be answered:", file=sys.stderr)
     for name, reason in failed.items():
@@ -127,8 +131,10 @@ def _sample(config, workdir):
 def _latent(config, workdir):
   from cinn_jax.evaluation.latent.sheets import draw_latent_sheets
   from cinn_jax.runtime import processes
+  from cinn_jax.workdir import calibration_file
 
-  with processes.outputs(workdir / "latent") as outputs:
+  folder = calibration_file.folder(workdir)
+  with processes.outputs(folder / "latent") as outputs:
     draw_latent_sheets(
       workdir, outputs=outputs, data=cli.other_data(), seed=sampling.SEED.value
     )
@@ -136,10 +142,13 @@ def _latent(config, workdir):
 
 def _export(config, workdir):
   from cinn_jax.runtime import processes
+  from cinn_jax.workdir import calibration_file
   from cinn_jax.workdir.portable import export
 
   given = flags.FLAGS["outputs"].present
-  file = _OUTPUTS.value if given else workdir / "export.safetensors"
+  cli.other_data()  # Says which settings do not count.
+  folder = calibration_file.folder(workdir)
+  file = _OUTPUTS.value if given else folder / "export.safetensors"
   file = storage.path(file)
   with processes.outputs(file.parent) as folder:
     export(workdir, storage.path(folder) / file.name, half=_HALF.value)

@@ -14,6 +14,7 @@ from cinn_jax.evaluation.tables.page import Page
 from cinn_jax.images.crops import height_and_width
 from cinn_jax.runtime import storage
 from cinn_jax.sampling import temperatures
+from cinn_jax.workdir import calibration_file
 
 _ABSENT = "-"
 # Settings that change the pictures of equal files, each with a function that
@@ -96,7 +97,7 @@ def compare(
 
 
 def _read(workdir: str | os.PathLike) -> Run:
-  path = storage.path(workdir)
+  path = calibration_file.folder(workdir)
   if not (path / "evaluation.json").exists():
     raise FileNotFoundError(
       f"{path} has no evaluation.json: run --mode=evaluate on it first."

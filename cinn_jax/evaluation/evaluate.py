@@ -19,8 +19,9 @@ from cinn_jax.evaluation.by_task import (
 from cinn_jax.evaluation.tables import records, table
 from cinn_jax.evaluation.validation import Validator
 from cinn_jax.experiment.build import open_source
-from cinn_jax.runtime import processes, sharding, storage
+from cinn_jax.runtime import processes, sharding
 from cinn_jax.sampling.draw import Sampling, check_temperatures
+from cinn_jax.workdir import calibration_file
 from cinn_jax.workdir.saved import ranking
 from cinn_jax.workdir.trained import Trained, restore
 
@@ -68,10 +69,8 @@ def evaluate(
     ValueError: if bits/dim is not finite.
   """
   trained = restore(workdir, data)
-  check_temperatures(trained.flow, sampling.temperatures)
-  folder = storage.path(workdir if outputs is None else outputs)
-  if folder.suffix == ".safetensors":  # A run in one file: next to it.
-    folder = folder.with_suffix("")
+  check_temperatures(trained.flow, trained.variables, sampling.temperatures)
+  folder = calibration_file.folder(workdir if outputs is None else outputs)
   source = open_source(trained.config, trained.task, "test")
   print(
     f"{workdir} at step {trained.step:,}; pictures: {source.name}, listing"
@@ -109,8 +108,10 @@ def evaluate(
 def _scores(
   trained: Trained, source: Source, seed: int, num_draws: int
 ) -> dict[str, Any]:
-  size = trained.config["train"]["batch_size"]
   mesh = sharding.make_mesh()
+  # The last batch is padded, so any size will do.
+  count = mesh.devices.size
+  size = -(-trained.config["train"]["batch_size"] // count) * count
   validator = Validator(
     trained.flow, trained.task, source, mesh, batch_size=size, seed=seed
   )

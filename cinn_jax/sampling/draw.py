@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cinn_jax.bijections import Array, Condition
+from cinn_jax.bijections.base import PyTree
 from cinn_jax.bijections.shapes import map_shapes
 from cinn_jax.flow import Flow
 from cinn_jax.images import color, sheets
@@ -75,16 +76,27 @@ def ranked_at(
 
 
 def check_temperatures(
-  flow: Flow, scales: Sequence[float | Sequence[float]]
+  flow: Flow, variables: PyTree, scales: Sequence[float | Sequence[float]]
 ) -> None:
-  """Raises ValueError for temperatures if the model has no latents."""
-  if flow.objective is None or flow.cond_shape is None or list(scales) == [1]:
+  """Raises ValueError for temperatures that do not fit the model's latents."""
+  by_level = [scale for scale in scales if isinstance(scale, Sequence)]
+  if flow.cond_shape is None or list(scales) == [1]:
+    return
+  if flow.objective is None and not by_level:
     return
   cond = map_shapes(
     lambda shape: jax.ShapeDtypeStruct((1, *shape), jnp.float32),
     flow.cond_shape,
   )
-  if not sum(z.size for z in flow.latent_shapes({}, cond)):
+  levels = jax.tree.leaves(flow.latent_shapes(variables, cond))
+  for scale in by_level:
+    if len(scale) != len(levels):
+      raise ValueError(
+        f"--temperature={temperatures.name(scale)} has {len(scale)} numbers,"
+        f" but this flow has {len(levels)} levels of latents: pass one number,"
+        f" or {len(levels)}."
+      )
+  if flow.objective is not None and not sum(z.size for z in levels):
     raise ValueError(
       f"{flow.objective.title.capitalize()} has no latents to scale: leave out"
       " --temperature."

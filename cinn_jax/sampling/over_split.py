@@ -27,7 +27,8 @@ def draw_over_split(
 
   All are numpy. `batch` holds the records, `given` the conditions as pictures.
   There is one outcome for each temperature, from the same latents, with samples
-  in the order in which they were drawn; see `draw.make_sampler`.
+  in the order in which they were drawn; see `draw.make_sampler`. A batch whose
+  pictures are all damaged is left out.
   """
   sampler = jax.jit(
     make_sampler(trained.flow, trained.task, num_samples=sampling.num_samples)
@@ -58,5 +59,6 @@ def draw_over_split(
 
   with tqdm(total=len(source), unit="picture", desc="sampling") as bar:
     for outcome in threads.in_order(draw, enumerate(batches)):
-      yield outcome
+      if len(outcome[1]):
+        yield outcome
       bar.update(len(outcome[1]))

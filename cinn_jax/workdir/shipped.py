@@ -17,11 +17,15 @@ NAMES = {"photographs": "colorize.py:photographs", "mnist": "mnist.py:small"}
 def find(path: str | os.PathLike[str]) -> pathlib.Path | None:
   """Returns the file of a shipped flow, or None if `path` does not name one.
 
-  A folder or file of that name takes precedence.
+  A run's folder or a file of that name takes precedence; a folder of pictures
+  does not.
   """
-  if os.fspath(path) not in NAMES or storage.path(path).exists():
+  name = os.fspath(path)
+  if name not in NAMES:
     return None
-  file = _FOLDER / f"{os.fspath(path)}.safetensors"
+  if storage.path(name).is_file() or saved.is_trained(name):
+    return None
+  file = _FOLDER / f"{name}.safetensors"
   return file if file.exists() else None
 
 

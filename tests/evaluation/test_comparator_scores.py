@@ -1,4 +1,4 @@
-"""Scores of models that are no flows: means over the masks, and words."""
+"""Scores of models other than flows: means over the masks, and words."""
 
 import math
 

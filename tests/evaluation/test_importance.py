@@ -10,10 +10,11 @@ from cinn_jax import make_flow
 from cinn_jax.evaluation import bits, importance
 from cinn_jax.tasks import Task
 
-# Whole numbers under N(0, 1), wide enough for the noise to matter.
-WHOLE = np.array([[0.0, 1.0], [-3.0, 2.0], [-1.0, 0.0]], np.float32)
-EXACT = np.log(stats.norm.cdf(WHOLE + 1) - stats.norm.cdf(WHOLE)).sum(axis=1)
-FLOW = make_flow(bj.Standardize(0.0, 1.0), (1, 1, 2))
+# Whole numbers under N(0.3, 2^2), far enough out for the noise to matter.
+WHOLE = np.array([[0.0, 1.0], [-12.0, 8.0], [-1.0, 0.0]], np.float32)
+CDF = stats.norm(0.3, 2.0).cdf
+EXACT = np.log(CDF(WHOLE + 1) - CDF(WHOLE)).sum(axis=1)
+FLOW = make_flow(bj.Standardize(0.3, 2.0), (1, 1, 2))
 TASK = Task(
   prepare=lambda batch: (batch["image"], None),
   add_noise=lambda rng, x, cond: (x + jax.random.uniform(rng, x.shape), cond),

@@ -14,6 +14,7 @@ from cinn_jax import bijections as bj
 from cinn_jax import models, tasks
 from cinn_jax.evaluation import evaluate
 from cinn_jax.evaluation.by_task import image_to_image
+from cinn_jax.evaluation.latent.sheets import draw_latent_sheets
 from cinn_jax.experiment import build, describe
 from cinn_jax.models.networks.subnets import Subnet
 from cinn_jax.sampling import sample
@@ -111,6 +112,11 @@ def test_shapes_of_the_condition():
   assert build.abstract_variables(flow, task)["params"]
   text = describe.describe(_config())
   assert "given its luma and hints" in text and "level 0 [8, 8, 3]" in text
+
+
+def test_latent_sheets_refuse_it(workdir):
+  with pytest.raises(ValueError, match="also have hints, lightness"):
+    draw_latent_sheets(workdir)
 
 
 def test_every_entry_reaches_the_flow(workdir):

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cinn_jax.images.reading import UnreadableImage
 from cinn_jax.sampling import sample as sampling
 from cinn_jax.sampling.choice import Choice
+from cinn_jax.sampling.draw import Sampling
+from cinn_jax.sampling.over_split import draw_over_split
 from cinn_jax.sampling.sample import sample
+from cinn_jax.workdir.trained import restore
 from tests.support import tiny, untrained
 
 _DRAWN = 6
@@ -46,7 +50,9 @@ def test_the_likeliest_are_kept(run, photo, tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(
     sampling,
     "Results",
-    lambda *args: captions.append(args[-1]) or results(*args),
+    lambda *args, **kwargs: (
+      captions.append(args[-1]) or results(*args, **kwargs)
+    ),
   )
   _, everything = _draw(run, photo, tmp_path / "all")
   content, kept = _draw(run, photo, tmp_path / "kept", choice=Choice(keep=2))
@@ -87,3 +93,21 @@ def test_bad_numbers_to_keep(run, photo, tmp_path, keep):
   with pytest.raises(ValueError, match=message):
     _draw(run, photo, tmp_path / "out", choice=Choice(keep=keep))
   assert not (tmp_path / "out").exists()
+
+
+def test_a_batch_without_a_sound_picture_is_left_out(run):
+  trained = restore(run)
+
+  class LastIsDamaged:
+    name, listing_hash = "some", "0"
+
+    def __len__(self):
+      return 17
+
+    def __getitem__(self, index):
+      if index == 16:
+        raise UnreadableImage("last.jpg", "truncated")
+      return {"image": np.full((32, 32, 3), 9 * index, np.uint8)}
+
+  batches = list(draw_over_split(trained, LastIsDamaged(), Sampling(1)))
+  assert [len(given) for _, given, _ in batches] == [16]

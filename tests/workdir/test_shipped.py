@@ -44,12 +44,23 @@ def test_networks_are_stored_in_half_precision(name, task):
 
 
 @pytest.mark.parametrize("name", shipped.NAMES)
-def test_a_folder_of_that_name_comes_first(name, tmp_path, monkeypatch):
+def test_a_run_of_that_name_comes_first(name, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / name / "checkpoints" / "3").mkdir(parents=True)
+  assert shipped.find(name) is None
+  (tmp_path / name).rename(tmp_path / "other")
+  (tmp_path / name).touch()
+  assert shipped.find(name) is None
+
+
+@pytest.mark.parametrize("name", shipped.NAMES)
+def test_a_folder_of_pictures_does_not_hide_weights(
+  name, tmp_path, monkeypatch
+):
   monkeypatch.chdir(tmp_path)
   (tmp_path / name).mkdir()
-  assert shipped.find(name) is None
-  with pytest.raises(FileNotFoundError, match="No trained checkpoint"):
-    cinn_jax.load(name)
+  (tmp_path / name / "a.jpg").touch()
+  assert shipped.find(name).name == f"{name}.safetensors"
 
 
 @pytest.mark.slow

@@ -1,10 +1,9 @@
 """`--mode=calibrate`: measures the odds of a run's samples on test pictures."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from cinn_jax.data import derived
@@ -21,12 +20,12 @@ from cinn_jax.evaluation.calibrate import (
 )
 from cinn_jax.evaluation.calibrate.latents import Latents
 from cinn_jax.evaluation.calibrate.pool import Pool
-from cinn_jax.experiment.build import abstract_cond, open_source
+from cinn_jax.experiment.build import open_source
 from cinn_jax.images import writing
 from cinn_jax.images.regions import coarser
 from cinn_jax.runtime import processes
 from cinn_jax.sampling import temperatures as names
-from cinn_jax.sampling.draw import Sampling
+from cinn_jax.sampling.draw import Sampling, check_temperatures
 from cinn_jax.workdir import calibration_file
 from cinn_jax.workdir.trained import Trained, restore
 
@@ -75,7 +74,7 @@ def calibrate(
       samples or pictures, or for a level that does not exist.
   """
   trained = restore(workdir, data)
-  _check(trained, sampling)
+  _check(trained, sampling, num_pictures)
   folder = calibration_file.folder(workdir if outputs is None else outputs)
   test, validation = (
     _spread(open_source(trained.config, trained.task, split), num_pictures)
@@ -115,11 +114,12 @@ def calibrate(
   is_same = validation.listing_hash == test.listing_hash
   fitted, seen = _halves(seen) if is_same else (fitted, seen)
   tuned = latents.temperatures(fitted)
+  held = "half of the test pictures" if is_same else "validation pictures"
   training = open_source(trained.config, trained.task, "train")
   climatology = draws.true_means(
     whole, batches(_spread(training, _CLIMATOLOGY), "training"), seed
   )
-  parts = [latents.latent_pit(seen, tuned, seed)]
+  parts = [latents.latent_pit(seen, tuned, held, seed)]
   plots = {"latents": pictures.latent_histograms(latents.pit(seen), seen.names)}
   offsets = {}
   for temperature, pool in zip(sampling.temperatures, pools, strict=True):
@@ -131,7 +131,7 @@ def calibrate(
     suffix = suffix.removeprefix(", ").replace(" ", "_").replace(":", "_")
     plots |= {f"{k}{suffix and '_'}{suffix}": v for k, v in own_plots.items()}
     offsets[names.name(temperature)] = q
-  notes = _notes(tuned, is_same, sampling)
+  notes = _notes(tuned, held, sampling)
   if processes.is_first():
     for name, plot in plots.items():
       writing.save_png(folder / calibration_file.PICTURES / f"{name}.png", plot)
@@ -166,7 +166,7 @@ def _facts(trained: Trained, test: Source, level: int) -> dict[str, Any]:
   }
 
 
-def _check(trained, sampling):
+def _check(trained, sampling, num_pictures):
   name = trained.config["task"]["name"]
   if name not in TASKS:
     raise ValueError(
@@ -182,15 +182,17 @@ def _check(trained, sampling):
       f"--num_samples={sampling.num_samples}: --mode=calibrate needs at least"
       f" {MIN_SAMPLES} samples of each picture."
     )
-  cond = abstract_cond(trained.task)
-  shapes = trained.flow.latent_shapes(trained.variables, cond)
-  count = len(jax.tree.leaves(shapes))
-  for temperature in sampling.temperatures:
-    if isinstance(temperature, Sequence) and len(temperature) != count:
-      raise ValueError(
-        f"--temperature={names.name(temperature)} has {len(temperature)}"
-        f" numbers, but this flow has {count} levels of latents."
-      )
+  if 0 < num_pictures < MIN_PICTURES:
+    raise ValueError(
+      f"--num_pictures={num_pictures}: --mode=calibrate needs at least"
+      f" {MIN_PICTURES} pictures, or 0 for all."
+    )
+  check_temperatures(trained.flow, trained.variables, sampling.temperatures)
+  if not all(np.any(scale) for scale in sampling.temperatures):
+    raise ValueError(
+      "--temperature=0 draws the same sample again and again, which has no"
+      " ranks or intervals: choose one above 0."
+    )
 
 
 def _spread(source: Source, count: int) -> Source:
@@ -239,9 +241,8 @@ def _of_pool(
   return [*ranked, colors, intervals], plots, q
 
 
-def _notes(tuned: np.ndarray, is_same: bool, sampling: Sampling) -> list[str]:
+def _notes(tuned: np.ndarray, held: str, sampling: Sampling) -> list[str]:
   text = names.name([round(float(t), 3) for t in tuned])
-  held = "half of the test pictures" if is_same else "the validation pictures"
   notes = [
     f"Tuned on {held}: --temperature={text}. Temperature 1 is the model"
     " itself.",

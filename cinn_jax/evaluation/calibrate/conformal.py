@@ -108,12 +108,14 @@ def _lines(name, values, counted, *, halves, marginal):
   first, second = halves
   q = offset(*_scores(values[first], counted[first], _SHOWN), _SHOWN)
   low, high = _interval(values[second], _SHOWN)
-  truth, mask = values[second, 0], counted[second]
+  truth, mask = values[second, 0], counted[second] & (high > low)
+  count = mask.sum(axis=1)
   wide_low, wide_high = odds.widened(low, high, q)
 
   def line(title, numbers):
-    sums = np.sum(numbers * mask, axis=1), mask.sum(axis=1)
-    features = np.stack(sums, axis=-1)[:, None]
+    # The guarantee is for a region of a random picture, see `offset`.
+    shares = np.sum(numbers * mask, axis=1) / np.maximum(count, 1)
+    features = np.stack([shares, count > 0], axis=-1)[:, None]
     means = pools.average(features)
     measured = pools.measure(means, lambda f: pools.ratio(f)[..., 0])
     return Line(name, title, measured._replace(band=None))

@@ -52,7 +52,12 @@ def tuned_bits(latents: Latents, tuned: np.ndarray) -> np.ndarray:
   return nats.sum(axis=1) / (latents.dims.sum() * np.log(2))
 
 
-def latent_pit(latents: Latents, tuned: np.ndarray, seed: int = 0) -> Part:
+def latent_pit(
+  latents: Latents,
+  tuned: np.ndarray,
+  held: str = "validation pictures",
+  seed: int = 0,
+) -> Part:
   """Measures latents, as they are and at temperatures tuned on other pictures.
 
   Bands come from exact distributions: Kolmogorov's for KS, and chi-squared, of
@@ -61,7 +66,8 @@ def latent_pit(latents: Latents, tuned: np.ndarray, seed: int = 0) -> Part:
 
   Args:
     latents: Latents of the test pictures.
-    tuned: [L], `temperatures` of the validation pictures.
+    tuned: [L], `temperatures` of other pictures.
+    held: Name of those pictures.
     seed: Seed for the intervals.
   """
   n = len(latents.squares)
@@ -87,9 +93,7 @@ def latent_pit(latents: Latents, tuned: np.ndarray, seed: int = 0) -> Part:
           squares, lambda s, d=dims: np.sqrt(np.mean(s) / d), seed
         )._replace(band=tuple(np.sqrt(total))),
       ),
-      Line(
-        name, "temperature tuned on validation pictures", Measured(tuned[k])
-      ),
+      Line(name, f"temperature tuned on {held}", Measured(tuned[k])),
       Line(name, "KS, tuned", tuned_ks._replace(band=tuple(ks_band))),
     ]
   change = _interval(tuned_bits(latents, tuned), np.mean, seed)

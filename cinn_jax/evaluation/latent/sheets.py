@@ -72,13 +72,19 @@ def draw_latent_sheets(
 
   Raises:
     FileNotFoundError: if the workdir holds no checkpoint.
-    ValueError: if its model is no flow.
+    ValueError: if its model is not a flow, or if its condition has several
+      parts, such as hints.
   """
   trained = restore(workdir, data)
   if trained.flow.objective is not None:
     raise ValueError(
       f"--mode=latent is for flows: {trained.flow.objective.title} has no"
       " latents of a picture."
+    )
+  if isinstance(trained.task.cond_shape, Mapping):
+    raise ValueError(
+      "--mode=latent takes conditions that are one picture or class; this run's"
+      f" also have {', '.join(sorted(trained.task.cond_shape))}."
     )
   subject = subject_of(trained, seed)
   render = jax.jit(jax.vmap(subject.task.render))

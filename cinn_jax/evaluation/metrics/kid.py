@@ -14,6 +14,8 @@ from cinn_jax.evaluation.metrics.fid import check_features
 
 # Half the width of a 95 % interval, in standard errors.
 _WIDTH = 1.96
+# Rows of the kernel that are in memory at a time.
+_CHUNK = 512
 
 
 def kernel_distance(
@@ -43,10 +45,10 @@ def kernel_distance(
     raise ValueError(
       f"Both sets need one shape; got {list(a.shape)} and {list(b.shape)}."
     )
-  cross = _kernel(a, b)
-  terms = _kernel(a, a) + _kernel(b, b) - cross - cross.T
-  np.fill_diagonal(terms, 0.0)
-  rows, count = terms.sum(axis=1), len(terms)
+  count = len(a)
+  rows = np.concatenate(
+    [_row_sums(a, b, first) for first in range(0, count, _CHUNK)]
+  )
   total = rows.sum()
   value = float(total / (count * (count - 1)))
   if count < 3:
@@ -55,6 +57,16 @@ def kernel_distance(
   spread = np.sum(np.square(without - without.mean()))
   error = math.sqrt((count - 1) / count * spread)
   return value, (value - _WIDTH * error, value + _WIDTH * error)
+
+
+def _row_sums(a, b, first):
+  """Returns the sums of some rows of the terms, from row `first` on."""
+  own_a, own_b = a[first : first + _CHUNK], b[first : first + _CHUNK]
+  terms = _kernel(own_a, a) + _kernel(own_b, b)
+  terms -= _kernel(own_a, b) + _kernel(own_b, a)
+  index = np.arange(len(terms))
+  terms[index, first + index] = 0.0
+  return terms.sum(axis=1)
 
 
 def _kernel(a, b):

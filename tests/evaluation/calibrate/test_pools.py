@@ -153,3 +153,20 @@ def test_a_part_survives_its_file():
   assert lines.cells(part)[1][-1] == "above"
   np.testing.assert_array_equal(again.curves[0].measured.value, measured.value)
   assert again.curves[0].measured.band is None
+
+
+def test_reported_coverage_is_the_guaranteed_one():
+  """It averages over pictures, of which half have one region that counts."""
+  random = np.random.default_rng(0)
+  values = random.normal(size=(2000, 40, 8, 8, 1))
+  values[::2, 0] *= 3
+  # Regions that are given are alike in all members of a pool.
+  given = np.ones((8, 8), bool)
+  given[:2, :2] = False
+  values[1::2, :, given] = 0
+  pool = Pool(values, np.zeros((2000, 40)), ("a",))
+  part, _ = conformal.conformal(pool, {(4, "a"): 1.0, (8, "a"): 1.0})
+  numbers = _numbers(part)
+  after = numbers["8x8, a", "coverage after"]
+  assert after.value == pytest.approx(0.9, abs=0.02)
+  assert numbers["8x8, a", "coverage before"].value < 0.8

@@ -72,3 +72,14 @@ def test_two_rows_have_no_interval():
 def test_bad_features_raise(a, b, message):
   with pytest.raises(ValueError, match=message):
     kernel_distance(a, b)
+
+
+def test_rows_beyond_a_chunk_count():
+  rng = np.random.default_rng(3)
+  a, b = rng.normal(size=(2, 700, 3))
+  inner = [(one @ other.T / 3 + 1) ** 3 for one, other in ((a, a), (b, b))]
+  cross = (a @ b.T / 3 + 1) ** 3
+  terms = sum(inner) - cross - cross.T
+  np.fill_diagonal(terms, 0)
+  value, _ = kernel_distance(a, b)
+  assert value == pytest.approx(terms.sum() / (700 * 699))

@@ -5,24 +5,26 @@ import pytest
 
 from cinn_jax.evaluation.metrics.precision_recall import precision_recall
 
-RANDOM = np.random.default_rng(0)
-REAL = RANDOM.normal(size=(400, 2))
+REAL = np.random.default_rng(0).normal(size=(400, 2))
 
 
 def test_equal_distributions_have_both():
-  precision, recall = precision_recall(REAL, RANDOM.normal(size=(600, 2)))
+  samples = np.random.default_rng(1).normal(size=(600, 2))
+  precision, recall = precision_recall(REAL, samples)
   assert precision > 90 and recall > 90
 
 
 def test_a_collapsed_mode_loses_recall_alone():
   two = np.concatenate([REAL - 20, REAL + 20])
-  precision, recall = precision_recall(two, RANDOM.normal(size=(400, 2)) + 20)
+  one = np.random.default_rng(2).normal(size=(400, 2)) + 20
+  precision, recall = precision_recall(two, one)
   assert precision > 90
   assert recall == pytest.approx(50, abs=8)
 
 
 def test_outliers_lose_precision_alone():
-  half = np.concatenate([RANDOM.normal(size=(400, 2)), 50 + 100 * REAL])
+  random = np.random.default_rng(3)
+  half = np.concatenate([random.normal(size=(400, 2)), 50 + 100 * REAL])
   precision, recall = precision_recall(REAL, half)
   assert precision == pytest.approx(50, abs=8)
   assert recall > 90

@@ -77,9 +77,9 @@ def test_units_shift_the_answer(pictures):
 
 def test_there_is_nothing_to_scale(pictures):
   flow, _ = pictures
-  check_temperatures(flow, (1.0,))
+  check_temperatures(flow, {}, (1.0,))
   with pytest.raises(ValueError, match="A regression has no latents to scale"):
-    check_temperatures(flow, (0.5,))
+    check_temperatures(flow, {}, (0.5,))
 
 
 @pytest.mark.parametrize("noise", [0, 2])
@@ -112,9 +112,8 @@ def test_a_map_of_another_size_raises():
 
 def test_a_condition_of_several_arrays_raises(pictures):
   flow, variables = pictures
-  model = flow.module
   with pytest.raises(ValueError, match="without hints or features; got dict"):
-    model.apply(variables, {"lightness": COND}, (4, 4), method="features")
+    flow.sample(variables, jax.random.key(0), {"lightness": COND})
 
 
 def test_calibration_refuses(pictures, monkeypatch):
