@@ -5,6 +5,7 @@ A module shows `--config` and `--debug` in its --help after
 """
 
 import functools
+import io
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -73,6 +74,10 @@ def run(
       to its flags; None if it takes none.
   """
   flags.mark_flags_as_required(required)
+  for stream in (sys.stdout, sys.stderr):
+    # Names of files need not be UTF-8.
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors="backslashreplace")
 
   def main(argv):
     try:

@@ -42,6 +42,8 @@ _DROPPED = {
 _SRGB, _UPRIGHT = 1, 1
 # Text chunks of a PNG that are kept, besides its EXIF.
 _TEXTS = ("Title", "Author", "Description", "Copyright", "Comment")
+# Parts of other files that are not, and their names.
+_NOT_KEPT = {"xmp": "XMP", "comment": "the comment"}
 
 
 class Metadata(NamedTuple):
@@ -76,6 +78,9 @@ def read(source: reading.Source) -> Metadata:
     lost.append("transparency (it is put on white)")
   if (frames := formats.num_pictures(image)) > 1:
     lost.append(f"all but one of its {frames} pictures")
+  lost += [
+    word for key, word in _NOT_KEPT.items() if image.info.get(key) is not None
+  ]
   try:
     exif = _upright(image.getexif())
   except Exception:  # A broken block raises nearly anything.
@@ -95,10 +100,10 @@ def _upright(old: Any) -> bytes:
   """Returns the EXIF block without whatever its pixels no longer match."""
   new = Image.Exif()
   for tag in _KEPT & set(old):
-    new[tag] = old[tag]
+    new[tag] = _raw(old[tag])
   for directory in (_EXIF, _GPS):
     kept = {
-      tag: value
+      tag: _raw(value)
       for tag, value in old.get_ifd(directory).items()
       if tag not in _DROPPED
     }
@@ -109,6 +114,23 @@ def _upright(old: Any) -> bytes:
   new[int(_Base.Orientation)] = _UPRIGHT
   new.get_ifd(_EXIF)[int(_Base.ColorSpace)] = _SRGB
   return new.tobytes()
+
+
+def _raw(value):
+  """Returns text as the bytes of the file, which Pillow reads as Latin-1."""
+  is_wide = isinstance(value, str) and not value.isascii()
+  return value.encode("latin-1") if is_wide else value
+
+
+def has_directories(exif: bytes) -> bool:
+  """Returns whether an EXIF block says more than the main directory does.
+
+  That is exposure, lens and times, or a place.
+  """
+  block = Image.Exif()
+  block.load(exif)
+  own = set(block.get_ifd(_EXIF)) - {int(_Base.ColorSpace)}
+  return bool(own or block.get_ifd(_GPS))
 
 
 def _dpi(value) -> tuple[float, float] | None:

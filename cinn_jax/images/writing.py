@@ -7,7 +7,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from cinn_jax.images.metadata import Metadata, srgb_profile
+from cinn_jax.images.metadata import (
+  Metadata,
+  has_directories,
+  srgb_profile,
+)
 from cinn_jax.runtime import storage
 
 # By type of the pixels: endings of the files that can hold them.
@@ -16,6 +20,8 @@ SUFFIXES = {
   "uint16": (".tif", ".tiff"),
 }
 QUALITY = 95
+# The longest EXIF block of a JPEG.
+_MOST_EXIF = 65_533
 
 
 def save_png(path: str | os.PathLike[str], image: Any) -> None:
@@ -28,6 +34,15 @@ def save_png(path: str | os.PathLike[str], image: Any) -> None:
   """
   picture = Image.fromarray(as_pixels(image, "save_png"))
   storage.write_whole(path, _encoded(picture, "PNG"))
+
+
+def not_kept(suffix: str, metadata: Metadata) -> list[str]:
+  """Returns what a file with this ending cannot hold of metadata, in words."""
+  if suffix in (".tif", ".tiff") and has_directories(metadata.exif):
+    return ["EXIF of exposure, times and place"]
+  if suffix in (".jpg", ".jpeg") and len(metadata.exif) > _MOST_EXIF:
+    return [f"EXIF of more than {_MOST_EXIF:,} bytes"]
+  return []
 
 
 def save_photo(
@@ -46,8 +61,8 @@ def save_photo(
   Args:
     path: Path of the file.
     image: uint8 or uint16 `[H, W, 3]` in sRGB.
-    metadata: Written into the file; a 16-bit TIFF takes only the description,
-      dates, names and resolution.
+    metadata: Written into the file, as far as the format allows: a TIFF takes
+      only the description, dates, names and resolution. See `not_kept`.
     quality: Of JPEG and WebP, 1 to 100; colour stays at full resolution.
 
   Raises:
@@ -65,7 +80,8 @@ def save_photo(
     data = _encoded_tiff(image, metadata)
   else:
     options: dict[str, Any] = {"icc_profile": srgb_profile()}
-    if metadata.exif:
+    kind = {".png": "PNG", ".webp": "WEBP"}.get(suffix, "JPEG")
+    if metadata.exif and (kind != "JPEG" or len(metadata.exif) <= _MOST_EXIF):
       options["exif"] = metadata.exif
     if metadata.dpi:
       options["dpi"] = metadata.dpi
@@ -77,7 +93,6 @@ def save_photo(
       options |= {"quality": quality, "method": 4}
     else:
       options |= {"quality": quality, "subsampling": 0}
-    kind = {".png": "PNG", ".webp": "WEBP"}.get(suffix, "JPEG")
     data = _encoded(Image.fromarray(image), kind, **options)
   storage.write_whole(place, data)
 
@@ -108,9 +123,9 @@ def _encoded_tiff(image, metadata):
     metadata=None,
     software=False,
     extratags=[
-      (tag, 2, None, value, True)
+      (tag, 2, None, value.encode("latin-1"), True)
       for tag, value in sorted(texts.items())
-      if isinstance(value, str) and value.isascii()
+      if isinstance(value, str)
     ],
     **options,
   )

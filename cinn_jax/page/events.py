@@ -146,20 +146,22 @@ class Events:
     with _one_line():
       return session.picture(), session.save_hints()
 
-  def fill(self, painted: dict[str, Any], request: gr.Request) -> None:
+  def fill(self, value: dict[str, Any], request: gr.Request) -> None:
     """Takes the hole that was painted, to fill it."""
     with _one_line():
-      self._of(request).dig(_painted(painted))
+      self._of(request).dig(painted(value))
 
   def draw(
     self,
     place: int,
-    seed: float,
+    seed: float | None,
     temperature: str,
     spread: bool,
     request: gr.Request,
   ) -> tuple[Any, ...]:
     """Draws samples again."""
+    if seed is None:  # The field is empty while another number is typed.
+      return (gr.skip(),) * 7
     with _one_line():
       session = self._of(request)
       shown = session.draw(Settings(int(seed), temperature, spread))
@@ -167,7 +169,7 @@ class Events:
         return (gr.skip(),) * 7
       compare = session.compare(place) if place >= 0 else None
     return (
-      _captioned(shown),
+      captioned(shown),
       _note(shown),
       place,
       gr.update(visible=place >= 0),
@@ -183,7 +185,7 @@ class Events:
       shown = session.count()
       if shown is None:
         return (gr.skip(),) * 2
-    return _captioned(shown), _note(shown)
+    return captioned(shown), _note(shown)
 
   def choose(
     self, place: gr.SelectData, request: gr.Request
@@ -223,7 +225,8 @@ _NOTHING: tuple[Any, ...] = (
 )
 
 
-def _captioned(shown: Shown) -> list[tuple[str, str]]:
+def captioned(shown: Shown) -> list[tuple[str, str]]:
+  """Returns the files with their captions, as the gallery takes them."""
   captions = [f"{k}" for k in range(1, len(shown.files) + 1)]
   if shown.shares:
     captions = [
@@ -243,7 +246,7 @@ def _note(shown: Shown) -> str:
   return " ".join(lines)
 
 
-def _painted(value: dict[str, Any]) -> np.ndarray:
+def painted(value: dict[str, Any]) -> np.ndarray:
   """Returns the painted pixels of a picture, bool [h, w]."""
   layers = [np.asarray(layer)[..., 3] > 0 for layer in value["layers"]]
   return np.any(layers, axis=0) if layers else np.zeros((1, 1), bool)

@@ -125,7 +125,14 @@ class Page:
 
   def _build_settings(self, run: Run) -> None:
     with gr.Accordion("Settings", open=False):
-      self._seed = gr.Number(0, label="Seed", precision=0, elem_id="seed")
+      self._seed = gr.Number(
+        0,
+        label="Seed",
+        precision=0,
+        minimum=0,
+        maximum=2**32 - 1,
+        elem_id="seed",
+      )
       self._temperature = gr.Textbox(
         Settings().temperature,
         label="Temperature",

@@ -18,6 +18,7 @@ from cinn_jax.page.opened import DRAWN, Drawn, Opened, draw, open_copy
 from cinn_jax.page.runs import SHOWN, Run
 from cinn_jax.page.wishes import Colors, Settings, command, hints_name
 from cinn_jax.sampling import hints
+from cinn_jax.sampling.form import Form
 from cinn_jax.sampling.numbered import CHUNK
 
 
@@ -169,7 +170,7 @@ class Session:
       files = [self._write("sample", p) for p in drawn.answer.previews()]
       self._drawn = drawn
       self._shown = Shown(
-        files, subject.note, ranked.shares or (), drawn.takes_more
+        files, Form().note(subject), ranked.shares or (), drawn.takes_more
       )
       return self._shown
 
@@ -206,13 +207,16 @@ class Session:
       place: Its place among the samples that are shown, from 0.
 
     Returns:
-      The path of the file, and the command that writes the same file.
+      The path of the file, and the command that writes the same file; it is
+      empty if a hole was painted, which only this session has.
     """
     with self._at_work() as opened:
       drawn, _ = self._answered()
       self._count += 1
       folder = self._folder / f"whole-{self._count}"
       path = drawn.answer.write(folder, opened.path.stem, place)
+      if opened.run.takes_holes:
+        return str(path), ""
       words = [f"--workdir={opened.run.name}", f"--inputs={opened.path.name}"]
       words += drawn.flags
       return str(path), command(words, drawn.settings, place)

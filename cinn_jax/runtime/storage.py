@@ -19,6 +19,8 @@ _SCHEME = "gs://"
 def path(place: str | os.PathLike[str]) -> Any:
   """Returns a path as a `pathlib.Path`, or as an `epath.Path` for gs://.
 
+  `~` is the home folder.
+
   Callers use what both have: `/`, `name`, `parent`, `exists`, `iterdir`, and
   reading a whole file. To write one, use `write_whole`.
 
@@ -28,7 +30,7 @@ def path(place: str | os.PathLike[str]) -> Any:
   """
   text = os.fspath(place)
   if "://" not in text:
-    return pathlib.Path(text)
+    return pathlib.Path(text).expanduser()
   bucket, _, _ = text.removeprefix(_SCHEME).partition("/")
   if not text.startswith(_SCHEME) or not bucket:
     raise ValueError(

@@ -27,7 +27,7 @@ class Answer(NamedTuple):
     """Returns the samples in order, uint8, at most 512 pixels on a side."""
     if self.subject.preview is not None:
       x = self.ranked.x[self.ranked.order]
-      return list(self.subject.preview(x))
+      return [as_uint8(picture) for picture in self.subject.preview(x)]
     # One at a time, since they are rendered at full size.
     return [self._small(x) for _, x in self.ranked.chunks(1)]
 

@@ -12,12 +12,15 @@ PARTS = 8
 
 
 class Choice(NamedTuple):
-  """Settings that choose among samples; at most one of them may be set.
+  """Settings that choose among samples: one of `keep`, `diverse` and `only`.
+
+  `diverse` and `only` may also be set together.
 
   Attributes:
     keep: Number of samples to write, the likeliest ones; None for all.
     diverse: Number of samples to write, chosen to be far apart; None for all.
-    only: Ranks to write, from 1; empty for all.
+    only: Numbers of the samples to write, from 1, as they are on the sheet
+      without it; empty for all.
   """
 
   keep: int | None = None
@@ -31,7 +34,7 @@ class Choice(NamedTuple):
       for name, value in self._asdict().items()
       if value is not None and value != ()
     ]
-    if len(given) > 1:
+    if len(given) > 1 and given != ["diverse", "only"]:
       raise ValueError(
         f"--{given[0]} and --{given[1]} both choose samples: pass one of them."
       )
@@ -41,33 +44,36 @@ class Choice(NamedTuple):
           f"--{name}={most} of --num_samples={num_samples}: expected 1 to"
           f" {num_samples}, or a larger --num_samples."
         )
-    if wrong := [k for k in self.only if not 1 <= k <= num_samples]:
+    flag, most = "num_samples", num_samples
+    if self.diverse is not None:
+      flag, most = "diverse", self.diverse
+    if wrong := [k for k in self.only if not 1 <= k <= most]:
       raise ValueError(
-        f"--only={wrong[0]} of --num_samples={num_samples}: expected 1 to"
-        f" {num_samples}."
+        f"--only={wrong[0]} of --{flag}={most}: expected 1 to {most}."
       )
     if len(set(self.only)) != len(self.only):
       raise ValueError("--only names a sample twice.")
 
   def name(self, num_samples: int) -> str:
     """Returns the name of the chosen samples, for captions."""
-    if self.only:
-      return f"{len(self.only)} of {num_samples} samples"
+    drawn = f"{num_samples} sample{'' if num_samples == 1 else 's'}"
     if self.diverse is not None:
-      return f"{self.diverse} of {num_samples} samples that are far apart"
+      drawn = f"{self.diverse} of {drawn} that are far apart"
+    if self.only:
+      return f"{len(self.only)} of {drawn}"
     if self.keep is not None:
-      return f"the likeliest {self.keep} of {num_samples} samples"
-    return f"{num_samples} samples"
+      return f"the likeliest {self.keep} of {drawn}"
+    return drawn
 
   def __call__(self, ranked: Ranked) -> Ranked:
     """Returns the samples to write, with their ranks and shares."""
-    if self.only:
-      return ranked.take([k - 1 for k in sorted(self.only)])
-    if self.diverse is not None:
-      medoids, shares = far_apart(ranked.x[ranked.order], self.diverse)
-      return ranked.take(medoids, renumber=True)._replace(shares=shares)
     if self.keep is not None:
       return ranked.take(range(self.keep))
+    if self.diverse is not None:
+      medoids, shares = far_apart(ranked.x[ranked.order], self.diverse)
+      ranked = ranked.take(medoids, renumber=True)._replace(shares=shares)
+    if self.only:
+      return ranked.take([k - 1 for k in sorted(self.only)])
     return ranked
 
 

@@ -131,16 +131,21 @@ def is_hole(path: str | None) -> bool:
   return stem.endswith(_ENDING) and bool(_next_to(path, stem[: -len(_ENDING)]))
 
 
+def hole_file(path: str) -> str | None:
+  """Returns the file `<name>_hole.*` next to a picture, or None."""
+  return _next_to(path, pathlib.Path(path).stem + _ENDING)
+
+
 def hole_of(path: str, shape: tuple[int, int]) -> np.ndarray | None:
   """Reads the hole of a picture of a shape (H, W): bool [H, W].
 
-  The file is `<name>_hole.*` next to the picture. White pixels on black are the
-  hole; on a transparent layer, opaque ones are. None if there is no file.
+  White pixels on black are the hole; on a transparent layer, opaque ones are.
+  None if there is no `hole_file`.
 
   Raises:
     UnreadableImage: if it has another size, or marks everything or nothing.
   """
-  file = _next_to(path, pathlib.Path(path).stem + _ENDING)
+  file = hole_file(path)
   if file is None:
     return None
   alpha = reading.decode_alpha(file)

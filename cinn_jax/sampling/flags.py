@@ -3,6 +3,7 @@
 Imports no JAX, so that --help is quick.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -30,7 +31,8 @@ OUTPUT_FORMAT = flags.DEFINE_enum(
   "output_format",
   "",
   ["", "png", "jpg", "webp", "tif"],
-  "For --mode=sample: format of the results (default: the input's).",
+  "For --mode=sample: format of the results (default: JPEG for a JPEG, TIFF for"
+  " more than 8 bits, else PNG).",
 )
 QUALITY = flags.DEFINE_integer(
   "quality",
@@ -53,6 +55,7 @@ KEEP = flags.DEFINE_integer(
   None,
   "For --mode=sample: write only this many samples, the likeliest ones"
   " (default: all).",
+  lower_bound=1,
 )
 DIVERSE = flags.DEFINE_integer(
   "diverse",
@@ -60,12 +63,13 @@ DIVERSE = flags.DEFINE_integer(
   "For --mode=sample: write this many samples that are far apart, each with the"
   " share of all samples that are nearest to it. Draws eight times as many, or"
   " --num_samples.",
+  lower_bound=1,
 )
 ONLY = flags.DEFINE_list(
   "only",
   [],
   "For --mode=sample: write only the samples with these numbers on the sheet,"
-  " such as 3 or 3,5.",
+  " such as 3 or 3,5. After --diverse, repeat it.",
 )
 HINTS = flags.DEFINE_string(
   "hints",
@@ -116,7 +120,9 @@ def _is_temperature(words):
     raise flags.ValidationError(str(error)) from None
 
 
-SEED = flags.DEFINE_integer("seed", 0, "Seed for sampling.")
+SEED = flags.DEFINE_integer(
+  "seed", 0, "Seed for sampling.", lower_bound=0, upper_bound=2**32 - 1
+)
 
 
 def read_temperatures() -> list[float | list[float]]:
@@ -172,7 +178,7 @@ def read_steering() -> "photos.Steering":
   known, picture = HINTS.value, REFERENCE.value
   return photos.Steering(
     hints.read(known) if known else (),
-    reading.decode(picture) if picture else None,
+    reading.decode(os.path.expanduser(picture)) if picture else None,
     PREVIEW.value,
   )
 
@@ -221,6 +227,7 @@ def read_sampling(mode: str, *, several: bool = False) -> "draw.Sampling":
   if len(values) != 1 and not several:
     raise ValueError(
       f"--mode={mode} takes one --temperature, got"
-      f" {','.join(TEMPERATURE.value)!r}; sample and evaluate take several."
+      f" {','.join(TEMPERATURE.value)!r}; sample, evaluate and calibrate take"
+      " several."
     )
   return draw.Sampling(NUM_SAMPLES.value, values, SEED.value)

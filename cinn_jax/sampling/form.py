@@ -16,8 +16,8 @@ class Form(NamedTuple):
   """The format of results.
 
   Attributes:
-    output_format: One of `FORMATS`; or "" for that of each input, unless it
-      would lose part of the result.
+    output_format: One of `FORMATS`; or "" for JPEG if the input is one, TIFF
+      for more than 8 bits, else PNG.
     quality: Quality of JPEG and WebP, 1 to 100.
   """
 
@@ -35,6 +35,15 @@ class Form(NamedTuple):
   def suffix(self, subject: Subject) -> str:
     """Returns the ending of the files of a subject's samples."""
     return f".{self.output_format}" if self.output_format else subject.suffix
+
+  def note(self, subject: Subject) -> str:
+    """Returns a subject's note, and what the files of its samples lose."""
+    suffix, lost = self.suffix(subject), list(subject.metadata.lost)
+    if subject.suffix == ".tif" and suffix != ".tif":
+      lost.append("16 bits per channel")
+    lost += writing.not_kept(suffix, subject.metadata)
+    notes = [subject.note, f"not kept: {', '.join(lost)}" if lost else ""]
+    return "; ".join(filter(None, notes))
 
   def save(
     self, subject: Subject, path: pathlib.Path, picture: np.ndarray

@@ -76,6 +76,14 @@ def of_photo(hints: Hints, path: str) -> Sequence[Point]:
   return hints.get(path, hints.get(os.path.basename(path), ()))
 
 
+def without_photo(hints: Hints, paths: Sequence[str]) -> list[str]:
+  """Returns the names in a file of hints that belong to none of the paths."""
+  if not isinstance(hints, Mapping):
+    return []
+  known = {*paths, *(os.path.basename(path) for path in paths)}
+  return [name for name in hints if name not in known]
+
+
 def to_map(
   points: Sequence[Point], shape: tuple[int, int], cells: int
 ) -> np.ndarray:
@@ -137,7 +145,13 @@ def _point(where, k, row):
       color=parse_color(row["color"]),
       radius=_number(row.get("radius", 0)),
     )
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
+  except (
+    AttributeError,
+    KeyError,
+    OverflowError,
+    TypeError,
+    ValueError,
+  ) as error:
     raise ValueError(
       f"{where}: point {k} is {row!r:.80} ({error}); expected x, y and color,"
       ' such as {"x": 120, "y": 80, "color": [200, 30, 40]}.'
@@ -160,7 +174,8 @@ def parse_color(value: Any) -> tuple[int, int, int]:
   """
   if isinstance(value, str):
     value = ImageColor.getrgb(value)
-  red, green, blue = (int(level) for level in value)
-  if not all(0 <= level <= 255 for level in (red, green, blue)):
-    raise ValueError("a colour has three levels from 0 to 255")
-  return red, green, blue
+  red, green, blue = value
+  for level in (red, green, blue):
+    if int(level) != level or not 0 <= level <= 255:
+      raise ValueError("a colour has three whole levels from 0 to 255")
+  return int(red), int(green), int(blue)

@@ -18,11 +18,13 @@ class Item(NamedTuple):
     name: Name of its results, possibly with a subfolder, "a/b".
     path: Its file; None for a class or a picture of the test split.
     first: Number of its first sample.
+    more: Further files that its results depend on.
   """
 
   name: str
   path: str | None = None
   first: int = 0
+  more: tuple[str, ...] = ()
 
 
 def find(
@@ -99,7 +101,7 @@ def _below(path, outputs, root):
   """Tells if a file is in the results' folder, unless inputs start there."""
   if not outputs or storage.in_bucket(outputs):
     return False
-  results = pathlib.Path(outputs).resolve()
+  results = storage.path(outputs).resolve()
   if results == root.resolve():
     return False
   return results in pathlib.Path(path).resolve().parents

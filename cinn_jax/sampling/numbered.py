@@ -117,6 +117,7 @@ class Ranked(NamedTuple):
       order=self.order[index],
       log_prob=self.log_prob[index],
       ranks=None if renumber else [int(k) + 1 for k in index],
+      shares=self.shares and [self.shares[k] for k in index],
     )
 
   @property

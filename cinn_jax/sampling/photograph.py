@@ -11,6 +11,7 @@ from cinn_jax.images.metadata import Metadata
 from cinn_jax.sampling.results import as_uint8, thumbnail
 from cinn_jax.sampling.subject import Subject
 
+_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 # Longest side of a preview, in pixels.
 PREVIEW = 512
 
@@ -73,14 +74,9 @@ def grey(photo: np.ndarray) -> np.ndarray:
   return full_resolution.colorize(thumbnail(photo), np.zeros((1, 8, 8, 2)))[0]
 
 
-def not_kept(kept: Metadata) -> list[str]:
-  """Returns a line that says what a photograph's results lose, if anything."""
-  return [f"not kept: {', '.join(kept.lost)}"] if kept.lost else []
-
-
 def suffix_of(path: str | None, dtype: np.dtype) -> str:
   """Returns the ending of result files for a photograph's name and depth."""
   if dtype == np.uint16:
     return ".tif"
-  is_jpeg = pathlib.Path(path or "").suffix.lower() in (".jpg", ".jpeg")
-  return ".jpg" if is_jpeg else ".png"
+  suffix = pathlib.Path(path or "").suffix.lower()
+  return ".jpg" if suffix in _JPEG else ".png"

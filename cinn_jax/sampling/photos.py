@@ -2,6 +2,7 @@
 
 import functools
 import math
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,11 +15,17 @@ from cinn_jax.images import full_resolution, metadata, reading
 from cinn_jax.images.crops import height_and_width
 from cinn_jax.models.networks.features import LightnessFeatures
 from cinn_jax.sampling.denoising import denoised, make_denoise
-from cinn_jax.sampling.hints import Hints, Point, of_photo, to_map
+from cinn_jax.sampling.hints import (
+  Hints,
+  Point,
+  of_photo,
+  to_map,
+  without_photo,
+)
 from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.known_colors import can_meet, make_draw_to_hints
 from cinn_jax.sampling.numbered import Draw, make_draw
-from cinn_jax.sampling.photograph import Photograph, not_kept, suffix_of
+from cinn_jax.sampling.photograph import Photograph, suffix_of
 from cinn_jax.sampling.reference import match
 from cinn_jax.sampling.subject import Subject
 from cinn_jax.tasks.colorize import denormalize_ab, normalize_lightness
@@ -96,11 +103,18 @@ class Photos:
     """Returns the inputs to answer.
 
     Raises:
-      ValueError: if there are no inputs.
+      ValueError: if there are no inputs, or none for some of the hints.
     """
     if not found:
       raise ValueError(
         "--mode=sample of a colorization run needs --inputs='photos/*.jpg'."
+      )
+    paths = [str(item.path) for item in found]
+    if unused := without_photo(self._steering.hints, paths):
+      raise ValueError(
+        f"--hints has points for {unused[0]!r}, which is not among --inputs:"
+        f" expected the name of a file, such as"
+        f" {pathlib.Path(paths[0]).name!r}."
       )
     return list(found)
 
@@ -169,7 +183,6 @@ class Photos:
     seen = "" if height == width else resized
     plural = "s" if len(points) > 1 else ""
     hinted = [f"{len(points)} hint{plural}"] if points else []
-    lost = not_kept(photograph.metadata)
     return Subject(
       head=[photograph.grey],
       draw=draw,
@@ -179,7 +192,7 @@ class Photos:
       suffix=suffix_of(photograph.path, pixels.dtype),
       pixels=height * width,
       metadata=photograph.metadata,
-      note="; ".join([f"{width}x{height}{seen}", *hinted, *lost]),
+      note="; ".join([f"{width}x{height}{seen}", *hinted]),
     )
 
 

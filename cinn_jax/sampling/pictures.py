@@ -14,7 +14,7 @@ from cinn_jax.images.crops import height_and_width
 from cinn_jax.sampling import fill
 from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.numbered import CHUNK, make_draw
-from cinn_jax.sampling.photograph import grey, not_kept, suffix_of
+from cinn_jax.sampling.photograph import grey, suffix_of
 from cinn_jax.sampling.results import as_uint8, thumbnail
 from cinn_jax.sampling.subject import Subject
 from cinn_jax.tasks import Task, holes
@@ -86,7 +86,11 @@ class Pictures:
       raise ValueError(
         "--inputs matches holes alone: name the pictures next to them."
       )
-    return items
+    marks = (fill.hole_file(str(item.path)) for item in items)
+    return [
+      item._replace(more=(mark,) if mark else ())
+      for item, mark in zip(items, marks, strict=True)
+    ]
 
   def load(self, item: Item) -> Subject:
     """Reads a picture.
@@ -101,8 +105,9 @@ class Pictures:
     photo = reading.decode(item.path, keep_depth=True)
     kept = metadata.read(item.path)
     subject = self._answer(item.path, photo)
-    notes = filter(None, [subject.note, *not_kept(kept)])
-    return subject._replace(metadata=kept, note="; ".join(notes))
+    if photo.dtype == np.uint16 and subject.suffix != ".tif":
+      kept = kept._replace(lost=(*kept.lost, "16 bits per channel"))
+    return subject._replace(metadata=kept)
 
   def _answer(self, path, photo):
     narrow = as_uint8(photo)
@@ -167,8 +172,17 @@ class Pictures:
     if height * width > _MAX_PIXELS:
       raise reading.UnreadableImage(
         path,
-        f"{width}x{height} pixels once enlarged, more than {_MAX_PIXELS:,}:"
-        " make it smaller, or pass --degrade",
+        f"{small.shape[1]}x{small.shape[0]} pixels, too many to enlarge"
+        f" {scale} times: make it at most {_MAX_PIXELS // scale**2:,} pixels",
+      )
+    if "size" in self._trained.config["model"] and (
+      (height, width) != self._size
+    ):
+      own = "x".join(str(side // scale) for side in self._size[::-1])
+      raise reading.UnreadableImage(
+        path,
+        f"{width // scale}x{height // scale} pixels, but this model enlarges"
+        f" pictures of {own} only: resize it",
       )
     multiple = min(side & -side for side in self._size) // scale or 1
     extra = [(0, -side % multiple) for side in small.shape[:2]]
@@ -212,14 +226,15 @@ class Pictures:
       suffix=suffix,
       chunk=max(1, min(CHUNK, _MAX_PIXELS // math.prod(shape))),
       pixels=pixels or math.prod(shape),
-      note=f"{shape[1]}x{shape[0]}" if not pixels else "",
+      note="" if pixels else f"{shape[1]}x{shape[0]}",
     )
 
   @functools.cache  # noqa: B019, one per size; the sampler lives as long.
   def _program(self, shape):
     """Builds the programs for pictures of a shape.
 
-    It need not be the run's, since the parameters do not depend on it.
+    It need not be the run's: parameters of models without a `size` do not
+    depend on it.
     """
     if shape != self._size:
       print(

@@ -8,6 +8,7 @@ the settings have changed, the earlier results are removed first.
 import hashlib
 import itertools
 import json
+import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from math import isnan
 from typing import Any
@@ -38,17 +39,23 @@ class Results:
       settings are removed.
     titles: Titles of the first columns of a sheet, before "sample 1".
     note: Caption of each sheet.
+    only: Numbers of the samples that are written, ascending; empty for all.
 
   Raises:
     ValueError: if the folder has a samples.json from another program.
   """
 
   def __init__(
-    self, folder, settings: dict[str, Any], titles: Sequence[str], note: str
+    self,
+    folder: Any,
+    settings: dict[str, Any],
+    titles: Sequence[str],
+    note: str,
+    only: Sequence[int] = (),
   ):
     self.folder = storage.path(folder)
     self._settings = json.loads(json.dumps(settings))
-    self._titles, self._note = titles, note
+    self._titles, self._note, self._only = titles, note, list(only)
     self._pictures: dict[str, dict[str, Any]] = {}
     self._failed: dict[str, str] = {}
     self._sheets: list[str] = []
@@ -77,9 +84,13 @@ class Results:
     entry = self._entry(item)
     return (
       entry is not None
-      and entry["digest"] == _digest(item.path)
-      and all((self.folder / file).exists() for file in _files(entry))
+      and entry["digest"] == _digest(item)
+      and entry.get("only", []) == self._only
+      and self._is_whole(entry)
     )
+
+  def _is_whole(self, entry):
+    return all(_exists(self.folder / file) for file in _files(entry))
 
   def add(
     self,
@@ -106,28 +117,31 @@ class Results:
     """
     ranks = ranked.ranks or range(1, len(bits) + 1)
     name = self._free_name(item, max(ranks), forecast is not None)
-    files, small = [], list(head)
-    for numbers, pictures in chunks:
-      for k, picture in zip(numbers, pictures, strict=True):
-        file = f"{name}_{k}{suffix}"
-        save(self.folder / file, picture)
-        files.append(file)
-        if len(small) < _COLUMNS:
-          small.append(thumbnail(picture))
-    self._pictures[name] = {
+    entry = self._pictures[name] = {
       "input": item.path,
-      "digest": _digest(item.path),
-      "files": files,
+      "digest": _digest(item),
+      "files": [f"{name}_{k}{suffix}" for k in ranks],
       "draws": ranked.numbers,
       # JSON has no NaN, which stands for a model without a likelihood.
       "bits_per_dim": [None if isnan(v) else float(v) for v in bits],
     }
+    if self._only:
+      entry["only"] = self._only
     if ranked.shares is not None:
-      self._pictures[name]["shares"] = list(ranked.shares)
+      entry["shares"] = list(ranked.shares)
     if forecast is not None:
-      file = f"{name}{_ODDS}.png"
-      writing.save_png(self.folder / file, forecast.picture)
-      self._pictures[name]["odds"] = {"file": file, **forecast.content}
+      entry["odds"] = {"file": f"{name}{_ODDS}.png", **forecast.content}
+    # Listed before they exist: files of an interrupted command are then known
+    # as its own.
+    self._write()
+    small = list(head)
+    for numbers, pictures in chunks:
+      for k, picture in zip(numbers, pictures, strict=True):
+        save(self.folder / f"{name}_{k}{suffix}", picture)
+        if len(small) < _COLUMNS:
+          small.append(thumbnail(picture))
+    if forecast is not None:
+      writing.save_png(self.folder / entry["odds"]["file"], forecast.picture)
     self._failed.pop(item.path or item.name, None)
     self._add_row(name, small)
     self._write()
@@ -141,6 +155,9 @@ class Results:
 
   def fail(self, item: Item, reason: str) -> None:
     """Lists an item that could not be answered."""
+    name = self._name_of(item)
+    if name is not None and not self._is_whole(self._pictures[name]):
+      self._remove(_files(self._pictures.pop(name)))
     self._failed[item.path or item.name] = reason
     self._write()
 
@@ -185,7 +202,8 @@ class Results:
 
   def _remove(self, files):
     for file in files:
-      (self.folder / file).unlink(missing_ok=True)
+      if _exists(self.folder / file):
+        (self.folder / file).unlink()
 
   def _entry(self, item):
     name = self._name_of(item)
@@ -240,9 +258,10 @@ class Results:
     )
     longest = max(len(row) for _, row in self._rows)
     count = longest - len(self._titles)
+    numbers = self._only[:count] or range(1, count + 1)
     sheet = sheets.contact_sheet(
       [row for _, row in self._rows],
-      [*self._titles, *(f"sample {k + 1}" for k in range(count))],
+      [*self._titles, *(f"sample {k}" for k in numbers)],
       [name for name, _ in self._rows],
       note=self._note,
     )
@@ -258,7 +277,9 @@ class Results:
       "failed": self._failed,
       "sheets": self._sheets,
     }
-    data = json.dumps(content, indent=1, ensure_ascii=False).encode()
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    # Names of files need not be UTF-8. JSON reads the escapes as it wrote them.
+    data = text.encode(errors="backslashreplace")
     storage.write_whole(self.folder / LIST, data)
 
 
@@ -266,6 +287,13 @@ def _files(entry):
   """Returns the names of all files of an entry of the list."""
   more = [entry["odds"]["file"]] if "odds" in entry else []
   return [*entry["files"], *more]
+
+
+def _exists(path):
+  try:
+    return path.exists()
+  except OSError:  # Its name is too long for any file.
+    return False
 
 
 def thumbnail(picture: np.ndarray) -> np.ndarray:
@@ -280,8 +308,11 @@ def as_uint8(picture: np.ndarray) -> np.ndarray:
   return deep_color.narrow(picture) if picture.dtype == np.uint16 else picture
 
 
-def _digest(path):
-  if path is None:
+def _digest(item):
+  """Returns a digest of all files that an item depends on, None without any."""
+  if item.path is None:
     return None
-  with open(path, "rb") as file:
-    return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+  digest = hashlib.sha256()
+  for path in (item.path, *item.more):
+    digest.update(pathlib.Path(path).read_bytes())
+  return digest.hexdigest()[:32]

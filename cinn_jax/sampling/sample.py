@@ -3,6 +3,7 @@
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,7 @@ def sample(
   workdir,
   outputs,
   *,
+  data: Mapping[str, Any] | None = None,
   inputs: Sequence[str] = (),
   num_samples: int = 8,
   choice: Choice = ALL,
@@ -72,6 +74,8 @@ def sample(
   Args:
     workdir: Folder of a trained run.
     outputs: Folder for results; created if needed.
+    data: Settings that override the `data` section of the run's config, for
+      tasks that answer test pictures if there are no inputs.
     inputs: Files, folders and patterns, see `inputs.find`. Runs whose condition
       is a class take none.
     num_samples: Number of samples to draw per picture.
@@ -101,8 +105,8 @@ def sample(
   form.check()
   # Inputs are listed before the first output exists.
   found = _found(inputs, outputs, recursive)
-  trained = restore(workdir)
-  check_temperatures(trained.flow, temperatures)
+  trained = restore(workdir, data)
+  check_temperatures(trained.flow, trained.variables, temperatures)
   has_likelihood = trained.flow.objective is None
   if choice.keep is not None and not has_likelihood:
     raise ValueError(
@@ -121,9 +125,11 @@ def sample(
   items = sampler.items(found)
   settings = {
     **_settings(trained, num_samples, seed, degrade, steering),
+    **({"data": dict(data)} if data and not found else {}),
     "output_format": output_format,
     "quality": quality,
-    **{name: value for name, value in choice._asdict().items() if value},
+    # `only` belongs to each picture, so that a folder may hold several.
+    **{k: v for k, v in choice._asdict().items() if v and k != "only"},
     **({"odds": forecaster.settings()} if forecaster else {}),
     **({"denoise": noise} if denoise else {}),
   }
@@ -135,6 +141,7 @@ def sample(
       sampler.titles,
       _caption(temperature, num_samples, choice, has_likelihood)
       + (", noise removed" if denoise else ""),
+      only=sorted(choice.only),
     )
     for folder, temperature in folders
   ]
@@ -179,7 +186,8 @@ def sample(
         result.fail(item, reason)
       continue
     done = "done before" if not any(drawn) else choice.name(num_samples)
-    print(", ".join(filter(None, (f"{place}: {subject.note}", done))))
+    note = form.note(subject)
+    print(f"{place}: {note}, {done}" if note else f"{place}: {done}")
     for _, told in filter(None, drawn):
       if told is not None:
         print(f"  {'; '.join(told.words)}")

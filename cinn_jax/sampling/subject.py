@@ -18,8 +18,8 @@ class Subject(NamedTuple):
     draw: Function that draws samples by number.
     dims: How many numbers one sample has, for bits/dim.
     render: `(x [c, ...]) -> [c, H, W, 3]`, uint8 or uint16 pictures.
-    preview: A faster `render` to uint8 pictures of at most 512 pixels on a
-      side; None if there is no faster way.
+    preview: A faster `render` to pictures of at most 512 pixels on a side; None
+      if there is no faster way.
     suffix: Ending of the files of its samples.
     chunk: Samples to draw at a time.
     pixels: Number of pixels of one result, which limits how many are rendered

@@ -232,3 +232,35 @@ def test_the_profile_of_results_means_srgb():
   profile = ImageCms.ImageCmsProfile(io.BytesIO(metadata.srgb_profile()))
   assert "sRGB" in ImageCms.getProfileDescription(profile)
   assert metadata.srgb_profile()[24:28] == b"\x07\xd0\0\x01"
+
+
+def test_text_that_is_not_ascii_is_kept_byte_for_byte(tmp_path):
+  text = "© 2020 Jürgen".encode()
+  exif = _exif()
+  exif[Base.Copyright] = text
+  kept = metadata.read(_jpeg(exif=exif))
+  for suffix in (".jpg", ".png", ".tif"):
+    path = tmp_path / f"a{suffix}"
+    writing.save_photo(path, PHOTO, kept)
+    with Image.open(path) as image:
+      # Pillow reads each byte as a letter of Latin-1.
+      assert image.getexif()[Base.Copyright].encode("latin-1") == text
+
+
+def test_what_formats_cannot_keep_is_named():
+  kept = metadata.read(_jpeg(exif=_exif(), comment=b"by hand", xmp=b"<x/>"))
+  assert kept.lost == ("XMP", "the comment")
+  assert writing.not_kept(".png", kept) == []
+  assert writing.not_kept(".tif", kept) == ["EXIF of exposure, times and place"]
+  plain = metadata.read(_jpeg())
+  assert plain.lost == () and writing.not_kept(".tif", plain) == []
+
+
+def test_a_jpeg_is_written_without_exif_that_is_too_long(tmp_path):
+  exif = _exif()
+  exif[Base.ImageDescription] = "a" * 70_000
+  long = metadata.Metadata(exif=exif.tobytes())
+  assert "65,533 bytes" in writing.not_kept(".jpg", long)[0]
+  writing.save_photo(tmp_path / "a.jpg", PHOTO, long)
+  with Image.open(tmp_path / "a.jpg") as image:
+    assert not image.getexif()

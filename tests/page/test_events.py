@@ -75,8 +75,8 @@ def test_a_closed_tab_is_told_to_load_again(page, tab, cat):
 
 def test_captions_have_shares():
   shown = Shown(["a", "b"], "3x4", [0.75, 0.25], False)
-  assert events._captioned(shown) == [("a", "1: 75 %"), ("b", "2: 25 %")]
-  assert events._captioned(shown._replace(shares=())) == [
+  assert events.captioned(shown) == [("a", "1: 75 %"), ("b", "2: 25 %")]
+  assert events.captioned(shown._replace(shares=())) == [
     ("a", "1"),
     ("b", "2"),
   ]
@@ -85,6 +85,6 @@ def test_captions_have_shares():
 def test_painted_pixels_are_the_hole():
   layer = np.zeros((3, 4, 4), np.uint8)
   layer[1, 2, 3] = 200
-  painted = events._painted({"background": None, "layers": [layer]})
+  painted = events.painted({"background": None, "layers": [layer]})
   assert np.argwhere(painted).tolist() == [[1, 2]]
-  assert not events._painted({"background": None, "layers": []}).any()
+  assert not events.painted({"background": None, "layers": []}).any()

@@ -2,15 +2,16 @@
 
 import pathlib
 import threading
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
 
-from cinn_jax.images import reading
+from cinn_jax.images import reading, writing
 from cinn_jax.images.reading import UnreadableImage
-from cinn_jax.page.opened import DRAWN
+from cinn_jax.page.opened import DRAWN, Drawn
 from cinn_jax.page.session import Gone, Session
 from cinn_jax.page.sessions import Sessions
 from cinn_jax.page.wishes import Settings
@@ -148,22 +149,16 @@ def test_shares_are_of_64_samples(opened):
   assert min(counted.shares) >= 1 / DRAWN
 
 
-def test_a_later_event_stops_the_count(opened):
+def test_a_later_event_stops_the_count(opened, monkeypatch):
   opened.draw(SETTINGS)
-  drawn = opened._drawn.draw_more
-  firsts = []
+  firsts, draw_more = [], Drawn.draw_more
 
-  def draw_more(first):
+  def interrupted(drawn, first):
     firsts.append(first)
     opened.draw(SETTINGS._replace(seed=6))
-    return drawn(first)
+    return draw_more(drawn, first)
 
-  class Slow:
-    takes_more = True
-
-  slow = Slow()
-  slow.draw_more = draw_more
-  opened._drawn = slow
+  monkeypatch.setattr(Drawn, "draw_more", interrupted)
   assert opened.count() is None and firsts == [8]
 
 
@@ -173,18 +168,19 @@ def test_only_the_last_of_many_events_draws(opened):
   def draw(name):
     results[name] = opened.draw(SETTINGS)
 
+  threads = [threading.Thread(target=draw, args=[k]) for k in range(3)]
+  deadline = time.monotonic() + 60
   with opened._lock:
-    threads = [threading.Thread(target=draw, args=[k]) for k in range(3)]
     for thread in threads:
+      latest = opened._event
       thread.start()
-      while not thread.is_alive():
-        pass
-    # All have taken their numbers, and wait.
-    while opened._event < 4:
-      pass
+      # It takes a number, and waits for its turn.
+      while opened._event == latest:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
   for thread in threads:
     thread.join(60)
-  assert [result is None for result in results.values()].count(False) == 1
+  assert [results[k] is None for k in range(3)] == [True, True, False]
 
 
 def test_holes_are_painted_and_filled(session, runs, workdirs, cat, tmp_path):
@@ -250,20 +246,21 @@ def test_a_tab_that_is_closed_leaves_nothing(tmp_path, runs, cat):
   assert not (tmp_path / "tabs").exists()
 
 
-def test_a_tab_that_is_closed_at_work_leaves_nothing(tmp_path, runs, cat):
+def test_a_tab_that_is_closed_at_work_leaves_nothing(
+  tmp_path, runs, cat, monkeypatch
+):
   session = Session(tmp_path / "tab")
   session.open(runs["colorize"], cat)
-  started = threading.Event()
-  draw = session._write
+  started, save_photo = threading.Event(), writing.save_photo
 
-  def write(*args):
+  def save(*arguments, **options):
     started.set()
-    return draw(*args)
+    return save_photo(*arguments, **options)
 
-  session._write = write
+  monkeypatch.setattr(writing, "save_photo", save)
   worker = threading.Thread(target=session.draw, args=[SETTINGS])
   worker.start()
   assert started.wait(60)
   session.close()
   worker.join(60)
-  assert not (tmp_path / "tab").exists()
+  assert not worker.is_alive() and not (tmp_path / "tab").exists()

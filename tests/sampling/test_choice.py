@@ -89,7 +89,8 @@ def test_equal_samples_all_stand_for_something():
     (Choice(only=(0,)), "--only=0"),
     (Choice(only=(2, 2)), "--only names a sample twice"),
     (Choice(keep=2, diverse=2), "--keep and --diverse both choose"),
-    (Choice(diverse=2, only=(1,)), "--diverse and --only both choose"),
+    (Choice(keep=2, only=(1,)), "--keep and --only both choose"),
+    (Choice(diverse=2, only=(3,)), "--only=3 of --diverse=2: expected 1 to 2"),
   ],
 )
 def test_bad_choices_raise(choice, message):
@@ -103,3 +104,11 @@ def test_pictures_are_compared_by_large_areas():
   x[3:] += 0.06
   medoids, shares = far_apart(x, 2)
   assert sorted(k // 3 for k in medoids) == [0, 1] and shares == [0.5, 0.5]
+
+
+def test_only_chooses_among_diverse_ones(ranked):
+  diverse = Choice(diverse=3)(ranked)
+  chosen = Choice(diverse=3, only=(3, 1))(ranked)
+  assert _ranks(chosen) == [1, 3]
+  assert chosen.numbers == [diverse.numbers[0], diverse.numbers[2]]
+  assert chosen.shares == [diverse.shares[0], diverse.shares[2]]

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import flags as absl_flags
 from absl.testing import flagsaver
 from PIL import Image
 from skimage import data
@@ -89,7 +88,9 @@ def test_noisy_results_are_not_continued(run, tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(
     sampling,
     "Results",
-    lambda *args: captions.append(args[-1]) or results(*args),
+    lambda *args, **kwargs: (
+      captions.append(args[-1]) or results(*args, **kwargs)
+    ),
   )
   sample(run, tmp_path, num_samples=1)
   _, _, noisy = _read(tmp_path)
@@ -137,17 +138,6 @@ def test_photographs_lose_their_noise(photographs, tmp_path, monkeypatch):
   assert flow is trained.flow and noise == 0.05
   assert variables is trained.variables and noisy is x
   np.testing.assert_array_equal(cond, sampler.open(str(path)).cond)
-
-
-@pytest.fixture
-def parsed():
-  """Lets flags be read, as after the start of a command."""
-  if not absl_flags.FLAGS.is_parsed():
-    absl_flags.FLAGS.mark_as_parsed()
-    yield
-    absl_flags.FLAGS.unparse_flags()
-  else:
-    yield
 
 
 @pytest.mark.usefixtures("parsed")

@@ -50,6 +50,8 @@ def test_points_of_each_photograph(tmp_path):
     ([{"x": True, "y": 2, "color": [1, 2, 3]}], "point 1 .*not a number"),
     ([{"x": float("nan"), "y": 2, "color": [1, 2, 3]}], "not a number"),
     ([{"x": 1, "y": 2, "color": [1, 2, 300]}], "levels from 0 to 255"),
+    ([{"x": 1, "y": 2, "color": [0.8, 0.2, 0.1]}], "three whole levels"),
+    ([{"x": 1, "y": 2, "color": [1e400, 2, 3]}], "infinity"),
     ([{"x": 1, "y": 2, "color": [1, 2]}], "not enough values"),
     ([{"x": 1, "y": 2, "color": "reddish"}], "reddish"),
     ({"a.jpg": 1}, "a.jpg: expected a list"),
@@ -96,3 +98,9 @@ def test_points_that_meet_are_averaged():
 def test_a_point_outside_raises(x, y):
   with pytest.raises(ValueError, match="outside of the photograph of 160x80"):
     hints.to_map([Point(x, y, RED)], (80, 160), 8)
+
+
+def test_hints_for_no_photograph_are_named():
+  known = {"a.jpg": (), "/b/c.jpg": (), "d.jpeg": ()}
+  assert hints.without_photo(known, ["x/a.jpg", "/b/c.jpg"]) == ["d.jpeg"]
+  assert hints.without_photo((), ["x/a.jpg"]) == []

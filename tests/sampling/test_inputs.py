@@ -77,3 +77,9 @@ def test_what_matches_nothing_is_named(folder, inputs):
 def test_no_input_is_refused():
   with pytest.raises(ValueError, match="needs --inputs"):
     find([])
+
+
+def test_outputs_in_the_home_folder_are_no_inputs(folder, monkeypatch):
+  monkeypatch.setenv("HOME", str(folder))
+  found = _names([str(folder)], outputs="~/sub", recursive=True)
+  assert found == ["a", "b", "scan[1]"]

@@ -42,10 +42,10 @@ def _config(name):
 
 @pytest.fixture(scope="module")
 def workdirs(tmp_path_factory):
-  """A workdir by task."""
+  """A workdir by task; with noise, samples depend on the condition."""
   folder = tmp_path_factory.mktemp("runs")
   for name in NAMES:
-    make_workdir(_config(name), folder / name)
+    make_workdir(_config(name), folder / name, noise=0.1)
   return folder
 
 
@@ -154,11 +154,14 @@ def test_whole_pictures_are_made_smaller_first(workdirs, photos, tmp_path):
   sample(
     workdirs / "super_resolution",
     tmp_path,
-    inputs=[str(photos / "wide.png")],
+    inputs=[str(photos / f"{name}.png") for name in ("odd", "wide")],
     num_samples=1,
     degrade=True,
   )
-  assert _outputs(tmp_path)["wide_1"].shape == (SIZE, SIZE, 3)
+  made = _outputs(tmp_path)
+  assert made["odd_1"].shape == made["wide_1"].shape == (SIZE, SIZE, 3)
+  # They share their latents, so they differ by what was given.
+  assert (made["odd_1"] != made["wide_1"]).mean() > 0.1
 
 
 def test_sketches_are_taken_as_they_are_or_drawn(workdirs, photos, tmp_path):
@@ -221,7 +224,7 @@ def test_pictures_too_large_to_enlarge_are_refused(workdirs, tmp_path):
   path = str(tmp_path / "large.png")
   Image.new("RGB", (600, 600)).save(path)
   failed = sample(workdirs / "super_resolution", tmp_path / "o", inputs=[path])
-  assert "more than 4,194,304: make it smaller" in failed[path]
+  assert "make it at most 262,144 pixels" in failed[path]
 
 
 def _photo(shape, seed=0, dtype=np.uint8):

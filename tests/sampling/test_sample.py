@@ -257,3 +257,12 @@ def test_the_format_of_results_can_be_chosen(run, album, tmp_path):
   assert sizes[0] < sizes[1]
   with pytest.raises(ValueError, match="expected one of png, jpg, webp, tif"):
     sample(run, out, inputs=[str(album)], output_format="bmp")
+
+
+def test_temperatures_of_other_flows_remove_nothing(run, album, tmp_path):
+  out = tmp_path / "out"
+  sample(run, out, inputs=[f"{album}/scan_1.png"], num_samples=1)
+  before = _contents(out)
+  with pytest.raises(ValueError, match="2 numbers, but this flow has 3 levels"):
+    sample(run, out, inputs=[str(album)], temperatures=[[1.0, 0.8]])
+  assert _contents(out) == before
