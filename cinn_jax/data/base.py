@@ -42,6 +42,14 @@ class Source(Protocol):
     """
 
 
+def is_cut(source: Source) -> bool:
+  """Returns whether a source's pictures must not be cut or mirrored again.
+
+  Other entries of its records, such as features, then belong to whole pictures.
+  """
+  return getattr(source, "is_cut", False)
+
+
 def hash_parts(parts: Iterable[bytes | str]) -> str:
   """Returns a `listing_hash` of `parts`, whatever their order.
 

@@ -11,6 +11,7 @@ import grain
 import numpy as np
 from absl import logging
 
+from cinn_jax.data import base
 from cinn_jax.data.base import PICTURES, Source
 from cinn_jax.images import crops, reading
 from cinn_jax.images.crops import height_and_width
@@ -50,8 +51,9 @@ def training_batches(
     batch_size: Examples per step, in all processes together.
     seed: Seed for the order and the crops, in [0, 2**32).
     min_scale: Smallest area of a crop as a fraction of its picture, in (0, 1].
-      With 1 the crop is always the largest central one.
-    flip: Mirror half of the crops, at random.
+      With 1 the crop is always the largest central one, as for sources that are
+      cut already, see `base.is_cut`.
+    flip: Mirror half of the crops, at random, unless they are cut already.
     start_step: The first batch to return; earlier ones take no time.
     process_index: Index of this process, below `process_count`.
     process_count: Number of processes that share a batch.
@@ -74,6 +76,8 @@ def training_batches(
     raise ValueError(f"seed is {seed}, expected 0 or more, below 2**32")
   if start_step < 0:
     raise ValueError(f"start_step is {start_step}, expected 0 or more")
+  if base.is_cut(source):
+    min_scale, flip = 1.0, False
   reader = _Reader(source)
   example = _random_example(reader, image_size, aspect, seed, min_scale, flip)
   # Positions in an endless stream. We shuffle ourselves, because grain's own

@@ -55,14 +55,15 @@ class Photographs:
   def __init__(
     self, path: str, limit: int = 0, held_out: tuple[int, int] = (0, 0)
   ):
-    self._archive = zipfile.ZipFile(path) if path.endswith(".zip") else None
-    self._root = pathlib.Path(path)
+    self._root = pathlib.Path(path).expanduser()
+    is_archive = path.endswith(".zip")
+    self._archive = zipfile.ZipFile(self._root) if is_archive else None
     if self._archive is not None:
       names = self._archive.namelist()
     else:
       files = self._root.rglob("*")
       names = sorted(str(file.relative_to(self._root)) for file in files)
-    names = [n for n in names if n.lower().endswith(_SUFFIXES)]
+    names = [name for name in names if _is_photograph(name)]
     self.names = names if any(held_out) else sorted(names)
     self._limit = limit or len(names)
     if not self.names:
@@ -75,9 +76,13 @@ class Photographs:
     self._held_out = held_out
 
   def __getitem__(self, name: str) -> np.ndarray:
-    if self._archive is not None:
-      return reading.decode(self._archive.read(name))
-    return reading.decode(self._root / name)
+    if self._archive is None:
+      return reading.decode(self._root / name)
+    try:
+      with reading.reasons(name):
+        return reading.decode(self._archive.read(name))
+    except reading.UnreadableImage as error:
+      raise reading.UnreadableImage(name, error.reason) from error
 
   def splits(
     self, others: Sequence[np.ndarray] = ()
@@ -86,6 +91,10 @@ class Photographs:
 
     Args:
       others: More pictures [S, S, 3] that no training photograph should equal.
+
+    Raises:
+      UnreadableImage: if one of the photographs is damaged.
+      ValueError: if none is left for training or for validation.
     """
     held = self._held()
     out = {name for names in held.values() for name in names}
@@ -102,6 +111,12 @@ class Photographs:
       else:
         left_out += 1
     held = {split: names[: self._limit] for split, names in held.items()}
+    if not train or not held["validation"]:
+      raise ValueError(
+        f"No photograph is left to {'validate' if train else 'train'} on: of"
+        f" {len(self.names):,}, {left_out:,} are grey or nearly equal held-out"
+        " ones. Add others."
+      )
     return {"train": train, **held}, left_out
 
   def _held(self) -> dict[str, list[str]]:
@@ -113,6 +128,12 @@ class Photographs:
       "test": self.names[test:],
       "validation": self.names[validation:test],
     }
+
+
+def _is_photograph(name: str) -> bool:
+  # Archives of some systems hold files of their own, such as __MACOSX/._a.jpg.
+  is_hidden = pathlib.PurePath(name).name.startswith(".")
+  return name.lower().endswith(_SUFFIXES) and not is_hidden
 
 
 def _thumbnail(picture: np.ndarray) -> np.ndarray:

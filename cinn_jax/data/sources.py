@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from cinn_jax.data import base
 from cinn_jax.data.base import Source
 
 SOURCES = (
@@ -109,6 +110,11 @@ def open_source(
   )
   if not crop and not resize:
     return source
+  if base.is_cut(source):
+    raise ValueError(
+      f"The pictures of {name} are cut already: leave out data.crop and"
+      " data.resize."
+    )
   from cinn_jax.data import derived
 
   return derived.Preprocessed(source, tuple(crop), tuple(resize))

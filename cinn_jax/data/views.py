@@ -34,13 +34,20 @@ class Views:
     path: The folder, or several with commas between them.
     split: "train", "validation" or "test".
 
+  Attributes:
+    is_cut: True: a further crop would part a picture from its features.
+
   Raises:
     FileNotFoundError: if a folder holds no views.
     ValueError: if the views of two folders differ in size.
   """
 
+  is_cut = True
+
   def __init__(self, path: str, split: str):
-    folders = [pathlib.Path(part) / split for part in path.split(",")]
+    folders = [
+      pathlib.Path(part).expanduser() / split for part in path.split(",")
+    ]
     for folder in folders:
       if not (folder / _LISTING).is_file():
         raise FileNotFoundError(
@@ -97,8 +104,12 @@ class Writer:
   def __init__(
     self, path: str | pathlib.Path, split: str, count: int, size: int
   ):
-    self._folder = pathlib.Path(path) / split
+    self._folder = pathlib.Path(path).expanduser() / split
     self._folder.mkdir(parents=True, exist_ok=True)
+    # Without its listing, an earlier split is not read any more.
+    (self._folder / _LISTING).unlink(missing_ok=True)
+    for old in self._folder.glob("*.npy"):
+      old.unlink()
     shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
       "image": (np.uint8, (size, size, 3)),
       "lightness": (np.uint8, (size, size, 1)),

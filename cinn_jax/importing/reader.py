@@ -122,7 +122,8 @@ class Reader:
     """Returns what was read, in the structure that `flow.init` returns.
 
     Raises:
-      ValueError: if a key was not read; names the first one.
+      ValueError: if a key was not read, or a variable of the network has no
+        value; names the first one.
     """
     for key in self._unread:
       if not key.rpartition(".")[2].startswith(LEFTOVERS):
@@ -130,6 +131,11 @@ class Reader:
           f"The checkpoint has {key!r}, but the config's network does not: does"
           " it belong to another network, or to FrEIA since February 2021?"
         )
+    if missing := sorted(set(self._shapes) - set(self._variables)):
+      raise ValueError(
+        f"The config's network has {'/'.join(missing[0])!r}, but the published"
+        " one does not: leave out the settings that differ from it."
+      )
     return traverse_util.unflatten_dict(self._variables)
 
   def _first_layer(self, net: Path, key: str, block: Block) -> None:

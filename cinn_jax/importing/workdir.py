@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from cinn_jax.flow import split_variables
 from cinn_jax.importing.official import load_official
 from cinn_jax.training.optimizer import make_optimizer
-from cinn_jax.workdir.checkpoint import Checkpoints
+from cinn_jax.workdir.checkpoint import Checkpoints, check_path
 from cinn_jax.workdir.state import Fit, State
 
 
@@ -33,6 +33,7 @@ def import_official(
     ValueError: if the workdir contains a run, or for the reasons that
       `load_official` names.
   """
+  check_path(workdir)
   variables = jax.tree.map(jnp.asarray, load_official(checkpoint, config))
   params, constants = split_variables(variables)
   optimizer = make_optimizer(

@@ -1,5 +1,6 @@
 """A folder of compiled programs, which makes the next start quick."""
 
+import contextlib
 import importlib
 import itertools
 import os
@@ -41,14 +42,15 @@ def _delete_damaged(folder):
   mark, now = folder / _MARK, time.time()
   since = mark.stat().st_mtime if mark.exists() else 0
   for entry in folder.glob("*-cache"):
-    # Other processes may delete the same entry.
+    # Other processes may delete the same entry, and it may be another user's.
     try:
       if entry.stat().st_mtime >= since and not _is_whole(entry.read_bytes()):
         entry.unlink()
-    except FileNotFoundError:
+    except OSError:
       continue
-  mark.touch()
-  os.utime(mark, (now, now))
+  with contextlib.suppress(OSError):
+    mark.touch()
+    os.utime(mark, (now, now))
 
 
 def _is_whole(data):

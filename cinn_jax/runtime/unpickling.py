@@ -60,14 +60,21 @@ def load_torch(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
   file = _existing(path)
   if not zipfile.is_zipfile(file):
     return _load_legacy(file)
-  with zipfile.ZipFile(file) as archive:
-    pickles = [n for n in archive.namelist() if n.endswith("/data.pkl")]
-    if len(pickles) != 1:
-      raise ValueError(f"{file} has {len(pickles)} data.pkl, expected one.")
-    folder = pickles[0].removesuffix("data.pkl")
-    with archive.open(pickles[0]) as stream:
-      content = _load(_TorchUnpickler(stream, archive, folder), file)
+  try:
+    with zipfile.ZipFile(file) as archive:
+      content = _load_archive(archive, file)
+  except zipfile.BadZipFile as error:
+    raise ValueError(f"{file} is damaged: {error}.") from None
   return dict(_flatten(content, ""))
+
+
+def _load_archive(archive, file):
+  pickles = [n for n in archive.namelist() if n.endswith("/data.pkl")]
+  if len(pickles) != 1:
+    raise ValueError(f"{file} has {len(pickles)} data.pkl, expected one.")
+  folder = pickles[0].removesuffix("data.pkl")
+  with archive.open(pickles[0]) as stream:
+    return _load(_TorchUnpickler(stream, archive, folder), file)
 
 
 class _ArrayUnpickler(pickle.Unpickler):

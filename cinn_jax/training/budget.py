@@ -108,7 +108,12 @@ def train(
   batches = _batches(train_views, settings.batch_size, settings.seed)
   state = jax.jit(
     lambda batch: init_state(
-      jax.random.key(settings.seed), flow, task, optimizer, batch
+      jax.random.key(settings.seed),
+      flow,
+      task,
+      optimizer,
+      batch,
+      averaged=bool(settings.ema_decay),
     )
   )(next(batches))
   if start:
@@ -145,7 +150,8 @@ def train(
         Point(
           seconds=round(spent, 1),
           steps=int(state.step),
-          train=float(np.mean(jax.device_get(losses))),
+          # Those of skipped steps are not finite.
+          train=float(np.nanmean(jax.device_get(losses))),
           validation=scores[0],
           without_hints=scores[1] if scores[1:] else None,
           skipped=int(skipped),
@@ -284,6 +290,8 @@ if __name__ == "__main__":
     "clock", "processor", ["processor", "wall"], "The clock of --seconds."
   )
   _OUTPUT = flags.DEFINE_string("output", None, "The file to write.")
-  _POINTS = flags.DEFINE_integer("points", 4, "Validations until the end.")
+  _POINTS = flags.DEFINE_integer(
+    "points", 4, "Validations until the end.", lower_bound=1
+  )
   _START = flags.DEFINE_string("start", "", "A file to go on from.")
   cli.run(_run, required=["config", "output"])

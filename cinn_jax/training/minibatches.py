@@ -160,7 +160,9 @@ def _check_alike(cond, other):
   """Raises ValueError unless two conditions differ only in their rows."""
 
   def describe(tree):
-    return jax.tree.map(lambda leaf: f"[{leaf.ndim}D, {leaf.shape[-1]}]", tree)
+    return jax.tree.map(
+      lambda leaf: f"[{leaf.ndim}D, {leaf.shape[1:][-1:]}]", tree
+    )
 
   if describe(cond) != describe(other):
     shapes = [jax.tree.map(lambda leaf: leaf.shape, c) for c in (cond, other)]

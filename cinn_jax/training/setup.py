@@ -78,6 +78,13 @@ def set_up(
       raise ValueError(
         f"train.{name} is {config.train[name]}, expected 1 or more."
       )
+  clip_norm = config.optimizer.get("clip_norm", 0.0)
+  for name, value in (
+    ("train.watchdog_minutes", config.train.watchdog_minutes),
+    ("optimizer.clip_norm", clip_norm),
+  ):
+    if not value >= 0:
+      raise ValueError(f"{name} is {value}, expected 0 (off) or more.")
   batch_size = config.train.batch_size
   mesh = sharding.make_mesh()
   for name, size in (

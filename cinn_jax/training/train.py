@@ -25,7 +25,7 @@ from cinn_jax.training.stopping import (
   Watchdog,
   exit_without_peers,
 )
-from cinn_jax.workdir.checkpoint import Checkpoints
+from cinn_jax.workdir.checkpoint import Checkpoints, check_path
 from cinn_jax.workdir.lock import hold_lock
 from cinn_jax.workdir.log import Log
 from cinn_jax.workdir.same_run import check_same_run
@@ -62,6 +62,7 @@ def train(
       the workdir.
   """
   folder = storage.path(workdir)
+  check_path(folder)
   with (
     Stop() as stop,
     hold_lock(folder),
@@ -135,7 +136,8 @@ def _loop(run: Run, profiler: Profiler) -> None:
 
 def _is_due(run, step, state):
   settings = run.config.train
-  if step == settings.num_steps:
+  # Above it, if the number was lowered after a break.
+  if step >= settings.num_steps:
     return True
   # A model that may be about to diverge is not saved as the newest.
   return step % settings.eval_every == 0 and not int(state.skipped)
@@ -168,7 +170,7 @@ def _validated(run: Run, log: Log, state: State) -> str:
   scores = run.validator.score(state.ema_variables, alive)
   log.scalars(step, "validation", scores)
   text = f"Step {step:,}: validation {bits.in_words(scores, run.task)}"
-  if step == settings.num_steps or step % settings.sheet_every == 0:
+  if step >= settings.num_steps or step % settings.sheet_every == 0:
     name, value = ranking(scores)
     title = "bits/dim" if name == "bits_per_dim" else name
     sheet = run.validator.sheet(

@@ -31,6 +31,18 @@ from cinn_jax.workdir.saved import (
 from cinn_jax.workdir.state import Fit, State
 
 
+def check_path(workdir: str | os.PathLike[str]) -> None:
+  """Raises ValueError for a workdir in which nothing could be saved.
+
+  Orbax takes the path for a pattern when it joins its files.
+  """
+  if "[" in str(folder(workdir)):
+    raise ValueError(
+      f"{folder(workdir)} has a '[' in its path, with which checkpoints cannot"
+      " be written: choose another --workdir."
+    )
+
+
 class Checkpoints:
   """The checkpoints of one workdir; keeps the two newest and the best.
 

@@ -114,6 +114,11 @@ def test_condition_net_can_be_frozen_or_left_out():
   assert _config("sketch", "condition_net=none").model.condition_net is False
   with pytest.raises(ValueError, match="cannot do without its condition_flow"):
     _config("sketch", "caflow,condition_net=none")
+  groups = _config("super_resolution", "cgan,condition_net=frozen")
+  assert set(groups.optimizer.groups) == {"condition_net", "discriminator"}
+  for choice in ("frozen", "none"):
+    with pytest.raises(ValueError, match=r"^pyramid (has no|cannot)"):
+      _config("super_resolution", f"pyramid,condition_net={choice}")
 
 
 @pytest.mark.parametrize(

@@ -216,3 +216,11 @@ def test_missing_torch_raises(monkeypatch):
   monkeypatch.setitem(sys.modules, "torch", None)
   with pytest.raises(RuntimeError, match="needs torch"):
     load_official("nonesuch.pt", official_layouts.config("minimal"))
+
+
+def test_a_variable_without_a_value_is_named():
+  config = colorize.get_config("lsun")
+  config.model.learned_priors = True
+  good = official_colorization.blank(official_colorization.lsun())
+  with pytest.raises(ValueError, match=r"has 'params/.*, but the published"):
+    to_variables(good, config)

@@ -2,10 +2,14 @@
 
 import os
 import pathlib
+import socket
 import subprocess
 import sys
+import types
 
 import pytest
+
+from cinn_jax.runtime import compilation_cache
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAM = """
@@ -76,3 +80,22 @@ def test_a_folder_set_in_jax_stays(tmp_path):
   chosen = tmp_path / "chosen"
   _run(tmp_path / "kept", JAX_COMPILATION_CACHE_DIR=str(chosen))
   assert _entries(chosen) and not (tmp_path / "kept").exists()
+
+
+def test_a_folder_of_another_user_is_no_obstacle(tmp_path, monkeypatch):
+  own = tmp_path / socket.gethostname()
+  own.mkdir()
+  (own / "jit_other-1-cache").write_bytes(b"")
+
+  def refuse(*_, **__):
+    raise PermissionError("not yours")
+
+  for name in ("touch", "unlink"):
+    monkeypatch.setattr(pathlib.Path, name, refuse)
+  kept = {}
+  config = types.SimpleNamespace(update=kept.__setitem__)
+  monkeypatch.setattr(
+    compilation_cache, "jax", types.SimpleNamespace(config=config)
+  )
+  compilation_cache.keep(tmp_path)
+  assert kept == {"jax_compilation_cache_dir": str(own)}

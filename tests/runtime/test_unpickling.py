@@ -161,3 +161,12 @@ def test_tensors_written_by_torch(tmp_path):
     *((k, saved[k]) for k in ("b", "half", "none")),
   ):
     np.testing.assert_array_equal(read[name], want.detach().numpy())
+
+
+def test_a_damaged_archive_is_named(tmp_path, monkeypatch):
+  path = _write_tensor(tmp_path / "a.pt", monkeypatch, 0, (8,), (1,))
+  content = bytearray(path.read_bytes())
+  content[content.index(np.arange(8.0).tobytes()) + 9] ^= 1
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match="is damaged: Bad CRC-32"):
+    unpickling.load_torch(path)

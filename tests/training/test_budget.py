@@ -9,9 +9,10 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from cinn_jax import load
-from cinn_jax.data import prepare_views
-from cinn_jax.data.views import Views
+from cinn_jax.data import base, prepare_views, sources
+from cinn_jax.data.views import Views, Writer
 from cinn_jax.experiment import pyramid_recipes
+from cinn_jax.images.reading import UnreadableImage
 from cinn_jax.training import budget
 from cinn_jax.workdir import join, portable
 from cinn_jax.workdir.half import to_half
@@ -73,6 +74,12 @@ def test_views_hold_crops_and_their_features(views):
     "features_16": (16, 16, 40),
     "features_8": (8, 8, 112),
   }
+  # A crop of a view would part it from its features.
+  assert base.is_cut(Views(str(views), "train"))
+  with pytest.raises(ValueError, match="cut already"):
+    sources.open_source(
+      "views", "train", path=str(views), crop=(0, 1), resize=()
+    )
   with pytest.raises(FileNotFoundError, match="prepare_views"):
     Views(str(views / "none"), "train")
 
@@ -167,3 +174,31 @@ def test_the_rate_warms_up_and_falls_to_zero():
 def test_a_model_without_features_is_refused():
   with pytest.raises(ValueError, match="not for conditional_gan: use --mode"):
     budget.for_views(colorize.get_config("cgan"))
+
+
+def test_a_split_that_is_not_complete_is_not_read(tmp_path):
+  Writer(tmp_path, "train", 1, SIZE).close()
+  assert len(Views(str(tmp_path), "train")) == 1
+  (tmp_path / "train" / "features_99.npy").touch()
+  Writer(tmp_path, "train", 2, SIZE)
+  assert not (tmp_path / "train" / "features_99.npy").exists()
+  with pytest.raises(FileNotFoundError, match="holds no views"):
+    Views(str(tmp_path), "train")
+
+
+def test_photographs_that_cannot_be_used_are_named(tmp_path):
+  path = str(tmp_path / "photos.zip")
+  grey = np.full((SIZE, SIZE, 3), 99, np.uint8)
+  Image.fromarray(grey).save(tmp_path / "one.png")
+  with zipfile.ZipFile(path, "w") as archive:
+    for name in ("a.png", "b.png", "c.png"):
+      archive.write(tmp_path / "one.png", name)
+    archive.writestr("__MACOSX/._a.png", b"not a picture")
+  photographs = prepare_views.Photographs(path)
+  assert photographs.names == ["a.png", "b.png", "c.png"]
+  with pytest.raises(ValueError, match="left to train on: of 3, 1 are grey"):
+    photographs.splits()
+  with zipfile.ZipFile(path, "a") as archive:
+    archive.writestr("d.png", b"not a picture")
+  with pytest.raises(UnreadableImage, match=r"^d\.png: not a picture"):
+    _ = prepare_views.Photographs(path)["d.png"]

@@ -1,11 +1,14 @@
 """A data-parallel step moves only gradients and metrics between devices."""
 
 import json
+import math
 import os
 import pathlib
 import re
 import subprocess
 import sys
+
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 _PROGRAM = """
@@ -38,8 +41,13 @@ step = make_train_step(
 compiled = jax.jit(
   step, in_shardings=(everywhere, spread), out_shardings=everywhere
 ).lower(state, batch).compile()
+shardings = sharding.state_shardings(state, mesh, fully_sharded=True)
+placed = zip(jax.tree.leaves(state), jax.tree.leaves(shardings), strict=True)
 print(json.dumps({
   "text": compiled.as_text(),
+  "shards": [
+    (leaf.shape, place.shard_shape(leaf.shape)) for leaf, place in placed
+  ],
   "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.fit.params)),
 }))
 """
@@ -81,7 +89,9 @@ def _size(shape):
   return size
 
 
-def test_step_reduces_only_gradients_and_metrics():
+@pytest.fixture(scope="module")
+def compiled():
+  """Returns what the program prints on eight devices."""
   result = subprocess.run(
     [sys.executable, "-c", _PROGRAM],
     cwd=ROOT,
@@ -90,7 +100,10 @@ def test_step_reduces_only_gradients_and_metrics():
     text=True,
   )
   assert result.returncode == 0, result.stderr
-  compiled = json.loads(result.stdout)
+  return json.loads(result.stdout)
+
+
+def test_step_reduces_only_gradients_and_metrics(compiled):
   kinds = set(re.findall(rf"\s({_KINDS})(?:-start)?\(", compiled["text"]))
   assert kinds == {"all-reduce"}
   moved = _count_moved(*_computations(compiled["text"]))
@@ -98,3 +111,14 @@ def test_step_reduces_only_gradients_and_metrics():
   assert moved == compiled["parameters"] + 4
   # Not one for each layer: a sum and a maximum, with all arrays together.
   assert len(re.findall(r"\sall-reduce(?:-start)?\(", compiled["text"])) == 2
+
+
+def test_full_sharding_cuts_what_eight_divides(compiled):
+  cut = 0
+  for shape, shard in compiled["shards"]:
+    if any(side % 8 == 0 for side in shape):
+      assert 8 * math.prod(shard) == math.prod(shape)
+      cut += 1
+    else:
+      assert shard == shape
+  assert 0 < cut < len(compiled["shards"])

@@ -40,36 +40,38 @@ def _mean_of_fresh(variables):
   )
 
 
-RANDOM = np.random.default_rng(0)
+def _all_of_numpy(random, rng, count):
+  return _pair(random, count)
 
 
-def _noise_of_numpy(rng, count):
+def _noise_of_numpy(random, rng, count):
   theta = jax.random.normal(rng, (count, 2))
-  return theta, theta + 0.5 * RANDOM.normal(size=(count, 2))
+  return theta, theta + 0.5 * random.normal(size=(count, 2))
 
 
-def _seeded(rng, count):
-  return _pair(np.random.default_rng(np.asarray(rng)), count)
+def _seeded(random, rng, count):
+  seed = np.asarray(jax.random.key_data(rng))
+  return _pair(np.random.default_rng(seed), count)
 
 
 @pytest.mark.parametrize(
   "simulate, reason",
   [
-    (lambda rng, n: _pair(RANDOM, n), "it draws random numbers that are not"),
+    (_all_of_numpy, "it draws random numbers that are not"),
     pytest.param(
       _noise_of_numpy,
       "it draws random numbers that are not JAX's",
       marks=pytest.mark.slow,
     ),
-    (lambda rng, n: _seeded(jax.random.key_data(rng), n), "cannot trace it"),
+    (_seeded, "cannot trace it"),
   ],
 )
 def test_numpy_simulators_run_on_the_host(simulate, reason):
-  calls = []
+  calls, random = [], np.random.default_rng(0)
 
   def counted(rng, batch_size):
     calls.append(batch_size)
-    return simulate(rng, batch_size)
+    return simulate(random, rng, batch_size)
 
   with pytest.warns(
     RuntimeWarning, match=f"runs on the host, since .*{reason}"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cinn_jax
-from cinn_jax.training import monitor
+from cinn_jax.training import monitor, stopping
 from cinn_jax.training.train import train
 from cinn_jax.workdir.checkpoint import Checkpoints
 from cinn_jax.workdir.trained import restore
@@ -103,6 +103,31 @@ def test_divergence_keeps_the_checkpoint(tmp_path, monkeypatch):
 def test_intervals_below_one_raise(name, tmp_path):
   with pytest.raises(ValueError, match=rf"{name} is 0, expected 1 "):
     train(_config(**{name: 0}), tmp_path)
+
+
+@pytest.mark.parametrize(
+  "section, name", [("train", "watchdog_minutes"), ("optimizer", "clip_norm")]
+)
+def test_negative_limits_raise(section, name, tmp_path):
+  config = _config()
+  config[section][name] = -1.0
+  with pytest.raises(ValueError, match=rf"{name} is -1.0, expected 0 \(off\)"):
+    train(config, tmp_path)
+
+
+def test_a_folder_that_checkpoints_cannot_have_is_refused(tmp_path):
+  with pytest.raises(ValueError, match=r"has a '\[' in its path"):
+    train(_config(), tmp_path / "runs [2024]" / "a")
+  assert not (tmp_path / "runs [2024]").exists()
+
+
+def test_a_run_that_is_cut_short_is_validated(tmp_path, monkeypatch):
+  with monkeypatch.context() as patch:
+    patch.setattr(stopping.Stop, "requested", lambda _, step: step == 3)
+    with pytest.raises(stopping.Stopped):
+      train(_config(), tmp_path / "run")
+  train(_config(num_steps=2), tmp_path / "run")
+  assert _rows(tmp_path / "run", "validation")[-1]["step"] == 3
 
 
 def test_loss_goes_down(tmp_path):

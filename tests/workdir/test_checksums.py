@@ -1,12 +1,14 @@
 """Checksums depend on every bit and on no device."""
 
-import jax
+import os
+import subprocess
+import sys
+
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
 
-from cinn_jax.runtime import sharding
 from cinn_jax.workdir.checksums import checksums
 
 
@@ -43,9 +45,26 @@ def test_swapped_values_change_the_checksum():
   assert checksums(jnp.float32(1)) == {"": 0x3F800000}
 
 
+ON_FOUR_DEVICES = """
+import jax, numpy as np
+from cinn_jax.runtime import sharding
+from cinn_jax.workdir.checksums import checksums
+
+mesh = sharding.make_mesh()
+assert mesh.size == 4
+array = np.random.default_rng(1).normal(size=(32, 3)).astype(np.float32)
+spread = jax.device_put(array, sharding.by_example(mesh))
+assert spread.addressable_data(0).shape == (8, 3)
+assert checksums(spread) == checksums(array)
+print("same as on one device")
+"""
+
+
 def test_checksum_does_not_depend_on_sharding():
-  mesh = sharding.make_mesh()
-  array = np.random.default_rng(1).normal(size=(8 * mesh.size, 3))
-  array = array.astype(np.float32)
-  spread = jax.device_put(array, sharding.by_example(mesh))
-  assert checksums(spread) == checksums(jnp.asarray(array))
+  process = subprocess.run(
+    [sys.executable, "-c", ON_FOUR_DEVICES],
+    env={**os.environ, "JAX_NUM_CPU_DEVICES": "4", "JAX_PLATFORMS": "cpu"},
+    capture_output=True,
+    text=True,
+  )
+  assert process.stdout == "same as on one device\n", process.stderr

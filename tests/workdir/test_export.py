@@ -6,11 +6,15 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
+from flax import traverse_util
 
 import cinn_jax
 from cinn_jax.workdir import portable, tensor_file
+from cinn_jax.workdir.half import to_half
 from tests.support import tiny
+from tests.support.drawing import normal
 from tests.support.trees import assert_same
 from tests.support.untrained import make_workdir
 
@@ -18,7 +22,7 @@ from tests.support.untrained import make_workdir
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
   path = tmp_path_factory.mktemp("run") / "run"
-  make_workdir(tiny.digits(), path)
+  make_workdir(tiny.digits(), path, noise=0.1)
   return path
 
 
@@ -37,6 +41,37 @@ def test_workdir_and_its_export_load_alike(workdir, tmp_path):
   _, description = tensor_file.read(away)
   assert description["run"]["task"]["name"] == "class_conditional"
   assert description["run"]["step"] == 0
+
+
+def test_half_rounds_networks_alone(workdir, tmp_path):
+  files = [tmp_path / f"{name}.safetensors" for name in ("full", "half")]
+  for half, file in enumerate(files):
+    portable.export(workdir, file, half=bool(half))
+  (flow, full), (_, half) = map(cinn_jax.load, files)
+  leaves = zip(
+    traverse_util.flatten_dict(full).items(),
+    traverse_util.flatten_dict(half).items(),
+    strict=True,
+  )
+  rounded = 0
+  for (path, one), (same_path, other) in leaves:
+    assert path == same_path
+    if {"net_1", "net_2"} & set(path):
+      assert other.dtype == np.float16 and one.dtype == np.float32
+      np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-6)
+      rounded += one.nbytes
+    else:
+      assert_same(one, other)
+  sizes = [file.stat().st_size for file in files]
+  assert rounded > 0
+  assert sizes[0] - sizes[1] == pytest.approx(rounded / 2, rel=0.01)
+  x, cond = normal(0, (2, 8, 8, 1), np.float32), jax.nn.one_hot([3, 7], 10)
+  score = jax.jit(flow.log_prob)
+  totals = [score(variables, x, cond).total for variables in (full, half)]
+  np.testing.assert_allclose(*totals, rtol=1e-3)
+  # The scales of an ActNorm enter the density directly.
+  scales = {"params": {"parts_0": {"log_scale": np.float32([0.1, 0.2])}}}
+  assert_same(to_half(scales), scales)
 
 
 @pytest.mark.parametrize("named", [True, False])
