@@ -58,6 +58,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+  from cinn_jax import bijections
   from cinn_jax.evaluation.latent import moves as latent
   from cinn_jax.evaluation.metrics import calibration, calibration_plots
   from cinn_jax.flow import Flow, make_flow
@@ -82,6 +83,7 @@ __all__ = [
   "StudentT",
   "Subnet",
   "VectorNet",
+  "bijections",
   "calibration",
   "calibration_plots",
   "denormalize_ab",
@@ -125,6 +127,7 @@ _HOMES = {
   "vector_flow": "models.vector_flow",
 }
 _MODULES = {
+  "bijections": "bijections",
   "calibration": "evaluation.metrics.calibration",
   "calibration_plots": "evaluation.metrics.calibration_plots",
   "full_resolution": "images.full_resolution",

@@ -1,7 +1,7 @@
 """Conditional coupling blocks: one half of the channels steers the other."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -291,3 +291,33 @@ def check_condition(x: Array, cond: Condition) -> None:
         f" {x.shape}: pass features at this level's resolution"
         f" {list(x.shape[1:-1])}, or a vector [B, C]."
       )
+
+
+def check_condition_channels(
+  module: nn.Module, leaves: Sequence[Array]
+) -> None:
+  """Raises ValueError unless a condition has the channels of initialisation.
+
+  Otherwise a missing condition would go unnoticed, as if it were zero.
+
+  Args:
+    module: Bound, with a layer "condition_0", "condition_1", ... for each leaf.
+    leaves: The condition's leaves [B, ..., C].
+  """
+  if module.is_initializing():
+    return
+  params = module.variables.get("params", {})
+  count = sum(name.startswith("condition_") for name in params)
+  wanted = [params[f"condition_{i}"]["kernel"].shape[-2] for i in range(count)]
+  got = [leaf.shape[-1] for leaf in leaves]
+  if wanted != got:
+    raise ValueError(
+      f"This flow was initialised with {_describe(wanted)}, and is given"
+      f" {_describe(got)}."
+    )
+
+
+def _describe(channels):
+  if not channels:
+    return "no condition"
+  return f"a condition of {' + '.join(map(str, channels))} channels"

@@ -64,7 +64,8 @@ class _Chunks:
     ):
       return method(*args, **kwargs)
     leaves, tree = jax.tree.flatten((args, kwargs))
-    rows = next(leaf.shape[0] for leaf in leaves if _is_array(leaf))
+    # Without a condition, its network sees no array.
+    rows = next((leaf.shape[0] for leaf in leaves if _is_array(leaf)), 0)
     if rows <= self._rows:
       return method(*args, **kwargs)
     is_batch = [_is_array(leaf) and leaf.shape[0] == rows for leaf in leaves]
@@ -83,7 +84,10 @@ class _Chunks:
     ]
     with self._enter():
       # Makes the parameters; the compiler drops the result.
-      call(method, [leaf[: self._rows] for leaf in batch])
+      first = call(method, [leaf[: self._rows] for leaf in batch])
+      sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(first)}
+      if sizes != {(self._rows,)}:
+        return first  # It is the same for all examples.
       pure, variables = network.unbind()
 
       def run(chunk):

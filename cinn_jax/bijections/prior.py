@@ -19,7 +19,12 @@ from cinn_jax.bijections.base import (
   per_channel,
   sum_per_example,
 )
-from cinn_jax.bijections.coupling import affine, check_condition, soft_clamp
+from cinn_jax.bijections.coupling import (
+  affine,
+  check_condition,
+  check_condition_channels,
+  soft_clamp,
+)
 from cinn_jax.bijections.multiscale import Split
 
 
@@ -41,10 +46,12 @@ class LearnedPrior(Bijection):
   def _head(self, x: Array, cond: Condition) -> Array:
     """Returns means and raw log-stds, [1 or B, ..., 2C]."""
     check_condition(x, cond)
+    leaves = jax.tree.leaves(cond)
+    check_condition_channels(self, leaves)
     features = 2 * x.shape[-1]
     head = self.param("bias", nn.initializers.zeros, (features,))
     head = per_channel(head, x)
-    for k, leaf in enumerate(jax.tree.leaves(cond)):
+    for k, leaf in enumerate(leaves):
       layer = nn.Dense(
         features,
         use_bias=False,

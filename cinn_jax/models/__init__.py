@@ -15,7 +15,7 @@ that others look for by `hasattr`:
   network's own guess of x. `training.encoder_pretraining` trains it, and
   `evaluation.by_task` compares samples with it.
 
-Models that are no flows, to compare them with, are in `comparators`.
+Models to compare flows with are in `comparators`.
 """
 
 from collections.abc import Callable

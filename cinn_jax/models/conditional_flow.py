@@ -30,12 +30,14 @@ class ConditionalFlow(Bijection):
     multiple: Heights and widths of the data must be multiples of this number.
     additions: Adds features of a classifier and hints to the network's, see
       `Additions`; None takes a condition without them.
+    dim: Length of the vectors that it is for; None for other data.
   """
 
   bijection: Bijection
   condition_net: nn.Module | None = None
   multiple: int = 1
   additions: nn.Module | None = None
+  dim: int | None = None
 
   def features(self, cond: Condition) -> PyTree:
     """Returns the features that the bijection is conditioned on."""
@@ -49,6 +51,11 @@ class ConditionalFlow(Bijection):
   def forward(self, x: Array, cond: Condition = None) -> tuple[PyTree, Array]:
     if self.multiple > 1:
       check_size(x.shape, self.multiple, "This flow")
+    if self.dim is not None and x.shape[1:] != (self.dim,):
+      raise ValueError(
+        f"This flow is for vectors [B, {self.dim}], got shape {x.shape}: pass"
+        " their length to vector_flow."
+      )
     return self.bijection.forward(x, self.features(cond))
 
   def inverse(self, z: PyTree, cond: Condition = None) -> tuple[Array, Array]:

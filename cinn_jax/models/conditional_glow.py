@@ -13,6 +13,7 @@ from cinn_jax.models.image_cinn import PictureFeatures
 from cinn_jax.models.networks.condition_nets import Pyramid
 from cinn_jax.models.networks.features import additions
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
+from cinn_jax.models.sizes import check_levels
 
 
 class FeaturesAndMean(nn.Module):
@@ -80,7 +81,7 @@ def conditional_glow(
     ValueError: If condition_channels do not match levels. The model raises it
       for a picture of another size.
   """
-  if len(condition_channels) != levels:
+  if len(condition_channels) != check_levels(levels):
     raise ValueError(
       f"conditional_glow takes condition_channels for {levels} levels, got"
       f" {len(condition_channels)}."

@@ -8,6 +8,7 @@ import flax.linen as nn
 from cinn_jax import bijections as bj
 from cinn_jax.models.conditional_flow import ConditionalFlow
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
+from cinn_jax.models.sizes import check_levels
 from cinn_jax.models.spline_dequantization import dequantization
 
 # Parts of the flow that may see the condition, a vector such as a class.
@@ -67,6 +68,7 @@ def glow(
     raise ValueError(
       f"condition is one of {', '.join(CONDITIONS)}, got {condition!r}."
     )
+  check_levels(levels)
   dtype = compute_dtype_named(compute_dtype)
   conv = functools.partial(
     Subnet, widths=(hidden,) * 2, kernels=(3, 1, 3), dtype=dtype

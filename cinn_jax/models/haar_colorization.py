@@ -81,6 +81,17 @@ def haar_colorization(
   Raises:
     ValueError: For an unknown mixing, and for emits or depths that do not fit.
   """
+  for name, values, count in (
+    ("hidden", hidden, 4),
+    ("depths", depths, 4),
+    ("alphas", alphas, 4),
+    ("emits", emits, 2),
+    ("condition_levels", condition_levels, 3),
+  ):
+    if len(values) != count:
+      raise ValueError(
+        f"haar_colorization takes {count} entries of {name}, got {len(values)}."
+      )
   mix = bj.mixing_named(mixing)
   rest = 4 * (8 - emits[0])
   if rest != 8:

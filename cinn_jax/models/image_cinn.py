@@ -17,6 +17,7 @@ from cinn_jax.models.conditional_flow import PictureFlow
 from cinn_jax.models.networks.condition_nets import Pyramid
 from cinn_jax.models.networks.features import additions
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
+from cinn_jax.models.sizes import check_levels
 
 # Rough mean and standard deviation of pictures in [0, 1).
 _MEAN, _STD = 0.5, 0.25
@@ -71,7 +72,7 @@ def image_cinn(
     ValueError: If the settings by level differ in length, or for an unknown
       mixing.
   """
-  levels = len(hidden)
+  levels = check_levels(len(hidden))
   if len(depths) != levels or len(condition_channels) != levels:
     raise ValueError(
       "image_cinn takes hidden, depths and condition_channels by level, so of"

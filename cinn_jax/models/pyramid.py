@@ -188,13 +188,14 @@ class PyramidFlow(Bijection):
       given["picture"] = given.pop("lightness")
     elif cond is not None:
       given = {"picture": cond}
-    if "picture" in given:
-      given["picture"] = (given["picture"] - self.mean) / self.std
+    picture = given.get("picture")
+    if picture is not None:
+      given["picture"] = (picture - self.mean) / self.std
     # A condition may bring them along, computed once for all steps.
     if self.features is not None and "features" not in given:
-      if "picture" not in given:
+      if picture is None:
         raise ValueError("Features of a picture need a condition, got none.")
-      given["features"] = self.features(given["picture"])
+      given["features"] = self.features(picture)
     return given
 
 

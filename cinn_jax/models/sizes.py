@@ -1,7 +1,14 @@
-"""Checks of the sizes of images, and of pictures as conditions."""
+"""Checks of numbers of levels, sizes of images, and pictures as conditions."""
 
 from collections.abc import Sequence
 from typing import Any
+
+
+def check_levels(levels: int) -> int:
+  """Returns a number of levels; raises ValueError if it is below 1."""
+  if levels < 1:
+    raise ValueError(f"A flow has 1 level or more, got {levels}.")
+  return levels
 
 
 def check_size(shape: Sequence[int], multiple: int, title: str) -> None:

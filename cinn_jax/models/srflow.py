@@ -9,7 +9,7 @@ from cinn_jax.bijections.base import Condition, PyTree
 from cinn_jax.models.conditional_flow import PictureFlow, widen
 from cinn_jax.models.networks.rrdb import RRDBEncoder
 from cinn_jax.models.networks.subnets import Subnet, compute_dtype_named
-from cinn_jax.models.sizes import check_picture, size_text
+from cinn_jax.models.sizes import check_levels, check_picture, size_text
 
 MIXINGS = {"full": bj.FullConv1x1, "lu": bj.InvertibleConv1x1}
 
@@ -130,6 +130,7 @@ def srflow(
     return parts
 
   net = functools.partial(Subnet, widths=(), kernels=(3,))
+  check_levels(levels)
   last_split = levels - 1 if correct_splits else levels - 2
   stages: list[bj.Bijection] = []
   splits: list[bj.Bijection] = []

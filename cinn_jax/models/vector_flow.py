@@ -70,8 +70,9 @@ def vector_flow(
       `subnets.COMPUTE_DTYPES`.
 
   Raises:
-    ValueError: For dim, blocks or widths below 1, or an unknown coupling or
-      mixing.
+    ValueError: For dim, blocks or widths below 1, for an unknown coupling or
+      mixing, and for a condition_net of another kind. The model raises it for
+      vectors of another length.
   """
   dim, blocks = _at_least_1("dim", dim), _at_least_1("blocks", blocks)
   if isinstance(hidden, str) or not hasattr(hidden, "__iter__"):
@@ -79,6 +80,11 @@ def vector_flow(
       f"hidden must be a sequence of widths such as (128, 128), got {hidden!r}."
     )
   hidden = [_at_least_1("a width in hidden", width) for width in hidden]
+  if not (condition_net is None or isinstance(condition_net, nn.Module)):
+    raise ValueError(
+      "condition_net must be a module such as SetNet(), got"
+      f" {condition_net!r:.60}."
+    )
   mix = bj.mixing_named(mixing)
   subnet = functools.partial(
     TamedSubnet,
@@ -97,7 +103,7 @@ def vector_flow(
   if linear_start:
     whitening = bj.ConditionalWhitening(regress=condition_net is None)
     flow = bj.Chain((whitening, flow))
-  return ConditionalFlow(flow, condition_net)
+  return ConditionalFlow(flow, condition_net, dim=dim)
 
 
 def _coupling(name, subnet, alpha, clamp):

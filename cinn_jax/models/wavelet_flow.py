@@ -198,7 +198,7 @@ def wavelet_flow(
     size=size,
     base_size=base_size,
     channels=channels,
-    features=named(features),
+    features=named(features, of_lightness=not base_given),
     mean=mean,
     std=std,
     far=far,

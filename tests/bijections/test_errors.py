@@ -231,3 +231,10 @@ def test_vector_condition_for_an_image():
   )[0]
   assert z.shape == IMAGE
   assert log_det.shape == (2,)
+
+
+def test_a_learned_prior_misses_its_condition():
+  prior, x, cond = bj.LearnedPrior(), jnp.ones((2, 3)), jnp.ones((2, 5))
+  variables = prior.init(jax.random.key(0), x, cond)
+  with pytest.raises(ValueError, match="a condition of 5 channels, and is giv"):
+    prior.apply(variables, x)

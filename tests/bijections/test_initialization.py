@@ -9,6 +9,7 @@ import pytest
 from cinn_jax import make_flow
 from cinn_jax.experiment.build import build_model
 from tests.support.drawing import normal
+from tests.support.pyramids import SMALL
 
 # Not a multiple of the chunks.
 ROWS, CHUNK = 22, 8
@@ -68,3 +69,31 @@ def test_networks_see_no_more_rows_than_the_batch_size(batch_size):
 def test_batch_size_that_is_no_count_raises(batch_size):
   with pytest.raises(ValueError, match=r"batch_size must be a whole number"):
     _caflow().init(jax.random.key(0), _pictures(1), _pictures(2), batch_size)
+
+
+@pytest.mark.parametrize(
+  "name, settings",
+  [
+    ("wavelet_flow", {**SMALL, "channels": 3}),
+    (
+      "token_flow",
+      {
+        "size": 8,
+        "width": 8,
+        "head_width": 8,
+        "layers": 1,
+        "conditioned": False,
+      },
+    ),
+  ],
+)
+def test_flows_without_a_condition_start_in_chunks_too(name, settings):
+  flow = _flow(name, **settings)
+  whole, chunks = (
+    jax.eval_shape(
+      lambda x, size=size: flow.init(jax.random.key(0), x, None, size),
+      _pictures(1),
+    )
+    for size in (None, CHUNK)
+  )
+  assert whole == chunks

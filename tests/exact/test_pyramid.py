@@ -23,22 +23,30 @@ def _flat(tree):
   return jnp.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], -1)
 
 
+# The whole condition of a base that is given: the small picture itself.
+SMALL_PICTURE = normal(5, (2, 4, 4, 1))
+
+
 def _make(**options):
   return wavelet_flow(**{**SMALL, "channels": 1, **options})
 
 
 @pytest.mark.parametrize(
-  "base, cond",
+  "base, cond, given",
   [
-    ("autoregressive", COND),
-    pytest.param("coupling", COND, marks=pytest.mark.slow),
-    pytest.param("autoregressive", None, marks=pytest.mark.slow),
-    pytest.param("coupling", None, marks=pytest.mark.slow),
+    ("autoregressive", COND, False),
+    pytest.param("coupling", SMALL_PICTURE, True, marks=pytest.mark.slow),
+    pytest.param("coupling", COND, False, marks=pytest.mark.slow),
+    pytest.param("autoregressive", None, False, marks=pytest.mark.slow),
+    pytest.param("coupling", None, False, marks=pytest.mark.slow),
   ],
-  ids=["autoregressive", "coupling", "autoregressive-alone", "coupling-alone"],
+  ids=[
+    *("autoregressive", "given", "coupling"),
+    *("autoregressive-alone", "coupling-alone"),
+  ],
 )
-def test_round_trip_and_log_det(base, cond):
-  model = _make(base=base)
+def test_round_trip_and_log_det(base, cond, given):
+  model = _make(base=base, base_given=given)
   variables = draw_variables(model, 7, X, cond)
 
   @jax.jit

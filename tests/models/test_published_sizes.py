@@ -11,7 +11,7 @@ from cinn_jax.experiment.build import abstract_variables, build, build_model
 from cinn_jax.experiment.describe import describe
 from cinn_jax.runtime import cpu_convolution
 from cinn_jax.runtime.flops import flops
-from configs import colorize, mnist
+from configs import colorize, mnist, sketch, super_resolution
 
 LATENTS = {
   "lsun": [(32, 32, 6), (16, 16, 4), (1024,)],
@@ -35,6 +35,22 @@ def _count(tree):
 def test_parameter_count(variant, total):
   _, _, variables = _abstract(variant)
   assert _count(variables["params"]) == total
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  "configs, variant, total",
+  [
+    (super_resolution, "caflow,size=64", 35_229_968),
+    (sketch, "caflow,size=64", 27_397_040),
+    (super_resolution, "dual_glow_plus,size=64", 14_500_400),
+    (super_resolution, "dual_glow,size=64", 6_226_110),
+    (super_resolution, "pyramid", 6_628_173),
+    (super_resolution, "esrgan,size=64", 19_462_212),
+  ],
+)
+def test_parameter_counts_of_the_readme(configs, variant, total):
+  assert _count(_abstract(variant, configs)[2]["params"]) == total
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Checks of the sizes that a multi-scale flow takes."""
+"""Checks of sizes, and of settings by level, of multi-scale flows."""
 
 import pytest
 
+from cinn_jax.experiment.build import build_model
 from cinn_jax.models.sizes import check_size
 
 
@@ -25,3 +26,30 @@ def test_other_sizes_raise_and_name_the_nearest(size, nearest):
   assert message.startswith("CAFLOW with 4 levels takes"), message
   assert f"got {size[0]}x{size[1]}:" in message
   assert f"to {nearest}" in message
+
+
+@pytest.mark.parametrize(
+  "name, settings, message",
+  [
+    ("haar_colorization", {"depths": (2, 4, 4)}, "4 entries of depths, got 3"),
+    ("haar_colorization", {"emits": (6,)}, "2 entries of emits, got 1"),
+    ("haar_colorization", {"hidden": (4,) * 5}, "4 entries of hidden, got 5"),
+    ("glow", {"levels": 0}, "1 level or more, got 0"),
+    ("srflow", {"levels": 0}, "1 level or more, got 0"),
+    ("dual_glow", {"levels": 0}, "1 level or more, got 0"),
+    (
+      "conditional_glow",
+      {"levels": 0, "condition_channels": ()},
+      "1 level or more, got 0",
+    ),
+    (
+      "image_cinn",
+      {"hidden": (), "depths": (), "condition_channels": ()},
+      "1 level or more, got 0",
+    ),
+    ("caflow", {"latent_depths": (4,)}, "two latent_depths, got 1"),
+  ],
+)
+def test_settings_by_level_that_do_not_fit_raise(name, settings, message):
+  with pytest.raises(ValueError, match=message):
+    build_model(name, **settings)

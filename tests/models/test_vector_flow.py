@@ -125,6 +125,7 @@ def test_hidden_layers_start_uniform():
 
 def test_networks_see_far_numbers_compressed():
   flow = make_flow(vector_flow(2, **SMALL), (2,))
+  assert "TamedSubnet" in repr(flow.module)
   variables = draw_variables(flow.module, 0, np.zeros((1, 2), np.float32))
   far = np.float32([[30.0, -30.0], [300.0, -300.0]])
   reports = flow.module.apply(variables, far, mutable=["diagnostics"])[1]

@@ -58,14 +58,14 @@ def test_hints_reach_their_places_in_a_cell():
   coarse = normal(0, (1, 2, 2, 2), np.float32)
   hints = np.zeros((1, 4, 4, 3), np.float32)
   hints[0, 1, 2] = (0.5, -1.0, 1.0)
-  maps = np.array(level_condition._hints_in_cells(hints, coarse, 2))
+  maps = np.array(level_condition.hints_in_cells(hints, coarse, 2))
   assert maps.shape == (1, 2, 2, 12)
   # Row 1 and column 2 are the second row and the first column of cell (0, 1).
   difference = np.array([0.5, -1.0]) - coarse[0, 0, 1]
   np.testing.assert_allclose(maps[0, 0, 1, 6:9], [*difference, 1], atol=1e-6)
   maps[0, 0, 1, 6:9] = 0
   np.testing.assert_array_equal(maps, 0)
-  finer = np.asarray(level_condition._hints_in_cells(hints, None, 8))
+  finer = np.asarray(level_condition.hints_in_cells(hints, None, 8))
   assert finer.shape == (1, 8, 8, 3)
 
 
@@ -167,15 +167,18 @@ def test_wrong_shapes_raise():
 
 
 def test_a_small_picture_moves_the_base():
-  shift = BaseShift(bj.Standardize(0.0, 1.0), scale=0.5, mean=2.0)
+  shift = BaseShift(bj.Standardize(0.25, 2.0), scale=0.5, mean=2.0)
   small = normal(4, (2, 4, 4, 2), np.float32)
   x, cond = X[:, :4, :4], {"picture": small}
   params = shift.init(jax.random.key(0), x, cond)
   z, log_det = shift.apply(params, x, cond)
-  np.testing.assert_allclose(z, x - 0.5 * (small + 2), atol=1e-6)
-  np.testing.assert_array_equal(log_det, 0)
-  back, _ = shift.apply(params, z, cond, method="inverse")
+  moved = x - 0.5 * (small + 2)
+  np.testing.assert_allclose(z, (moved - 0.25) / 2, atol=1e-6)
+  # It is the flow's own, of 32 numbers.
+  np.testing.assert_allclose(log_det, -32 * np.log(2), rtol=1e-6)
+  back, minus_log_det = shift.apply(params, z, cond, method="inverse")
   np.testing.assert_allclose(back, x, atol=1e-6)
+  np.testing.assert_array_equal(minus_log_det, -log_det)
 
 
 @pytest.mark.slow
@@ -199,3 +202,19 @@ def test_pictures_are_enlarged_from_the_base_up():
   z, _ = flow.forward(variables, x, small)
   back, _ = flow.inverse(variables, z, small)
   np.testing.assert_allclose(back, x, atol=1e-5)
+
+
+def test_a_picture_of_any_size_is_a_condition():
+  model = wavelet_flow(**SMALL)
+  for side in (3, 10, 23):
+    picture = jax.ShapeDtypeStruct((2, side, side, 1), np.float32)
+    jax.eval_shape(model.init, jax.random.key(0), X, picture)
+
+
+def test_features_are_of_what_the_condition_is():
+  options = {**SMALL, "features": features.EFFICIENTNET}
+  given = wavelet_flow(**options, base_given=True)
+  assert isinstance(given.features, features.PictureFeatures)
+  assert isinstance(
+    wavelet_flow(**options).features, features.LightnessFeatures
+  )

@@ -69,11 +69,6 @@ class Answer(nn.Module):
 
   def features(self, cond: Condition, size: Sequence[int]) -> PyTree:
     """Returns the features that the decoder sees: maps, or one vector."""
-    if not hasattr(cond, "ndim"):
-      raise ValueError(
-        "A comparator takes a condition of one array, without hints or"
-        f" features; got {type(cond).__name__}."
-      )
     if cond.ndim == 2:
       return {"vector": cond}
     cond = (cond - self.mean) / self.std

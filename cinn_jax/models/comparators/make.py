@@ -28,16 +28,19 @@ def make(
 
   def init(rng, x, cond=None, batch_size=None):
     del batch_size  # No layer starts from data.
+    _check(cond)
     return dict(model.init(rng, x, cond))
 
   def latent_shapes(variables, cond):
     del variables
+    _check(cond)
     shapes = model.latent_shapes(event_shape, cond.shape[1:])
     return tuple(
       jax.ShapeDtypeStruct((len(cond), *shape), jnp.float32) for shape in shapes
     )
 
   def inverse(variables, z, cond=None):
+    _check(cond)
     x = model.apply(variables, z, cond, event_shape[:2], method="decode")
     return x, jnp.full(len(x), jnp.nan)
 
@@ -65,3 +68,12 @@ def make(
     cond_shape=cond_shape,
     objective=Objective(model.title, model.loss, getattr(model, "bound", None)),
   )
+
+
+def _check(cond):
+  """Raises ValueError unless a condition is one array."""
+  if not hasattr(cond, "ndim"):
+    raise ValueError(
+      "A comparator takes a condition of one array, without hints or features;"
+      f" got {type(cond).__name__}."
+    )

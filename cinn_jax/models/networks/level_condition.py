@@ -62,7 +62,7 @@ class LevelCondition(nn.Module):
     if "coarse" in given:
       parts.append(self._conv(self.width, "coarse")(given["coarse"]))
     if "hints" in given:
-      hints = _hints_in_cells(given["hints"], given.get("coarse"), self.cells)
+      hints = hints_in_cells(given["hints"], given.get("coarse"), self.cells)
       layer = self._conv(self.width, "hints", nn.initializers.zeros)
       parts.append(layer(hints))
     for rows, maps in sorted(given.get("features", {}).items(), reverse=True):
@@ -115,7 +115,7 @@ class LevelCondition(nn.Module):
     )
 
 
-def _hints_in_cells(hints: Array, coarse: Array | None, cells: int) -> Array:
+def hints_in_cells(hints: Array, coarse: Array | None, cells: int) -> Array:
   """Maps hints [B, s, s, 3] to [B, cells, cells, n].
 
   Each cell gets all hints inside it, so that details learn their places. Next
@@ -137,7 +137,7 @@ def _hints_in_cells(hints: Array, coarse: Array | None, cells: int) -> Array:
 
 def _to_cells(picture: Array, most: int, cells: int) -> Array:
   """Maps [B, H, W, C] to [B, cells, cells, n], at most `most` pixels wide."""
-  side = min(picture.shape[1], most)
+  side = min(picture.shape[1], most) // cells * cells
   maps = resize(picture, max(side, cells))
   b, height, _, c = maps.shape
   n = height // cells

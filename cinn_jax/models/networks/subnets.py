@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from cinn_jax.bijections.base import Array, Condition
+from cinn_jax.bijections.coupling import check_condition_channels
 from cinn_jax.runtime.cpu_convolution import conv_general_dilated
 
 Initializer = jax.nn.initializers.Initializer
@@ -145,30 +146,6 @@ class Subnet(nn.Module):
     )
 
 
-def check_condition_channels(
-  module: nn.Module, leaves: Sequence[Array]
-) -> None:
-  """Raises ValueError unless a condition has the channels of initialisation.
-
-  Otherwise a missing condition would go unnoticed, as if it were zero.
-
-  Args:
-    module: Bound, with a layer "condition_0", "condition_1", ... for each leaf.
-    leaves: The condition's leaves [B, ..., C].
-  """
-  if module.is_initializing():
-    return
-  params = module.variables.get("params", {})
-  count = sum(name.startswith("condition_") for name in params)
-  wanted = [params[f"condition_{i}"]["kernel"].shape[-2] for i in range(count)]
-  got = [leaf.shape[-1] for leaf in leaves]
-  if wanted != got:
-    raise ValueError(
-      f"This flow was initialised with {_describe(wanted)}, and is given"
-      f" {_describe(got)}."
-    )
-
-
 def initializers(std: float | None) -> tuple[Initializer, Initializer]:
   """Returns initializers of weights and biases.
 
@@ -178,12 +155,6 @@ def initializers(std: float | None) -> tuple[Initializer, Initializer]:
   if std is None:
     return nn.initializers.lecun_normal(), nn.initializers.zeros
   return (nn.initializers.normal(std),) * 2
-
-
-def _describe(channels):
-  if not channels:
-    return "no condition"
-  return f"a condition of {' + '.join(map(str, channels))} channels"
 
 
 def _lecun_normal(fan_in):

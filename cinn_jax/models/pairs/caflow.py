@@ -89,6 +89,10 @@ def caflow(
   Raises:
     ValueError: For an unknown coupling, mixing or compute_dtype.
   """
+  if latent_depths is not None and len(latent_depths) != 2:
+    raise ValueError(
+      f"caflow takes two latent_depths, got {len(latent_depths)}."
+    )
   own_depth, other_depth = latent_depths or ((16, 12) if shared else (8, 8))
   options = StepOptions(
     hidden=hidden,

@@ -20,7 +20,7 @@ from cinn_jax import bijections as bj
 from cinn_jax import likelihood
 from cinn_jax.bijections.base import Array, Condition, PyTree
 from cinn_jax.models.pairs.steps import StepOptions, steps
-from cinn_jax.models.sizes import check_picture, check_size
+from cinn_jax.models.sizes import check_levels, check_picture, check_size
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
@@ -211,6 +211,8 @@ def flow_pair(
       `logit_alpha`, as published.
     condition_weight: Weight lambda of the condition's bits/dim in the loss.
   """
+
+  check_levels(levels)
 
   def flow(channels: int, depth: int, logit_alpha: float) -> bj.Chain:
     stages = [

@@ -113,3 +113,9 @@ def test_noise_changes_the_answer(variables):
 def test_unknown_loss_raises():
   with pytest.raises(ValueError, match="hinge or relativistic, got 'moon'"):
     _model(adversarial="moon")
+
+
+def test_a_condition_of_several_parts_is_refused():
+  flow = comparators.make(_model(), X.shape[1:], {"a": COND.shape[1:]})
+  with pytest.raises(ValueError, match="condition of one array, without hints"):
+    flow.init(KEY, X, {"a": COND})
