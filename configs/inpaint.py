@@ -15,8 +15,9 @@ python -m cinn_jax.main --config=configs/inpaint.py:caflow,recipe=small
   ours.
 
 python -m cinn_jax.main --config=configs/inpaint.py:MODEL,NAME=VALUE
-  MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow, or a token flow:
-  tarflow or jet, see configs/generate.py. Settings:
+  MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow; a token flow,
+  tarflow or jet, see configs/generate.py; or a model for comparison with flows,
+  see configs/super_resolution.py. Settings:
     size=32           size of the pictures; HxW if they are not square
     mask=square       0.15 of the area, in the middle, as published; or half,
                       the right half; or free_form, brush strokes

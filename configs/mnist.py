@@ -39,10 +39,9 @@ python -m cinn_jax.main --config=configs/mnist.py:paper \\
   train on all 60,000; permutations are drawn with the parameters.
 
 python -m cinn_jax.main --config=configs/mnist.py:cvae --config.data.path=FOLDER
-  Models that are no flows, for comparison: cvae (1,492,706 parameters), cgan
-  (1,020,418) and regression (470,273), whose every sample is the mean of its
-  class. See
-  cinn_jax/models/comparators. They were not run to their end;
+  Models for comparison with flows: cvae (1,492,706 parameters), cgan
+  (1,020,418) and regression (470,273); every sample of regression is the mean
+  of its class. See cinn_jax/models/comparators. They were not run to their end;
   tests/benchmarks/claims.py compares them with flows. Networks and recipes are
   ours.
 

@@ -15,8 +15,9 @@ python -m cinn_jax.main --config=configs/sketch.py:caflow,recipe=small
   bits/dim after 24 minutes on one shared CPU core.
 
 python -m cinn_jax.main --config=configs/sketch.py:MODEL,NAME=VALUE
-  MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow, or a token flow:
-  tarflow or jet, see configs/generate.py. Settings:
+  MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow; a token flow,
+  tarflow or jet, see configs/generate.py; or a model for comparison with flows,
+  see configs/super_resolution.py. Settings:
     size=32           size of the pictures; HxW if they are not square
     condition_net=trained|frozen|none
     recipe=full|small full is published if MODEL is, else ours; small is ours

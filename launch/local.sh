@@ -23,7 +23,9 @@
 #   CINN_JAX_EXTRAS    more extras of setup.cfg, separated by commas: gcs (for
 #                      workdirs in buckets), preflight, metrics, freia,
 #                      tensorflow
-#                      (default: those the environment has; empty: none)
+#                      (default: those the environment has; empty: none; with
+#                      a + in front: in addition to those). Programs that run
+#                      in the environment lose it while it is made again.
 set -euo pipefail
 shopt -s inherit_errexit 2>/dev/null || true
 
@@ -144,12 +146,18 @@ extras() {
   echo "$list${more:+,$more}"
 }
 
-# Prints the extras that the caller names, or else those of the environment.
+# Prints the extras that the caller names, or else those of the environment; or
+# both, if what the caller names starts with +.
 more_extras() {
-  if [ -n "${CINN_JAX_EXTRAS+named}" ]; then
-    echo "$CINN_JAX_EXTRAS"
+  local recorded named
+  recorded="$(cat "$venv/extras" 2>/dev/null || true)"
+  named="${CINN_JAX_EXTRAS-$recorded}"
+  if [ "${named#+}" = "$named" ]; then
+    echo "$named"
+  elif [[ ",$recorded," == *",${named#+},"* ]]; then
+    echo "$recorded"
   else
-    cat "$venv/extras" 2>/dev/null || true
+    echo "${recorded:+$recorded,}${named#+}"
   fi
 }
 

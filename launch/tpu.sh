@@ -91,7 +91,8 @@ preflight() {
   sides="$(shape "$ACCELERATOR")" || die "ACCELERATOR is '$ACCELERATOR'; set" \
     "it to the type and size of the TPU, such as v6e-16."
   [ "$kind" != v5litepod ] || kind=v5e
-  run env CINN_JAX_EXTRAS="${CINN_JAX_EXTRAS:+$CINN_JAX_EXTRAS,}preflight" \
+  # In addition to the extras that the environment has.
+  run env CINN_JAX_EXTRAS="${CINN_JAX_EXTRAS:-+}${CINN_JAX_EXTRAS:+,}preflight" \
     "$root/launch/local.sh" "$@" --mode=preflight "--devices=tpu:$kind:$sides"
 }
 

@@ -6,6 +6,7 @@ import os
 import threading
 
 import pytest
+from absl import flags
 
 from tests.support import compilation, fake_bucket
 
@@ -60,6 +61,17 @@ def _shared_compilation_cache(tmp_path_factory):
     jax_persistent_cache_min_compile_time_secs=0.2,
     jax_persistent_cache_min_entry_size_bytes=-1,
   )
+
+
+@pytest.fixture
+def parsed():
+  """Lets flags be read, as after the start of a command."""
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS.mark_as_parsed()
+    yield
+    flags.FLAGS.unparse_flags()
+  else:
+    yield
 
 
 @pytest.fixture(scope="session")

@@ -4,17 +4,22 @@ import json
 import pathlib
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 from PIL import Image
 from skimage.color import rgb2lab
 
+from cinn_jax import cli, main
+from cinn_jax.evaluation.calibrate import calibrate
 from cinn_jax.evaluation.evaluate import evaluate
 from cinn_jax.images import reading
 from cinn_jax.runtime import processes
 from cinn_jax.sampling.draw import Sampling
 from cinn_jax.sampling.sample import sample
+from cinn_jax.training import preflight
 from cinn_jax.training.train import train
 from tests.support import tiny
 
@@ -198,6 +203,84 @@ def test_mistakes_get_one_clear_line(arguments, message, tmp_path):
   result = _run(*arguments)
   assert result.returncode != 0
   assert message in result.stderr + result.stdout
+
+
+RUN = pathlib.Path("some/run")
+OTHER_DATA = {"path": "elsewhere"}
+
+
+@pytest.mark.usefixtures("parsed")
+@pytest.mark.parametrize(
+  "mode, callee, given, options",
+  [
+    (
+      "evaluate",
+      "evaluate.evaluate",
+      {"num_draws": "16", "num_samples": "3", "temperature": "0,1"},
+      {
+        "outputs": RUN,
+        "num_draws": 16,
+        "sampling": Sampling(3, [0.0, 1.0], 0),
+      },
+    ),
+    (
+      "calibrate",
+      "calibrate.calibrate.calibrate",
+      {"num_pictures": "9", "level": "8", "seed": "5"},
+      {
+        "outputs": RUN,
+        "sampling": Sampling(calibrate.NUM_SAMPLES, [1.0], 5),
+        "num_pictures": 9,
+        "level": 8,
+      },
+    ),
+    (
+      "calibrate",
+      "calibrate.calibrate.calibrate",
+      {"num_samples": "4", "outputs": "there"},
+      {
+        "outputs": "there",
+        "sampling": Sampling(4, [1.0], 0),
+        "num_pictures": 0,
+        "level": 0,
+      },
+    ),
+    (
+      "report",
+      "run_report.write_report",
+      {"num_samples": "3", "seed": "5"},
+      {"outputs": RUN / "report", "sampling": Sampling(3, [1.0], 5)},
+    ),
+    (
+      "latent",
+      "latent.sheets.draw_latent_sheets",
+      {"seed": "5"},
+      {"outputs": RUN / "latent", "seed": 5},
+    ),
+  ],
+  ids=["evaluate", "calibrate", "calibrate-there", "report", "latent"],
+)
+def test_modes_pass_their_flags_on(mode, callee, given, options, monkeypatch):
+  monkeypatch.setattr(cli, "other_data", lambda: OTHER_DATA)
+  # The copy checks the names of the arguments.
+  with (
+    mock.patch(f"cinn_jax.evaluation.{callee}", autospec=True) as called,
+    flagsaver.as_parsed(**given),
+  ):
+    main.MODES[mode](None, RUN)
+  called.assert_called_once_with(RUN, data=OTHER_DATA, **options)
+
+
+@pytest.mark.usefixtures("parsed")
+@flagsaver.as_parsed(devices="tpu:v5e:2x2")
+def test_a_step_that_does_not_fit_exits_with_4(monkeypatch):
+  found = preflight.Preflight(2**40, 0, 0, 0, 1e9, {}, "", 1.0)
+  monkeypatch.setattr(preflight, "preflight", lambda *args, **options: found)
+  with pytest.raises(SystemExit) as caught:
+    main.MODES["preflight"](tiny.digits(), None)
+  assert caught.value.code == 4
+  found = found._replace(arguments=2**20)
+  main.MODES["preflight"](tiny.digits(), None)  # It fits, so this returns.
 
 
 def test_further_processes_leave_no_results(tmp_path, monkeypatch):

@@ -49,6 +49,7 @@ def markdown(rows: Sequence[Row]) -> str:
     first = own[0]
     parts += [
       f"**{task}**: {minutes:g} minutes of processor time per run,"
+      f" {first['trial'] * minutes:g} for each rate,"
       f" {first['test_pictures']} test pictures",
       "",
       markup.markdown(

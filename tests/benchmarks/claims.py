@@ -153,8 +153,13 @@ def _training(task, method, trainer, split):
     half = seconds / 2
     begun = starter.train(half, _START_RATE, seed)
     report(f"start: {begun.steps} steps")
-    return trainer.train(
+    trained = trainer.train(
       half, rate, seed, report, start=begun.variables["params"]
+    )
+    return trained._replace(
+      steps=begun.steps + trained.steps,
+      skipped=begun.skipped + trained.skipped,
+      seconds=round(begun.seconds + trained.seconds, 1),
     )
 
   return train

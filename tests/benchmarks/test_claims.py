@@ -75,6 +75,7 @@ def _row(method, seed, **values):
   return {
     "task": "colorize",
     "minutes": 2.0,
+    "trial": 0.25,
     "method": method,
     "seed": seed,
     "parameters": 3_000_000,
@@ -112,8 +113,10 @@ def test_the_table_has_dashes_and_reasons():
   ]
   assert lines["cvae, without pixel noise"][3] == "6.5"
   assert lines["no model"][3] == "11.0"
-  title = "**colorize**: 2 minutes of processor time per run, 5 test pictures"
-  assert title in text
+  assert (
+    "**colorize**: 2 minutes of processor time per run, 0.5 for each rate, 5"
+    " test pictures" in text
+  )
 
 
 @pytest.mark.parametrize("name", ["claims", "ablations"])

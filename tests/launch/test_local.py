@@ -86,9 +86,15 @@ class TestExtras:
       (None, "3.12.2", "[test,gcs,metrics]"),
       ("", "3.12.2", "[test]"),
       (None, "3.12.3", "[test]"),
+      ("+gcs", "3.12.3", "[test,gcs]"),
+      ("+preflight", "3.12.3", "[test,gcs,preflight]"),
     ):
       project.run("true", FAKE_VERSION=version, CINN_JAX_EXTRAS=extras)
       assert project.made()[-1].endswith(made)
+    # They are there already.
+    count = len(project.made())
+    project.run("true", FAKE_VERSION="3.12.3", CINN_JAX_EXTRAS="+gcs")
+    assert len(project.made()) == count
 
   def test_they_outlast_a_failure(self, project):
     for extras in ("freia", None):

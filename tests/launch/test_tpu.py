@@ -91,6 +91,7 @@ class TestPreflight:
     code, out, _ = tpu.run(*words, ACCELERATOR=accelerator)
     [call] = parse(out)
     assert code == 0 and not tpu.calls()
+    assert "CINN_JAX_EXTRAS=+preflight" in call
     assert call[-4:] == [
       *["train", "--a=b c", "--mode=preflight", f"--devices={devices}"]
     ]

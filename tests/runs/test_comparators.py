@@ -1,4 +1,4 @@
-"""Runs of models that are no flows: training, samples, modes, tables."""
+"""Runs of models other than flows: training, samples, modes, tables."""
 
 import json
 
