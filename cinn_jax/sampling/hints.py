@@ -76,12 +76,23 @@ def of_photo(hints: Hints, path: str) -> Sequence[Point]:
   return hints.get(path, hints.get(os.path.basename(path), ()))
 
 
-def without_photo(hints: Hints, paths: Sequence[str]) -> list[str]:
-  """Returns the names in a file of hints that belong to none of the paths."""
+def check_names(hints: Hints, paths: Sequence[str]) -> None:
+  """Tells if some hints are for photographs that are not among these.
+
+  Raises:
+    ValueError: if all of them are.
+  """
   if not isinstance(hints, Mapping):
-    return []
+    return
   known = {*paths, *(os.path.basename(path) for path in paths)}
-  return [name for name in hints if name not in known]
+  others = [name for name in hints if name not in known]
+  if not others:
+    return
+  text = f"--hints has points for {others[0]!r}, which is not among --inputs"
+  if len(others) == len(hints):
+    example = os.path.basename(paths[0])
+    raise ValueError(f"{text}: expected names of files, such as {example!r}.")
+  print(f"{text}.")
 
 
 def to_map(

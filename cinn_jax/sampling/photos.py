@@ -2,7 +2,6 @@
 
 import functools
 import math
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,9 +17,9 @@ from cinn_jax.sampling.denoising import denoised, make_denoise
 from cinn_jax.sampling.hints import (
   Hints,
   Point,
+  check_names,
   of_photo,
   to_map,
-  without_photo,
 )
 from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.known_colors import can_meet, make_draw_to_hints
@@ -103,19 +102,13 @@ class Photos:
     """Returns the inputs to answer.
 
     Raises:
-      ValueError: if there are no inputs, or none for some of the hints.
+      ValueError: if there are no inputs, or hints for other photographs only.
     """
     if not found:
       raise ValueError(
         "--mode=sample of a colorization run needs --inputs='photos/*.jpg'."
       )
-    paths = [str(item.path) for item in found]
-    if unused := without_photo(self._steering.hints, paths):
-      raise ValueError(
-        f"--hints has points for {unused[0]!r}, which is not among --inputs:"
-        f" expected the name of a file, such as"
-        f" {pathlib.Path(paths[0]).name!r}."
-      )
+    check_names(self._steering.hints, [str(item.path) for item in found])
     return list(found)
 
   def load(self, item: Item) -> Subject:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import pytest
 
@@ -14,13 +15,21 @@ sed -i 1d "$CODES"
 exit "$code"
 """
 
-# Exits with $CODE a while after a signal.
-SIGNALLED = """
-for name in INT TERM USR1 USR2; do
-  trap 'echo "got '"$name"'"; sleep 0.3; exit "$CODE"' "$name"
-done
-echo ready
-for _ in $(seq 200); do sleep 0.05; done
+# Exits with $CODE a while after a signal. A shell sometimes misses one that
+# comes while it starts a program.
+SIGNALLED = f"""
+exec {sys.executable} -I -S -c '
+import os, signal, sys, time
+
+names = "SIGINT SIGTERM SIGUSR1 SIGUSR2".split()
+signals = [getattr(signal, name) for name in names]
+signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+print("ready", flush=True)
+got = signal.sigtimedwait(signals, 30).si_signo
+print("got", signal.Signals(got).name.removeprefix("SIG"), flush=True)
+time.sleep(0.3)
+sys.exit(int(os.environ["CODE"]))
+'
 """
 
 

@@ -100,7 +100,13 @@ def test_a_point_outside_raises(x, y):
     hints.to_map([Point(x, y, RED)], (80, 160), 8)
 
 
-def test_hints_for_no_photograph_are_named():
+def test_hints_for_no_photograph_are_named(capsys):
   known = {"a.jpg": (), "/b/c.jpg": (), "d.jpeg": ()}
-  assert hints.without_photo(known, ["x/a.jpg", "/b/c.jpg"]) == ["d.jpeg"]
-  assert hints.without_photo((), ["x/a.jpg"]) == []
+  hints.check_names(known, ["x/a.jpg", "/b/c.jpg", "d.jpeg"])
+  hints.check_names((), ["x/a.jpg"])
+  assert not capsys.readouterr().out
+  # An album may have one file of hints.
+  hints.check_names(known, ["x/a.jpg"])
+  assert "points for '/b/c.jpg', which is not among" in capsys.readouterr().out
+  with pytest.raises(ValueError, match=r"'a\.jpg', .* such as 'a\.jpeg'"):
+    hints.check_names(known, ["x/a.jpeg"])
