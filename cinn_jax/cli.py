@@ -42,8 +42,12 @@ def default_workdir() -> pathlib.Path:
   return older if older.exists() and not path.exists() else path
 
 
-def other_data() -> dict[str, Any]:
-  """Returns the --config.data settings, which override a checkpoint's."""
+def other_data(*, counts: bool = True) -> dict[str, Any]:
+  """Returns the --config.data settings, which override a checkpoint's.
+
+  Tells which other settings were given. If data does not count either, it is
+  among them.
+  """
   if CONFIG.value is None:
     return {}
   given = config_flags.get_override_values(flags.FLAGS["config"])
@@ -52,10 +56,11 @@ def other_data() -> dict[str, Any]:
     for name, value in given.items()
     if name.startswith("data.")
   }
-  if unused := [name for name in given if not name.startswith("data.")]:
+  if unused := [k for k in given if not counts or not k.startswith("data.")]:
     print(
       f"Not used: {', '.join(f'--config.{name}' for name in unused)}. A trained"
-      " run's config comes from its checkpoint; only --config.data counts."
+      " run's config comes from its checkpoint"
+      f"{'; only --config.data counts' if counts else ''}."
     )
   return data
 

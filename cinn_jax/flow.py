@@ -33,7 +33,7 @@ _FUNCTIONS = 6
 
 
 class Objective(NamedTuple):
-  """Training and scores of a model that is no flow, see `models.comparators`.
+  """Training and scores of a model other than a flow, see `models.comparators`.
 
   Attributes:
     title: Name of the kind of model, for messages: "a regression".

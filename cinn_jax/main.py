@@ -146,7 +146,7 @@ def _export(config, workdir):
   from cinn_jax.workdir.portable import export
 
   given = flags.FLAGS["outputs"].present
-  cli.other_data()  # Says which settings do not count.
+  cli.other_data(counts=False)  # Says so.
   folder = calibration_file.folder(workdir)
   file = _OUTPUTS.value if given else folder / "export.safetensors"
   file = storage.path(file)

@@ -154,7 +154,7 @@ more_extras() {
   named="${CINN_JAX_EXTRAS-$recorded}"
   if [ "${named#+}" = "$named" ]; then
     echo "$named"
-  elif [[ ",$recorded," == *",${named#+},"* ]]; then
+  elif [ "$named" = + ] || [[ ",$recorded," == *",${named#+},"* ]]; then
     echo "$recorded"
   else
     echo "${recorded:+$recorded,}${named#+}"

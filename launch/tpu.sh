@@ -92,7 +92,7 @@ preflight() {
     "it to the type and size of the TPU, such as v6e-16."
   [ "$kind" != v5litepod ] || kind=v5e
   # In addition to the extras that the environment has.
-  run env CINN_JAX_EXTRAS="${CINN_JAX_EXTRAS:-+}${CINN_JAX_EXTRAS:+,}preflight" \
+  run env CINN_JAX_EXTRAS="${CINN_JAX_EXTRAS-+}${CINN_JAX_EXTRAS:+,}preflight" \
     "$root/launch/local.sh" "$@" --mode=preflight "--devices=tpu:$kind:$sides"
 }
 

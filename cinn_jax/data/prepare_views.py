@@ -113,9 +113,9 @@ class Photographs:
     held = {split: names[: self._limit] for split, names in held.items()}
     if not train or not held["validation"]:
       raise ValueError(
-        f"No photograph is left to {'validate' if train else 'train'} on: of"
-        f" {len(self.names):,}, {left_out:,} are grey or nearly equal held-out"
-        " ones. Add others."
+        f"No photograph is left to {'validate' if train else 'train'} on, of"
+        f" {len(self.names):,}; {left_out:,} are grey or nearly equal held-out"
+        " ones. Add others, or change --held_out."
       )
     return {"train": train, **held}, left_out
 

@@ -34,7 +34,7 @@ def make_scorer(flow: Flow, task: Task, seed: int) -> Callable:
   * `level`, a dict of [B] by level of a pyramid, in nats, if the model has
     `log_prob_by_level`.
 
-  Of a model that is no flow, they are those of `comparator_scores.make_scorer`.
+  Models other than flows have those of `comparator_scores.make_scorer`.
   """
   if flow.objective is not None:
     return comparator_scores.make_scorer(flow, task, seed)

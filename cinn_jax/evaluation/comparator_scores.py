@@ -1,4 +1,4 @@
-"""Scores of a split by a model that is no flow: its error, perhaps a bound."""
+"""Scores of a split by models other than flows: errors, perhaps a bound."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping

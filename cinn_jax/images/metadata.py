@@ -4,7 +4,7 @@ import functools
 import struct
 from typing import Any, NamedTuple
 
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, TiffTags
 
 from cinn_jax.images import formats, reading
 
@@ -100,10 +100,10 @@ def _upright(old: Any) -> bytes:
   """Returns the EXIF block without whatever its pixels no longer match."""
   new = Image.Exif()
   for tag in _KEPT & set(old):
-    new[tag] = _raw(old[tag])
+    new[tag] = _raw(tag, old[tag])
   for directory in (_EXIF, _GPS):
     kept = {
-      tag: _raw(value)
+      tag: _raw(tag, value)
       for tag, value in old.get_ifd(directory).items()
       if tag not in _DROPPED
     }
@@ -116,10 +116,15 @@ def _upright(old: Any) -> bytes:
   return new.tobytes()
 
 
-def _raw(value):
-  """Returns text as the bytes of the file, which Pillow reads as Latin-1."""
+def _raw(tag, value):
+  """Returns text as the bytes of the file, which Pillow reads as Latin-1.
+
+  Pillow would write other text than ASCII with question marks. Bytes of a tag
+  whose type it does not know would become numbers.
+  """
+  is_text = TiffTags.lookup(tag).type == TiffTags.ASCII
   is_wide = isinstance(value, str) and not value.isascii()
-  return value.encode("latin-1") if is_wide else value
+  return value.encode("latin-1") if is_text and is_wide else value
 
 
 def has_directories(exif: bytes) -> bool:

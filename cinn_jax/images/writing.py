@@ -38,11 +38,16 @@ def save_png(path: str | os.PathLike[str], image: Any) -> None:
 
 def not_kept(suffix: str, metadata: Metadata) -> list[str]:
   """Returns what a file with this ending cannot hold of metadata, in words."""
+  lost = []
   if suffix in (".tif", ".tiff") and has_directories(metadata.exif):
-    return ["EXIF of exposure, times and place"]
+    lost.append("EXIF of exposure, times and place")
   if suffix in (".jpg", ".jpeg") and len(metadata.exif) > _MOST_EXIF:
-    return [f"EXIF of more than {_MOST_EXIF:,} bytes"]
-  return []
+    lost.append(f"EXIF of more than {_MOST_EXIF:,} bytes")
+  if suffix != ".png" and metadata.texts:
+    lost.append(", ".join(key for key, _ in metadata.texts))
+  if suffix == ".webp" and metadata.dpi:
+    lost.append("the resolution")
+  return lost
 
 
 def save_photo(

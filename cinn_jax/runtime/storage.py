@@ -30,7 +30,7 @@ def path(place: str | os.PathLike[str]) -> Any:
   """
   text = os.fspath(place)
   if "://" not in text:
-    return pathlib.Path(text).expanduser()
+    return pathlib.Path(os.path.expanduser(text))
   bucket, _, _ = text.removeprefix(_SCHEME).partition("/")
   if not text.startswith(_SCHEME) or not bucket:
     raise ValueError(

@@ -60,7 +60,8 @@ class Choice(NamedTuple):
     if self.diverse is not None:
       drawn = f"{self.diverse} of {drawn} that are far apart"
     if self.only:
-      return f"{len(self.only)} of {drawn}"
+      of = "of the" if self.diverse is not None else "of"
+      return f"{len(self.only)} {of} {drawn}"
     if self.keep is not None:
       return f"the likeliest {self.keep} of {drawn}"
     return drawn

@@ -89,18 +89,19 @@ def check_temperatures(
     flow.cond_shape,
   )
   levels = jax.tree.leaves(flow.latent_shapes(variables, cond))
-  for scale in by_level:
-    if len(scale) != len(levels):
-      raise ValueError(
-        f"--temperature={temperatures.name(scale)} has {len(scale)} numbers,"
-        f" but this flow has {len(levels)} levels of latents: pass one number,"
-        f" or {len(levels)}."
-      )
   if flow.objective is not None and not sum(z.size for z in levels):
     raise ValueError(
       f"{flow.objective.title.capitalize()} has no latents to scale: leave out"
       " --temperature."
     )
+  count = len(levels)
+  for scale in by_level:
+    if len(scale) != count:
+      raise ValueError(
+        f"--temperature={temperatures.name(scale)} has {len(scale)} numbers,"
+        f" but this model has {count} level{'s' * (count > 1)} of latents: pass"
+        f" one number{f', or {count}' if count > 1 else ''}."
+      )
 
 
 def contact_sheet(

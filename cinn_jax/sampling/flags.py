@@ -69,7 +69,7 @@ ONLY = flags.DEFINE_list(
   "only",
   [],
   "For --mode=sample: write only the samples with these numbers on the sheet,"
-  " such as 3 or 3,5. After --diverse, repeat it.",
+  " such as 3 or 3,5. With --diverse=N, they are numbers from 1 to N.",
 )
 HINTS = flags.DEFINE_string(
   "hints",

@@ -88,7 +88,8 @@ def check_names(hints: Hints, paths: Sequence[str]) -> None:
   others = [name for name in hints if name not in known]
   if not others:
     return
-  text = f"--hints has points for {others[0]!r}, which is not among --inputs"
+  more = f" and {len(others) - 1} more" if others[1:] else ""
+  text = f"--hints has points for {others[0]!r}{more}, not among --inputs"
   if len(others) == len(hints):
     example = os.path.basename(paths[0])
     raise ValueError(f"{text}: expected names of files, such as {example!r}.")

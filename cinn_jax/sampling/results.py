@@ -60,6 +60,8 @@ class Results:
     self._failed: dict[str, str] = {}
     self._sheets: list[str] = []
     self._rows: list[tuple[str, list[np.ndarray]]] = []
+    # Names of entries that this command has begun to write.
+    self._begun: set[str] = set()
     earlier = self._earlier()
     # Sheets are made again at the end.
     self._remove(earlier.get("sheets", ()))
@@ -133,6 +135,7 @@ class Results:
       entry["odds"] = {"file": f"{name}{_ODDS}.png", **forecast.content}
     # Listed before they exist: files of an interrupted command are then known
     # as its own.
+    self._begun.add(name)
     self._write()
     small = list(head)
     for numbers, pictures in chunks:
@@ -156,7 +159,7 @@ class Results:
   def fail(self, item: Item, reason: str) -> None:
     """Lists an item that could not be answered."""
     name = self._name_of(item)
-    if name is not None and not self._is_whole(self._pictures[name]):
+    if name in self._begun and not self._is_whole(self._pictures[name]):
       self._remove(_files(self._pictures.pop(name)))
     self._failed[item.path or item.name] = reason
     self._write()
@@ -222,7 +225,13 @@ class Results:
   def _free_name(self, item, count, has_odds):
     """Returns a name that no files have, except files of this command."""
     if name := self._name_of(item):
-      self._remove(_files(self._pictures.pop(name)))
+      old = self._pictures.pop(name)
+      if old.get("only", []) != self._only:
+        print(
+          f"Removing {len(_files(old)):,} samples of {name} with other numbers"
+          f" from {self.folder}."
+        )
+      self._remove(_files(old))
     taken = {
       file.rpartition(".")[0].casefold() if "." in file else file.casefold()
       for file in self._foreign

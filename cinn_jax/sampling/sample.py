@@ -186,8 +186,8 @@ def sample(
         result.fail(item, reason)
       continue
     done = "done before" if not any(drawn) else choice.name(num_samples)
-    note = form.note(subject)
-    print(f"{place}: {note}, {done}" if note else f"{place}: {done}")
+    notes = filter(None, (done, form.note(subject)))
+    print(f"{place}: {'; '.join(notes)}")
     for _, told in filter(None, drawn):
       if told is not None:
         print(f"  {'; '.join(told.words)}")

@@ -14,7 +14,6 @@ its share of those of x; shares add up.
 
 import json
 import math
-import pathlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -32,6 +31,7 @@ from cinn_jax.data.views import Views
 from cinn_jax.experiment.build import build, build_task
 from cinn_jax.flow import Flow, split_variables
 from cinn_jax.models.networks import features
+from cinn_jax.runtime import storage
 from cinn_jax.tasks import Task
 from cinn_jax.training.optimizer import make_optimizer
 from cinn_jax.training.step import make_train_step
@@ -59,7 +59,7 @@ class Point(NamedTuple):
 
   seconds: float
   steps: int
-  train: float
+  train: float | None
   validation: float
   without_hints: float | None
   skipped: int
@@ -150,8 +150,7 @@ def train(
         Point(
           seconds=round(spent, 1),
           steps=int(state.step),
-          # Those of skipped steps are not finite.
-          train=float(np.nanmean(jax.device_get(losses))),
+          train=_finite_mean(jax.device_get(losses)),
           validation=scores[0],
           without_hints=scores[1] if scores[1:] else None,
           skipped=int(skipped),
@@ -161,6 +160,12 @@ def train(
       if report is not None:
         report(curve, flow, jax.device_get(state.ema_variables))
   return flow, jax.device_get(state.ema_variables), curve
+
+
+def _finite_mean(losses):
+  """Returns the mean without skipped steps, or None if all were skipped."""
+  finite = [float(loss) for loss in losses if np.isfinite(loss)]
+  return float(np.mean(finite)) if finite else None
 
 
 def with_variables(state: State, variables: dict[str, PyTree]) -> State:
@@ -254,7 +259,7 @@ def make_scorer(flow: Flow, task: Task) -> Callable[..., float]:
 
 
 def _run():
-  output = pathlib.Path(_OUTPUT.value)
+  output = storage.path(_OUTPUT.value)
   output.parent.mkdir(parents=True, exist_ok=True)
   start = time.monotonic()
 

@@ -9,8 +9,10 @@ import math
 import multiprocessing
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing import connection
 from typing import Any, NamedTuple
 
 import jax
@@ -124,6 +126,8 @@ def preflight(
 
 
 def _work(config, named, pipe):
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+
   def say(stage):
     pipe.send(("stage", stage))
 
@@ -131,6 +135,14 @@ def _work(config, named, pipe):
     pipe.send(("done", compile_step(config, named, say)))
   except (ValueError, RuntimeError, NotImplementedError) as error:
     pipe.send(("error", " ".join(str(error).split())))
+
+
+def _end_with_parent():
+  """Ends this process once its parent was killed; others wait for libtpu."""
+  parent = multiprocessing.parent_process()
+  assert parent is not None
+  connection.wait([parent.sentinel])
+  os._exit(1)
 
 
 def compile_step(

@@ -80,7 +80,7 @@ def make_update(
     max_log_scale: Largest log-scale of any coupling.
     finite: True if the loss, the gradient and all log-scales are finite.
 
-  A model that is no flow has its `objective` for a loss. In place of `parts`,
+  A model other than a flow has its `objective` for a loss. In place of `parts`,
   `auxiliary_loss` and `max_log_scale`, `measured` then has its `terms`.
 
   `update` takes more arguments; the first two are booleans that may be traced:
@@ -89,7 +89,7 @@ def make_update(
       `forward`. For models of several flows that are first trained separately.
     diverged: If true, or if this step is not finite, the fit stays as it was.
       With None (the default) the fit always moves.
-    rng: A JAX random key, for a model that is no flow.
+    rng: A JAX random key, for a model other than a flow.
 
   Args:
     flow: From `make_flow`.
@@ -205,7 +205,7 @@ def make_train_step(
   `bits_log_det`; `auxiliary_loss` in nats per dimension, for models that have
   one; `grad_norm`, before clipping; `max_log_scale`, the largest log-scale of
   any coupling; and `skipped`, the `State.skipped` after the step. Of a model
-  that is no flow: `loss`, the terms of its objective, `grad_norm`, `skipped`.
+  other than a flow: `loss`, the terms of its objective, `grad_norm`, `skipped`.
 
   Args:
     flow: The flow to train.

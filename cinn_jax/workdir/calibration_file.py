@@ -36,7 +36,8 @@ def write(place: pathlib.Path, content: Mapping[str, Any]) -> None:
 def read(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
   """Reads the calibration of a run; returns None if it has none.
 
-  A flow that comes with the package has it next to its weights.
+  A flow that comes with the package has one next to its weights, unless it was
+  calibrated here.
 
   Args:
     workdir: The run, as `restore` takes it.
@@ -44,10 +45,9 @@ def read(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
   Raises:
     ValueError: for a file that is not from `write`.
   """
-  if file := shipped.find(workdir):
+  path = folder(workdir) / NAME
+  if not path.exists() and (file := shipped.find(workdir)):
     path = file.with_suffix(".calibration.json")
-  else:
-    path = folder(workdir) / NAME
   if not path.exists():
     return None
   try:

@@ -22,6 +22,7 @@ from cinn_jax.bijections.base import PyTree
 from cinn_jax.experiment.build import build
 from cinn_jax.flow import Flow
 from cinn_jax.models.pyramid import PyramidFlow
+from cinn_jax.runtime import storage
 from cinn_jax.workdir import portable, tensor_file
 from cinn_jax.workdir.half import to_half
 
@@ -73,7 +74,7 @@ def _run():
     variables = to_half(variables)
   run = {"step": 0, "task": config["task"], "model": config["model"]}
   portable.save(_OUTPUT.value, flow, variables, run=run)
-  size = pathlib.Path(_OUTPUT.value).stat().st_size
+  size = storage.path(_OUTPUT.value).stat().st_size
   print(f"Wrote {_OUTPUT.value}, {size / 1e6:.2f} MB.")
 
 

@@ -8,9 +8,9 @@ The tasks are colorization and 4x super-resolution of photographs at 64x64, and
 MNIST by class. Each method has about 3 million parameters (for digits, up to
 that number) and --minutes of processor time per run, without compilation. Its
 rate is the best of three on validation pictures; each is tried for the fraction
---trial of the time, from seed 0. Rows that were tried for the same time pass on
-what they found. In each twenty photographs, one is for testing and one for
-validation.
+--trial of the time, from seed 0. If there is a row of the same method, minutes
+and trial, its rates are used again. In each twenty photographs, one is for
+testing and one for validation.
 
 Each run appends a row to --results as soon as it is finished, and writes a
 sheet of samples to --out. Runs whose rows exist are skipped, so a stopped

@@ -252,6 +252,9 @@ def test_what_formats_cannot_keep_is_named():
   assert kept.lost == ("XMP", "the comment")
   assert writing.not_kept(".png", kept) == []
   assert writing.not_kept(".tif", kept) == ["EXIF of exposure, times and place"]
+  texts = metadata.Metadata(dpi=(300, 300), texts=(("Author", "A. Name"),))
+  assert writing.not_kept(".webp", texts) == ["Author", "the resolution"]
+  assert writing.not_kept(".jpg", texts) == ["Author"]
   plain = metadata.read(_jpeg())
   assert plain.lost == () and writing.not_kept(".tif", plain) == []
 

@@ -115,7 +115,7 @@ def test_shapes_of_the_condition():
 
 
 def test_latent_sheets_refuse_it(workdir):
-  with pytest.raises(ValueError, match="also have hints, lightness"):
+  with pytest.raises(ValueError, match="have several parts: hints, lightness"):
     draw_latent_sheets(workdir)
 
 

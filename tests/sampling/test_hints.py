@@ -107,6 +107,7 @@ def test_hints_for_no_photograph_are_named(capsys):
   assert not capsys.readouterr().out
   # An album may have one file of hints.
   hints.check_names(known, ["x/a.jpg"])
-  assert "points for '/b/c.jpg', which is not among" in capsys.readouterr().out
-  with pytest.raises(ValueError, match=r"'a\.jpg', .* such as 'a\.jpeg'"):
+  text = "points for '/b/c.jpg' and 1 more, not among --inputs"
+  assert text in capsys.readouterr().out
+  with pytest.raises(ValueError, match=r"'a\.jpg' and 2 .* such as 'a\.jpeg'"):
     hints.check_names(known, ["x/a.jpeg"])

@@ -63,10 +63,21 @@ def test_an_item_that_failed_midway_leaves_no_files(tmp_path):
     _add(results, item, fail)
   results.fail(item, "full")
   assert len(results) == 0 and not list(out.glob("a_*.png"))
-  # One that was finished before keeps its samples.
+  # One that was finished before keeps its samples, even if some were removed.
   _add(results, item)
-  results.fail(item, "unreadable")
-  assert len(results) == 1 and len(list(out.glob("a_*.png"))) == 3
+  (out / "a_2.png").unlink()
+  _results(out).fail(item, "unreadable")
+  names = sorted(path.name for path in out.glob("a_*.png"))
+  assert names == ["a_1.png", "a_3.png"]
+
+
+def test_other_numbers_take_the_place_of_samples(tmp_path, capsys):
+  item, out = _item(tmp_path), tmp_path / "out"
+  _add(_results(out), item)
+  _add(_results(out, only=[2]), item, ranks=[2])
+  text = "Removing 3 samples of a with other numbers"
+  assert text in capsys.readouterr().out
+  assert [path.name for path in out.glob("a_*.png")] == ["a_2.png"]
 
 
 def test_a_file_that_an_item_depends_on_counts(tmp_path):

@@ -196,7 +196,7 @@ def test_photographs_that_cannot_be_used_are_named(tmp_path):
     archive.writestr("__MACOSX/._a.png", b"not a picture")
   photographs = prepare_views.Photographs(path)
   assert photographs.names == ["a.png", "b.png", "c.png"]
-  with pytest.raises(ValueError, match="left to train on: of 3, 1 are grey"):
+  with pytest.raises(ValueError, match="left to train on, of 3; 1 are grey"):
     photographs.splits()
   with zipfile.ZipFile(path, "a") as archive:
     archive.writestr("d.png", b"not a picture")

@@ -1,6 +1,10 @@
 """Training steps compiled for devices that this machine does not have."""
 
 import importlib.util
+import pathlib
+import subprocess
+import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -111,6 +115,39 @@ def test_it_never_hangs():
     preflight.preflight(
       tiny.photos(), "cpu:2", limit=0.01, say=lambda stage: None
     )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_compiler_does_not_outlive_its_command():
+  command = ["-m", "cinn_jax.main", "--mode=preflight", "--devices=cpu:2"]
+  process = subprocess.Popen(
+    [sys.executable, "-u", *command, "--config=configs/colorize.py"],
+    cwd=pathlib.Path(__file__).parents[2],
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  assert process.stdout is not None
+  while "Waiting for the compiler" not in process.stdout.readline():
+    assert process.poll() is None
+  threads = pathlib.Path(f"/proc/{process.pid}/task").glob("*/children")
+  children = [int(pid) for file in threads for pid in file.read_text().split()]
+  assert children
+  process.kill()
+  process.wait()
+  process.stdout.close()
+  end = time.monotonic() + 3  # It would compile for much longer.
+  while any(map(_is_alive, children)):
+    assert time.monotonic() < end
+    time.sleep(0.05)
+
+
+def _is_alive(pid):
+  try:
+    state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+  except FileNotFoundError:
+    return False
+  return state.split()[0] != "Z"
 
 
 @pytest.mark.skipif(

@@ -14,6 +14,7 @@ from cinn_jax.evaluation.latent import moves
 from cinn_jax.evaluation.latent.subject import Subject, subject_of
 from cinn_jax.images import color, sheets, writing
 from cinn_jax.runtime import storage
+from cinn_jax.workdir import calibration_file
 from cinn_jax.workdir.trained import restore
 
 TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
@@ -84,11 +85,11 @@ def draw_latent_sheets(
   if isinstance(trained.task.cond_shape, Mapping):
     raise ValueError(
       "--mode=latent takes conditions that are one picture or class; this run's"
-      f" also have {', '.join(sorted(trained.task.cond_shape))}."
+      f" have several parts: {', '.join(sorted(trained.task.cond_shape))}."
     )
   subject = subject_of(trained, seed)
   render = jax.jit(jax.vmap(subject.task.render))
-  folder = storage.path(outputs or storage.path(workdir) / "latent")
+  folder = storage.path(outputs or calibration_file.folder(workdir) / "latent")
   paths = []
   for name, make in SHEETS.items():
     for k, sheet in enumerate(make(subject)):

@@ -139,7 +139,7 @@ def test_samples_come_with_odds(run, content, photo, tmp_path, capsys):
     ({"num_pictures": 19}, "needs at least 20"),
     (
       {"sampling": SAMPLING._replace(temperatures=[[1.0, 0.5]])},
-      "--temperature=1:0.5 has 2 numbers, but this flow has 3 levels",
+      "--temperature=1:0.5 has 2 numbers, but this model has 3 levels",
     ),
     ({"level": 8}, "--level=8 is for a wavelet flow"),
   ],
