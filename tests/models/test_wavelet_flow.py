@@ -208,7 +208,9 @@ def test_a_picture_of_any_size_is_a_condition():
   model = wavelet_flow(**SMALL)
   for side in (3, 10, 23):
     picture = jax.ShapeDtypeStruct((2, side, side, 1), np.float32)
-    jax.eval_shape(model.init, jax.random.key(0), X, picture)
+    variables = jax.eval_shape(model.init, jax.random.key(0), X, picture)
+    z, _ = jax.eval_shape(model.apply, variables, X, picture)
+    assert [leaf.shape for leaf in jax.tree.leaves(z)][-1][0] == len(X)
 
 
 def test_features_are_of_what_the_condition_is():
