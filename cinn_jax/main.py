@@ -93,9 +93,9 @@ def _calibrate(config, workdir):
 def _report(config, workdir):
   from cinn_jax.evaluation.run_report import write_report
   from cinn_jax.runtime import processes
-  from cinn_jax.workdir import calibration_file
+  from cinn_jax.workdir.results_folder import results_folder
 
-  folder = calibration_file.folder(workdir)
+  folder = results_folder(workdir)
   with processes.outputs(folder / "report") as outputs:
     write_report(
       workdir,
@@ -131,9 +131,9 @@ def _sample(config, workdir):
 def _latent(config, workdir):
   from cinn_jax.evaluation.latent.sheets import draw_latent_sheets
   from cinn_jax.runtime import processes
-  from cinn_jax.workdir import calibration_file
+  from cinn_jax.workdir.results_folder import results_folder
 
-  folder = calibration_file.folder(workdir)
+  folder = results_folder(workdir)
   with processes.outputs(folder / "latent") as outputs:
     draw_latent_sheets(
       workdir, outputs=outputs, data=cli.other_data(), seed=sampling.SEED.value
@@ -142,12 +142,12 @@ def _latent(config, workdir):
 
 def _export(config, workdir):
   from cinn_jax.runtime import processes
-  from cinn_jax.workdir import calibration_file
   from cinn_jax.workdir.portable import export
+  from cinn_jax.workdir.results_folder import results_folder
 
   given = flags.FLAGS["outputs"].present
   cli.other_data(counts=False)  # Says so.
-  folder = calibration_file.folder(workdir)
+  folder = results_folder(workdir)
   file = _OUTPUTS.value if given else folder / "export.safetensors"
   file = storage.path(file)
   with processes.outputs(file.parent) as folder:

@@ -14,7 +14,7 @@ from cinn_jax.evaluation.tables.page import Page
 from cinn_jax.images.crops import height_and_width
 from cinn_jax.runtime import storage
 from cinn_jax.sampling import temperatures
-from cinn_jax.workdir import calibration_file
+from cinn_jax.workdir.results_folder import results_folder
 
 _ABSENT = "-"
 # Settings that change the pictures of equal files, each with a function that
@@ -97,7 +97,7 @@ def compare(
 
 
 def _read(workdir: str | os.PathLike) -> Run:
-  path = calibration_file.folder(workdir)
+  path = results_folder(workdir)
   if not (path / "evaluation.json").exists():
     raise FileNotFoundError(
       f"{path} has no evaluation.json: run --mode=evaluate on it first."

@@ -21,7 +21,7 @@ from cinn_jax.evaluation.validation import Validator
 from cinn_jax.experiment.build import open_source
 from cinn_jax.runtime import processes, sharding
 from cinn_jax.sampling.draw import Sampling, check_temperatures
-from cinn_jax.workdir import calibration_file
+from cinn_jax.workdir.results_folder import results_folder
 from cinn_jax.workdir.saved import ranking
 from cinn_jax.workdir.trained import Trained, restore
 
@@ -70,7 +70,7 @@ def evaluate(
   """
   trained = restore(workdir, data)
   check_temperatures(trained.flow, trained.variables, sampling.temperatures)
-  folder = calibration_file.folder(workdir if outputs is None else outputs)
+  folder = results_folder(workdir if outputs is None else outputs)
   source = open_source(trained.config, trained.task, "test")
   print(
     f"{workdir} at step {trained.step:,}; pictures: {source.name}, listing"

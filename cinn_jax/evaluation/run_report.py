@@ -20,8 +20,8 @@ from cinn_jax.images import writing
 from cinn_jax.runtime import storage
 from cinn_jax.sampling import draw, temperatures
 from cinn_jax.sampling.draw import Sampling
-from cinn_jax.workdir import calibration_file
 from cinn_jax.workdir.log import read_log
+from cinn_jax.workdir.results_folder import results_folder
 from cinn_jax.workdir.trained import Trained, restore
 
 SHEETS, SHEET_ROWS = 2, 8
@@ -72,7 +72,7 @@ def write_report(
     trained.flow, trained.variables, sampling.temperatures
   )
   rows, metrics, content = current_evaluation(run, trained, data, sampling)
-  folder = storage.path(outputs or calibration_file.folder(run) / "report")
+  folder = storage.path(outputs or results_folder(run) / "report")
   page = Page(f"{run.name} at step {trained.step:,}")
   page.text(
     f"Scores of {trained.task.description}, on {content['source']}:",
@@ -94,7 +94,7 @@ def write_report(
     section.add_section(page, run, trained)
   page.heading("Training")
   try:
-    curves = training_curves(read_log(calibration_file.folder(run)))
+    curves = training_curves(read_log(results_folder(run)))
   except (FileNotFoundError, ValueError) as error:
     page.text(str(error))  # An imported checkpoint has no log, for example.
   else:
@@ -122,7 +122,7 @@ def current_evaluation(
   Evaluates the run first if `evaluation.json` is missing, or of another step,
   config or sampling.
   """
-  path = calibration_file.folder(workdir) / "evaluation.json"
+  path = results_folder(workdir) / "evaluation.json"
   if path.exists():
     evaluation = records.read_json(path)
     expected = {

@@ -9,18 +9,12 @@ from typing import Any
 
 from cinn_jax.runtime import storage
 from cinn_jax.workdir import shipped
+from cinn_jax.workdir.results_folder import results_folder
 
 NAME = "calibration.json"
 # The folder of its pictures.
 PICTURES = "calibration"
 _PROGRAM = "cinn_jax calibration"
-_SUFFIX = ".safetensors"
-
-
-def folder(workdir: str | os.PathLike[str]) -> pathlib.Path:
-  """Returns the folder of results: the workdir, or one named after its file."""
-  place = storage.path(workdir)
-  return place.with_suffix("") if place.suffix == _SUFFIX else place
 
 
 def write(place: pathlib.Path, content: Mapping[str, Any]) -> None:
@@ -45,7 +39,7 @@ def read(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
   Raises:
     ValueError: for a file that is not from `write`.
   """
-  path = folder(workdir) / NAME
+  path = results_folder(workdir) / NAME
   if not path.exists() and (file := shipped.find(workdir)):
     path = file.with_suffix(".calibration.json")
   if not path.exists():

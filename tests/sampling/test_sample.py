@@ -263,8 +263,6 @@ def test_temperatures_of_other_flows_remove_nothing(run, album, tmp_path):
   out = tmp_path / "out"
   sample(run, out, inputs=[f"{album}/scan_1.png"], num_samples=1)
   before = _contents(out)
-  with pytest.raises(
-    ValueError, match="but this model has 3 levels"
-  ):
+  with pytest.raises(ValueError, match="but this model has 3 levels"):
     sample(run, out, inputs=[str(album)], temperatures=[[1.0, 0.8]])
   assert _contents(out) == before

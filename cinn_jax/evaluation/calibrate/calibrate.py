@@ -27,6 +27,7 @@ from cinn_jax.runtime import processes
 from cinn_jax.sampling import temperatures as names
 from cinn_jax.sampling.draw import Sampling, check_temperatures
 from cinn_jax.workdir import calibration_file
+from cinn_jax.workdir.results_folder import results_folder
 from cinn_jax.workdir.trained import Trained, restore
 
 TASKS = ("colorize", "colorize_rgb", "inpaint", "sketch", "super_resolution")
@@ -58,7 +59,7 @@ def calibrate(
 
   Args:
     workdir: A trained run, as `restore` takes it.
-    outputs: Folder for the results; None for `calibration_file.folder`.
+    outputs: Folder for the results; None for `results_folder`.
     data: Settings that override the `data` section of the run's config.
     sampling: Number of samples, temperatures and seed. With several
       temperatures there are tables for each.
@@ -75,7 +76,7 @@ def calibrate(
   """
   trained = restore(workdir, data)
   _check(trained, sampling, num_pictures)
-  folder = calibration_file.folder(workdir if outputs is None else outputs)
+  folder = results_folder(workdir if outputs is None else outputs)
   test, validation = (
     _spread(open_source(trained.config, trained.task, split), num_pictures)
     for split in ("test", "validation")

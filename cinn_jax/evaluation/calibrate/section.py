@@ -6,6 +6,7 @@ from cinn_jax.evaluation.calibrate import lines
 from cinn_jax.evaluation.tables.page import Page
 from cinn_jax.images import reading
 from cinn_jax.workdir import calibration_file
+from cinn_jax.workdir.results_folder import results_folder
 from cinn_jax.workdir.trained import Trained
 
 _CAPTIONS = {
@@ -40,7 +41,7 @@ def add_section(
     f"{content['pictures']:,} pictures of {content['source']},"
     f" {content['num_samples']} samples of each."
   )
-  folder = calibration_file.folder(workdir) / calibration_file.PICTURES
+  folder = results_folder(workdir) / calibration_file.PICTURES
   for name in content["plots"]:
     kind = name.partition("_")[0]
     title = f"{_CAPTIONS[kind]} ({name})"

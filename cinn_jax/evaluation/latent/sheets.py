@@ -14,7 +14,7 @@ from cinn_jax.evaluation.latent import moves
 from cinn_jax.evaluation.latent.subject import Subject, subject_of
 from cinn_jax.images import color, sheets, writing
 from cinn_jax.runtime import storage
-from cinn_jax.workdir import calibration_file
+from cinn_jax.workdir.results_folder import results_folder
 from cinn_jax.workdir.trained import restore
 
 TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
@@ -89,7 +89,7 @@ def draw_latent_sheets(
     )
   subject = subject_of(trained, seed)
   render = jax.jit(jax.vmap(subject.task.render))
-  folder = storage.path(outputs or calibration_file.folder(workdir) / "latent")
+  folder = storage.path(outputs or results_folder(workdir) / "latent")
   paths = []
   for name, make in SHEETS.items():
     for k, sheet in enumerate(make(subject)):
