@@ -103,12 +103,13 @@ def _run(task, model, kind, results, options):
   seeds = [
     seed
     for seed in map(int, options.seed.split(","))
-    if (task, model, seed) not in done
+    if (task, model, seed, options.steps, options.batch_size) not in done
   ]
   if not seeds:
     print(f"{task} {model}: done before.", flush=True)
     return
-  import pair_run
+  import pair_scoring
+  import pair_training
 
   start = time.perf_counter()
 
@@ -120,12 +121,11 @@ def _run(task, model, kind, results, options):
     options.data, kind, pair_models.SIZE, options.limit
   )
   report(f"{train.name}, {test.name}; {copies} copies left out")
-  program = pair_run.Model(
+  trainer = pair_training.Trainer(
     task,
     model,
     train,
-    test,
-    pair_run.Options(
+    pair_training.Options(
       steps=options.steps,
       batch_size=options.batch_size,
       scales=[float(scale) for scale in options.temperature.split(",")],
@@ -134,15 +134,16 @@ def _run(task, model, kind, results, options):
       report=report,
     ),
   )
-  report(f"{program.parameters:,} parameters")
+  scorer = pair_scoring.Scorer(trainer, test)
+  report(f"{trainer.parameters:,} parameters")
   for seed in seeds:
-    state, metrics = program.train(seed)
+    state, metrics = trainer.train(seed)
     skipped = metrics["skipped"] > 0
     row = {
       "task": task,
       "model": model,
       "seed": seed,
-      "parameters": program.parameters,
+      "parameters": trainer.parameters,
       "steps": options.steps,
       "batch_size": options.batch_size,
       "num_samples": options.num_samples,
@@ -167,11 +168,11 @@ def _run(task, model, kind, results, options):
       **machine.facts("jax", "flax", device=jax.devices()[0].device_kind),
     }
     if not state.diverged:
-      numbers, sheet = program.evaluate(state.ema_variables)
+      numbers, sheet = scorer.evaluate(state.ema_variables)
       row |= numbers
       path = pathlib.Path(options.out) / f"{task}-{model}-{seed}.png"
       writing.save_png(path, sheet)
-    row["seconds"] = dict(program.seconds)
+    row["seconds"] = dict(trainer.seconds)
     result_rows.append(results, row, _key)
     report(f"seed {seed}: row written")
 
@@ -195,8 +196,9 @@ def _mantissa(weights):
   return 23 - ((bits & -bits).bit_length() - 1) if bits else 0
 
 
-def _key(row: result_rows.Row) -> tuple[str, str, int]:
-  return row["task"], row["model"], row["seed"]
+def _key(row: result_rows.Row) -> tuple[str, str, int, int, int]:
+  names = ("task", "model", "seed", "steps", "batch_size")
+  return tuple(row[name] for name in names)
 
 
 if __name__ == "__main__":

@@ -28,16 +28,21 @@ _NOTE = (
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-  """Returns a table for each task: a line per model and temperature.
+  """Returns a table for each task, number of steps and batch size.
 
-  A number is the mean over seeds. After it come the mean of their 95 %
-  intervals over pictures and, if there are several seeds, their range.
+  It has a line per model and temperature. A number is the mean over seeds.
+  After it come the mean of their 95 % intervals over pictures and, if there are
+  several seeds, their range.
   """
   parts = []
-  for task in dict.fromkeys(row["task"] for row in rows):
-    own = [row for row in rows if row["task"] == task]
-    parts += [f"**{task}**{_facts(own)}", "", _table(own), ""]
+  for kind in dict.fromkeys(map(_kind, rows)):
+    own = [row for row in rows if _kind(row) == kind]
+    parts += [f"**{kind[0]}**{_facts(own)}", "", _table(own), ""]
   return "\n".join([*parts, _NOTE]) if parts else "There are no rows yet."
+
+
+def _kind(row):
+  return row["task"], row["steps"], row["batch_size"]
 
 
 def _facts(rows):

@@ -102,7 +102,8 @@ def test_several_processes_can_append_rows(tmp_path):
     f"import sys, pathlib; sys.path.insert(0, {str(BENCHMARKS)!r});"
     " import result_rows as r, pair_comparison as c\n"
     "for k in range(20): r.append(pathlib.Path(sys.argv[1]),"
-    " {'task': 'a', 'model': sys.argv[2], 'seed': k}, c._key)"
+    " {'task': 'a', 'model': sys.argv[2], 'seed': k, 'steps': 1,"
+    " 'batch_size': 1}, c._key)"
   )
   command = [sys.executable, "-c", code, str(path)]
   processes = [subprocess.Popen([*command, name]) for name in ("x", "y")]
@@ -174,6 +175,19 @@ def test_table_has_a_line_per_model_and_temperature():
   assert "no model" in lines[5] and "15.00 [14.00, 16.00]" in lines[5]
   assert "FID of real halves 7.0" in text
   assert pair_table.markdown([]) == "There are no rows yet."
+
+
+def test_runs_of_other_lengths_are_not_averaged():
+  import pair_comparison
+  import pair_table
+
+  rows = [_row("caflow", 0), _row("caflow", 0, 2, steps=20)]
+  assert len(set(map(pair_comparison._key, rows))) == 2
+  text = pair_table.markdown(rows)
+  assert "10 steps of 8 pictures" in text
+  assert "20 steps of 8 pictures" in text
+  for mean in ("20.00 [19.00, 21.00] |", "22.00 [21.00, 23.00] |"):
+    assert mean in text
 
 
 def test_pixels_apart_from_their_neighbours_are_broken():
