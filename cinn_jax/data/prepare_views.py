@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from PIL import Image
+from tqdm import tqdm
 
 from cinn_jax import cli
 from cinn_jax.data import views
@@ -103,7 +104,7 @@ class Photographs:
     known = np.stack([*thumbnails, *map(_thumbnail, others)])
     train: list[str] = []
     left_out = 0
-    for name in rest:
+    for name in tqdm(rest, unit="photograph", desc="comparing"):
       if len(train) == self._limit:
         break
       if _is_new(self[name], known):
@@ -178,20 +179,22 @@ def prepare(
     each = num_views if is_train else 1
     count = each * len(names)
     writer = views.Writer(output, split, count, size)
-    for first in range(0, count, _BATCH):
-      rows = range(first, min(first + _BATCH, count))
-      images = np.stack(
-        [
-          _crop(
-            photographs[names[row % len(names)]],
-            np.random.default_rng((seed, row)) if is_train else None,
-            size,
-            min_scale,
-          )
-          for row in rows
-        ]
-      )
-      writer.write(_view(viewer, images, (seed, first), is_train))
+    with tqdm(total=count, unit="view", desc=split) as bar:
+      for first in range(0, count, _BATCH):
+        rows = range(first, min(first + _BATCH, count))
+        images = np.stack(
+          [
+            _crop(
+              photographs[names[row % len(names)]],
+              np.random.default_rng((seed, row)) if is_train else None,
+              size,
+              min_scale,
+            )
+            for row in rows
+          ]
+        )
+        writer.write(_view(viewer, images, (seed, first), is_train))
+        bar.update(len(rows))
     writer.close()
     yield (
       f"{split}: {count:,} views of {len(names):,} photographs in"

@@ -24,6 +24,7 @@ import numpy as np
 import optax
 from absl import flags
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from cinn_jax import cli
 from cinn_jax.bijections.base import PyTree
@@ -131,35 +132,39 @@ def train(
   now = CLOCKS[clock]
   curve: list[Point] = []
   spent, losses, skipped = 0.0, [], 0
-  while spent < seconds:
-    begin = now()
-    for _ in range(_STEPS):
-      rate = config.optimizer.learning_rate * schedule(spent / seconds)
-      state, metrics = advance(state, next(batches), np.float32(rate))
-      losses.append(metrics["bits_per_dim"])
-      skipped += metrics["skipped"] > 0
-    jax.block_until_ready(state)
-    spent += now() - begin
-    if bool(state.diverged):
-      raise RuntimeError(f"Not finite after {int(state.step)} steps.")
-    if spent >= seconds * (len(curve) + 1) / points:
-      scores = [
-        score(state.ema_variables, validation_views) for score in scorers
-      ]
-      curve.append(
-        Point(
-          seconds=round(spent, 1),
-          steps=int(state.step),
-          train=_finite_mean(jax.device_get(losses)),
-          validation=scores[0],
-          without_hints=scores[1] if scores[1:] else None,
-          skipped=int(skipped),
-        )
-      )
-      losses = []
-      if report is not None:
-        report(curve, flow, jax.device_get(state.ema_variables))
+  with tqdm(total=round(seconds), unit="s", desc="training") as bar:
+    while spent < seconds:
+      begin = now()
+      for _ in range(_STEPS):
+        rate = config.optimizer.learning_rate * schedule(spent / seconds)
+        state, metrics = advance(state, next(batches), np.float32(rate))
+        losses.append(metrics["bits_per_dim"])
+        skipped += metrics["skipped"] > 0
+      jax.block_until_ready(state)
+      spent += now() - begin
+      bar.update(round(min(spent, seconds)) - bar.n)
+      if bool(state.diverged):
+        raise RuntimeError(f"Not finite after {int(state.step)} steps.")
+      if spent >= seconds * (len(curve) + 1) / points:
+        scores = [
+          score(state.ema_variables, validation_views) for score in scorers
+        ]
+        curve.append(_point(spent, state, losses, scores, int(skipped)))
+        losses = []
+        if report is not None:
+          report(curve, flow, jax.device_get(state.ema_variables))
   return flow, jax.device_get(state.ema_variables), curve
+
+
+def _point(spent, state, losses, scores, skipped):
+  return Point(
+    seconds=round(spent, 1),
+    steps=int(state.step),
+    train=_finite_mean(jax.device_get(losses)),
+    validation=scores[0],
+    without_hints=scores[1] if scores[1:] else None,
+    skipped=skipped,
+  )
 
 
 def _finite_mean(losses):
@@ -274,7 +279,8 @@ def _run():
     }
     text = json.dumps(record, indent=1) + "\n"
     output.with_suffix(".json").write_text(text)
-    print(json.dumps(curve[-1]._asdict()), flush=True)
+    # Not into the progress bar.
+    tqdm.write(json.dumps(curve[-1]._asdict()))
 
   train(
     cli.CONFIG.value,
