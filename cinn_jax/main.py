@@ -1,4 +1,4 @@
-"""Trains, evaluates, samples or describes what a config says.
+"""Trains the run of a config, or draws from it and measures it, by --mode.
 
   python -m cinn_jax.main --config=configs/colorize.py
   python -m cinn_jax.main --config=configs/colorize.py --mode=sample \\
@@ -196,9 +196,33 @@ _WITHOUT_DEVICES = ("compare", "preflight", "status")
 _MODE = flags.DEFINE_enum("mode", "train", list(MODES), "What to do.")
 
 
+# The modes that each flag is for.
+_MODES_OF = {
+  **sampling.MODES,
+  **evaluation.MODES,
+  **training.MODES,
+  "outputs": ("sample", "calibrate", "compare", "export"),
+  "half": ("export",),
+}
+
+
+def _check_flags(mode):
+  """Refuses flags of other modes: a forgotten --mode=sample would train."""
+  for name, modes in _MODES_OF.items():
+    if flags.FLAGS[name].present and mode not in modes:
+      instead = "change --mode, or leave it out."
+      if (mode, name) == ("train", "seed"):
+        instead = "set --config.train.seed."
+      raise ValueError(
+        f"--{name} is for --mode={' or '.join(modes)}, not for --mode={mode}:"
+        f" {instead}"
+      )
+
+
 def _run():
   logging.set_verbosity(logging.WARNING)
   mode = _MODE.value
+  _check_flags(mode)
   if mode not in _WITHOUT_DEVICES:
     machine.prepare(keep_memory=mode in _LONG_MODES)
   MODES[mode](cli.CONFIG.value, None if mode == "compare" else _workdir())

@@ -195,6 +195,22 @@ def test_describe_prints_the_published_count():
       ["--config=configs/colorize.py", "--mode=report", "--temperature=0,1"],
       "--mode=report takes one --temperature, got '0,1'",
     ),
+    (
+      ["--config=configs/colorize.py", "--inputs=a.jpg"],
+      "--inputs is for --mode=sample, not for --mode=train",
+    ),
+    (
+      ["--config=configs/colorize.py", "--seed=1"],
+      "not for --mode=train: set --config.train.seed.",
+    ),
+    (
+      ["--config=configs/colorize.py", "--mode=report", "--nodenoise"],
+      "--denoise is for --mode=sample, not for --mode=report",
+    ),
+    (
+      ["--config=configs/colorize.py", "--mode=evaluate", "--outputs=there"],
+      "--outputs is for --mode=sample or calibrate or compare or export",
+    ),
   ],
 )
 def test_mistakes_get_one_clear_line(arguments, message, tmp_path):

@@ -28,3 +28,11 @@ LEVEL = flags.DEFINE_integer(
 WORKDIRS = flags.DEFINE_list(
   "workdirs", [], "For --mode=compare: folders of evaluated runs, A,B,C."
 )
+
+# The modes that each flag is for.
+MODES: dict[str, tuple[str, ...]] = {
+  NUM_DRAWS.name: ("evaluate",),
+  NUM_PICTURES.name: ("calibrate",),
+  LEVEL.name: ("calibrate",),
+  WORKDIRS.name: ("compare",),
+}

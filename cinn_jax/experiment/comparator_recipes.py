@@ -97,7 +97,7 @@ def rrdb_model(name: str, *, small: bool) -> Section:
     "discriminator_widths": (64, 128, 256) if small else (64, 128, 256, 512),
     "adversarial": "relativistic",
     "adversarial_weight": 5e-3,
-    "l1_weight": 1e-2,
+    "l1_weight": 2.5e-3,
     "r1_weight": 1.0,
   }
 

@@ -121,8 +121,30 @@ def _is_temperature(words):
 
 
 SEED = flags.DEFINE_integer(
-  "seed", 0, "Seed for sampling.", lower_bound=0, upper_bound=2**32 - 1
+  "seed",
+  0,
+  "Seed of the samples. Training has --config.train.seed.",
+  lower_bound=0,
+  upper_bound=2**32 - 1,
 )
+
+
+_DRAWING = ("sample", "evaluate", "calibrate", "report")
+# The modes that each flag is for.
+MODES: dict[str, tuple[str, ...]] = {
+  NUM_SAMPLES.name: _DRAWING,
+  TEMPERATURE.name: _DRAWING,
+  SEED.name: (*_DRAWING, "latent"),
+  **dict.fromkeys(
+    (
+      *(INPUTS.name, RECURSIVE.name, DEGRADE.name),
+      *(OUTPUT_FORMAT.name, QUALITY.name, PREVIEW.name),
+      *(KEEP.name, DIVERSE.name, ONLY.name),
+      *(HINTS.name, REFERENCE.name, ODDS.name, DENOISE.name),
+    ),
+    ("sample",),
+  ),
+}
 
 
 def read_temperatures() -> list[float | list[float]]:
@@ -213,16 +235,11 @@ def read_sampling(mode: str, *, several: bool = False) -> "draw.Sampling":
     several: Allows several temperatures.
 
   Raises:
-    ValueError: for `--keep`, `--diverse`, `--only` or `--denoise`, for several
-      temperatures if only one is allowed, or for a wrong one.
+    ValueError: for several temperatures if only one is allowed, or for a wrong
+      one.
   """
   from cinn_jax.sampling import draw
 
-  for flag in (KEEP, DIVERSE, ONLY, DENOISE):
-    if flag.value not in (None, []) and flag.value is not False:
-      raise ValueError(
-        f"--{flag.name} is for --mode=sample, not for --mode={mode}."
-      )
   values = read_temperatures()
   if len(values) != 1 and not several:
     raise ValueError(

@@ -14,3 +14,10 @@ DEVICES = flags.DEFINE_string(
 LIMIT = flags.DEFINE_float(
   "limit", 1800, "For --mode=preflight: seconds after which it gives up.", 1
 )
+
+# The modes that each flag is for.
+MODES: dict[str, tuple[str, ...]] = {
+  PROFILE.name: ("train",),
+  DEVICES.name: ("preflight",),
+  LIMIT.name: ("preflight",),
+}

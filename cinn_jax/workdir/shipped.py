@@ -39,7 +39,10 @@ def for_config(
     config: Names of the config's file and variant, "colorize.py:photographs".
   """
   for name, its_config in NAMES.items():
-    if config == its_config and not saved.is_trained(workdir):
+    if config == its_config:
+      if saved.is_trained(workdir):
+        print(f"Using the run in {workdir}, not the weights of cinn_jax.")
+        return workdir
       print(f"No run in {workdir}: using the weights that come with cinn_jax.")
       return name
   return workdir

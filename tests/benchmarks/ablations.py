@@ -4,8 +4,9 @@
     [--variant=base,no_noise] [--seed=0,1] [--minutes=10]
   python tests/benchmarks/ablations.py --table
 
-Each variant changes one thing in configs/colorize.py and trains for --minutes
-of processor time, without compilation. Runs append rows to --results, and are
+Each variant changes one thing in configs/colorize.py, whatever that does to the
+number of parameters, and trains for --minutes of processor time, without
+compilation. Runs append rows to --results, and are
 skipped if their rows exist; --out gets sheets of samples. One in twenty
 photographs is for testing.
 
@@ -111,7 +112,7 @@ def main() -> None:
   parser.add_argument("--variant", default=",".join(VARIANTS))
   parser.add_argument("--seed", default="0,1")
   parser.add_argument("--minutes", type=float, default=10.0)
-  parser.add_argument("--limit", type=int, help="test pictures (default: all)")
+  parser.add_argument("--limit", type=int, default=0, help="test pictures")
   parser.add_argument("--out", default="out", help="folder for sheets")
   parser.add_argument("--results", default=str(RESULTS))
   parser.add_argument("--table", action="store_true", help="print, and stop")
@@ -127,6 +128,10 @@ def main() -> None:
     parser.error(
       f"--variant={unknown[0]}: expected some of {', '.join(VARIANTS)}"
     )
+  if options.minutes <= 0:
+    parser.error("--minutes must be above 0")
+  if fault := claim_scores.missing():
+    parser.error(fault)
   split = claim_pictures.photographs(
     options.photos, claim_models.SIZE, options.out, options.limit
   )
@@ -134,9 +139,9 @@ def main() -> None:
     _run(name, split, results, options)
 
 
-def key(row: result_rows.Row) -> tuple[float, str, int]:
+def key(row: result_rows.Row) -> tuple[float, int, str, int]:
   """Returns the run that a row belongs to."""
-  return row["minutes"], row["variant"], row["seed"]
+  return row["minutes"], row["limit"], row["variant"], row["seed"]
 
 
 def make_trainer(name: str, records: dict[str, Any]) -> Trainer:
@@ -163,7 +168,7 @@ def _run(name, split, results, options):
   seeds = [
     seed
     for seed in map(int, options.seed.split(","))
-    if (options.minutes, name, seed) not in done
+    if (options.minutes, options.limit, name, seed) not in done
   ]
   if not seeds:
     print(f"{name}: done before.", flush=True)
@@ -182,6 +187,7 @@ def _run(name, split, results, options):
       "what": VARIANTS[name].what,
       "seed": seed,
       "minutes": options.minutes,
+      "limit": options.limit,
       "parameters": count_parameters(trainer),
       "steps": trained.steps,
       "skipped_steps": trained.skipped,
@@ -209,11 +215,10 @@ def _run(name, split, results, options):
 def markdown(rows: Sequence[result_rows.Row]) -> str:
   """Returns a table for each budget: a line per variant, the base first."""
   parts = []
-  for minutes in dict.fromkeys(row["minutes"] for row in rows):
-    own = [row for row in rows if row["minutes"] == minutes]
-    lines = [
-      ["variant", "changed", "seeds", "bits/dim", *(t for t, *_ in _COLUMNS)]
-    ]
+  for budget in dict.fromkeys(key(row)[:2] for row in rows):
+    own = [row for row in rows if key(row)[:2] == budget]
+    head = ["variant", "changed", "parameters", "seeds", "bits/dim"]
+    lines = [[*head, *(title for title, *_ in _COLUMNS)]]
     for name, variant in VARIANTS.items():
       runs = [row for row in own if row["variant"] == name]
       kept = [row for row in runs if not row["diverged"]]
@@ -227,9 +232,10 @@ def markdown(rows: Sequence[result_rows.Row]) -> str:
         claim_table.cell([row["measures"].get(k) for row in kept], digits)
         for _, k, digits in _COLUMNS
       ]
-      lines.append([name, variant.what, seeds, bits, *cells])
+      facts = [name, variant.what, f"{runs[0]['parameters']:,}"]
+      lines.append([*facts, seeds, bits, *cells])
     parts += [
-      f"**{minutes:g} minutes of processor time per run**,"
+      f"**{budget[0]:g} minutes of processor time per run**,"
       f" {own[0]['test_pictures']} test pictures",
       "",
       markup.markdown(lines),

@@ -104,6 +104,7 @@ def of_digits(
     ),
     "pixel_std": float(restoration.pixel_std(samples).mean()),
     "classified_as_asked": 100 * float(right.mean()),
+    "classified_real": 100 * float((judge.classify(truth) == labels).mean()),
     "spread": float(spread),
     "spread_of_real": float(real),
     "precision": near.precision,

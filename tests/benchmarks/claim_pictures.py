@@ -1,6 +1,7 @@
 """The pictures of `claims.py` and `ablations.py`, all in memory."""
 
 import io
+import os
 import pathlib
 import zipfile
 from typing import NamedTuple
@@ -13,10 +14,12 @@ from PIL import Image
 from cinn_jax.data import loader
 from cinn_jax.experiment.build import build, open_source
 from cinn_jax.images import crops
+from cinn_jax.runtime import storage
 
 # In each twenty photographs, sorted by name, the first is for testing and the
 # second for validation.
 _EVERY = 20
+_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class Split(NamedTuple):
@@ -35,25 +38,27 @@ class Split(NamedTuple):
   copies: int = 0
 
 
-def photographs(
-  path: str, size: int, cache: str, limit: int | None = None
-) -> Split:
+def photographs(path: str, size: int, cache: str, limit: int = 0) -> Split:
   """Returns the photographs of a zip file, cut to squares of this size.
 
   Args:
     path: A zip file of photographs.
     size: Side in pixels.
     cache: Folder that keeps the small pictures from one run to the next.
-    limit: Number of pictures for validation and for testing, spread evenly;
-      None for all.
+    limit: Number of pictures for validation and for testing, spread evenly; 0
+      for all.
   """
-  file = pathlib.Path(cache) / f"{pathlib.Path(path).stem}-{size}.npz"
+  facts = os.stat(path)
+  # A file that was replaced gets pictures of its own.
+  stamp = f"{facts.st_size:x}-{facts.st_mtime_ns:x}"
+  stem = pathlib.Path(path).stem
+  file = pathlib.Path(cache) / f"{stem}-{size}-{stamp}.npz"
   if not file.exists():
     images = np.stack([_square(image, size) for image in _each(path)])
     content = io.BytesIO()
     np.savez(content, images=images)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content.getvalue())
+    storage.write_whole(file, content.getvalue())
   images = np.load(file)["images"]
   place = np.arange(len(images)) % _EVERY
   train, test = images[place > 1], images[place == 0]
@@ -69,7 +74,7 @@ def photographs(
 def _each(path):
   with zipfile.ZipFile(path) as archive:
     for name in sorted(archive.namelist()):
-      if not name.endswith("/"):
+      if name.lower().endswith(_SUFFIXES) and "__MACOSX" not in name:
         with archive.open(name) as file:
           yield np.asarray(Image.open(file).convert("RGB"))
 
@@ -79,7 +84,7 @@ def _square(image, size):
   return crops.resize(image, box, size)
 
 
-def digits(config: ConfigDict, limit: int | None = None) -> Split:
+def digits(config: ConfigDict, limit: int = 0) -> Split:
   """Returns the labelled digits of a config, in its own splits.
 
   Args:
@@ -107,8 +112,8 @@ def digits(config: ConfigDict, limit: int | None = None) -> Split:
   )
 
 
-def spread(values: np.ndarray, limit: int | None) -> np.ndarray:
-  """Returns `limit` evenly spread rows, or all of them."""
-  if limit is None or limit >= len(values):
+def spread(values: np.ndarray, limit: int) -> np.ndarray:
+  """Returns `limit` evenly spread rows, or all of them for 0."""
+  if not 0 < limit < len(values):
     return values
   return values[np.arange(limit) * len(values) // limit]

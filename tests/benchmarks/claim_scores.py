@@ -13,7 +13,7 @@ from claim_training import Trained, Trainer
 from cinn_jax import likelihood
 from cinn_jax.evaluation import bits, comparator_scores, importance
 from cinn_jax.evaluation.by_task import judging
-from cinn_jax.evaluation.metrics import inception, restoration
+from cinn_jax.evaluation.metrics import inception, lpips, restoration
 from cinn_jax.evaluation.metrics.kid import kernel_distance
 from cinn_jax.images import color, sheets
 from cinn_jax.sampling import draw
@@ -142,8 +142,8 @@ def criterion(
 ) -> float:
   """Returns the number by which a method's rate is chosen; lower is better.
 
-  It is bits/dim for flows, one draw of the bound for VAEs, the error for
-  regressions, and the energy score of eight samples for GANs.
+  It is bits/dim in the data's units for flows, one draw of its bound for VAEs,
+  the error for regressions, and the energy score of eight samples for GANs.
   """
   if kind == "gan":
     samples = Sampler(trainer, FEW)(variables, records)
@@ -158,7 +158,9 @@ def criterion(
     for k, (batch, kept) in enumerate(batches(records))
   ]
   summary = comparator_scores.summarize(values, trainer.task)
-  return summary["error" if kind == "regression" else "bits_per_dim"]
+  if kind == "regression":
+    return summary["error"]
+  return summary["bits_per_dim_of_unscaled_data"]
 
 
 def of_photographs(
@@ -222,12 +224,22 @@ def without_a_model(
   )
 
 
-def kid(real: np.ndarray, pictures: np.ndarray) -> float | None:
-  """Returns the KID of pictures, in thousandths; None without the weights."""
+def missing() -> str | None:
+  """Returns which weights of metrics are missing, if any: before hours of work.
+
+  Rows without them would count as done.
+  """
   try:
-    extract = _extractor()
-  except FileNotFoundError:
-    return None
+    inception.load()
+    lpips.weights_path("alexnet")
+  except FileNotFoundError as error:
+    return str(error)
+  return None
+
+
+def kid(real: np.ndarray, pictures: np.ndarray) -> float:
+  """Returns the KID of pictures, in thousandths."""
+  extract = _extractor()
   return 1e3 * kernel_distance(extract(pictures), extract(real))[0]
 
 

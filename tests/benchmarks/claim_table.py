@@ -32,21 +32,25 @@ _DIGITS = (
   ("energy score", "energy_score", 2),
   ("distinct, %", "distinct", 0),
 )
+# Measures that real pictures have, too.
+_REAL = {"classified_as_asked": "classified_real", "spread": "spread_of_real"}
 NOTE = (
   "RMSE, pixel std and energy score are in 8-bit levels; the energy score is"
-  " lowest for samples from the true distribution. bits/dim are exact for"
-  " flows, and an upper bound for VAEs, from 64 draws of the code; models"
-  " without a likelihood have -. In colorize, CAFLOW's are those of RGB, all"
-  " others of ab."
+  " lowest for samples from the true distribution. Coverage is of intervals of"
+  " the means of 4x4 regions, from 20 samples. bits/dim are exact for flows,"
+  " and an upper bound for VAEs, from 64 draws of the code; models without a"
+  " likelihood have -. In colorize, CAFLOW's are those of RGB in 8-bit levels,"
+  " all others of ab in Lab units. A GAN's parameters include those of its"
+  " discriminator."
 )
 
 
 def markdown(rows: Sequence[Row]) -> str:
   """Returns a table for each task and budget, a line per method."""
   parts = []
-  for task, minutes in dict.fromkeys((r["task"], r["minutes"]) for r in rows):
-    own = [r for r in rows if (r["task"], r["minutes"]) == (task, minutes)]
-    first = own[0]
+  for kind in dict.fromkeys(map(_kind, rows)):
+    own = [row for row in rows if _kind(row) == kind]
+    first, task, minutes = own[0], *kind[:2]
     parts += [
       f"**{task}**: {minutes:g} minutes of processor time per run,"
       f" {first['trial'] * minutes:g} for each rate,"
@@ -58,6 +62,10 @@ def markdown(rows: Sequence[Row]) -> str:
       "",
     ]
   return "\n".join([*parts, NOTE]) if parts else "There are no rows yet."
+
+
+def _kind(row):
+  return row["task"], row["minutes"], row["trial"], row.get("limit", 0)
 
 
 def _lines(rows, columns):
@@ -79,19 +87,34 @@ def _lines(rows, columns):
       lines.append(
         [f"{method}, without pixel noise", seeds, facts[0], _ABSENT, *more]
       )
-  measured = [row for row in rows if row["measures"]]
-  if measured:
-    name = "rmse_without_model"
-    plain = cell([measured[0]["measures"].get(name)], 1)
+  return lines + _without_a_model(rows, columns)
+
+
+def _without_a_model(rows, columns):
+  """Returns a line for each answer without a model: tasks may differ in it."""
+  methods: dict[str, list[str]] = {}
+  for row in rows:
+    if row["measures"]:
+      plain = cell([row["measures"]["rmse_without_model"]], 1)
+      methods.setdefault(plain, []).append(row["method"])
+  lines = []
+  for plain, names in methods.items():
+    name = "no model"
+    if len(methods) > 1:
+      name += f" ({', '.join(dict.fromkeys(names))})"
     cells = [
-      plain if measure == "rmse_of_one" else _ABSENT
+      plain if measure == "rmse_of_one" else _real(rows, measure)
       for _, measure, _ in columns
     ]
-    real = measured[0]["measures"].get("spread_of_real")
-    if real is not None:
-      cells[1] = f"{real:.1f} (real)"
-    lines.append(["no model", _ABSENT, _ABSENT, _ABSENT, *cells])
+    lines.append([name, _ABSENT, _ABSENT, _ABSENT, *cells])
   return lines
+
+
+def _real(rows, measure):
+  """Returns a measure of the real pictures, if there is one."""
+  name = _REAL.get(measure)
+  found = [r["measures"][name] for r in rows if name in r["measures"]]
+  return f"{found[0]:.1f} (real)" if found else _ABSENT
 
 
 def _cells(runs, part, columns):

@@ -8,9 +8,10 @@ The tasks are colorization and 4x super-resolution of photographs at 64x64, and
 MNIST by class. Each method has about 3 million parameters (for digits, up to
 that number) and --minutes of processor time per run, without compilation. Its
 rate is the best of three on validation pictures; each is tried for the fraction
---trial of the time, from seed 0. If there is a row of the same method, minutes
-and trial, its rates are used again. In each twenty photographs, one is for
-testing and one for validation.
+--trial of the time, from seed 0. If there is a row of the same method, minutes,
+trial and limit, its rates are used again. ESRGAN's first half takes the rate of
+the regression's row, or 1e-3. In each twenty photographs, one is for testing
+and one for validation.
 
 Each run appends a row to --results as soon as it is finished, and writes a
 sheet of samples to --out. Runs whose rows exist are skipped, so a stopped
@@ -39,7 +40,8 @@ from claim_training import Trainer
 from cinn_jax.experiment.build import abstract_variables
 from cinn_jax.images import writing
 
-# Learning rate of the first training of a generator.
+# Learning rate of the first training of a generator, if its regression has no
+# row yet.
 _START_RATE = 1e-3
 RESULTS = pathlib.Path(__file__).parent / "results" / "claims.json"
 
@@ -54,7 +56,7 @@ def main() -> None:
   parser.add_argument("--seed", default="0,1")
   parser.add_argument("--minutes", type=float, default=20.0)
   parser.add_argument("--trial", type=float, default=0.25)
-  parser.add_argument("--limit", type=int, help="test pictures (default: all)")
+  parser.add_argument("--limit", type=int, default=0, help="test pictures")
   parser.add_argument("--out", default="out", help="folder for sheets")
   parser.add_argument("--results", default=str(RESULTS))
   parser.add_argument("--table", action="store_true", help="print, and stop")
@@ -63,25 +65,44 @@ def main() -> None:
   if options.table:
     print(claim_table.markdown(result_rows.read(results)))
     return
-  for task in options.task.split(","):
-    if task not in claim_models.METHODS:
-      parser.error(
-        f"--task={task}: expected some of {', '.join(claim_models.METHODS)}"
-      )
-    file = "digits" if task == "digits" else "photos"
-    if not getattr(options, file):
-      parser.error(f"--task={task} needs --{file}")
+  tasks = options.task.split(",")
+  chosen = options.method.split(",") if options.method else []
+  if fault := _fault(tasks, chosen, options):
+    parser.error(fault)
+  for task in tasks:
     methods = claim_models.METHODS[task]
-    chosen = options.method.split(",") if options.method else methods
-    for method in chosen:
+    for method in chosen or methods:
       # Not every task has every method.
       if method in methods:
         _run(task, method, results, options)
 
 
-def key(row: result_rows.Row) -> tuple[str, float, str, int]:
+def _fault(tasks, chosen, options):
+  """Returns what is wrong with the flags, or None."""
+  known = claim_models.METHODS
+  for task in tasks:
+    if task not in known:
+      return f"--task={task}: expected some of {', '.join(known)}"
+    file = "digits" if task == "digits" else "photos"
+    if not getattr(options, file):
+      return f"--task={task} needs --{file}"
+  methods = dict.fromkeys(method for task in tasks for method in known[task])
+  if unknown := [method for method in chosen if method not in methods]:
+    return f"--method={unknown[0]}: expected some of {', '.join(methods)}"
+  if options.minutes <= 0 or options.trial <= 0:
+    return "--minutes and --trial must be above 0"
+  return claim_scores.missing() if set(tasks) != {"digits"} else None
+
+
+def key(row: result_rows.Row) -> tuple[str, float, float, int, str, int]:
   """Returns the run that a row belongs to."""
-  return row["task"], row["minutes"], row["method"], row["seed"]
+  budget = row["minutes"], row["trial"], row.get("limit", 0)
+  return row["task"], *budget, row["method"], row["seed"]
+
+
+def _wanted(task, method, options):
+  """Returns the key of a run without its seed."""
+  return task, options.minutes, options.trial, options.limit, method
 
 
 def _run(task, method, results, options):
@@ -89,7 +110,7 @@ def _run(task, method, results, options):
   seeds = [
     seed
     for seed in map(int, options.seed.split(","))
-    if (task, options.minutes, method, seed) not in done
+    if (*_wanted(task, method, options), seed) not in done
   ]
   if not seeds:
     print(f"{task}, {method}: done before.", flush=True)
@@ -100,7 +121,7 @@ def _run(task, method, results, options):
     spent = time.monotonic() - start
     print(f"[{spent:6.0f} s] {task}, {method}: {text}", flush=True)
 
-  kind = claim_models.METHODS[task][method].kind
+  chosen = claim_models.METHODS[task][method]
   config = claim_models.make_config(task, method, options.digits or "")
   split = _split(
     task, options.photos, options.digits, options.out, options.limit
@@ -109,7 +130,8 @@ def _run(task, method, results, options):
   parameters = count_parameters(trainer)
   report(f"{parameters:,} parameters, {len(split.train['image']):,} pictures")
   seconds = 60 * options.minutes
-  train = _training(task, method, trainer, split)
+  start_rate = _start_rate(task, results, options)
+  train = _training(task, method, trainer, split, start_rate)
   rates = _tried_before(task, method, results, options)
   if not rates:
     rates = _try_rates(task, method, trainer, split, train, options, report)
@@ -119,16 +141,18 @@ def _run(task, method, results, options):
     row = {
       "task": task,
       "method": method,
-      "kind": kind,
+      "kind": chosen.kind,
       "seed": seed,
       "minutes": options.minutes,
       "trial": options.trial,
+      "limit": options.limit,
       "parameters": parameters,
       "steps": trained.steps,
       "batch_size": config.train.batch_size,
       "seconds": trained.seconds,
       "skipped_steps": trained.skipped,
       "rate": rate,
+      "start_rate": start_rate if chosen.start else None,
       "rates": as_json({f"{k:g}": v for k, v in rates.items()}),
       "test_pictures": len(split.test["image"]),
       "copies_left_out": split.copies,
@@ -137,12 +161,20 @@ def _run(task, method, results, options):
       "when": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
       **machine.facts("jax", "flax"),
     }
-    row |= _measures(task, kind, trainer, trained, split, options, row)
+    row |= _measures(task, chosen.kind, trainer, trained, split, options, row)
     result_rows.append(results, row, key)
     report(f"seed {seed}: {row['failed'] or 'row written'}")
 
 
-def _training(task, method, trainer, split):
+def _start_rate(task, results, options):
+  """Returns the rate that was best for the network of the start, or 1e-3."""
+  for row in result_rows.read(results):
+    if key(row)[:-1] == _wanted(task, "regression", options):
+      return row["rate"]
+  return _START_RATE
+
+
+def _training(task, method, trainer, split, start_rate):
   """Returns `train(seconds, rate, seed, report)`, which includes the start."""
   first = claim_models.make_start(task, method)
   if first is None:
@@ -151,7 +183,7 @@ def _training(task, method, trainer, split):
 
   def train(seconds, rate, seed, report=lambda text: None):
     half = seconds / 2
-    begun = starter.train(half, _START_RATE, seed)
+    begun = starter.train(half, start_rate, seed)
     report(f"start: {begun.steps} steps")
     trained = trainer.train(
       half, rate, seed, report, start=begun.variables["params"]
@@ -160,6 +192,7 @@ def _training(task, method, trainer, split):
       steps=begun.steps + trained.steps,
       skipped=begun.skipped + trained.skipped,
       seconds=round(begun.seconds + trained.seconds, 1),
+      diverged=begun.diverged or trained.diverged,
     )
 
   return train
@@ -167,9 +200,8 @@ def _training(task, method, trainer, split):
 
 def _tried_before(task, method, results, options):
   """Returns the criterion for each rate from an equal row, or nothing."""
-  wanted = (task, options.minutes, method, options.trial)
   for row in result_rows.read(results):
-    if (*key(row)[:3], row["trial"]) == wanted:
+    if key(row)[:-1] == _wanted(task, method, options):
       return {
         float(rate): float("inf") if value is None else value
         for rate, value in row["rates"].items()

@@ -80,11 +80,16 @@ def _run(name, seconds, seed, flags):
   if name not in color_models.MODELS:
     known = ", ".join(m.replace(", ", "+") for m in color_models.MODELS)
     raise SystemExit(f"There is no model {name!r}; there are {known}.")
-  if any(
-    key(row) == (seconds, name, seed) for row in result_rows.read(flags.results)
-  ):
-    print(f"{name}, {seconds:g} s, seed {seed}: is there already.")
-    return
+  training = Views(flags.views, "train").listing_hash
+  for row in result_rows.read(flags.results):
+    if key(row) == (seconds, name, seed):
+      if row["views"] != training:
+        raise SystemExit(
+          f"{name}, {seconds:g} s, seed {seed}: there is a row for other views"
+          f" ({row['views']}, these are {training}): use another --results."
+        )
+      print(f"{name}, {seconds:g} s, seed {seed}: is there already.")
+      return
   print(f"{name}, {seconds:g} s, seed {seed} ...", flush=True)
   start = time.monotonic()
   trained = color_models.train(name, seconds, views=flags.views, seed=seed)
@@ -105,7 +110,7 @@ def _run(name, seconds, seed, flags):
     "seed": seed,
     "parameters": color_models.number_of_parameters(trained),
     "steps": trained.steps,
-    "views": Views(flags.views, "train").listing_hash,
+    "views": training,
     "scores": scores,
     "wall_seconds": round(time.monotonic() - start),
     "machine": machine.facts("jax", "jaxlib"),

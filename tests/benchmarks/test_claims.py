@@ -119,6 +119,54 @@ def test_the_table_has_dashes_and_reasons():
   )
 
 
+def test_runs_of_other_budgets_are_apart():
+  claims = _module("claims")
+  rows = [
+    _row("cinn", 0),
+    _row("cinn", 0, trial=0.1),
+    _row("cinn", 0, limit=20),
+  ]
+  assert len(set(map(claims.key, rows))) == 3
+  text = _module("claim_table").markdown(rows)
+  assert text.count("**colorize**") == 3
+  # Earlier rows have no limit.
+  assert claims.key(_row("cinn", 0, limit=0)) == claims.key(rows[0])
+
+
+def test_answers_without_a_model_are_told_apart():
+  luma = {"rmse_of_one": 7.0, "rmse_without_model": 12.5}
+  text = _module("claim_table").markdown(
+    [_row("caflow", 0, measures=luma), _row("cgan", 0), _row("cinn", 0)]
+  )
+  assert "| no model (caflow) " in text and "12.5" in text
+  assert "| no model (cgan, cinn) " in text and "11.0" in text
+
+
+@pytest.mark.parametrize(
+  "flags, message",
+  [
+    (["--task=colourize"], "--task=colourize: expected some of colorize"),
+    (["--task=digits"], "--task=digits needs --digits"),
+    (
+      ["--task=digits", "--digits=a", "--method=cgan_with_L1"],
+      "--method=cgan_with_L1: expected some of cinn",
+    ),
+    (["--task=digits", "--digits=a", "--trial=0"], "must be above 0"),
+    (["--task=colorize", "--photos=a.zip"], "No weights here."),
+  ],
+)
+def test_wrong_flags_are_refused(flags, message, monkeypatch, capsys):
+  claims = _module("claims")
+  monkeypatch.setattr(
+    claims.claim_scores, "missing", lambda: "No weights here."
+  )
+  monkeypatch.setattr(sys, "argv", ["claims.py", *flags])
+  with pytest.raises(SystemExit) as caught:
+    claims.main()
+  assert caught.value.code == 2
+  assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["claims", "ablations"])
 def test_committed_rows_make_tables(name, monkeypatch, capsys):
   monkeypatch.setattr(sys, "argv", [f"{name}.py", "--table"])

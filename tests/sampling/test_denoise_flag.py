@@ -9,11 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 from PIL import Image
 from skimage import data
 
-from cinn_jax.sampling import flags as sampling_flags
 from cinn_jax.sampling import photos
 from cinn_jax.sampling import sample as sampling
 from cinn_jax.sampling.inputs import Item
@@ -138,15 +136,6 @@ def test_photographs_lose_their_noise(photographs, tmp_path, monkeypatch):
   assert flow is trained.flow and noise == 0.05
   assert variables is trained.variables and noisy is x
   np.testing.assert_array_equal(cond, sampler.open(str(path)).cond)
-
-
-@pytest.mark.usefixtures("parsed")
-def test_other_modes_refuse_the_flag():
-  message = r"--denoise .* not for --mode=report"
-  given = flagsaver.flagsaver(denoise=True)
-  with given, pytest.raises(ValueError, match=message):
-    sampling_flags.read_sampling("report")
-  assert sampling_flags.read_sampling("report").num_samples == 8
 
 
 def test_odds_are_of_noisy_samples(photographs, tmp_path):

@@ -99,11 +99,16 @@ class Answer(nn.Module):
 
 
 class _Noise(nn.Module):
-  """A convolution of noise to the number of channels of a condition."""
+  """A convolution of noise to the number of channels of a condition.
+
+  It starts with a deviation of 1/70: the network may have been trained without
+  noise, and would answer louder noise with noise.
+  """
 
   @nn.compact
   def __call__(self, noise: Array, channels: int) -> Array:
-    return conv(channels)(noise)
+    weights = nn.initializers.variance_scaling(2e-4, "fan_in", "normal")
+    return conv(channels, weights=weights)(noise)
 
 
 def answer_parts(

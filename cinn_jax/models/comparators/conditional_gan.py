@@ -218,7 +218,7 @@ def esrgan(
   discriminator_widths: Sequence[int] = (64, 128, 256, 512),
   adversarial: str = "relativistic",
   adversarial_weight: float = 5e-3,
-  l1_weight: float = 1e-2,
+  l1_weight: float = 2.5e-3,
   r1_weight: float = 1.0,
   memory: str = "store",
   compute_dtype: str = "float32",
@@ -226,7 +226,8 @@ def esrgan(
   """Builds ESRGAN (Wang et al. 2018) for RGB in [0, 1), enlarged 2^n times.
 
   The generator is the RRDB network. `training.pretraining` first trains it with
-  L1, as published. The loss and its weights are the published ones.
+  L1, as published. The loss and its weights are the published ones: 0.01 for an
+  L1 in units of [0, 1] is 0.0025 in units of `std`.
 
   Departures: there is no perceptual loss, since its network is not available;
   the discriminator is a PatchGAN that also sees the small picture, not a VGG
@@ -235,7 +236,8 @@ def esrgan(
   Args:
     blocks, width, growth: See `rrdb.RRDBEncoder`.
     noise: Number of noise channels, which a convolution adds to the small
-      picture; 0, as published, makes all samples equal.
+      picture, about one 8-bit level at the start; 0, as published, makes all
+      samples equal.
     discriminator_widths: See `PatchDiscriminator`.
     adversarial, adversarial_weight, l1_weight, r1_weight: See `ConditionalGAN`.
     memory, compute_dtype: See `regression.regression`.

@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 
 from cinn_jax.bijections.base import Array, PyTree, at_least_float32
 from cinn_jax.models.networks.normalization import Norm
+from cinn_jax.models.networks.subnets import Initializer
 from cinn_jax.runtime.cpu_convolution import conv_general_dilated
 
 # Sides of the map, at most, that becomes a vector.
@@ -163,7 +164,10 @@ def sort_inputs(
 
 
 def conv(
-  channels: int, stride: int = 1, dtype: DTypeLike | None = None
+  channels: int,
+  stride: int = 1,
+  dtype: DTypeLike | None = None,
+  weights: Initializer | None = None,
 ) -> nn.Conv:
   """Builds a 3x3 convolution that keeps the size or divides it by `stride`."""
   return nn.Conv(
@@ -171,6 +175,7 @@ def conv(
     (3, 3),
     (stride, stride),
     padding=((1, 1), (1, 1)),
+    kernel_init=weights or nn.initializers.lecun_normal(),
     dtype=dtype,
     conv_general_dilated=conv_general_dilated,
   )

@@ -104,6 +104,22 @@ def test_esrgan_has_the_noise_it_is_given(noise):
     np.testing.assert_allclose(x[:, 0], guess, rtol=1e-4, atol=1e-4)
 
 
+def test_noise_of_esrgan_starts_at_a_level():
+  model = comparators.BUILDERS["esrgan"](
+    noise=4, discriminator_widths=(4,), **RRDB
+  )
+  flow = comparators.make(model, (16, 16, 3), (4, 4, 3))
+  x = np.zeros((1, 16, 16, 3), np.float32)
+  variables = jax.jit(flow.init)(KEY, x, SMALL)
+  kernel, bias = (
+    np.asarray(variables["params"]["noise"]["Conv_0"][name])
+    for name in ("kernel", "bias")
+  )
+  # The network was trained without noise.
+  levels = 255 * model.std * np.sqrt(np.sum(kernel**2, axis=(0, 1, 2)))
+  assert np.all((levels > 0.5) & (levels < 1.5)) and not bias.any()
+
+
 def test_a_map_of_another_size_raises():
   maps = {"a": np.zeros((1, 3, 4, 2)), "b": np.zeros((1, 5))}
   with pytest.raises(ValueError, match="maps of 4x4, 2x2, got 3x4"):
