@@ -16,6 +16,7 @@ from absl import flags
 from cinn_jax import cli
 from cinn_jax.data import tfds_images
 from cinn_jax.data.folder import shards
+from cinn_jax.runtime import extras
 
 flags.declare_key_flag("debug")
 _NAME = flags.DEFINE_string("name", None, "The data set, such as cifar10.")
@@ -49,8 +50,8 @@ def prepare(
   """
   if importlib.util.find_spec("tensorflow") is None:
     raise RuntimeError(
-      "Preparing a TFDS data set needs TensorFlow, once: pip install -e"
-      " '.[tensorflow]'"
+      "Preparing a TFDS data set needs TensorFlow, once:"
+      f" {extras.how_to_get('tensorflow')}"
     )
   directory = tfds_images.find_prepared(name, root)
   if directory is None:

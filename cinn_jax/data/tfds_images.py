@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 
 from cinn_jax.data import base
 from cinn_jax.images import reading
+from cinn_jax.runtime import extras
 
 _RANDOM_ACCESS = (
   tfds.core.FileFormat.ARRAY_RECORD,
@@ -174,7 +175,7 @@ def preparing_command(name: str, data_dir: str | os.PathLike = "") -> str:
   option = f" --data_dir={os.fspath(data_dir)}" if data_dir else ""
   return (
     f"python -m cinn_jax.data.prepare_tfds --name={name}{option} (once, with"
-    " the extra: pip install -e '.[tensorflow]')"
+    f" the extra: {extras.how_to_get('tensorflow')})"
   )
 
 

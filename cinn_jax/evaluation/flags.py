@@ -26,7 +26,10 @@ LEVEL = flags.DEFINE_integer(
   lower_bound=0,
 )
 WORKDIRS = flags.DEFINE_list(
-  "workdirs", [], "For --mode=compare: folders of evaluated runs, A,B,C."
+  "workdirs",
+  [],
+  "Folders of runs, A,B,C: evaluated ones for --mode=compare, trained ones for"
+  " the page.",
 )
 
 # The modes that each flag is for.

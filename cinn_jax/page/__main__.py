@@ -17,11 +17,11 @@ from absl import flags, logging
 
 from cinn_jax import cli
 from cinn_jax.evaluation import flags as evaluation
+from cinn_jax.runtime import extras
 from cinn_jax.runtime import flags as machine
 
-for module in (cli, machine):
-  flags.adopt_module_key_flags(module)
-flags.declare_key_flag(evaluation.WORKDIRS.name)
+for name in ("debug", "compilation_cache", evaluation.WORKDIRS.name):
+  flags.declare_key_flag(name)
 _PORT = flags.DEFINE_integer(
   "port",
   None,
@@ -33,13 +33,18 @@ _BROWSER = flags.DEFINE_bool("browser", True, "Open the page in the browser.")
 
 
 def _run():
+  if cli.CONFIG.value is not None:
+    raise ValueError(
+      "The page shows trained runs: pass --workdirs=DIR,... in place of"
+      " --config."
+    )
   logging.set_verbosity(logging.WARNING)
   machine.prepare(keep_memory=False)
   try:
     from cinn_jax.page.server import Server
   except ImportError as error:
     raise ValueError(
-      f"The page needs gradio ({error}): pip install 'cinn_jax[page]'."
+      f"The page needs gradio ({error}): {extras.how_to_get('page')}."
     ) from None
   from cinn_jax.page.runs import open_runs
 

@@ -30,11 +30,13 @@ _SHARES = (
   f"Percentages: the share of {DRAWN} samples that are closest to each answer,"
   " by the mean colours of large areas."
 )
-_SOON = "Percentages follow."
+_SOON = "Percentages will follow."
 
 
 def help_of(run: Run) -> str:
   """Returns a line that says what to do first."""
+  if run.task == "colorize" and not run.takes_hints:
+    return "Drop a photograph, to see eight colourings."
   return _HELP.get(run.task, "Drop a picture.")
 
 

@@ -141,7 +141,7 @@ class Page:
         elem_id="temperature",
       )
       self._spread = gr.Checkbox(
-        label=f"Far apart: {SHOWN} that represent {DRAWN}; takes longer",
+        label=f"Show {SHOWN} of {DRAWN} samples, far apart (takes longer)",
         elem_id="spread",
       )
 

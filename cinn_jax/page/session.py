@@ -91,6 +91,14 @@ class Session:
         raise ValueError("There is no photograph yet: drop one first.")
       yield self._opened
 
+  @contextlib.contextmanager
+  def _hinting(self) -> Iterator[Opened]:
+    """Does as `_at_work`, and raises ValueError if the run takes no hints."""
+    with self._at_work() as opened:
+      if not opened.run.takes_hints:
+        raise ValueError("This run takes no hints: it chooses all colours.")
+      yield opened
+
   def reset(self) -> None:
     """Forgets everything."""
     self._event += 1
@@ -107,7 +115,7 @@ class Session:
 
   def add(self, x: float, y: float, color: str) -> None:
     """Adds a hint of a colour such as "#1e5aa8" at pixel (x, y) of the view."""
-    with self._at_work() as opened:
+    with self._hinting() as opened:
       column, row = opened.view.to_photograph(x, y)
       point = hints.Point(column, row, hints.parse_color(color))
       self.colors.points = [*self.colors.points, point]
@@ -124,7 +132,7 @@ class Session:
 
   def load_hints(self, file: str) -> None:
     """Replaces the hints, see `Colors.load`."""
-    with self._at_work() as opened:
+    with self._hinting() as opened:
       self.colors.load(file, opened.path, opened.view)
 
   def save_hints(self) -> str:
@@ -136,7 +144,7 @@ class Session:
 
   def refer(self, file: str | None) -> int:
     """Takes colours from a photograph; returns the number of its hints."""
-    with self._at_work() as opened:
+    with self._hinting() as opened:
       opened.refer(self.colors, file)
       return len(self.colors.matches)
 

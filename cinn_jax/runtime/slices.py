@@ -133,7 +133,7 @@ def _libtpu():
       return os.fspath(library)
   raise ValueError(
     "To compile for TPUs, libtpu is needed: pip install libtpu, or"
-    " CINN_JAX_EXTRAS=preflight launch/local.sh."
+    " CINN_JAX_EXTRAS=+preflight launch/local.sh true."
   )
 
 

@@ -13,6 +13,8 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+from cinn_jax.runtime import extras
+
 _SCHEME = "gs://"
 
 
@@ -54,8 +56,8 @@ def _bucket_paths(bucket):
     from etils import epath
   except ImportError as error:
     raise ValueError(
-      f"{_SCHEME}{bucket} needs the extra `gcs` ({error}): pip install"
-      " '.[gcs]'."
+      f"{_SCHEME}{bucket} needs the extra `gcs` ({error}):"
+      f" {extras.how_to_get('gcs')}."
     ) from None
   # etils would otherwise go through TensorFlow if it is installed.
   os.environ["EPATH_USE_TF"] = "false"

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-# The first pickle of a PyTorch file that is no zip archive.
+# The first pickle of a PyTorch file that is not a zip archive.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 # Types by the names that torch gives them in a pickle.
 _STORAGES = {
@@ -163,8 +163,8 @@ def _load_legacy(file):
       is_legacy = False
     if not is_legacy:
       raise ValueError(
-        f"{file} is not a file that torch.save wrote: it is no zip archive and"
-        " does not begin as the files before PyTorch 1.6."
+        f"{file} is not a file that torch.save wrote: it is not a zip archive"
+        " and does not begin as the files before PyTorch 1.6."
       )
     for _ in range(2):  # the version, and a description of the machine
       _load(_ArrayUnpickler(stream), file)

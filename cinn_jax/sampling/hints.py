@@ -57,7 +57,7 @@ def read(path: str | os.PathLike[str]) -> Hints:
   except FileNotFoundError:
     raise FileNotFoundError(f"There is no file of hints {path}.") from None
   except ValueError as error:
-    raise ValueError(f"{path} is no JSON: {error}") from None
+    raise ValueError(f"{path} is not JSON: {error}") from None
   if isinstance(content, dict):
     return {name: _points(path, name, rows) for name, rows in content.items()}
   return _points(path, "", content)

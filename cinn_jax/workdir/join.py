@@ -44,7 +44,10 @@ def join(
   flow, _ = build(config)
   module = flow.module
   if not isinstance(module, PyramidFlow):
-    raise ValueError("Levels are those of a pyramid: take a wavelet_flow.")
+    raise ValueError(
+      "Only pyramids have levels to join: pass"
+      " --config=configs/colorize.py:photographs or :pyramid."
+    )
   joined: dict[str, dict[str, Any]] = {}
   for name in module.levels:
     path = pathlib.Path(levels) / f"{name}.safetensors"

@@ -111,7 +111,7 @@ def read(
     stored = safetensors.deserialize(content)
   except safetensors.SafetensorError as error:
     raise ValueError(
-      f"{path} is damaged, or is no file from cinn_jax.save ({error})."
+      f"{path} is damaged, or is not a file from cinn_jax.save ({error})."
     ) from None
   header = _header(path, content)
   arrays: dict[str, Any] = {}
@@ -138,7 +138,7 @@ def _header(path, content):
     header = json.loads(metadata[_KEY])
     version = int(header["format_version"])
   except (KeyError, TypeError, ValueError, RecursionError):
-    raise ValueError(f"{path} is no file from cinn_jax.save.") from None
+    raise ValueError(f"{path} is not a file from cinn_jax.save.") from None
   if version > FORMAT_VERSION:
     raise ValueError(
       f"{path} has format {version}, and this cinn_jax reads formats up to"

@@ -1,6 +1,6 @@
 """Compares the training of the minimal MNIST cINN in FrEIA and here.
 
-  CINN_JAX_EXTRAS=freia launch/local.sh \\
+  CINN_JAX_EXTRAS=+freia launch/local.sh \\
     python tests/benchmarks/mnist_freia.py --data=FOLDER [--json=F] [--png=F]
 
 Trains the same network (24,341,120 parameters) in both, for each seed, on the

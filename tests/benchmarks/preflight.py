@@ -3,7 +3,7 @@
   launch/local.sh python tests/benchmarks/preflight.py [--table] \\
     [--config=configs/mnist.py] [--devices=tpu:v5e:2x2]
 
-It needs the extra `preflight`, CINN_JAX_EXTRAS=preflight launch/local.sh true.
+It needs the extra `preflight`, CINN_JAX_EXTRAS=+preflight launch/local.sh true.
 All networks are compiled in bfloat16 at the batches of their configs, and then
 at the largest batch that fits: a power of two times the number of chips,
 estimated from the first compilation and lowered until it fits. Each makes a row

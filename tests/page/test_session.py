@@ -3,6 +3,7 @@
 import pathlib
 import threading
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from skimage import data
 
 from cinn_jax.images import reading, writing
 from cinn_jax.images.reading import UnreadableImage
+from cinn_jax.page.events import help_of
 from cinn_jax.page.opened import DRAWN, Drawn
 from cinn_jax.page.session import Gone, Session
 from cinn_jax.page.sessions import Sessions
@@ -264,3 +266,21 @@ def test_a_tab_that_is_closed_at_work_leaves_nothing(
   session.close()
   worker.join(60)
   assert not worker.is_alive() and not (tmp_path / "tab").exists()
+
+
+def test_runs_without_hints_refuse_them(session, runs, cat, tmp_path):
+  plain = runs["colorize"]
+  path = tmp_path / "hints.json"
+  hints.write(path, [hints.Point(3.5, 4.5, (1, 2, 3))])
+  with mock.patch.object(type(plain), "takes_hints", False):
+    assert "click" not in help_of(plain)
+    session.open(plain, cat)
+    for add in (
+      lambda: session.add(10, 40, BLUE),
+      lambda: session.load_hints(str(path)),
+      lambda: session.refer(cat),
+    ):
+      with pytest.raises(ValueError, match="This run takes no hints"):
+        add()
+  assert not session.colors.points and not session.colors.matches
+  assert "click" in help_of(plain)

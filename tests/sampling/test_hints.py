@@ -66,7 +66,7 @@ def test_other_files_raise(tmp_path):
   with pytest.raises(FileNotFoundError, match=r"no file of hints .*a\.json"):
     hints.read(tmp_path / "a.json")
   (tmp_path / "b.json").write_text("[")
-  with pytest.raises(ValueError, match=r"b\.json is no JSON"):
+  with pytest.raises(ValueError, match=r"b\.json is not JSON"):
     hints.read(tmp_path / "b.json")
 
 

@@ -27,12 +27,14 @@ def test_cut_file_raises(saved, tmp_path):
 def test_other_files_raise(tmp_path):
   path = tmp_path / "other.safetensors"
   path.write_text("No such file, but a text.")
-  with pytest.raises(ValueError, match=r"is no file from cinn_jax\.save"):
+  with pytest.raises(ValueError, match=r"is not a file from cinn_jax\.save"):
     cinn_jax.load(path)
   array = {"a": np.ones(3)}
   for metadata in (None, {}, {"cinn_jax": "1"}, {"cinn_jax": "{"}):
     path.write_bytes(safetensors.numpy.save(array, metadata))
-    with pytest.raises(ValueError, match=r"is no file from cinn_jax.save\.$"):
+    with pytest.raises(
+      ValueError, match=r"is not a file from cinn_jax.save\.$"
+    ):
       cinn_jax.load(path)
 
 

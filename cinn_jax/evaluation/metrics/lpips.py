@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cinn_jax.runtime import unpickling
+from cinn_jax.runtime import extras, unpickling
 
-HOW_TO_GET = "pip install -e '.[metrics]'"
+HOW_TO_GET = extras.how_to_get("metrics")
 # Values of the reference, per channel of pictures in [-1, 1].
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 _EPSILON = 1e-10

@@ -261,7 +261,7 @@ def read_weights(path: str) -> Mapping[str, np.ndarray]:
 
   Raises:
     FileNotFoundError: if there is no such file.
-    ValueError: if it is no file of arrays.
+    ValueError: if it is not a file of arrays.
   """
   file = storage.path(path or SHIPPED)
   if not file.exists():
