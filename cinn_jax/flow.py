@@ -196,10 +196,17 @@ def make_flow(
     leaves = jax.tree.leaves(cond)
     if not all(leaf.ndim for leaf in leaves):
       raise ValueError("cond must have a row for each example, got a number.")
+    if not all(leaf.shape[0] for leaf in leaves):
+      raise ValueError("cond has no rows: pass at least one condition.")
     batch = leaves[0].shape[0] if leaves else 1
     # In the parameters' precision if that is more than float32.
     dtype = jnp.result_type(
-      jnp.float32, *(leaf.dtype for leaf in jax.tree.leaves(variables))
+      jnp.float32,
+      *(
+        leaf.dtype
+        for leaf in jax.tree.leaves(variables)
+        if jnp.issubdtype(leaf.dtype, jnp.floating)
+      ),
     )
     x = jax.ShapeDtypeStruct((batch, *event_shape), dtype)
     return jax.eval_shape(forward, variables, x, cond)[0]
@@ -279,7 +286,7 @@ def draw_latents(
     )
   temperatures = jnp.broadcast_to(temperatures, (len(leaves),))
   latents = [
-    temperatures[k]
+    temperatures[k].astype(leaf.dtype)
     * jax.random.normal(key, (num_samples, *leaf.shape), leaf.dtype)
     for k, (key, leaf) in enumerate(
       zip(jax.random.split(rng, len(leaves)), leaves, strict=True)

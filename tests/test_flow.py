@@ -256,3 +256,18 @@ def test_jit_grad_and_vmap(affine):
   precision = np.linalg.inv(FACTOR @ FACTOR.T)
   expected = np.sum((x[0] - MEAN) @ precision, axis=0)
   np.testing.assert_allclose(gradient["params"]["mean"], expected, rtol=1e-4)
+
+
+def test_no_rows_are_refused(made):
+  flow, variables, x, cond = made
+  with pytest.raises(ValueError, match="x has no rows"):
+    flow.log_prob(variables, x[:0], cond[:0])
+  with pytest.raises(ValueError, match="cond has no rows"):
+    flow.sample(variables, _key(0), cond[:0])
+
+
+def test_cond_shapes_may_be_numpys_integers():
+  shapes = {"a": (np.int64(3),), "b": (np.int32(4), 4)}
+  flow = make_flow(bj.ActNorm(), (2,), shapes)
+  assert flow.cond_shape == {"a": (3,), "b": (4, 4)}
+  assert make_flow(bj.ActNorm(), (2,), np.int64(3)).cond_shape == (3,)

@@ -69,7 +69,7 @@ def read_arrays(name: str, tree: PyTree) -> PyTree:
       array = _to_numpy(f"{name}{jax.tree_util.keystr(path)}", leaf)
     return array
 
-  return jax.tree.map_with_path(read, tree, is_leaf=_is_plain_list)
+  return jax.tree.map_with_path(read, tree, is_leaf=is_plain_list)
 
 
 def check_key(rng: Any) -> Any:
@@ -111,8 +111,10 @@ def check_module(module: Any, event_shape: Any) -> tuple[int, ...]:
 
 
 def check_rows(x: Any, cond: PyTree) -> None:
-  """Raises ValueError unless every leaf of `cond` has x's number of rows."""
+  """Raises ValueError unless x and every leaf of `cond` have as many rows."""
   rows = np.shape(x)[:1]
+  if rows == (0,):
+    raise ValueError("x has no rows: pass at least one example.")
   for path, leaf in jax.tree.leaves_with_path(cond):
     if np.shape(leaf)[:1] != rows:
       raise ValueError(
@@ -121,8 +123,12 @@ def check_rows(x: Any, cond: PyTree) -> None:
       )
 
 
-def _check_variables(variables):
-  # A whole `FitResult` has them as an attribute.
+def check_variables(variables: Any) -> Mapping[str, Any]:
+  """Returns the variables of a flow, or those of a whole `FitResult`.
+
+  Raises:
+    ValueError: unless they are a dict of arrays as `init` returns it.
+  """
   variables = getattr(variables, "variables", variables)
   if not isinstance(variables, Mapping):
     raise ValueError(
@@ -161,7 +167,8 @@ def _read_temperature(temperature):
   return read_arrays("temperature", temperature)
 
 
-def _is_plain_list(node):
+def is_plain_list(node: Any) -> bool:
+  """Tells lists of numbers, which are one array, from lists of arrays."""
   if not isinstance(node, list | tuple) or not node:
     return False
   return all(isinstance(n, numbers.Number | str) for n in jax.tree.leaves(node))
@@ -189,7 +196,7 @@ def _first_line(error):
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-  "variables": _check_variables,
+  "variables": check_variables,
   "rng": check_key,
   "x": functools.partial(read_arrays, "x"),
   "z": functools.partial(read_arrays, "z"),

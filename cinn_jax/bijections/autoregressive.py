@@ -17,6 +17,7 @@ from cinn_jax.bijections.base import (
 from cinn_jax.bijections.coupling import (
   affine,
   check_condition,
+  check_head,
   report_log_scale,
   soft_clamp,
 )
@@ -128,6 +129,7 @@ class AutoregressiveBlock(Bijection):
     return tokens[:, ::-1] if self.reverse else tokens
 
   def _scale_and_shift(self, head: Array, like: Array) -> tuple[Array, Array]:
+    check_head(head, like, 2 * like.shape[-1])
     raw, shift = jnp.split(head.astype(like.dtype), 2, axis=-1)
     return soft_clamp(self.clamp, raw, self.alpha), shift
 

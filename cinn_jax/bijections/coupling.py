@@ -63,6 +63,25 @@ def affine(
   return value * jnp.exp(log_scale) + shift
 
 
+def check_head(head: Array, like: Array, features: int) -> None:
+  """Raises ValueError unless a network returned one head per position.
+
+  A head of fewer positions would be spread over all of them by broadcasting,
+  but counted only once in log_det.
+
+  Args:
+    head: What the network returned.
+    like: The numbers [B, ..., C] that it is for.
+    features: The number of features that it was asked for.
+  """
+  expected = (*like.shape[:-1], features)
+  if head.shape != expected:
+    raise ValueError(
+      f"A network (u, cond, features) returned shape {list(head.shape)} for"
+      f" features={features}, expected {list(expected)}."
+    )
+
+
 def report_log_scale(module: nn.Module, log_scale: Array) -> None:
   """Sows the largest absolute log-scale into the collection "diagnostics"."""
   module.sow(
@@ -159,7 +178,9 @@ class Coupling(Bijection):
     steps.append((1, self.net_1))
     for k, net in reversed(steps) if inverse else steps:
       active, passive = halves[k], halves[1 - k]
-      head = net(passive, cond, self.features(active.shape[-1]))
+      features = self.features(active.shape[-1])
+      head = net(passive, cond, features)
+      check_head(head, active, features)
       head = head.astype(at_least_float32(active.dtype))
       halves[k], log_scale = self.transform(active, head, inverse=inverse)
       report_log_scale(self, log_scale)

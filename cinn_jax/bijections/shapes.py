@@ -1,5 +1,6 @@
 """Shapes of data, conditions and latents: read and checked."""
 
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 
@@ -25,14 +26,14 @@ def map_shapes(function: Callable, shapes: Shapes) -> Any:
 def read_cond_shape(shapes: Any) -> Shapes:
   """Returns the shapes as tuples; raises ValueError if they are none."""
   leaves = jax.tree.leaves(shapes)
-  if not all(isinstance(side, int) and side >= 0 for side in leaves):
+  # NumPy's integers too.
+  if not all(isinstance(n, numbers.Integral) and int(n) >= 0 for n in leaves):
     raise ValueError(
       "cond_shape must be the shape of one condition, such as (64, 64, 1), or a"
       f" pytree of shapes, got {shapes!r}."
     )
-  if isinstance(shapes, int):
-    return (shapes,)
-  return map_shapes(tuple, shapes)
+  shapes = jax.tree.map(int, shapes)
+  return (shapes,) if isinstance(shapes, int) else map_shapes(tuple, shapes)
 
 
 def _is_shape(value: Any) -> TypeGuard[tuple[int, ...]]:

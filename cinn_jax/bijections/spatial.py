@@ -20,6 +20,7 @@ from cinn_jax.bijections.base import (
 from cinn_jax.bijections.coupling import (
   AffineCoupling,
   check_condition,
+  check_head,
   report_log_scale,
 )
 from cinn_jax.bijections.stack import Stack
@@ -98,9 +99,9 @@ class SpatialCoupling(AffineCoupling):
       return leaf if leaf.ndim == 2 else jnp.concatenate(halves(leaf), -1)
 
     passive, active = halves(value)
-    head = self.net_1(
-      passive, jax.tree.map(at_both, cond), self.features(value.shape[-1])
-    )
+    features = self.features(value.shape[-1])
+    head = self.net_1(passive, jax.tree.map(at_both, cond), features)
+    check_head(head, active, features)
     active, log_scale = self.transform(
       active, head.astype(value.dtype), inverse=inverse
     )

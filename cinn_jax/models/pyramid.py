@@ -184,12 +184,19 @@ class PyramidFlow(Bijection):
   def _given(self, cond: Condition) -> Given:
     given: dict[str, Any] = {}
     if isinstance(cond, Mapping):
+      if "lightness" not in cond:
+        raise ValueError(
+          "A wavelet flow's condition is a picture [B, H, W, C], or a dict with"
+          ' "lightness", perhaps "hints" and "features"; got'
+          f" {', '.join(map(repr, sorted(cond)))}."
+        )
       given = {**cond}
       given["picture"] = given.pop("lightness")
     elif cond is not None:
       given = {"picture": cond}
     picture = given.get("picture")
     if picture is not None:
+      check_image(picture, "A wavelet flow's condition")
       given["picture"] = (picture - self.mean) / self.std
     # A condition may bring them along, computed once for all steps.
     if self.features is not None and "features" not in given:

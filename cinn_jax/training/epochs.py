@@ -1,5 +1,6 @@
 """The loop of `fit`: its epochs, its history, and what stops it early."""
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -109,20 +110,18 @@ class Loop:
 
   def score(self, fit: Fit) -> None:
     """Scores variables that were trained before: they may stay the best."""
-    score = jax.jit(_mean_log_prob, static_argnums=(0, 4))(
-      self._flow,
-      fit.variables,
-      self._validation_data,
-      self._weights,
-      self._chunk,
+    # Flows need not be hashable, so none is an argument.
+    run = jax.jit(
+      functools.partial(_mean_log_prob, self._flow, chunk=self._chunk)
     )
+    score = run(fit.variables, self._validation_data, self._weights)
     if np.isfinite(score):
       self._best, self._best_score = fit, float(score)
 
   def run(
     self, fit: Fit, rng: Array, num_epochs: int, *, progress: bool
   ) -> FitResult:
-    """Trains from `fit`; Ctrl-C and divergence return the best so far.
+    """Trains from `fit`; Ctrl-C and failures later on return the best so far.
 
     Raises:
       Diverged, KeyboardInterrupt: if there is no good epoch yet.
@@ -130,13 +129,20 @@ class Loop:
     with tqdm(total=num_epochs, unit="epoch", disable=not progress) as bar:
       try:
         for n in range(num_epochs):
-          fit = self._one_epoch(n, fit, jax.random.fold_in(rng, n))
+          try:
+            entries = self._data.entries(jax.random.fold_in(rng, n))
+          except Exception as error:  # whatever the user's own code raises
+            if self._best is None:
+              raise
+            self._warn(f"The data of epoch {n} failed: {error}")
+            break
+          fit = self._one_epoch(n, fit, *entries)
           bar.set_postfix_str(
             f"validation {self._validation[-1]:.3f} nats"
             + (f", {self._num_invalid} invalid" if self._num_invalid else "")
           )
           bar.update()
-          if n - max(self._best_epoch, 0) >= self._patience:
+          if n - self._best_epoch >= self._patience:
             break
       except KeyboardInterrupt:
         if self._best is None:
@@ -149,8 +155,9 @@ class Loop:
         self._warn(str(error))
     return self._result()
 
-  def _one_epoch(self, n: int, fit: Fit, rng: Array) -> Fit:
-    entries, num_invalid = self._data.entries(rng)
+  def _one_epoch(
+    self, n: int, fit: Fit, entries: PyTree, num_invalid: int
+  ) -> Fit:
     after, *measured = self._epoch(
       fit, entries, self._data.pool, self._validation_data, self._weights
     )
@@ -180,8 +187,11 @@ class Loop:
     return after
 
   def _warn(self, reason):
+    result = f"the best of {len(self._train)} epochs"
+    if self._best_epoch < 0:
+      result = "what fit was given"
     warnings.warn(
-      f"{reason} The result is the best of {len(self._train)} epochs.",
+      f"{reason} The result is {result}.",
       RuntimeWarning,
       stacklevel=4,
     )

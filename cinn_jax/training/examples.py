@@ -1,6 +1,5 @@
 """Examples (x, cond) as users hand them over, checked and in NumPy arrays."""
 
-import numbers
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -8,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cinn_jax.bijections.arguments import is_plain_list
 from cinn_jax.bijections.base import Condition
+from cinn_jax.training import masks
 
 Minibatch = tuple[Any, Condition]
 
@@ -61,7 +62,6 @@ class Reader(NamedTuple):
     cond: Condition,
     weights: Any = None,
     title: str = "",
-    count: int | None = None,
   ) -> Examples:
     """Returns the examples as NumPy arrays.
 
@@ -70,15 +70,14 @@ class Reader(NamedTuple):
       cond: A pytree of arrays [N, ...], or of what NumPy reads as such.
       weights: Weights [N] of the rows, or None.
       title: Prefix of the arrays' names in error messages.
-      count: The number of rows that there must be, or None.
 
     Raises:
       ValueError: naming the array, and the first of its rows that is wrong.
     """
     x = read_array(f"{title}x", x)
     cond = read_condition(f"{title}cond", cond)
-    check_shapes(x, cond, self.event_shape, title, count)
-    examples = Examples(x, cond, np.arange(len(x)))
+    check_shapes(x, cond, self.event_shape, title)
+    examples = Examples(x, masks.fill_hidden(cond), np.arange(len(x)))
     if weights is not None:
       examples = examples._replace(weights=read_weights(weights, len(x)))
     return self._only_valid(examples, title)
@@ -157,13 +156,7 @@ def read_condition(name: str, cond: Condition) -> Condition:
   def read(path, leaf):
     return read_array(f"{name}{jax.tree_util.keystr(path)}", leaf)
 
-  return jax.tree.map_with_path(read, cond, is_leaf=_is_plain_list)
-
-
-def _is_plain_list(node):
-  if not isinstance(node, list | tuple) or not node:
-    return False
-  return all(isinstance(n, numbers.Number | str) for n in jax.tree.leaves(node))
+  return jax.tree.map_with_path(read, cond, is_leaf=is_plain_list)
 
 
 def read_weights(weights: Any, rows: int) -> np.ndarray:

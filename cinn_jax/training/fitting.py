@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -144,7 +145,8 @@ def fit(
       flow's `Bounded`: "raise" raises ValueError, "skip" leaves them out and
       counts them in `history.num_invalid`.
     variables: Variables to go on from, or a whole `FitResult`. They keep their
-      standardization. The optimizer starts again.
+      standardization. The optimizer starts again, and parameters in float16
+      become float32.
     validation: Data (x, cond) to validate on, in place of held-out data.
     weights: Weights [N] of the rows of an array, not negative. A row is drawn
       in proportion to its weight.
@@ -156,7 +158,8 @@ def fit(
   Raises:
     ValueError: for data that do not fit the flow or each other, are not finite
       or have a constant column; for too few rows; for an option out of range;
-      for an iterator that ends.
+      for an iterator that ends in the first epoch. Later, data that fail end
+      the training, with a warning and the best result so far.
     training.monitor.Diverged: if the loss is not finite in the first epoch.
   """
   options = fit_options.check(
@@ -216,7 +219,12 @@ def fit(
   else:
     params, constants = split_variables(units.with_standardization(start, {}))
     expected = jax.eval_shape(flow.init, rng_init, *data.first)
-    fit_options.check_fit(expected.get("params", {}), params)
+    expected = expected.get("params", {})
+    fit_options.check_fit(expected, params)
+    # Adam cannot train in float16, in which files may hold them.
+    params = jax.tree.map(
+      lambda leaf, like: jnp.asarray(leaf, like.dtype), params, expected
+    )
     fit_state = Fit(params, constants, optimizer.init(params))
     loop.score(fit_state)
   return loop.run(

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from cinn_jax.bijections.arguments import is_plain_list
 from cinn_jax.training import standardization
 from cinn_jax.training.examples import Examples, Minibatch, check_pair
 from cinn_jax.training.minibatches import (
@@ -103,7 +104,10 @@ def read_all(batches: Any) -> tuple[Any, Any]:
     ValueError: for minibatches that do not fit each other.
   """
   parts = [
-    jax.tree.map(np.asarray, check_pair(batch), is_leaf=_has_values)
+    tuple(
+      jax.tree.map(np.asarray, part, is_leaf=_is_array)
+      for part in check_pair(batch)
+    )
     for batch in batches
   ]
   if not parts:
@@ -116,8 +120,8 @@ def read_all(batches: Any) -> tuple[Any, Any]:
     ) from None
 
 
-def _has_values(node):
-  return hasattr(node, "__array__")
+def _is_array(node):
+  return hasattr(node, "__array__") or is_plain_list(node)
 
 
 def _concatenate(parts):

@@ -1,5 +1,6 @@
 """Layers of a flow that are in the data's own units."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,8 @@ def layers_of(module: Any) -> list[Any]:
       for name in node.__dataclass_fields__:
         if name not in ("parent", "name"):
           visit(getattr(node, name, None))
+    elif isinstance(node, Mapping):
+      visit(list(node.values()))
     elif isinstance(node, list | tuple):
       for part in node:
         visit(part)

@@ -11,7 +11,7 @@ import numpy as np
 
 from cinn_jax.bijections import standardization as units
 from cinn_jax.bijections.base import Array, Condition
-from cinn_jax.training import standardization
+from cinn_jax.training import masks, standardization
 from cinn_jax.training.examples import (
   Minibatch,
   Reader,
@@ -57,7 +57,7 @@ def from_simulator(
     x, cond = check_pair(simulate(rng, size), "What a simulator returns")
     if not hasattr(x, "ndim"):
       x = jnp.asarray(read_array("The simulator's x", x))
-    cond = jax.tree.map(jnp.asarray, cond)
+    cond = masks.fill_hidden(jax.tree.map(jnp.asarray, cond))
     check_shapes(x, cond, reader.event_shape, "The simulator's ", size)
     return jnp.asarray(x), cond
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cinn_jax.training import own_units
+from cinn_jax.training import masks, own_units
 from cinn_jax.training.examples import Examples, column_name
 
 # Above this |mean| / std, float32 leaves too few digits to the deviations.
@@ -39,7 +39,8 @@ def measure(examples: Examples, module: Any) -> dict[str, Any]:
   for k, (path, leaf) in enumerate(jax.tree.leaves_with_path(cond)):
     if not _is_measurement(path, leaf):
       continue
-    mask = _mask_of(cond, path, leaf)
+    mask = masks.mask_of(cond, path, leaf)
+    mask = mask.astype(np.float64) if mask is not None and mask.any() else None
     if mask is not None and weights is not None:
       mask = mask * weights.reshape(-1, *[1] * (mask.ndim - 1))
     name = f"cond{jax.tree_util.keystr(path)}"
@@ -66,25 +67,11 @@ def apply(constants: Mapping[str, Any], examples: Examples) -> Examples:
 
 
 def _is_measurement(path, leaf):
-  if not jnp.issubdtype(leaf.dtype, jnp.floating) or _is_mask(path):
+  if not jnp.issubdtype(leaf.dtype, jnp.floating) or masks.is_mask(path):
     return False
   # One-hot vectors and other marks.
   is_mark = bool(np.all((leaf == 0) | (leaf == 1)))
   return not (is_mark and np.any(leaf != leaf[:1]))
-
-
-def _is_mask(path):
-  return bool(path) and getattr(path[-1], "key", None) == "mask"
-
-
-def _mask_of(cond, path, leaf):
-  """Returns the mask [B, ..., 1] next to a leaf [B, ..., C], or None."""
-  for other, mask in jax.tree.leaves_with_path(cond):
-    if _is_mask(other) and len(path) and other[:-1] == path[:-1]:
-      shown = np.asarray(mask != 0, np.float64)
-      if shown.shape == leaf.shape[:-1] and shown.any():
-        return shown[..., None]
-  return None
 
 
 def _measure(name, values, weights):

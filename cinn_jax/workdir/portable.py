@@ -30,6 +30,7 @@ from cinn_jax.bijections import (
   architecture,
   standardization,
 )
+from cinn_jax.bijections.arguments import check_variables
 from cinn_jax.bijections.base import PyTree
 from cinn_jax.bijections.shapes import map_shapes
 from cinn_jax.flow import Flow, make_flow
@@ -161,6 +162,7 @@ def _is_file(path):
 
 
 def _write(path, flow, variables, **more):
+  variables = check_variables(variables)
   variables = {k: v for k, v in variables.items() if k not in REPORTS}
   _check(flow, flow.cond_shape, variables, "These variables do")
   description = {

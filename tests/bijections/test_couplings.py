@@ -1,7 +1,9 @@
 """Formulas of each kind of coupling, and which kinds preserve volume."""
 
 import functools
+import re
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -169,3 +171,40 @@ def test_max_log_scale_of_a_flow():
 
 def test_max_log_scale_without_couplings_is_0():
   assert bj.max_log_scale({}) == 0
+
+
+class _Pooled(nn.Module):
+  """A network with one head for all positions."""
+
+  @nn.compact
+  def __call__(self, u, cond, features):
+    return jnp.mean(nn.Dense(features)(u), axis=(1, 2), keepdims=True)
+
+
+class _Narrow(nn.Module):
+  """A network that ignores how many features it is asked for."""
+
+  @nn.compact
+  def __call__(self, u, cond, features):
+    return nn.Dense(2)(u)
+
+
+@pytest.mark.parametrize(
+  "network, shape, got, expected",
+  [
+    (_Pooled, (2, 4, 4, 2), [2, 1, 1, 2], [2, 4, 4, 2]),
+    (_Narrow, (2, 6), [2, 2], [2, 6]),
+  ],
+)
+@pytest.mark.parametrize("method", ["forward", "inverse"])
+def test_heads_that_would_broadcast_are_refused(
+  network, shape, got, expected, method
+):
+  """Their log-scales would be counted once, and used everywhere."""
+  message = (
+    re.escape(f"returned shape {got} ") + r".*" + re.escape(f"{expected}")
+  )
+  with pytest.raises(ValueError, match=message):
+    bj.AffineCoupling(network).init_with_output(
+      jax.random.key(0), normal(0, shape, np.float32), method=method
+    )

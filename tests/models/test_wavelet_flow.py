@@ -220,3 +220,16 @@ def test_features_are_of_what_the_condition_is():
   assert isinstance(
     wavelet_flow(**options).features, features.LightnessFeatures
   )
+
+
+@pytest.mark.parametrize(
+  "cond, message",
+  [
+    ({"picture": LIGHTNESS}, "or a dict with \"lightness\".*got 'picture'"),
+    (normal(1, (2, 10), np.float32), r"images \[B, H, W, C\], got .*10\)"),
+  ],
+)
+def test_other_conditions_say_what_to_pass(cond, message):
+  flow = make_flow(wavelet_flow(**SMALL), (8, 8, 2))
+  with pytest.raises(ValueError, match=message):
+    flow.init(jax.random.key(0, impl="rbg"), X, cond)

@@ -7,6 +7,7 @@ import pytest
 
 import cinn_jax
 from cinn_jax import bijections as bj
+from cinn_jax.models.networks.summary_nets import SetNet
 from cinn_jax.models.vector_flow import vector_flow
 from cinn_jax.training.monitor import Diverged
 
@@ -169,3 +170,55 @@ def test_rows_without_a_finite_density_are_named():
   message = r"no finite density to 1 of \d+ rows of .*, the first at 40\."
   with pytest.raises(Diverged, match=message):
     cinn_jax.fit(FLOW, _key(0), x, standardize=False, **OPTIONS)
+
+
+def test_values_that_a_mask_hides_may_be_nan():
+  random = np.random.default_rng(0)
+  theta, _ = _pair(random, 300)
+  mask = random.uniform(size=(300, 4)) < 0.6
+  mask[:, 0] = True
+  values = theta[:, None] + random.normal(size=(300, 4, 2))
+  padded, zeros = (
+    {"mask": mask, "values": np.where(mask[..., None], values, fill)}
+    for fill in (np.nan, 0.0)
+  )
+  flow = cinn_jax.make_flow(
+    vector_flow(2, blocks=1, hidden=(8,), condition_net=SetNet()), (2,)
+  )
+  options = {**OPTIONS, "num_epochs": 2}
+  histories = [
+    cinn_jax.fit(flow, _key(0), theta, cond, **options).history
+    for cond in (padded, zeros)
+  ]
+  np.testing.assert_array_equal(
+    *(history.validation_log_prob for history in histories)
+  )
+
+  def simulate(rng, batch_size):
+    theta, x = _simulate(rng, batch_size)
+    hidden = jnp.full((batch_size, 1, 2), jnp.nan)
+    sets = jnp.concatenate([x[:, None], hidden], axis=1)
+    return theta, {"values": sets, "mask": jnp.isfinite(sets[..., 0])}
+
+  history = cinn_jax.fit(flow, _key(0), simulate, **options).history
+  assert np.isfinite(history.validation_log_prob).all()
+  # A value that counts is still refused.
+  padded["values"][7, 0] = np.nan
+  with pytest.raises(ValueError, match=r"cond\['values'\] is not finite in 1 "):
+    cinn_jax.fit(flow, _key(0), theta, padded, **options)
+
+
+def test_lists_of_minibatches_may_hold_lists():
+  random = np.random.default_rng(0)
+  pairs = [_pair(random, 50) for _ in range(6)]
+  options = {**OPTIONS, "num_epochs": 1}
+  histories = [
+    cinn_jax.fit(FLOW, _key(0), batches, **options).history
+    for batches in (
+      pairs,
+      [(theta.tolist(), x.tolist()) for theta, x in pairs],
+    )
+  ]
+  np.testing.assert_allclose(
+    *(history.validation_log_prob for history in histories), rtol=1e-4
+  )

@@ -9,6 +9,7 @@ import pytest
 import cinn_jax
 from cinn_jax.models.vector_flow import vector_flow
 from cinn_jax.training.monitor import Diverged
+from cinn_jax.workdir.half import to_half
 
 FLOW = cinn_jax.make_flow(
   vector_flow(2, blocks=3, hidden=(32,), coupling="affine", linear_start=False),
@@ -167,3 +168,69 @@ def test_optax_schedule_is_a_learning_rate():
   np.testing.assert_allclose(
     by_schedule.train_log_prob, by_name.train_log_prob, rtol=1e-3
   )
+
+
+def test_resuming_with_a_dict_of_conditions():
+  """The flow is not hashable then."""
+  theta, x = _pair(0, 300)
+  flow = cinn_jax.make_flow(
+    vector_flow(2, blocks=1, hidden=(8,)), (2,), {"a": (2,)}
+  )
+  options = {**OPTIONS, "num_epochs": 1}
+  first = cinn_jax.fit(flow, _key(0), theta, {"a": x}, **options)
+  second = cinn_jax.fit(
+    flow, _key(0), theta, {"a": x}, variables=first, **options
+  )
+  assert second.history.validation_log_prob.shape == (1,)
+
+
+def test_resuming_from_half_precision_trains():
+  theta, x = _pair(0, 500)
+  first = cinn_jax.fit(FLOW, _key(0), theta, x, **OPTIONS)
+  half = to_half(first.variables)
+  assert any(leaf.dtype == np.float16 for leaf in jax.tree.leaves(half))
+  second = cinn_jax.fit(FLOW, _key(1), theta, x, variables=half, **OPTIONS)
+  assert second.history.best_epoch >= 0
+  assert all(
+    leaf.dtype == np.float32
+    for leaf in jax.tree.leaves(second.variables["params"])
+  )
+
+
+@pytest.mark.parametrize("failure", ["raises", "ends", "nan"])
+def test_data_that_fail_late_return_the_best(failure):
+  def batches():
+    for k in range(10 + 100 * 3):
+      yield _pair(k, 50)
+    if failure == "raises":
+      raise OSError("disk gone")
+    if failure == "nan":
+      yield np.full((50, 2), np.nan, np.float32), _pair(0, 50)[1]
+
+  message = {
+    "raises": "epoch 3 failed: disk gone .* best of 3",
+    "ends": "epoch 3 failed: The iterator of minibatches ended.* best of 3",
+    "nan": "epoch 3 failed: Minibatch 310: x is not finite.* best of 3",
+  }[failure]
+  validation = _pair(10_000, 100)
+  with pytest.warns(RuntimeWarning, match=message):
+    result = cinn_jax.fit(
+      FLOW, _key(0), batches(), validation=validation, **OPTIONS
+    )
+  assert len(result.history.train_log_prob) == 3
+  _assert_is_best(result, validation)
+
+
+def test_resuming_waits_as_many_epochs_as_a_new_run():
+  theta, x = _pair(0, 500)
+  options = {**OPTIONS, "validation": _pair(1, 200)}
+  first = cinn_jax.fit(FLOW, _key(0), theta, x, **options)
+  options |= {"variables": first, "num_epochs": 5}
+  with pytest.warns(RuntimeWarning, match="The result is what fit was given"):
+    cinn_jax.fit(FLOW, _key(1), theta, x, optimizer=optax.sgd(1e30), **options)
+  worse = optax.chain(optax.scale(-1.0), optax.adam(1e-2))
+  result = cinn_jax.fit(
+    FLOW, _key(1), theta, x, optimizer=worse, patience=2, **options
+  )
+  assert result.history.best_epoch == -1
+  assert len(result.history.train_log_prob) == 2

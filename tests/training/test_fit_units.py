@@ -9,6 +9,9 @@ import cinn_jax
 from cinn_jax import bijections as bj
 from cinn_jax.models.networks.summary_nets import SetNet
 from cinn_jax.models.vector_flow import vector_flow
+from cinn_jax.models.wavelet_flow import wavelet_flow
+from cinn_jax.training import own_units
+from tests.support.pyramids import SMALL
 
 FLOW = cinn_jax.make_flow(
   vector_flow(2, blocks=3, hidden=(32,), coupling="affine", linear_start=False),
@@ -182,3 +185,10 @@ def test_bounded_columns_keep_their_units():
   flow = cinn_jax.make_flow(fixed, (2,))
   variables, _ = cinn_jax.fit(flow, _key(0), x, **OPTIONS)
   assert "standardization" not in variables.get("constants", {})
+
+
+def test_wavelet_flows_keep_their_units():
+  model = wavelet_flow(**SMALL, mean=0.5, std=0.25)
+  assert own_units.keeps_units(model, 2).all()
+  kinds = {type(part).__name__ for part in own_units.layers_of(model)}
+  assert {"PyramidFlow", "Stack"} <= kinds

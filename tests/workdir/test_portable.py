@@ -222,3 +222,13 @@ def test_units_of_fit_are_saved_too(saved, tmp_path):
   log_prob = flow.log_prob(fitted, *batch)
   assert_same(log_prob, loaded.log_prob(again, *batch))
   assert not np.allclose(log_prob.total, flow.log_prob(variables, *batch).total)
+
+
+def test_the_result_of_a_fit_can_be_saved(tmp_path):
+  flow = make_flow(bj.ActNorm(), (2,))
+  result = cinn_jax.fit(
+    flow, jax.random.key(0), normal(0, (300, 2)), num_epochs=1, progress=False
+  )
+  cinn_jax.save(tmp_path / "a.safetensors", flow, result)
+  _, variables = cinn_jax.load(tmp_path / "a.safetensors")
+  assert_same(variables, result.variables)
