@@ -17,13 +17,11 @@ from cinn_jax.bijections.checkerboard import CheckerboardCoupling
 from cinn_jax.bijections.conditional_mixing import ConditionalMixing
 from cinn_jax.bijections.conditional_spline import ConditionalSpline
 from cinn_jax.bijections.coupling import (
-  CLAMPS,
   AdditiveCoupling,
   AffineCoupling,
   Coupling,
   GINCoupling,
   RealNVPCoupling,
-  max_log_scale,
 )
 from cinn_jax.bijections.dequantization import Dequantization
 from cinn_jax.bijections.elementwise import Bounded, Standardize
@@ -42,6 +40,7 @@ from cinn_jax.bijections.linear import (
   Permutation,
   mixing_named,
 )
+from cinn_jax.bijections.log_scales import CLAMPS, max_log_scale
 from cinn_jax.bijections.multiscale import MultiScale, Split
 from cinn_jax.bijections.prior import LearnedPrior, PriorSplit
 from cinn_jax.bijections.reshape import Flatten, Haar, Squeeze

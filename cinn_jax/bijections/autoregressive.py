@@ -14,13 +14,8 @@ from cinn_jax.bijections.base import (
   at_least_float32,
   sum_per_example,
 )
-from cinn_jax.bijections.coupling import (
-  affine,
-  check_condition,
-  check_head,
-  report_log_scale,
-  soft_clamp,
-)
+from cinn_jax.bijections.conditions import check_condition, check_head
+from cinn_jax.bijections.log_scales import affine, report_log_scale, soft_clamp
 
 # Ways to go back from latents to data.
 SAMPLERS = ("scan", "jacobi")

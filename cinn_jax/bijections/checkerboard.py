@@ -9,11 +9,9 @@ from cinn_jax.bijections.base import (
   check_image,
   sum_per_example,
 )
-from cinn_jax.bijections.coupling import (
-  AffineCoupling,
-  check_condition,
-  report_log_scale,
-)
+from cinn_jax.bijections.conditions import check_condition
+from cinn_jax.bijections.coupling import AffineCoupling
+from cinn_jax.bijections.log_scales import report_log_scale
 
 
 class CheckerboardCoupling(AffineCoupling):

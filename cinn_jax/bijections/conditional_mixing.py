@@ -14,11 +14,8 @@ from cinn_jax.bijections.base import (
   at_least_float32,
   zero_log_det,
 )
-from cinn_jax.bijections.coupling import (
-  check_condition,
-  report_log_scale,
-  soft_clamp,
-)
+from cinn_jax.bijections.conditions import check_condition
+from cinn_jax.bijections.log_scales import report_log_scale, soft_clamp
 
 
 class ConditionalMixing(Bijection):

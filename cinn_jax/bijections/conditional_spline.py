@@ -13,12 +13,8 @@ from cinn_jax.bijections.base import (
   at_least_float32,
   sum_per_example,
 )
-from cinn_jax.bijections.coupling import (
-  affine,
-  check_condition,
-  report_log_scale,
-  soft_clamp,
-)
+from cinn_jax.bijections.conditions import check_condition
+from cinn_jax.bijections.log_scales import affine, report_log_scale, soft_clamp
 from cinn_jax.bijections.spline import (
   make_knots,
   spline_forward,

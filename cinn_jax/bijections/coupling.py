@@ -1,110 +1,20 @@
 """Conditional coupling blocks: one half of the channels steers the other."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from cinn_jax.bijections.base import (
   Array,
   Bijection,
   Condition,
-  PyTree,
   at_least_float32,
   sum_per_example,
   zero_log_det,
 )
-
-# Soft clamps g(s) of the log-scale; |g| stays below alpha (0.1 % below for
-# 0.636 instead of 2/pi), except for "jet". Six of these forms are in published
-# use:
-CLAMPS: dict[str, Callable[[Array, float], Array]] = {
-  # The paper (Ardizzone et al. 2019): slope 2/pi at 0 for every alpha.
-  "cinn_paper": lambda s, alpha: alpha * (2 / jnp.pi) * jnp.arctan(s / alpha),
-  # The code published with it, which rounds 2/pi.
-  "cinn_code": lambda s, alpha: alpha * 0.636 * jnp.arctan(s / alpha),
-  # FrEIA since February 2021, and CAFLOW: the slope at 0 grows with alpha.
-  "freia_2021": lambda s, alpha: alpha * 0.636 * jnp.arctan(s),
-  # Scales of sigmoid(s + 2) + exp(-alpha), which start below 1: Glow has it
-  # without a floor (alpha infinite), SRFlow with 1e-4 (alpha 9.21).
-  "sigmoid": lambda s, alpha: jnp.logaddexp(jax.nn.log_sigmoid(s + 2), -alpha),
-  # STARFlow's soft clip: slope 1 at 0 for every alpha.
-  "tanh": lambda s, alpha: alpha * jnp.tanh(s / alpha),
-  # Jet: scales of 2 sigmoid(s), so below 2, plus a floor of exp(-alpha).
-  "jet": lambda s, alpha: jnp.logaddexp(
-    math.log(2) + jax.nn.log_sigmoid(s), -alpha
-  ),
-  # Not published: scales between exp(-alpha) and 1, halfway between the two at
-  # 0. Couplings never stretch going forward, and going back they stretch by at
-  # most exp(alpha).
-  "contracting": lambda s, alpha: jnp.log1p(jnp.expm1(-alpha) * nn.sigmoid(-s)),
-}
-
-
-def soft_clamp(name: str, raw: Array, alpha: float) -> Array:
-  """Bounds what a network returned by `CLAMPS[name]`, giving a log-scale.
-
-  Raises:
-    ValueError: If `name` is not in `CLAMPS`.
-  """
-  if name not in CLAMPS:
-    raise ValueError(f"Unknown clamp {name!r}; there are {', '.join(CLAMPS)}.")
-  return CLAMPS[name](raw, alpha)
-
-
-def affine(
-  value: Array, log_scale: Array, shift: Array, *, inverse: bool
-) -> Array:
-  """Returns value * exp(log_scale) + shift, or its inverse."""
-  if inverse:
-    return (value - shift) * jnp.exp(-log_scale)
-  return value * jnp.exp(log_scale) + shift
-
-
-def check_head(head: Array, like: Array, features: int) -> None:
-  """Raises ValueError unless a network returned one head per position.
-
-  A head of fewer positions would be spread over all of them by broadcasting,
-  but counted only once in log_det.
-
-  Args:
-    head: What the network returned.
-    like: The numbers [B, ..., C] that it is for.
-    features: The number of features that it was asked for.
-  """
-  expected = (*like.shape[:-1], features)
-  if head.shape != expected:
-    raise ValueError(
-      f"A network (u, cond, features) returned shape {list(head.shape)} for"
-      f" features={features}, expected {list(expected)}."
-    )
-
-
-def report_log_scale(module: nn.Module, log_scale: Array) -> None:
-  """Sows the largest absolute log-scale into the collection "diagnostics"."""
-  module.sow(
-    "diagnostics",
-    "max_log_scale",
-    jnp.max(jnp.abs(log_scale)),
-    reduce_fn=jnp.maximum,
-    init_fn=lambda: jnp.zeros((), log_scale.dtype),
-  )
-
-
-def max_log_scale(diagnostics: PyTree) -> Array:
-  """Returns the largest absolute log-scale of a flow, or 0 if it reports none.
-
-  Args:
-    diagnostics: The collection "diagnostics" that `forward` or `inverse`
-      filled, as `report_log_scale` does; {} for a flow without couplings.
-
-  Returns:
-    A scalar.
-  """
-  largest = [jnp.max(leaf) for leaf in jax.tree.leaves(diagnostics)]
-  return jnp.max(jnp.stack([jnp.zeros(()), *largest]))
+from cinn_jax.bijections.conditions import check_condition, check_head
+from cinn_jax.bijections.log_scales import affine, report_log_scale, soft_clamp
 
 
 class Coupling(Bijection):
@@ -287,58 +197,3 @@ def _halves(x: Array) -> list[Array]:
       " squeeze the image first (Haar or Squeeze)."
     )
   return jnp.split(x, [channels // 2], axis=-1)
-
-
-def check_condition(x: Array, cond: Condition) -> None:
-  """Raises ValueError if a leaf of `cond` does not fit the data `x`.
-
-  A leaf is a vector [B, C], which is broadcast over an image, or has the batch
-  and spatial shape of the data.
-  """
-  for leaf in jax.tree.leaves(cond):
-    if leaf.ndim < 2:
-      raise ValueError(
-        f"A condition is [B, C] or [B, H, W, C], got shape {leaf.shape}; pass"
-        " class labels one-hot."
-      )
-    if leaf.shape[0] != x.shape[0]:
-      raise ValueError(
-        f"The condition's batch is {leaf.shape[0]}, the data's"
-        f" {x.shape[0]}: pass one condition per example, or vmap over latents."
-      )
-    if leaf.ndim > 2 and leaf.shape[1:-1] != x.shape[1:-1]:
-      raise ValueError(
-        f"The condition of shape {leaf.shape} does not fit data of shape"
-        f" {x.shape}: pass features at this level's resolution"
-        f" {list(x.shape[1:-1])}, or a vector [B, C]."
-      )
-
-
-def check_condition_channels(
-  module: nn.Module, leaves: Sequence[Array]
-) -> None:
-  """Raises ValueError unless a condition has the channels of initialisation.
-
-  Otherwise a missing condition would go unnoticed, as if it were zero.
-
-  Args:
-    module: Bound, with a layer "condition_0", "condition_1", ... for each leaf.
-    leaves: The condition's leaves [B, ..., C].
-  """
-  if module.is_initializing():
-    return
-  params = module.variables.get("params", {})
-  count = sum(name.startswith("condition_") for name in params)
-  wanted = [params[f"condition_{i}"]["kernel"].shape[-2] for i in range(count)]
-  got = [leaf.shape[-1] for leaf in leaves]
-  if wanted != got:
-    raise ValueError(
-      f"This flow was initialised with {_describe(wanted)}, and is given"
-      f" {_describe(got)}."
-    )
-
-
-def _describe(channels):
-  if not channels:
-    return "no condition"
-  return f"a condition of {' + '.join(map(str, channels))} channels"

@@ -14,12 +14,8 @@ from cinn_jax.bijections.base import (
   sum_per_example,
   zero_log_det,
 )
-from cinn_jax.bijections.coupling import (
-  affine,
-  check_condition,
-  report_log_scale,
-  soft_clamp,
-)
+from cinn_jax.bijections.conditions import check_condition
+from cinn_jax.bijections.log_scales import affine, report_log_scale, soft_clamp
 
 
 class Injector(Bijection):

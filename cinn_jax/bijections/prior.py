@@ -19,12 +19,11 @@ from cinn_jax.bijections.base import (
   per_channel,
   sum_per_example,
 )
-from cinn_jax.bijections.coupling import (
-  affine,
+from cinn_jax.bijections.conditions import (
   check_condition,
   check_condition_channels,
-  soft_clamp,
 )
+from cinn_jax.bijections.log_scales import affine, soft_clamp
 from cinn_jax.bijections.multiscale import Split
 
 

@@ -17,12 +17,9 @@ from cinn_jax.bijections.base import (
   check_image,
   sum_per_example,
 )
-from cinn_jax.bijections.coupling import (
-  AffineCoupling,
-  check_condition,
-  check_head,
-  report_log_scale,
-)
+from cinn_jax.bijections.conditions import check_condition, check_head
+from cinn_jax.bijections.coupling import AffineCoupling
+from cinn_jax.bijections.log_scales import report_log_scale
 from cinn_jax.bijections.stack import Stack
 
 # Splits of a grid, named after the tokens that steer. Those of "checkerboard"

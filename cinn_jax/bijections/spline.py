@@ -22,12 +22,8 @@ import jax
 import jax.numpy as jnp
 
 from cinn_jax.bijections.base import Array, at_least_float32
-from cinn_jax.bijections.coupling import (
-  CLAMPS,
-  Coupling,
-  affine,
-  soft_clamp,
-)
+from cinn_jax.bijections.coupling import Coupling
+from cinn_jax.bijections.log_scales import CLAMPS, affine, soft_clamp
 
 
 class Knots(NamedTuple):

@@ -15,7 +15,7 @@ from cinn_jax.bijections.base import (
   at_least_float32,
   zero_log_det,
 )
-from cinn_jax.bijections.coupling import check_condition
+from cinn_jax.bijections.conditions import check_condition
 
 # Ridge penalties, relative to the variance of the condition, of which the rows
 # choose one.

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from cinn_jax.bijections.base import Array, Condition
-from cinn_jax.bijections.coupling import check_condition_channels
+from cinn_jax.bijections.conditions import check_condition_channels
 from cinn_jax.runtime.cpu_convolution import conv_general_dilated
 
 Initializer = jax.nn.initializers.Initializer

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from cinn_jax.bijections.base import Array, Condition
-from cinn_jax.bijections.coupling import check_condition_channels
+from cinn_jax.bijections.conditions import check_condition_channels
 from cinn_jax.models.networks.transformer import Cache, Layers, head
 
 
