@@ -8,7 +8,7 @@ import functools
 import io
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import app, flags
@@ -63,6 +63,27 @@ def other_data(*, counts: bool = True) -> dict[str, Any]:
       f"{'; only --config.data counts' if counts else ''}."
     )
   return data
+
+
+def check_flags_of(mode: str, modes_of: Mapping[str, Sequence[str]]) -> None:
+  """Refuses flags of other modes: a forgotten --mode=sample would train.
+
+  Args:
+    mode: The mode.
+    modes_of: The modes that a flag is for, by its name.
+
+  Raises:
+    ValueError: if a flag of other modes was given.
+  """
+  for name, modes in modes_of.items():
+    if flags.FLAGS[name].present and mode not in modes:
+      instead = "change --mode, or leave it out."
+      if (mode, name) == ("train", "seed"):
+        instead = "set --config.train.seed."
+      raise ValueError(
+        f"--{name} is for --mode={' or '.join(modes)}, not for --mode={mode}:"
+        f" {instead}"
+      )
 
 
 def run(

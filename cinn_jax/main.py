@@ -48,6 +48,16 @@ _HALF = flags.DEFINE_bool(
 # Each mode imports what it needs, so that --help needs no JAX at all.
 
 
+def _run_of(workdir):
+  """Returns the run of a mode: that of the workdir, or a shipped one."""
+  from cinn_jax.workdir import same_run, shipped
+
+  run = shipped.for_config(workdir, cli.config_name())
+  if cli.CONFIG.value is not None:
+    same_run.check_kind(run, cli.CONFIG.value)
+  return run
+
+
 def _train(config, workdir):
   from cinn_jax.training import stopping
   from cinn_jax.training.train import train
@@ -61,10 +71,9 @@ def _train(config, workdir):
 
 def _evaluate(config, workdir):
   from cinn_jax.evaluation.evaluate import evaluate
-  from cinn_jax.workdir import shipped
 
   evaluate(
-    shipped.for_config(workdir, cli.config_name()),
+    _run_of(workdir),
     outputs=workdir,
     data=cli.other_data(),
     num_draws=evaluation.NUM_DRAWS.value,
@@ -74,14 +83,13 @@ def _evaluate(config, workdir):
 
 def _calibrate(config, workdir):
   from cinn_jax.evaluation.calibrate import calibrate
-  from cinn_jax.workdir import shipped
 
   drawn = sampling.read_sampling(_MODE.value, several=True)
   if not sampling.NUM_SAMPLES.present:
     drawn = drawn._replace(num_samples=calibrate.NUM_SAMPLES)
   given = flags.FLAGS["outputs"].present
   calibrate.calibrate(
-    shipped.for_config(workdir, cli.config_name()),
+    _run_of(workdir),
     outputs=_OUTPUTS.value if given else workdir,
     data=cli.other_data(),
     sampling=drawn,
@@ -114,12 +122,15 @@ def _compare(config, workdir):
 def _sample(config, workdir):
   from cinn_jax.runtime import processes
   from cinn_jax.sampling.sample import sample
-  from cinn_jax.workdir import shipped
 
-  run = shipped.for_config(workdir, cli.config_name())
+  run = _run_of(workdir)
   with processes.outputs(_OUTPUTS.value) as outputs:
     failed = sample(
-      run, outputs, data=cli.other_data(), **sampling.read_options()
+      run,
+      outputs,
+      data=cli.other_data(),
+      calibrated=workdir,
+      **sampling.read_options(),
     )
   if failed:
     print(f"{len(failed):,} could not be answered:", file=sys.stderr)
@@ -136,7 +147,10 @@ def _latent(config, workdir):
   folder = results_folder(workdir)
   with processes.outputs(folder / "latent") as outputs:
     draw_latent_sheets(
-      workdir, outputs=outputs, data=cli.other_data(), seed=sampling.SEED.value
+      _run_of(workdir),
+      outputs=outputs,
+      data=cli.other_data(),
+      seed=sampling.SEED.value,
     )
 
 
@@ -150,8 +164,13 @@ def _export(config, workdir):
   folder = results_folder(workdir)
   file = _OUTPUTS.value if given else folder / "export.safetensors"
   file = storage.path(file)
+  if file.suffix != ".safetensors":
+    raise ValueError(
+      f"--outputs={file}: name a file that ends in .safetensors, such as"
+      f" {file / 'export.safetensors'}."
+    )
   with processes.outputs(file.parent) as folder:
-    export(workdir, storage.path(folder) / file.name, half=_HALF.value)
+    export(_run_of(workdir), storage.path(folder) / file.name, half=_HALF.value)
   print(f"Written: {file}. cinn_jax.load({str(file)!r}) returns its flow.")
 
 
@@ -206,23 +225,10 @@ _MODES_OF = {
 }
 
 
-def _check_flags(mode):
-  """Refuses flags of other modes: a forgotten --mode=sample would train."""
-  for name, modes in _MODES_OF.items():
-    if flags.FLAGS[name].present and mode not in modes:
-      instead = "change --mode, or leave it out."
-      if (mode, name) == ("train", "seed"):
-        instead = "set --config.train.seed."
-      raise ValueError(
-        f"--{name} is for --mode={' or '.join(modes)}, not for --mode={mode}:"
-        f" {instead}"
-      )
-
-
 def _run():
   logging.set_verbosity(logging.WARNING)
   mode = _MODE.value
-  _check_flags(mode)
+  cli.check_flags_of(mode, _MODES_OF)
   if mode not in _WITHOUT_DEVICES:
     machine.prepare(keep_memory=mode in _LONG_MODES)
   MODES[mode](cli.CONFIG.value, None if mode == "compare" else _workdir())
@@ -244,14 +250,18 @@ _FROM_WORKDIR = (
 )
 
 
-@flags.multi_flags_validator(
-  ["config", "mode", "workdir"],
-  message="--config=FILE.py is needed, or --workdir=DIR of a trained run.",
-)
+@flags.multi_flags_validator(["config", "mode", "workdir"])
 def _names_a_run(values):
   mode = values["mode"]
-  alone = mode in _FROM_WORKDIR and values["workdir"] is not None
-  return values["config"] is not None or mode == "compare" or alone
+  if values["config"] is not None or mode == "compare":
+    return True
+  if mode not in _FROM_WORKDIR:
+    raise flags.ValidationError(f"--mode={mode} needs --config=FILE.py.")
+  if values["workdir"] is None:
+    raise flags.ValidationError(
+      "--config=FILE.py is needed, or --workdir=DIR of a trained run."
+    )
+  return True
 
 
 if __name__ == "__main__":

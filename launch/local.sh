@@ -79,7 +79,8 @@ find_platform() {
     --format=csv,noheader 2>/dev/null)" && [ -n "$driver" ]; then
     # CUDA 13 needs driver 580 or later. There is one line per GPU.
     if [ "${driver%%.*}" -ge 580 ]; then echo cuda13; else echo cuda12; fi
-  elif [ -e /dev/accel0 ] || [ -n "${TPU_NAME:-}" ]; then
+  elif [ -e /dev/accel0 ] || [ -e /dev/vfio/0 ] ||
+    [ -n "${TPU_NAME:-}" ]; then
     echo tpu
   else
     echo cpu

@@ -123,18 +123,23 @@ def check_rows(x: Any, cond: PyTree) -> None:
       )
 
 
-def check_variables(variables: Any) -> Mapping[str, Any]:
-  """Returns the variables of a flow, or those of a whole `FitResult`.
+def variables_of(value: Any) -> Mapping[str, Any]:
+  """Returns variables, or those of a whole `FitResult`.
 
   Raises:
-    ValueError: unless they are a dict of arrays as `init` returns it.
+    ValueError: if they are not a dict.
   """
-  variables = getattr(variables, "variables", variables)
+  variables = getattr(value, "variables", value)
   if not isinstance(variables, Mapping):
     raise ValueError(
       "variables must be what init or fit returned, a dict, got"
       f" {type(variables).__name__}."
     )
+  return variables
+
+
+def _check_variables(variables):
+  variables = variables_of(variables)
   if variables and not {"params", *COLLECTIONS} & set(variables):
     raise ValueError(
       "variables must be what init or fit returned, with an entry 'params', got"
@@ -196,7 +201,7 @@ def _first_line(error):
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-  "variables": check_variables,
+  "variables": _check_variables,
   "rng": check_key,
   "x": functools.partial(read_arrays, "x"),
   "z": functools.partial(read_arrays, "z"),

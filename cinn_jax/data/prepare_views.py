@@ -58,7 +58,7 @@ class Photographs:
   ):
     self._root = pathlib.Path(path).expanduser()
     is_archive = path.endswith(".zip")
-    self._archive = zipfile.ZipFile(self._root) if is_archive else None
+    self._archive = _archive(self._root) if is_archive else None
     if self._archive is not None:
       names = self._archive.namelist()
     else:
@@ -129,6 +129,13 @@ class Photographs:
       "test": self.names[test:],
       "validation": self.names[validation:test],
     }
+
+
+def _archive(path):
+  try:
+    return zipfile.ZipFile(path)
+  except zipfile.BadZipFile as error:
+    raise ValueError(f"{path} is not a zip file: {error}.") from None
 
 
 def _is_photograph(name: str) -> bool:

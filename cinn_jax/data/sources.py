@@ -27,6 +27,10 @@ _SPLIT_KINDS = {
 }
 
 
+# Sources whose splits cannot be chosen.
+_FIXED = ("photos", "digits", "color_digits", "views")
+
+
 def open_source(
   name: str,
   split: str,
@@ -59,8 +63,7 @@ def open_source(
     split: "train", "validation" or "test". The photographs and folders have
       only one held-out part, which is used for both of the latter.
     path: The folder of "folder", "paired", "mnist", "color_mnist" and "views".
-      For
-      "tfds" the data directory, by default $TFDS_DATA_DIR or
+      For "tfds" the data directory, by default $TFDS_DATA_DIR or
       ~/tensorflow_datasets.
     tfds_name: For "tfds" the name of the data set, such as "cifar10" or
       "imagenet_resized/64x64". For "mnist" see `mnist.open_mnist`.
@@ -121,7 +124,15 @@ def open_source(
 
 
 def _check_disjoint(name, train, validation, test):
-  """Raises ValueError if held-out pictures would be trained on by default."""
+  """Raises ValueError if held-out pictures would be trained on by default.
+
+  Sources with splits of their own take no names of splits at all.
+  """
+  if name in _FIXED and (given := train or validation or test):
+    raise ValueError(
+      f"source {name!r} has its own splits, got {given!r}: leave out"
+      " data.train_split, data.validation_split and data.test_split"
+    )
   if name in _SPLIT_KINDS and bool(train) != bool(validation):
     raise ValueError(
       f"source {name!r} takes {_SPLIT_KINDS[name]} as train_split and"

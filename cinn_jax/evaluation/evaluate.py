@@ -88,6 +88,7 @@ def evaluate(
       metrics,
       likelihood={"of": trained.task.description, **scores},
       step=trained.step,
+      checkpoint=trained.digest,
       source=source.name,
       listing_hash=source.listing_hash,
       **sampling._asdict(),

@@ -119,14 +119,15 @@ def current_evaluation(
 ) -> tuple[table.Rows, table.Metrics, dict[str, Any]]:
   """Returns the run's evaluation, as `records.read_json` does.
 
-  Evaluates the run first if `evaluation.json` is missing, or of another step,
-  config or sampling.
+  Evaluates the run first if `evaluation.json` is missing, or of another
+  checkpoint, config or sampling.
   """
   path = results_folder(workdir) / "evaluation.json"
   if path.exists():
     evaluation = records.read_json(path)
     expected = {
       "step": trained.step,
+      "checkpoint": trained.digest,
       "config": trained.config,
       **sampling._asdict(),
     }

@@ -1,13 +1,17 @@
 """Contact sheets, which are tables of pictures with titles."""
 
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cinn_jax.images.writing import as_pixels
 
+# Pillow's own font has no letters outside of ASCII.
+_FONT = pathlib.Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
 _PAPER = (255, 255, 255)
 _EMPTY = (238, 238, 238)
 _INK = (38, 38, 38)
@@ -34,7 +38,8 @@ def contact_sheet(
     rows: List of rows, each a list of uint8 pictures `[H, W, 3]` of any shape,
       or an array of them. Rows may differ in length.
     column_titles: One string per column, shortened to fit.
-    row_titles: One string per row, written to its left.
+    row_titles: One string per row, written to its left, and shortened to the
+      width of three pictures.
     cell: Longest side of a picture on the sheet, in pixels. Default: that of
       the largest picture, but at least 128 and at most 256.
     note: Caption under the sheet, broken into lines if needed.
@@ -71,7 +76,7 @@ def contact_sheet(
 def text(words: str, side: int) -> np.ndarray:
   """Draws dark words in a light square: uint8 `[side, side, 3]`."""
   square = Image.new("RGB", (side, side), _EMPTY)
-  font = ImageFont.load_default(side / 2)
+  font = ImageFont.truetype(_FONT, side / 2)
   middle = (side / 2, side / 2)
   ImageDraw.Draw(square).text(middle, words, _INK, font, anchor="mm")
   return np.asarray(square)
@@ -90,7 +95,7 @@ def _fit(image, cell):
 
 
 def _font(cell):
-  return ImageFont.load_default(min(max(12, round(cell / 9)), 20))
+  return ImageFont.truetype(_FONT, min(max(12, round(cell / 9)), 20))
 
 
 def _draw(rows, *, column_titles, row_titles, note, font):
@@ -102,6 +107,9 @@ def _draw(rows, *, column_titles, row_titles, note, font):
   line = sum(font.getmetrics()) + _GUTTER
   left = _MARGIN
   if row_titles:
+    row_titles = [
+      _shorten(title, 3 * max(widths), font) for title in row_titles
+    ]
     left += _MARGIN + int(max(map(font.getlength, row_titles)))
   top = _MARGIN + (line if column_titles else 0)
   xs = [left + sum(widths[:j]) + j * _GUTTER for j in range(len(widths))]

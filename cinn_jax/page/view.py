@@ -9,7 +9,7 @@ from cinn_jax.images import full_resolution
 from cinn_jax.images.crops import resize
 from cinn_jax.sampling.hints import Point, check_inside
 from cinn_jax.sampling.photograph import shrink
-from cinn_jax.sampling.results import as_uint8
+from cinn_jax.sampling.thumbnails import as_uint8
 
 # Longest side, in pixels.
 _SIDE = 1024

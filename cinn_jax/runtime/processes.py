@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import secrets
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -82,6 +83,12 @@ def agree(holds: bool) -> bool:
   if not jax.distributed.is_initialized():
     return holds
   return bool(np.all(multihost_utils.process_allgather(np.asarray(holds))))
+
+
+def same_number() -> int:
+  """Returns a random number, the same in all processes; each has to call."""
+  own = np.asarray(secrets.randbits(31), np.int32)
+  return int(multihost_utils.broadcast_one_to_all(own))
 
 
 def _in_cluster():

@@ -8,8 +8,8 @@ import numpy as np
 from cinn_jax.sampling.form import Form
 from cinn_jax.sampling.numbered import Ranked
 from cinn_jax.sampling.photograph import PREVIEW, shrink
-from cinn_jax.sampling.results import as_uint8
 from cinn_jax.sampling.subject import Subject
+from cinn_jax.sampling.thumbnails import as_uint8
 
 
 class Answer(NamedTuple):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cinn_jax.images import crops, formats, reading
-from cinn_jax.sampling.results import as_uint8
+from cinn_jax.sampling.thumbnails import as_uint8
 
 # The file with this ending marks the hole of the picture next to it.
 _ENDING = "_hole"

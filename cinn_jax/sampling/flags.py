@@ -31,8 +31,8 @@ OUTPUT_FORMAT = flags.DEFINE_enum(
   "output_format",
   "",
   ["", "png", "jpg", "webp", "tif"],
-  "For --mode=sample: format of the results (default: JPEG for a JPEG, TIFF for"
-  " more than 8 bits, else PNG).",
+  "For --mode=sample: format of the results (default, for colorization: JPEG"
+  " for a JPEG, TIFF for more than 8 bits; else PNG).",
 )
 QUALITY = flags.DEFINE_integer(
   "quality",
@@ -86,8 +86,8 @@ PREVIEW = flags.DEFINE_bool(
   "preview",
   False,
   "For --mode=sample of photographs: write results of at most 512 pixels on a"
-  " side, which is quick. Then --only, without --preview, writes some at full"
-  " size.",
+  " side to OUTPUTS/preview, which is quick. Then --only, without --preview,"
+  " writes some at full size.",
 )
 ODDS = flags.DEFINE_bool(
   "odds",

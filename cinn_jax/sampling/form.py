@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cinn_jax.images import writing
-from cinn_jax.sampling.results import as_uint8
 from cinn_jax.sampling.subject import Subject
+from cinn_jax.sampling.thumbnails import as_uint8
 
 FORMATS = ("png", "jpg", "webp", "tif")
 

@@ -54,7 +54,7 @@ def read(path: str | os.PathLike[str]) -> Hints:
   """
   try:
     content = json.loads(pathlib.Path(path).expanduser().read_bytes())
-  except FileNotFoundError:
+  except (FileNotFoundError, IsADirectoryError):
     raise FileNotFoundError(f"There is no file of hints {path}.") from None
   except ValueError as error:
     raise ValueError(f"{path} is not JSON: {error}") from None
@@ -151,12 +151,16 @@ def _points(path, name, rows):
 
 def _point(where, k, row):
   try:
+    if unknown := set(row) - {*Point._fields}:
+      raise ValueError(f"unknown {', '.join(map(repr, sorted(unknown)))}")
     point = Point(
       x=_number(row["x"]),
       y=_number(row["y"]),
       color=parse_color(row["color"]),
       radius=_number(row.get("radius", 0)),
     )
+    if point.radius < 0:
+      raise ValueError("a radius is 0 or more")
   except (
     AttributeError,
     KeyError,

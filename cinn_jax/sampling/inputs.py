@@ -53,6 +53,7 @@ def find(
   if not inputs:
     raise ValueError("--mode=sample needs --inputs='photos/*.jpg'.")
   found: dict[str, str] = {}
+  known: set[str] = set()
   for text in inputs:
     place = os.path.expanduser(text)
     if os.path.isfile(place):
@@ -67,7 +68,9 @@ def find(
         " or a quoted pattern such as 'photos/*.jpg'."
       )
     for path, stem in sorted(matches.items()):
-      found.setdefault(path, stem)
+      if (place := os.path.abspath(path)) not in known:
+        known.add(place)
+        found[path] = stem
   names = _unique(found.values())
   return [Item(name, path) for name, path in zip(names, found, strict=True)]
 
@@ -86,10 +89,13 @@ def _in_folder(folder, outputs, recursive):
 
 
 def _by_pattern(pattern, outputs):
-  # The folder in which the pattern starts.
+  # The folder in which the pattern starts: the longest part that exists.
   parts = pathlib.Path(pattern).parts
-  plain = itertools.takewhile(lambda part: not glob.has_magic(part), parts)
-  root = pathlib.Path(*plain)
+  starts = (parts[:k] for k in range(len(parts) - 1, 0, -1))
+  first = next((s for s in starts if pathlib.Path(*s).is_dir()), ())
+  root = pathlib.Path(*first)
+  rest = parts[len(first) :]
+  pattern = os.path.join(glob.escape(str(root)) if first else "", *rest)
   return {
     path: pathlib.Path(path).stem
     for path in glob.glob(pattern, recursive=True)

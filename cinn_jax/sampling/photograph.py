@@ -8,8 +8,8 @@ import numpy as np
 from cinn_jax.bijections import Condition
 from cinn_jax.images import crops, full_resolution
 from cinn_jax.images.metadata import Metadata
-from cinn_jax.sampling.results import as_uint8, thumbnail
 from cinn_jax.sampling.subject import Subject
+from cinn_jax.sampling.thumbnails import as_uint8, thumbnail
 
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 # Longest side of a preview, in pixels.

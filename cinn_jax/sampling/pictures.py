@@ -15,8 +15,8 @@ from cinn_jax.sampling import fill
 from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.numbered import CHUNK, make_draw
 from cinn_jax.sampling.photograph import grey, suffix_of
-from cinn_jax.sampling.results import as_uint8, thumbnail
 from cinn_jax.sampling.subject import Subject
+from cinn_jax.sampling.thumbnails import as_uint8, thumbnail
 from cinn_jax.tasks import Task, holes
 from cinn_jax.workdir.trained import Trained
 
@@ -195,10 +195,19 @@ class Pictures:
       },
       given=small,
       finish=lambda rgb: rgb[:, :height, :width],
+      note=f"{width}x{height}",
     )
 
   def _subject(
-    self, batch, *, given=None, truth=None, finish=None, suffix=".png", pixels=0
+    self,
+    batch,
+    *,
+    given=None,
+    truth=None,
+    finish=None,
+    suffix=".png",
+    pixels=0,
+    note="",
   ):
     shape = batch["image"].shape[1:3]
     program = self._program(shape)
@@ -226,7 +235,7 @@ class Pictures:
       suffix=suffix,
       chunk=max(1, min(CHUNK, _MAX_PIXELS // math.prod(shape))),
       pixels=pixels or math.prod(shape),
-      note="" if pixels else f"{shape[1]}x{shape[0]}",
+      note=note if pixels or note else f"{shape[1]}x{shape[0]}",
     )
 
   @functools.cache  # noqa: B019, one per size; the sampler lives as long.

@@ -5,27 +5,26 @@ names. The list grows with each picture, so an interrupted batch can go on. If
 the settings have changed, the earlier results are removed first.
 """
 
-import hashlib
+import functools
 import itertools
 import json
-import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from math import isnan
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from cinn_jax.images import deep_color, reading, sheets, writing
+from cinn_jax.images import reading, sheets, writing
 from cinn_jax.runtime import storage
+from cinn_jax.sampling import result_list
 from cinn_jax.sampling.forecast import Forecast
 from cinn_jax.sampling.inputs import Item
 from cinn_jax.sampling.numbered import Ranked
+from cinn_jax.sampling.result_list import digest_of, files_of, place_of
+from cinn_jax.sampling.thumbnails import thumbnail
 
-LIST = "samples.json"
 # Limits of a sheet, so that viewers can open it.
-_ROWS, _COLUMNS, _THUMBNAIL = 24, 18, 256
-_PROGRAM = "cinn_jax samples"
+_ROWS, _COLUMNS = 24, 18
 # Ending of the map of a picture's odds; its samples end in a number.
 _ODDS = "_odds"
 
@@ -54,6 +53,7 @@ class Results:
     only: Sequence[int] = (),
   ):
     self.folder = storage.path(folder)
+    _make(self.folder)
     self._settings = json.loads(json.dumps(settings))
     self._titles, self._note, self._only = titles, note, list(only)
     self._pictures: dict[str, dict[str, Any]] = {}
@@ -62,21 +62,21 @@ class Results:
     self._rows: list[tuple[str, list[np.ndarray]]] = []
     # Names of entries that this command has begun to write.
     self._begun: set[str] = set()
-    earlier = self._earlier()
+    earlier = result_list.read(self.folder)
     # Sheets are made again at the end.
     self._remove(earlier.get("sheets", ()))
     if earlier.get("settings") == self._settings:
       self._pictures = earlier["pictures"]
     elif earlier:
       entries = earlier["pictures"].values()
-      files = [file for entry in entries for file in _files(entry)]
+      files = [file for entry in entries for file in files_of(entry)]
       if files:
         print(
           f"Removing {len(files):,} samples of other settings from"
           f" {self.folder}."
         )
       self._remove(files)
-    own = {f for entry in self._pictures.values() for f in _files(entry)}
+    own = {f for entry in self._pictures.values() for f in files_of(entry)}
     self._foreign = {name.casefold() for name in self._names()} - {
       file.casefold() for file in own
     }
@@ -86,13 +86,13 @@ class Results:
     entry = self._entry(item)
     return (
       entry is not None
-      and entry["digest"] == _digest(item)
+      and entry["digest"] == digest_of(item)
       and entry.get("only", []) == self._only
       and self._is_whole(entry)
     )
 
   def _is_whole(self, entry):
-    return all(_exists(self.folder / file) for file in _files(entry))
+    return all(_exists(self.folder / file) for file in files_of(entry))
 
   def add(
     self,
@@ -121,7 +121,8 @@ class Results:
     name = self._free_name(item, max(ranks), forecast is not None)
     entry = self._pictures[name] = {
       "input": item.path,
-      "digest": _digest(item),
+      "place": place_of(item),
+      "digest": digest_of(item),
       "files": [f"{name}_{k}{suffix}" for k in ranks],
       "draws": ranked.numbers,
       # JSON has no NaN, which stands for a model without a likelihood.
@@ -160,7 +161,7 @@ class Results:
     """Lists an item that could not be answered."""
     name = self._name_of(item)
     if name in self._begun and not self._is_whole(self._pictures[name]):
-      self._remove(_files(self._pictures.pop(name)))
+      self._remove(files_of(self._pictures.pop(name)))
     self._failed[item.path or item.name] = reason
     self._write()
 
@@ -177,21 +178,6 @@ class Results:
 
   def __len__(self) -> int:
     return len(self._pictures)
-
-  def _earlier(self):
-    path = self.folder / LIST
-    try:
-      content = json.loads(path.read_text())
-    except FileNotFoundError:
-      return {}
-    except (OSError, ValueError) as error:
-      content = {"program": str(error)}
-    if not isinstance(content, dict) or content.get("program") != _PROGRAM:
-      raise ValueError(
-        f"{path} is not a list of samples that this version wrote: choose"
-        " another --outputs, or move it away."
-      )
-    return content
 
   def _names(self):
     return (
@@ -215,23 +201,30 @@ class Results:
   def _name_of(self, item):
     if item.path is None:
       return item.name if item.name in self._pictures else None
-    matches = (
-      name
-      for name, entry in self._pictures.items()
-      if entry["input"] == item.path
-    )
-    return next(matches, None)
+    place, digest = place_of(item), functools.cache(lambda: digest_of(item))
+    # A copy, since other threads add to it.
+    for name, entry in list(self._pictures.items()):
+      if entry.get("place") == place:
+        return name
+      # A folder that was moved, or a list of an earlier version.
+      if entry["input"] == item.path and entry["digest"] == digest():
+        return name
+    return None
 
   def _free_name(self, item, count, has_odds):
     """Returns a name that no files have, except files of this command."""
     if name := self._name_of(item):
       old = self._pictures.pop(name)
-      if old.get("only", []) != self._only:
+      kinds = {
+        "with other numbers": old.get("only", []) != self._only,
+        "as it was before": old["digest"] != digest_of(item),
+      }
+      if why := " and ".join(kind for kind, is_so in kinds.items() if is_so):
         print(
-          f"Removing {len(_files(old)):,} samples of {name} with other numbers"
-          f" from {self.folder}."
+          f"Removing {len(files_of(old)):,} samples of {name} {why} from"
+          f" {self.folder}."
         )
-      self._remove(_files(old))
+      self._remove(files_of(old))
     taken = {
       file.rpartition(".")[0].casefold() if "." in file else file.casefold()
       for file in self._foreign
@@ -279,23 +272,29 @@ class Results:
     self._rows = []
 
   def _write(self):
-    content = {
-      "program": _PROGRAM,
-      "settings": self._settings,
-      "pictures": self._pictures,
-      "failed": self._failed,
-      "sheets": self._sheets,
-    }
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    # Names of files need not be UTF-8. JSON reads the escapes as it wrote them.
-    data = text.encode(errors="backslashreplace")
-    storage.write_whole(self.folder / LIST, data)
+    result_list.write(
+      self.folder,
+      {
+        "settings": self._settings,
+        "pictures": self._pictures,
+        "failed": self._failed,
+        "sheets": self._sheets,
+      },
+    )
 
 
-def _files(entry):
-  """Returns the names of all files of an entry of the list."""
-  more = [entry["odds"]["file"]] if "odds" in entry else []
-  return [*entry["files"], *more]
+def _make(folder):
+  """Makes the folder now: an error would come after the first answer."""
+  if storage.in_bucket(folder):
+    return
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except (FileExistsError, NotADirectoryError):
+    raise ValueError(f"--outputs={folder} is a file: name a folder.") from None
+  except OSError as error:
+    raise OSError(
+      f"Cannot write in {folder} ({error.strerror}): pass another --outputs."
+    ) from None
 
 
 def _exists(path):
@@ -303,25 +302,3 @@ def _exists(path):
     return path.exists()
   except OSError:  # Its name is too long for any file.
     return False
-
-
-def thumbnail(picture: np.ndarray) -> np.ndarray:
-  """Returns a picture [H, W, 3] at no more than 256 pixels a side, uint8."""
-  image = Image.fromarray(as_uint8(picture))
-  image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-  return np.asarray(image)
-
-
-def as_uint8(picture: np.ndarray) -> np.ndarray:
-  """Converts a picture of 8 or 16 bits to 8 bits."""
-  return deep_color.narrow(picture) if picture.dtype == np.uint16 else picture
-
-
-def _digest(item):
-  """Returns a digest of all files that an item depends on, None without any."""
-  if item.path is None:
-    return None
-  digest = hashlib.sha256()
-  for path in (item.path, *item.more):
-    digest.update(pathlib.Path(path).read_bytes())
-  return digest.hexdigest()[:32]

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from cinn_jax import likelihood
 from cinn_jax.images import writing
-from cinn_jax.runtime import threads
+from cinn_jax.runtime import storage, threads
 from cinn_jax.sampling import temperatures as names
 from cinn_jax.sampling.choice import ALL, Choice
 from cinn_jax.sampling.classes import Classes
@@ -58,6 +59,7 @@ def sample(
   quality: int = writing.QUALITY,
   odds: bool = False,
   denoise: bool = False,
+  calibrated: str | os.PathLike[str] | None = None,
 ) -> dict[str, str]:
   """Draws samples with a trained run, and writes them.
 
@@ -92,6 +94,8 @@ def sample(
       samples.json, and as a map `<name>_odds.png` of how unsure each pixel is.
     denoise: Removes the Gaussian noise of training, see `denoising`. The
       likelihoods, also those that rank samples, remain those of the noisy ones.
+    calibrated: Folder of the run's calibration for `odds`, if it is not next to
+      the run.
 
   Returns:
     The reason of each failure, by input.
@@ -105,6 +109,9 @@ def sample(
   form.check()
   # Inputs are listed before the first output exists.
   found = _found(inputs, outputs, recursive)
+  if steering.preview:
+    # The numbers on their sheet are for --only, which writes next to them.
+    outputs = storage.path(outputs) / "preview"
   trained = restore(workdir, data)
   check_temperatures(trained.flow, trained.variables, temperatures)
   has_likelihood = trained.flow.objective is None
@@ -121,7 +128,9 @@ def sample(
   sampler = _sampler(trained, degrade, steering, noise)
   forecaster = None
   if odds:
-    forecaster = _forecaster(workdir, trained, temperatures, seed, steering)
+    forecaster = _forecaster(
+      workdir, calibrated, trained, temperatures, seed, steering
+    )
   items = sampler.items(found)
   settings = {
     **_settings(trained, num_samples, seed, degrade, steering),
@@ -194,10 +203,10 @@ def sample(
   return _finish(results)
 
 
-def _forecaster(workdir, trained, temperatures, seed, steering):
+def _forecaster(workdir, calibrated, trained, temperatures, seed, steering):
   forecaster = Forecaster(
     trained,
-    calibration_file.read(workdir),
+    calibration_file.read(workdir, calibrated),
     temperatures=temperatures,
     seed=seed,
     is_steered=bool(steering.hints) or steering.reference is not None,

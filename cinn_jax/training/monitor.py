@@ -93,10 +93,12 @@ class Monitor:
     """Sets the FLOPs of a step; later lines of the log then have their rate.
 
     They also have the utilisation, the share of the devices' peak in bfloat16,
-    if that peak is known. Unknown FLOPs (None) leave both out of the log.
+    if all are of one kind, whose peak is known. Unknown FLOPs (None) leave both
+    out of the log.
     """
-    [kind] = {device.device_kind for device in jax.devices()}
-    self._flops, self._peak = flops, peak_flops(kind)
+    kinds = {device.device_kind for device in jax.devices()}
+    self._flops = flops
+    self._peak = peak_flops(kinds.pop()) if len(kinds) == 1 else None
 
   def next_batch(self, batches: Iterator[T]) -> T:
     """Returns the next batch; its time counts as waiting for data."""

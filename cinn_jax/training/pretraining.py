@@ -100,6 +100,9 @@ def pretrain(
     seed=config.train.seed,
     **config.pretrain.to_dict(),
   )
+  if jax.process_count() > 1:
+    # Each trained a copy, and GPUs may differ in the last bit.
+    params = multihost_utils.broadcast_one_to_all(params)
   params = jax.device_put(params, places["classifier"])
   constants = {
     **constants,

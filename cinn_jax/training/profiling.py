@@ -20,8 +20,11 @@ class Profiler:
   """
 
   def __init__(self, folder: Any):
+    if folder is not None and jax.process_count() > 1:
+      # JAX finds its own file by the folder.
+      folder = folder / f"process_{jax.process_index()}"
     self._folder = folder
-    self._tracing = False
+    self._tracing, self._steps = False, 0
     self._temporary: tempfile.TemporaryDirectory | None = None
 
   def __enter__(self) -> "Profiler":
@@ -44,16 +47,21 @@ class Profiler:
         folder = self._temporary.name
       jax.profiler.start_trace(folder, create_perfetto_trace=True)
       self._tracing = True
-    elif count == LAST + 1 and self._tracing:
+    if self._tracing and count <= LAST:
+      self._steps += 1
+    elif self._tracing:
       # Steps are dispatched ahead: the last one may still be running.
       jax.block_until_ready(state)
       self._end()
 
   def _end(self):
     if self._tracing:
-      jax.profiler.stop_trace()
+      # Before it stops, since an error would make `__exit__` stop it again.
       self._tracing = False
+      jax.profiler.stop_trace()
       if self._temporary is not None:
         storage.upload(self._temporary.name, self._folder)
         self._temporary.cleanup()
-      print(f"Trace of {LAST - FIRST + 1} steps in {self._folder}.")
+      print(f"Trace of {self._steps} steps in {self._folder}.")
+    elif self._folder is not None and not self._steps:
+      print(f"No trace: the run ended before its step {FIRST}.")

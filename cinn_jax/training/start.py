@@ -60,7 +60,8 @@ def start_from(run: Run, state: State, source: str) -> State:
     ValueError: if it is another network.
   """
   other = restore(source)
-  variables = dict(other.variables)
+  # Through the host: what was restored is on one device.
+  variables = jax.device_get(dict(other.variables))
   params = variables.pop("params")
   mine = _shapes((state.fit.params, state.fit.constants))
   if mine != _shapes((params, variables)):

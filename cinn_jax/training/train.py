@@ -26,9 +26,9 @@ from cinn_jax.training.stopping import (
   exit_without_peers,
 )
 from cinn_jax.workdir.checkpoint import Checkpoints, check_path
-from cinn_jax.workdir.lock import hold_lock
+from cinn_jax.workdir.lock import check_shared, hold_lock
 from cinn_jax.workdir.log import Log
-from cinn_jax.workdir.same_run import check_same_run
+from cinn_jax.workdir.same_run import check_same_run, note_pictures
 from cinn_jax.workdir.saved import ranking
 from cinn_jax.workdir.state import State
 
@@ -70,9 +70,10 @@ def train(
     Watchdog(config.train.watchdog_minutes) as watchdog,
     exit_without_peers(),
   ):
+    check_shared(folder)
     check_same_run(folder, config.to_dict())
     with (
-      contextlib.closing(Checkpoints(folder)) as checkpoints,
+      contextlib.closing(Checkpoints(folder, clean=True)) as checkpoints,
       # Inside, so that it exits before the closing, which would wait for lost
       # processes.
       exit_without_peers(),
@@ -110,6 +111,8 @@ def _loop(run: Run, profiler: Profiler) -> None:
     monitor.write(f"{of} of {run.task.description}.")
     for source in (run.train_source, run.validation_source):
       monitor.write(f"Pictures: {source.name}, listing {source.listing_hash}.")
+    if warning := note_pictures(run.workdir, _listings(run)):
+      monitor.write(warning)
     if _lacks_validation(run, state):
       _validate(run, log, monitor, state)
     # A step that is not finite is noticed while the next one is under way.
@@ -132,6 +135,13 @@ def _loop(run: Run, profiler: Profiler) -> None:
           _validate(run, log, monitor, state)
     except Diverged as error:
       raise _diagnosed(run, error, state, dict(recent)) from None
+
+
+def _listings(run):
+  return {
+    "training": run.train_source.listing_hash,
+    "validation": run.validation_source.listing_hash,
+  }
 
 
 def _is_due(run, step, state):
@@ -190,9 +200,10 @@ def _validated(run: Run, log: Log, state: State) -> str:
 def _leave(run, log, monitor, state):
   """Saves a state that was not validated, and raises Stopped."""
   with monitor.pause():
-    log.upload()
     run.checkpoints.save(state, run.config.to_dict(), None)
     run.checkpoints.wait()
+    # After it: a log that cannot be uploaded must not cost the state.
+    log.upload()
   raise Stopped(
     f"Saved step {int(state.step):,} of {run.config.train.num_steps:,} in"
     f" {run.workdir}: the same command resumes from there."
@@ -211,14 +222,6 @@ def _diagnosed(
     variables, batch = gather((variables, batch))
   else:
     variables, batch = jax.device_get((variables, batch))
-  cause = diagnosis.diagnose(
-    run.flow,
-    run.task,
-    variables,
-    batch,
-    seed=run.config.train.seed,
-    step=error.step,
-  )
   path = run.workdir / "diverged" / f"step_{error.step:06d}.npz"
   if processes.is_first():
     diagnosis.dump(
@@ -228,8 +231,23 @@ def _diagnosed(
       batch=batch,
       step=error.step,
     )
+  try:
+    cause = diagnosis.diagnose(
+      run.flow,
+      run.task,
+      variables,
+      batch,
+      seed=run.config.train.seed,
+      step=error.step,
+    )
+  except RuntimeError as failed:  # Of too little memory, for example.
+    cause = f"unknown, since the diagnosis failed ({_first_line(failed)})"
   return Diverged(
     f"{error} First not finite: {cause}; to see it again: python -m"
     f" cinn_jax.training.diagnosis {path}",
     error.step,
   )
+
+
+def _first_line(error):
+  return str(error).strip().partition("\n")[0]

@@ -27,7 +27,9 @@ def write(place: pathlib.Path, content: Mapping[str, Any]) -> None:
   storage.write_whole(place / NAME, (text + "\n").encode())
 
 
-def read(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
+def read(
+  workdir: str | os.PathLike[str], place: str | os.PathLike[str] | None = None
+) -> dict[str, Any] | None:
   """Reads the calibration of a run; returns None if it has none.
 
   A flow that comes with the package has one next to its weights, unless it was
@@ -35,11 +37,12 @@ def read(workdir: str | os.PathLike[str]) -> dict[str, Any] | None:
 
   Args:
     workdir: The run, as `restore` takes it.
+    place: The folder of its results, if it is not that of `results_folder`.
 
   Raises:
     ValueError: for a file that is not from `write`.
   """
-  path = results_folder(workdir) / NAME
+  path = results_folder(place or workdir) / NAME
   if not path.exists() and (file := shipped.find(workdir)):
     path = file.with_suffix(".calibration.json")
   if not path.exists():

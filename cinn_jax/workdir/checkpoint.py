@@ -48,17 +48,20 @@ class Checkpoints:
 
   Args:
     workdir: Folder of the run.
+    clean: Removes what interrupted saves left. Only the run itself may: readers
+      would remove what it is saving.
 
   Raises:
     Damaged: if the validation metrics of a step cannot be read.
   """
 
-  def __init__(self, workdir: str | os.PathLike[str]):
+  def __init__(self, workdir: str | os.PathLike[str], *, clean: bool = False):
     check_metrics(workdir)
     self._workdir, self._folder = workdir, folder(workdir)
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
+        cleanup_tmp_directories=clean,
         preservation_policy=policies.AnyPreservationPolicy(
           [
             policies.LatestN(2),

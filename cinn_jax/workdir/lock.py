@@ -1,4 +1,4 @@
-"""A lock that keeps a second run out of a workdir."""
+"""A lock that keeps a second run out of a workdir, which processes share."""
 
 import contextlib
 import errno
@@ -7,6 +7,9 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from typing import Any
+
+import jax
 
 from cinn_jax.runtime import processes, storage
 from cinn_jax.workdir import lease
@@ -55,6 +58,29 @@ def hold_lock(workdir: str | os.PathLike[str]) -> Iterator[None]:
     yield
 
 
+def check_shared(folder: Any) -> None:
+  """Raises ValueError unless all processes of a run see the same folder.
+
+  Otherwise they would wait for each other at the first checkpoint, for ever.
+
+  Args:
+    folder: The workdir, from `storage.path`, in every process.
+  """
+  if jax.process_count() == 1:
+    return
+  token = str(processes.same_number())
+  place = folder / ".shared"
+  if processes.is_first():
+    storage.write_whole(place, token.encode())
+  processes.agree(True)  # It has been written.
+  is_seen = place.exists() and place.read_text() == token
+  if not processes.agree(is_seen):
+    raise ValueError(
+      f"{folder} is not one folder for all processes: pass a --workdir on a"
+      " file system that they share, or gs://BUCKET/FOLDER."
+    )
+
+
 def holder(workdir: str | os.PathLike[str]) -> str:
   """Returns, in words, the process that holds the workdir or held it last."""
   try:
@@ -72,7 +98,7 @@ def is_held(workdir: str | os.PathLike[str]) -> bool:
   try:
     with (folder / "lock").open() as file:
       fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-  except FileNotFoundError:
+  except (FileNotFoundError, NotADirectoryError):
     return False
   except OSError as error:
     if error.errno in (errno.EAGAIN, errno.EACCES):

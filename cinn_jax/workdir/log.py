@@ -1,5 +1,6 @@
 """The log of a run: `metrics.jsonl`, one object per line, and TensorBoard."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -7,9 +8,9 @@ import tempfile
 from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from cinn_jax.runtime import processes, storage
+from cinn_jax.workdir.event_file import EventFile
 
 FILE = "metrics.jsonl"
 
@@ -38,26 +39,28 @@ class Log:
     self._path = folder / FILE
     earlier = _lines_up_to(self._workdir / FILE, step)
     if earlier is not None:
-      storage.write_whole(self._path, earlier.encode())
+      with _advice(folder):
+        storage.write_whole(self._path, earlier.encode())
     self._events, self._parts = folder / "tensorboard", 0
-    self._board: SummaryWriter | None = None
-    self._purge = {"purge_step": step + 1}
+    self._board: EventFile | None = None
+    self._purge: int | None = step + 1
 
   def scalars(self, step: int, split: str, values: dict[str, float]) -> None:
     """Appends one line `{"step": ..., "split": ..., name: value, ...}`."""
     if not self._is_first:
       return
     line = json.dumps({"step": step, "split": split, **values})
-    with self._path.open("a") as file:
-      file.write(line + "\n")
-    for name, value in values.items():
-      self._events_file().add_scalar(f"{split}/{name}", value, step)
+    with _advice(self._path.parent):
+      with self._path.open("a") as file:
+        file.write(line + "\n")
+      named = {f"{split}/{name}": value for name, value in values.items()}
+      self._events_file().scalars(step, named)
 
   def picture(self, step: int, name: str, image: np.ndarray) -> None:
     """Adds a picture, uint8 [H, W, 3], to TensorBoard."""
     if self._is_first:
-      board = self._events_file()
-      board.add_image(name, image, step, dataformats="HWC")
+      with _advice(self._path.parent):
+        self._events_file().picture(step, name, image)
 
   def upload(self) -> None:
     """Uploads what a bucket does not have yet; does nothing for a folder."""
@@ -73,13 +76,9 @@ class Log:
   def _events_file(self):
     if self._board is None:
       self._parts += 1
-      self._board = SummaryWriter(
-        str(self._events),
-        # Files written within the same second need different names.
-        filename_suffix=f".{self._parts}",
-        **self._purge,
-      )
-      self._purge = {}
+      # Files written within the same second need different names.
+      self._board = EventFile(self._events, f".{self._parts}", self._purge)
+      self._purge = None
     return self._board
 
   def __enter__(self):
@@ -92,9 +91,22 @@ class Log:
       self.upload()
     finally:
       if self._board is not None:
-        self._board.close()
+        with _advice(self._path.parent):
+          self._board.close()
       if self._temporary is not None:
         self._temporary.cleanup()
+
+
+@contextlib.contextmanager
+def _advice(folder):
+  """Names the folder in an error, and says what to do."""
+  try:
+    yield
+  except OSError as error:
+    raise OSError(
+      f"Cannot write the log in {folder} ({error.strerror}): make room, or"
+      " check its permissions, and start again."
+    ) from None
 
 
 def read_log(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from cinn_jax.bijections import (
   architecture,
   standardization,
 )
-from cinn_jax.bijections.arguments import check_variables
+from cinn_jax.bijections.arguments import variables_of
 from cinn_jax.bijections.base import PyTree
 from cinn_jax.bijections.shapes import map_shapes
 from cinn_jax.flow import Flow, make_flow
@@ -104,6 +104,10 @@ def export(
     "data": {
       name: trained.config["data"][name] for name in ("source", "tfds_name")
     },
+    # An evaluation's noise depends on them.
+    "train": {
+      name: trained.config["train"][name] for name in ("batch_size", "seed")
+    },
   }
   variables = to_half(trained.variables) if half else trained.variables
   _write(path, trained.flow, variables, run=run)
@@ -162,8 +166,8 @@ def _is_file(path):
 
 
 def _write(path, flow, variables, **more):
-  variables = check_variables(variables)
-  variables = {k: v for k, v in variables.items() if k not in REPORTS}
+  whole = variables_of(variables)
+  variables = {k: v for k, v in whole.items() if k not in REPORTS}
   _check(flow, flow.cond_shape, variables, "These variables do")
   description = {
     "versions": {"cinn_jax": _version(), "jax": jax.__version__},

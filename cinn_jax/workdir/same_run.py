@@ -1,11 +1,19 @@
-"""A check that a workdir holds the run that a config describes."""
+"""Checks that a workdir holds the run that a config describes."""
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from cinn_jax.experiment import recipes
-from cinn_jax.workdir.saved import newest_intact, read_config
+from cinn_jax.runtime import processes, storage
+from cinn_jax.workdir import shipped, tensor_file
+from cinn_jax.workdir.saved import (
+  Damaged,
+  newest_intact,
+  read_config,
+  saved_steps,
+)
 
 # Values of settings that older checkpoints do not have.
 _BEFORE = {
@@ -29,7 +37,7 @@ def check_same_run(
 
   The experiment is the config's `model`, `task`, `optimizer`, `data`, `augment`
   and `pretrain`, the batch size and the seed. The length of the run, its
-  logging and `model.memory` may change.
+  logging, `model.memory` and `data.cache` may change.
   """
   try:
     step, saved = newest_intact(workdir, lambda k: read_config(workdir, k))
@@ -66,5 +74,62 @@ def _experiment(config):
     flat.setdefault(f"data.{name}", value)
   for name, value in _BEFORE.items():
     flat.setdefault(name, value)
-  del flat["model.memory"]
+  # They change no step.
+  del flat["model.memory"], flat["data.cache"]
   return flat
+
+
+def note_pictures(
+  workdir: str | os.PathLike[str], listings: Mapping[str, str]
+) -> str:
+  """Notes the listings of a run's pictures in its first process.
+
+  Args:
+    workdir: The run.
+    listings: `Source.listing_hash` by split.
+
+  Returns:
+    A line for a run that is resumed with other pictures, else "".
+  """
+  if not processes.is_first():
+    return ""
+  place = storage.path(workdir) / "pictures.json"
+  before = json.loads(place.read_text()) if place.exists() else {}
+  changed = [k for k, own in listings.items() if before.get(k, own) != own]
+  if before != listings:
+    storage.write_whole(place, json.dumps(listings).encode())
+  if not changed:
+    return ""
+  return (
+    f"The pictures for {' and '.join(changed)} are not those with which this"
+    " run began: their order and its scores are not those of one run."
+  )
+
+
+def check_kind(run: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
+  """Raises ValueError if a run is of another task or model than a config.
+
+  Args:
+    run: As for `restore`, which names other faults.
+    config: The config that was given next to it.
+  """
+  saved = _settings_of(run)
+  for section in ("task", "model"):
+    name = config.get(section, {}).get("name")
+    own = saved.get(section, {}).get("name", name)
+    if own != name:
+      raise ValueError(
+        f"--config has the {section} {name}, but {run} holds a run with {own}:"
+        " leave --config out, or pass another --workdir."
+      )
+
+
+def _settings_of(run):
+  """Returns the config of a run; {} if there is none that can be read."""
+  file = shipped.find(run) or storage.path(run)
+  try:
+    if file.suffix == ".safetensors":
+      return tensor_file.read(file)[1].get("run") or {}
+    return read_config(run, saved_steps(run)[0])
+  except (Damaged, FileNotFoundError, ValueError):
+    return {}

@@ -35,9 +35,12 @@ def for_config(
   """Returns the name of a config's shipped flow if there is no run of it yet.
 
   Args:
-    workdir: The run's folder, which is returned if it holds a checkpoint.
+    workdir: The run's folder, which is returned if it holds a checkpoint, or a
+      file from `--mode=export`, which always is.
     config: Names of the config's file and variant, "colorize.py:photographs".
   """
+  if storage.path(workdir).suffix == ".safetensors":
+    return workdir
   for name, its_config in NAMES.items():
     if config == its_config:
       if saved.is_trained(workdir):

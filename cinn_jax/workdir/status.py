@@ -18,8 +18,13 @@ def status(workdir: str | os.PathLike[str]) -> str:
 
   Raises:
     FileNotFoundError: if there is no run in the workdir.
+    ValueError: if it is a file.
   """
   folder = storage.path(workdir)
+  if folder.is_file():
+    raise ValueError(
+      f"{folder} is an exported file: --mode=status is for a run's folder."
+    )
   rows = _logged(folder)
   train = [row for row in rows if row["split"] == "train"]
   validated = [row for row in rows if row["split"] == "validation"]

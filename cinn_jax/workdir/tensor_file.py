@@ -106,7 +106,10 @@ def read(
     FileNotFoundError: if the file does not exist.
     ValueError: if it is damaged, not from `write`, or from a newer version.
   """
-  content = storage.path(path).read_bytes()
+  try:
+    content = storage.path(path).read_bytes()
+  except FileNotFoundError:
+    raise FileNotFoundError(f"There is no file {path}.") from None
   try:
     stored = safetensors.deserialize(content)
   except safetensors.SafetensorError as error:

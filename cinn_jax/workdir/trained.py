@@ -150,8 +150,8 @@ def _from_file(file, data):
     "data": {**recipes.DATA, **run.get("data", {}), **(data or {})},
     "task": run["task"],
     "model": run["model"],
-    # For evaluation; a file has no settings of training.
-    "train": {"batch_size": 16, "seed": 0},
+    # For evaluation. Earlier files have no settings of training.
+    "train": {"batch_size": 16, "seed": 0, **run.get("train", {})},
   }
   flow, task = build(config)
   wanted = traverse_util.flatten_dict(abstract_variables(flow, task))

@@ -29,6 +29,13 @@ from tests.support.folders import fill
     ("digits", "train", {"path": "/digits"}, "did you mean source 'mnist'"),
     ("folder", "train", {}, "there is no folder ''"),
     ("tfds", "train", {}, "needs a tfds_name, such as 'cifar10'"),
+    (
+      "digits",
+      "test",
+      {"test_split": "validation"},
+      "source 'digits' has its own splits, got 'validation': leave out",
+    ),
+    ("views", "train", {"train_split": "a"}, "source 'views' has its own"),
   ],
 )
 def test_bad_arguments_raise_one_line(name, split, options, complaint):

@@ -63,6 +63,7 @@ def workdir(tmp_path_factory):
       },
     },
     step=0,
+    checkpoint=trained.digest,
     source="photos",
     listing_hash="abc",
     config=trained.config,
@@ -138,6 +139,14 @@ def test_evaluates_only_for_other_sampling(workdir, change, monkeypatch):
   sampling = SAMPLING._replace(**change)
   run_report.current_evaluation(workdir, restore(workdir), None, sampling)
   assert calls == ([{"data": None, "sampling": sampling}] if change else [])
+
+
+def test_another_checkpoint_is_evaluated_again(workdir, monkeypatch):
+  calls = []
+  monkeypatch.setattr(run_report, "evaluate", lambda *_, **__: calls.append(1))
+  other = restore(workdir)._replace(digest="of another file")
+  run_report.current_evaluation(workdir, other, None, SAMPLING)
+  assert calls
 
 
 def test_tuples_in_a_config_count_as_lists(workdir, monkeypatch):

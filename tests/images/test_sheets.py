@@ -173,3 +173,17 @@ def test_bad_photos_raise(tmp_path):
   with pytest.raises(ValueError, match="expected uint8 or uint16 of shape"):
     writing.save_photo(tmp_path / "a.tif", np.zeros((4, 4, 3)))
   assert not list(tmp_path.iterdir())
+
+
+def test_letters_of_other_languages_are_drawn():
+  drawn = {letter: sheets.text(letter, 32).tobytes() for letter in "üéшñ"}
+  assert len(set(drawn.values())) == 4
+
+
+def test_long_names_of_rows_are_shortened():
+  row = [plain(colour) for colour in COLOURS[:2]]
+  short, long = (
+    sheets.contact_sheet([row], row_titles=[title], cell=64)
+    for title in ("name", "name" * 50)
+  )
+  assert long.shape[1] < short.shape[1] + 3 * 64

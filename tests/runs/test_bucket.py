@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import jax
 import numpy as np
@@ -209,6 +210,16 @@ class TestLease:
     assert "waiting" in capsys.readouterr().out
     with lease.hold_lease(workdir):
       assert "waiting" not in capsys.readouterr().out
+
+  def test_a_lease_that_cannot_be_released_does_not_hide_the_outcome(
+    self, workdir, monkeypatch
+  ):
+    with (
+      pytest.raises(Stopped, match="saved"),
+      lease.hold_lease(workdir),
+    ):
+      monkeypatch.setattr(lease, "_write", mock.Mock(side_effect=OSError))
+      raise Stopped("saved")
 
   def test_lease_of_a_killed_run_is_taken_over(self, workdir, capsys):
     holder = {"process": 1, "host": "there", "signs": 7}

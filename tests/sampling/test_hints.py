@@ -54,6 +54,8 @@ def test_points_of_each_photograph(tmp_path):
     ([{"x": 1, "y": 2, "color": [1e400, 2, 3]}], "infinity"),
     ([{"x": 1, "y": 2, "color": [1, 2]}], "not enough values"),
     ([{"x": 1, "y": 2, "color": "reddish"}], "reddish"),
+    ([{"x": 1, "y": 2, "color": "red", "radus": 5}], "unknown 'radus'"),
+    ([{"x": 1, "y": 2, "color": "red", "radius": -5}], "0 or more"),
     ({"a.jpg": 1}, "a.jpg: expected a list"),
   ],
 )
@@ -65,6 +67,8 @@ def test_files_without_hints_raise(content, message, tmp_path):
 def test_other_files_raise(tmp_path):
   with pytest.raises(FileNotFoundError, match=r"no file of hints .*a\.json"):
     hints.read(tmp_path / "a.json")
+  with pytest.raises(FileNotFoundError, match="no file of hints"):
+    hints.read(tmp_path)
   (tmp_path / "b.json").write_text("[")
   with pytest.raises(ValueError, match=r"b\.json is not JSON"):
     hints.read(tmp_path / "b.json")

@@ -83,3 +83,18 @@ def test_outputs_in_the_home_folder_are_no_inputs(folder, monkeypatch):
   monkeypatch.setenv("HOME", str(folder))
   found = _names([str(folder)], outputs="~/sub", recursive=True)
   assert found == ["a", "b", "scan[1]"]
+
+
+def test_a_folder_with_brackets_can_start_a_pattern(tmp_path):
+  folder = tmp_path / "Holiday [2020]"
+  folder.mkdir()
+  (folder / "a.jpg").touch()
+  assert _names([f"{folder}/*.jpg"]) == ["a"]
+  assert _names([f"{tmp_path}/Holiday*/[ab].jpg"]) == ["a"]
+
+
+def test_a_file_by_other_spellings_is_one(folder, monkeypatch):
+  monkeypatch.chdir(folder)
+  assert _names(
+    ["b.png", "./b.png", "sub/../b.png", str(folder / "b.png")]
+  ) == ["b"]

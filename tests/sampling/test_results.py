@@ -122,3 +122,37 @@ def test_only_keeps_its_numbers_on_the_sheet(tmp_path, monkeypatch):
   listed = json.loads((out / "samples.json").read_text())["pictures"]["a"]
   assert listed["only"] == [2, 5]
   assert listed["files"] == ["a_2.png", "a_5.png"]
+
+
+def test_a_file_of_another_folder_is_another_picture(tmp_path, monkeypatch):
+  out = tmp_path / "out"
+  for name in ("one", "two"):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "a.jpg").write_bytes(name.encode())
+    monkeypatch.chdir(tmp_path / name)
+    item = Item("a", "a.jpg")
+    results = _results(out)
+    assert not results.finished(item)
+    _add(results, item)
+  assert sorted(path.name for path in out.glob("*.png")) == [
+    *("a-2_1.png", "a-2_2.png", "a-2_3.png", "a_1.png", "a_2.png", "a_3.png"),
+  ]
+  # A folder that was moved has the same pictures.
+  (tmp_path / "two").rename(tmp_path / "three")
+  monkeypatch.chdir(tmp_path / "three")
+  assert _results(out).finished(Item("a", "a.jpg"))
+
+
+def test_a_changed_picture_is_told(tmp_path, capsys):
+  item = _item(tmp_path)
+  _add(_results(tmp_path / "out"), item)
+  (tmp_path / "a.jpg").write_bytes(b"other")
+  _add(_results(tmp_path / "out"), item)
+  assert "Removing 3 samples of a as it was before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["file", "file/out"])
+def test_a_file_is_no_folder_for_results(place, tmp_path):
+  (tmp_path / "file").touch()
+  with pytest.raises(ValueError, match=f"--outputs={tmp_path}/{place} is a"):
+    _results(tmp_path / place)

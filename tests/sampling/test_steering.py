@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from cinn_jax.images import reading
 from cinn_jax.sampling import reference
 from cinn_jax.sampling.choice import Choice
 from cinn_jax.sampling.hints import Point
@@ -67,11 +68,14 @@ def test_previews_are_small_and_chosen_ones_whole(run, tmp_path):
   Image.fromarray(data.chelsea()).resize((1000, 400)).save(path)
   out = tmp_path / "out"
   small = Steering(preview=True)
-  _, previews = _draw(run, str(path), out, steering=small)
+  sample(run, out, inputs=[str(path)], num_samples=2, steering=small)
+  previews = [reading.decode(out / f"preview/wide_{k}.png") for k in (1, 2)]
   assert [p.shape for p in previews] == [(205, 512, 3)] * 2
   _, chosen = _draw(run, str(path), out, choice=Choice(only=(2,)))
   assert [p.shape for p in chosen] == [(400, 1000, 3)]
   assert (out / "wide_2.png").exists() and not (out / "wide_1.png").exists()
+  # Others can still be chosen from them.
+  assert (out / "preview" / "wide_1.png").exists()
 
 
 def test_runs_without_hints_refuse_them(photo, tmp_path):

@@ -202,3 +202,9 @@ def test_photographs_that_cannot_be_used_are_named(tmp_path):
     archive.writestr("d.png", b"not a picture")
   with pytest.raises(UnreadableImage, match=r"^d\.png: not a picture"):
     _ = prepare_views.Photographs(path)["d.png"]
+
+
+def test_a_damaged_zip_is_named(tmp_path):
+  (tmp_path / "a.zip").write_bytes(b"no zip")
+  with pytest.raises(ValueError, match=r"a\.zip is not a zip file"):
+    prepare_views.Photographs(str(tmp_path / "a.zip"))

@@ -3,6 +3,7 @@
 import pathlib
 import subprocess
 import sys
+from unittest import mock
 
 import jax
 import numpy as np
@@ -26,7 +27,10 @@ def _config(**train):
   return config
 
 
-def test_diverging_run_keeps_its_last_finite_state(tmp_path):
+@pytest.mark.parametrize("fails", [False, True])
+def test_diverging_run_keeps_its_last_finite_state(
+  fails, tmp_path, monkeypatch
+):
   # The fifth update is far too large; no later step is finite.
   config = _config()
   config.optimizer.update(
@@ -35,9 +39,16 @@ def test_diverging_run_keeps_its_last_finite_state(tmp_path):
       "schedule_options": {"boundaries": (4,), "factor": 1e30},
     }
   )
+  if fails:
+    out_of_memory = mock.Mock(side_effect=RuntimeError("RESOURCE_EXHAUSTED\n"))
+    monkeypatch.setattr(diagnosis, "diagnose", out_of_memory)
   with pytest.raises(Diverged) as caught:
     train(config, tmp_path)
   message = str(caught.value)
+  if fails:
+    assert "the diagnosis failed (RESOURCE_EXHAUSTED); to see it" in message
+    assert list((tmp_path / "diverged").iterdir())
+    return
   assert "Step 10: " in message and "is not finite" in message
   assert "First not finite: bijection/" in message
   assert "(Dense, call 1)" in message

@@ -1,5 +1,10 @@
 """A run that starts from the parameters of another: `train.init_from`."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -91,3 +96,26 @@ def test_a_config_without_a_run_takes_the_shipped_flow(tmp_path, capsys):
   make_workdir(tiny.digits(), tmp_path)
   assert shipped.for_config(tmp_path, config) == tmp_path
   assert shipped.for_config(tmp_path / "no", "colorize.py") == tmp_path / "no"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["file", "workdir"])
+def test_it_works_on_several_devices(kind, file, tmp_path):
+  source = file if kind == "file" else file.parent / "run"
+  code = (
+    "import sys\nfrom cinn_jax.training.train import train\n"
+    "from tests.training.test_init_from import _config\n"
+    "train(_config(init_from=sys.argv[1]), sys.argv[2])"
+  )
+  subprocess.run(
+    [sys.executable, "-c", code, str(source), str(tmp_path / "run")],
+    cwd=pathlib.Path(__file__).parents[2],
+    env={**os.environ, "JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu"},
+    check=True,
+  )
+  here, there = (
+    cinn_jax.load(path)[1]["params"] for path in (tmp_path / "run", file)
+  )
+  jax.tree.map(
+    lambda *pair: np.testing.assert_allclose(*pair, 1e-6), here, there
+  )

@@ -188,3 +188,13 @@ def test_workdir_without_checkpoints_raises(tmp_path):
   (missing / "checkpoints" / "3.orbax-checkpoint-tmp").mkdir(parents=True)
   with pytest.raises(FileNotFoundError):
     saved_steps(missing)
+
+
+def test_only_the_run_removes_interrupted_saves(tmp_path):
+  save(tmp_path, {7: 1.5})
+  left = tmp_path / "checkpoints" / "5.orbax-checkpoint-tmp"
+  left.mkdir()
+  Checkpoints(tmp_path).close()
+  assert left.exists()
+  Checkpoints(tmp_path, clean=True).close()
+  assert not left.exists() and saved_steps(tmp_path) == [7]

@@ -13,6 +13,8 @@ from flax import traverse_util
 import cinn_jax
 from cinn_jax.workdir import portable, tensor_file
 from cinn_jax.workdir.half import to_half
+from cinn_jax.workdir.portable import export
+from cinn_jax.workdir.trained import restore
 from tests.support import tiny
 from tests.support.drawing import normal
 from tests.support.trees import assert_same
@@ -95,3 +97,15 @@ def test_export_mode(named, workdir, tmp_path):
 def test_a_workdir_takes_no_flow(workdir, saved):
   with pytest.raises(ValueError, match="has a flow of its own"):
     cinn_jax.load(workdir, flow=saved[0])
+
+
+def test_an_export_is_evaluated_like_its_run(workdir, tmp_path):
+  file = tmp_path / "a.safetensors"
+  export(workdir, file)
+  own, exported = (restore(place).config["train"] for place in (workdir, file))
+  assert exported == {name: own[name] for name in ("batch_size", "seed")}
+
+
+def test_a_missing_file_is_named(tmp_path):
+  with pytest.raises(FileNotFoundError, match=r"There is no file .*a\.safe"):
+    restore(tmp_path / "a.safetensors")

@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
-from cinn_jax.workdir.lock import hold_lock, holder, is_held
+from cinn_jax.runtime import processes
+from cinn_jax.workdir.lock import check_shared, hold_lock, holder, is_held
 
 _HOLD = """
 import sys
@@ -45,3 +47,16 @@ def test_unwritable_workdir_raises(tmp_path):
     hold_lock(tmp_path / "file" / "run"),
   ):
     pass
+
+
+def test_a_folder_that_is_not_shared_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(jax, "process_count", lambda: 2)
+  monkeypatch.setattr(processes, "same_number", lambda: 12)
+  check_shared(tmp_path)
+  # The second process does not see what the first one wrote.
+  monkeypatch.setattr(processes, "is_first", lambda: False)
+  check_shared(tmp_path)
+  monkeypatch.setattr(processes, "same_number", lambda: 13)
+  for folder in (tmp_path, tmp_path / "own"):
+    with pytest.raises(ValueError, match="is not one folder for all processes"):
+      check_shared(folder)

@@ -1,13 +1,18 @@
 """The log of a run, and what a resumed run drops from it."""
 
+import errno
 import json
 import struct
+import threading
+from unittest import mock
 
+import jax
 import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
 
 from cinn_jax.training.monitor import Diverged, Monitor
+from cinn_jax.workdir.event_file import EventFile
 from cinn_jax.workdir.log import Log
 
 
@@ -219,3 +224,40 @@ def test_share_of_time_waiting_for_data(monkeypatch):
         pass
   # Steps 5 and 6 are reported when 7 is under way: 3 of 15 seconds.
   assert [values["data_wait"] for _, _, values in rows] == [0.2, 0.0]
+
+
+def test_no_thread_writes_events(tmp_path):
+  """One that died would leave the run waiting for it."""
+  before = threading.active_count()
+  with Log(tmp_path, 0) as log:
+    log.scalars(1, "train", {"x": 1.0})
+    assert threading.active_count() == before
+    # They are there at once.
+    assert any(event.summary.value for event in _events(tmp_path))
+
+
+def test_a_full_disk_ends_the_run_with_advice(tmp_path, monkeypatch):
+  full = OSError(errno.ENOSPC, "No space left on device")
+  monkeypatch.setattr(EventFile, "scalars", mock.Mock(side_effect=[None, full]))
+  message = r"in .* \(No space left .* make room"
+  with Log(tmp_path, 0) as log:
+    log.scalars(1, "train", {"x": 1.0})
+    with pytest.raises(OSError, match=message):
+      log.scalars(2, "train", {"x": 1.0})
+    # What is left to be written may fail once more.
+    close = mock.Mock(side_effect=[full, None])
+    monkeypatch.setattr(EventFile, "close", close)
+    with pytest.raises(OSError, match=message):
+      log.__exit__()
+
+
+def test_devices_of_two_kinds_have_no_utilisation(monkeypatch):
+  devices = [mock.Mock(device_kind=kind) for kind in ("a", "b")]
+  monkeypatch.setattr(jax, "devices", lambda: devices)
+  rows = _Rows()
+  with _monitor(rows) as monitor:
+    monitor.set_step_flops(10**9)
+    for step in range(5, 9):
+      monitor.add(step, _metrics(1.0))
+  _, _, means = rows[0]
+  assert "flops_per_second" in means and "utilisation" not in means

@@ -4,7 +4,12 @@ import pytest
 
 from cinn_jax.experiment import recipes
 from cinn_jax.workdir.checkpoint import Checkpoints
-from cinn_jax.workdir.same_run import check_same_run
+from cinn_jax.workdir.same_run import (
+  check_kind,
+  check_same_run,
+  note_pictures,
+)
+from configs import mnist
 from tests.support import tiny
 from tests.support.checkpointing import state_at
 
@@ -25,6 +30,7 @@ def run(tmp_path_factory):
     {"train.num_steps": 99},
     {"train.eval_every": 3, "train.log_every": 1, "train.sheet_every": 7},
     {"model.memory": "reversible"},
+    {"data.cache": "elsewhere"},
   ],
 )
 def test_length_logging_and_memory_may_change(run, change):
@@ -91,3 +97,27 @@ def test_earlier_mnist_blocks_were_scanned(run):
 
 def test_empty_workdir_takes_any_run(tmp_path):
   check_same_run(tmp_path, tiny.get_config().to_dict())
+
+
+def test_changed_pictures_are_told(tmp_path):
+  listings = {"training": "a", "validation": "b"}
+  assert not note_pictures(tmp_path, listings)
+  assert not note_pictures(tmp_path, listings)
+  line = note_pictures(tmp_path, {**listings, "training": "c"})
+  assert line.startswith("The pictures for training are not those")
+  assert not note_pictures(tmp_path, {**listings, "training": "c"})
+
+
+def test_a_run_of_another_kind_is_refused(run):
+  config = tiny.get_config()
+  check_kind(run, config)
+  config.optimizer.learning_rate = 5.0
+  check_kind(run, config)
+  with pytest.raises(ValueError, match=r"task class_conditional, but .*"):
+    check_kind(run, tiny.digits())
+  check_kind("mnist", mnist.get_config("small"))
+  with pytest.raises(ValueError, match="but mnist holds a run with class_cond"):
+    check_kind("mnist", config)
+  # What is missing is named by those who read it.
+  check_kind(run / "absent", config)
+  check_kind(run / "absent.safetensors", config)

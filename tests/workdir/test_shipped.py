@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cinn_jax
-from cinn_jax.workdir import shipped, tensor_file
+from cinn_jax.workdir import calibration_file, shipped, tensor_file
 
 ROOT = pathlib.Path(__file__).parents[2]
 WEIGHTS = ROOT / "cinn_jax" / "weights"
@@ -113,3 +113,20 @@ def test_an_installed_package_has_them(tmp_path):
   )
   assert result.stdout.startswith(str(tmp_path / "site"))
   assert "(128, 128, 2) (28, 28, 1)" in result.stdout
+
+
+def test_an_exported_file_is_the_run(tmp_path, capsys):
+  file = tmp_path / "mine.safetensors"
+  assert shipped.for_config(file, "mnist.py:small") == file
+  assert shipped.for_config(tmp_path, "mnist.py:small") == "mnist"
+  assert "using the weights that come with" in capsys.readouterr().out
+  (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+  assert shipped.for_config(tmp_path, "mnist.py:small") == tmp_path
+  assert f"Using the run in {tmp_path}" in capsys.readouterr().out
+
+
+def test_a_calibration_made_here_comes_first(tmp_path):
+  own = calibration_file.read("photographs", tmp_path)
+  assert own == calibration_file.read("photographs")
+  calibration_file.write(tmp_path, {"pictures": 3})
+  assert calibration_file.read("photographs", tmp_path)["pictures"] == 3

@@ -76,7 +76,8 @@ def test_empty_folder_raises(tmp_path):
   "arguments, code, message",
   [
     (["--mode=status"], 1, "--config=FILE.py is needed, or --workdir"),
-    (["--mode=train", "--workdir=x"], 1, "--config=FILE.py is needed"),
+    (["--mode=train", "--workdir=x"], 1, "--mode=train needs --config=FILE.py"),
+    (["--mode=status", "--workdir=README.md"], 1, "is an exported file"),
     (["--mode=status", "--workdir={}"], 0, "saved step 4 of 4"),
   ],
 )
