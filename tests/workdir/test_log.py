@@ -245,9 +245,8 @@ def test_a_full_disk_ends_the_run_with_advice(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=message):
       log.scalars(2, "train", {"x": 1.0})
     # What is left to be written may fail once more.
-    close = mock.Mock(side_effect=[full, None])
-    monkeypatch.setattr(EventFile, "close", close)
-    with pytest.raises(OSError, match=message):
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=message):
+      patch.setattr(EventFile, "close", mock.Mock(side_effect=full))
       log.__exit__()
 
 
