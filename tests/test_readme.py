@@ -24,6 +24,8 @@ PAGES = (
   "configs/README.md",
   "launch/README.md",
   "tests/benchmarks/README.md",
+  "cinn_jax/weights/README.md",
+  "cinn_jax/data/PUBLISHED.md",
 )
 _MAIN = ["python", "-m", "cinn_jax.main"]
 # Parses flags, config and overrides, and stops there.
@@ -194,3 +196,17 @@ def test_links_and_paths_of_pages_exist(page):
       continue  # A file that the reader is to write.
     places = (ROOT / name, (ROOT / page).parent / name)
     assert any(path.exists() for path in places), (page, name)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_into_pages_meet_a_heading(page):
+  text = (ROOT / page).read_text()
+  for file, anchor in re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)\)", text):
+    target = (ROOT / page).parent / file if file else ROOT / page
+    headings = re.findall(r"^#+ (.+)$", target.read_text(), re.M)
+    # As GitHub makes them.
+    anchors = [
+      re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+      for heading in headings
+    ]
+    assert anchor in anchors, (page, file, anchor)
