@@ -18,7 +18,7 @@ from cinn_jax.bijections.conditions import check_condition, check_head
 from cinn_jax.bijections.log_scales import affine, report_log_scale, soft_clamp
 
 # Ways to go back from latents to data.
-SAMPLERS = ("scan", "jacobi")
+SAMPLERS = ("scan", "jacobi", "gauss_seidel")
 
 
 class AutoregressiveBlock(Bijection):
@@ -59,8 +59,11 @@ class AutoregressiveBlock(Bijection):
       and applies the formula to all tokens at once, again and again, until no
       token changes by more than `tolerance` times the largest one. After N
       sweeps the result is exact; often far fewer are enough. It has no
-      reverse-mode gradient.
+      reverse-mode gradient. "gauss_seidel" does so for `segment` tokens after
+      the other, each given the finished ones before it: fewer sweeps, but each
+      segment is compiled.
     tolerance: See "jacobi".
+    segment: See "gauss_seidel".
   """
 
   network: Callable[[], nn.Module]
@@ -69,6 +72,7 @@ class AutoregressiveBlock(Bijection):
   reverse: bool = False
   sampler: str = "scan"
   tolerance: float = 1e-5
+  segment: int = 32
 
   @property
   def cheap_inverse(self) -> bool:
@@ -79,6 +83,8 @@ class AutoregressiveBlock(Bijection):
       raise ValueError(
         f"Unknown sampler {self.sampler!r}; there are {', '.join(SAMPLERS)}."
       )
+    if self.segment < 1:
+      raise ValueError(f"segment must be 1 or more, got {self.segment}.")
     self.net: Any = self.network()
 
   def forward(self, x: Array, cond: Condition = None) -> tuple[Array, Array]:
@@ -98,10 +104,12 @@ class AutoregressiveBlock(Bijection):
       head = self.net(latents, context, 2 * z.shape[-1])
       log_scale, shift = self._scale_and_shift(head, latents)
       tokens = affine(latents, log_scale, shift, inverse=False)
-    elif self.sampler == "jacobi":
-      tokens, log_scale = self._by_sweeps(latents, context)
-    else:
+    elif self.sampler == "scan":
       tokens, log_scale = self._by_scan(latents, context)
+    else:
+      all_at_once = self.sampler == "jacobi"
+      segment = latents.shape[1] if all_at_once else self.segment
+      tokens, log_scale = self._by_sweeps(latents, context, segment)
     report_log_scale(self, log_scale)
     x = self._in_raster_order(tokens).reshape(z.shape)
     return x, sum_per_example(log_scale)
@@ -152,26 +160,38 @@ class AutoregressiveBlock(Bijection):
     _, (tokens, log_scale) = scan(self.net, start, inputs)
     return tokens.swapaxes(0, 1), log_scale.swapaxes(0, 1)
 
-  def _by_sweeps(self, latents: Array, context: Array) -> tuple[Array, Array]:
-    """Returns tokens and log-scales by sweeps over all tokens at once."""
-    features, count = 2 * latents.shape[-1], latents.shape[1]
+  def _by_sweeps(
+    self, latents: Array, context: Array, segment: int
+  ) -> tuple[Array, Array]:
+    """Returns tokens and log-scales by sweeps over one segment at a time."""
     # A loop of JAX cannot run a module that is bound to variables.
     net, variables = self.net.unbind()
+    features = 2 * latents.shape[-1]
+    done, scales = latents[:, :0], []
+    for first in range(0, latents.shape[1], segment):
+      own = latents[:, first : first + segment]
+      # A causal network needs no token after the segment.
+      end = first + own.shape[1]
+      before, given = done, context[:, :end]
 
-    def sweep(state):
-      tokens, _, k, _ = state
-      head = net.apply(variables, tokens, context, features)
-      log_scale, shift = self._scale_and_shift(head, latents)
-      new = affine(latents, log_scale, shift, inverse=False)
-      change = jnp.max(jnp.abs(new - tokens))
-      # Not "above", so that it goes on while tokens are not finite.
-      is_done = change <= self.tolerance * jnp.max(jnp.abs(new))
-      return new, log_scale, k + 1, is_done
+      def sweep(state, own=own, before=before, given=given):
+        tokens, _, k, _ = state
+        known = jnp.concatenate([before, tokens], 1)
+        head = net.apply(variables, known, given, features)
+        head = head[:, before.shape[1] :]
+        log_scale, shift = self._scale_and_shift(head, own)
+        new = affine(own, log_scale, shift, inverse=False)
+        change = jnp.max(jnp.abs(new - tokens))
+        # Not "above", so that it goes on while tokens are not finite.
+        is_done = change <= self.tolerance * jnp.max(jnp.abs(new))
+        return new, log_scale, k + 1, is_done
 
-    def goes_on(state):
-      _, _, k, is_done = state
-      return (k < count) & ~is_done
+      def goes_on(state, count=own.shape[1]):
+        _, _, k, is_done = state
+        return (k < count) & ~is_done
 
-    start = (latents, jnp.zeros_like(latents), 0, jnp.asarray(False))
-    tokens, log_scale, _, _ = jax.lax.while_loop(goes_on, sweep, start)
-    return tokens, log_scale
+      start = (own, jnp.zeros_like(own), 0, jnp.asarray(False))
+      tokens, log_scale, _, _ = jax.lax.while_loop(goes_on, sweep, start)
+      done = jnp.concatenate([done, tokens], 1)
+      scales.append(log_scale)
+    return done, jnp.concatenate(scales, 1)

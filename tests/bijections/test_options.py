@@ -63,7 +63,11 @@ WRONG = {
   ),
   "sampler": (
     bj.AutoregressiveBlock(CAUSAL, sampler="gibbs"),
-    ["'gibbs'", "scan, jacobi"],
+    ["'gibbs'", "scan, jacobi, gauss_seidel"],
+  ),
+  "segment": (
+    bj.AutoregressiveBlock(CAUSAL, sampler="gauss_seidel", segment=0),
+    ["segment", "1 or more", "0"],
   ),
   "autoregressive_clamp": (
     bj.AutoregressiveBlock(CAUSAL, clamp="softplus"),

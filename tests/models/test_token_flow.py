@@ -193,13 +193,24 @@ def test_cached_inverse_is_the_one_by_full_passes(reverse):
   _close(log_det, -forward(_variables(), x, None)[1], 1e-5)
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 1e-5])
-def test_jacobi_sweeps_are_the_inverse(tolerance):
-  x, log_det = token_flows.jitted(_block(), "inverse")(
+@pytest.mark.parametrize(
+  "options",
+  [
+    {"sampler": "jacobi", "tolerance": 0.0},
+    {"sampler": "jacobi"},
+    # Of six tokens, segments of four and two.
+    {"sampler": "gauss_seidel", "segment": 4, "tolerance": 0.0},
+    {"sampler": "gauss_seidel", "reverse": True},
+    # One sweep each is enough.
+    {"sampler": "gauss_seidel", "segment": 1, "tolerance": 1e3},
+  ],
+)
+def test_sweeps_are_the_inverse(options):
+  by_scan = _block(reverse=options.get("reverse", False))
+  x, log_det = token_flows.jitted(by_scan, "inverse")(
     _variables(), TOKENS, None
   )
-  block = _block(sampler="jacobi", tolerance=tolerance)
-  run = token_flows.jitted(block, "inverse")
+  run = token_flows.jitted(_block(**options), "inverse")
   swept, log_det_swept = run(_variables(), TOKENS, None)
   _close(swept, x, 1e-4)
   _close(log_det_swept, log_det, 1e-4)
