@@ -5,7 +5,6 @@ names. The list grows with each picture, so an interrupted batch can go on. If
 the settings have changed, the earlier results are removed first.
 """
 
-import functools
 import itertools
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -201,15 +200,20 @@ class Results:
   def _name_of(self, item):
     if item.path is None:
       return item.name if item.name in self._pictures else None
-    place, digest = place_of(item), functools.cache(lambda: digest_of(item))
+    place = place_of(item)
     # A copy, since other threads add to it.
-    for name, entry in list(self._pictures.items()):
+    entries = list(self._pictures.items())
+    for name, entry in entries:
       if entry.get("place") == place:
         return name
-      # A folder that was moved, or a list of an earlier version.
-      if entry["input"] == item.path and entry["digest"] == digest():
-        return name
-    return None
+    # A folder that was moved, or a list of an earlier version.
+    same = {k: entry for k, entry in entries if entry["input"] == item.path}
+    try:
+      digest = digest_of(item) if same else None
+    except OSError:  # It is gone.
+      return None
+    matches = (name for name in same if same[name]["digest"] == digest)
+    return next(matches, None)
 
   def _free_name(self, item, count, has_odds):
     """Returns a name that no files have, except files of this command."""

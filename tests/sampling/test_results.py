@@ -141,6 +141,10 @@ def test_a_file_of_another_folder_is_another_picture(tmp_path, monkeypatch):
   (tmp_path / "two").rename(tmp_path / "three")
   monkeypatch.chdir(tmp_path / "three")
   assert _results(out).finished(Item("a", "a.jpg"))
+  (tmp_path / "three" / "a.jpg").unlink()
+  results = _results(out)
+  results.fail(Item("a", "a.jpg"), "gone")
+  assert results.failed == {"a.jpg": "gone"}
 
 
 def test_a_changed_picture_is_told(tmp_path, capsys):
