@@ -5,14 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from cinn_jax.evaluation.by_task import image_to_image, judging
+from cinn_jax.evaluation.by_task import (
+  image_to_image,
+  judging,
+  picture_metrics,
+)
 from cinn_jax.evaluation.by_task.fids import FIDS, fids
 from cinn_jax.evaluation.metrics.colorfulness import colorfulness
 from cinn_jax.evaluation.metrics.splits import Accumulator
 from cinn_jax.evaluation.tables import table
 from cinn_jax.workdir.trained import Trained
 
-_COVERAGE = [judging.coverage_name(level) for level in judging.LEVELS]
+_COVERAGE = [
+  picture_metrics.coverage_name(level) for level in picture_metrics.LEVELS
+]
 METRICS = {
   "lpips": image_to_image.METRICS["lpips"]._replace(
     protocol="of the first sample; version 0.1, AlexNet"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cinn_jax.data.base import Source
-from cinn_jax.evaluation.by_task import judging
+from cinn_jax.evaluation.by_task import judging, picture_metrics
 from cinn_jax.evaluation.by_task.fids import FIDS, fids
 from cinn_jax.evaluation.metrics import restoration as m
 from cinn_jax.evaluation.metrics.splits import Accumulator
@@ -61,13 +61,13 @@ METRICS = {
     " for the whole picture",
   ),
   **{
-    judging.coverage_name(level): table.Metric(
+    picture_metrics.coverage_name(level): table.Metric(
       f"coverage of {level:.0%}",
       "%",
       f"how often the central {level:.0%} interval of the n samples holds the"
       " truth, for means of 4x4 regions per channel, by rank",
     )
-    for level in judging.LEVELS
+    for level in picture_metrics.LEVELS
   },
   **FIDS,
 }

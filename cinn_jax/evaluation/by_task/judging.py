@@ -1,17 +1,21 @@
 """Metrics per image, for a batch's samples and the pictures to compare with."""
 
-import functools
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from cinn_jax.evaluation.by_task.picture_metrics import (
+  LEVELS,
+  LPIPS_SIDE,
+  Sets,
+  Values,
+  metrics_for,
+)
 from cinn_jax.evaluation.metrics import lpips
 from cinn_jax.evaluation.metrics import restoration as m
 from cinn_jax.images import color
-from cinn_jax.tasks import Task
 from cinn_jax.workdir.trained import Trained
 
 # The rows of a table of samples.
@@ -19,33 +23,10 @@ ONE, LIKELIEST, BEST = "one sample", "likeliest of n", "best of n by error"
 MEAN, AVERAGE = "mean of n samples", "average picture of n"
 NO_MODEL, REGRESSION, OTHER = "no model", "regression", "another real picture"
 REFERENCES = (NO_MODEL, REGRESSION, OTHER)
-# Levels of the intervals whose coverage is measured.
-LEVELS = (0.5, 0.8, 0.9)
 _NET = "condition_net"
-_SSIM_SIDE, _LPIPS_SIDE = 11, max(lpips.SMALLEST.values())
 
-Values = dict[str, np.ndarray]
 # `(variables, batch) -> uint8 [B, H, W, 3]`: an answer without sampling.
 Picture = Callable[[Any, dict[str, Any]], np.ndarray]
-
-
-class Sets(NamedTuple):
-  """The layout of the first columns of pictures: sets of n samples each."""
-
-  number: int
-  n: int
-
-  def of(self, columns: Any) -> list[Any]:
-    """Returns each set's part of [B, m, ...] as [B, n, ...]."""
-    starts = range(0, self.number * self.n, self.n)
-    return [columns[:, start : start + self.n] for start in starts]
-
-
-# `(batch, pictures uint8 [B, m, H, W, 3], sets) -> (each, together)`: values
-# [B, m] of each picture, and for each set values [B] of its samples together.
-Metric = Callable[
-  [dict[str, Any], np.ndarray, Sets], tuple[Values, Sequence[Values]]
-]
 
 
 class Judge:
@@ -66,7 +47,7 @@ class Judge:
     self.variables = trained.variables
     self._pictures = _pictures(trained)
     self._has_likelihood = trained.flow.objective is None
-    self._metrics = _metrics(trained.task, metrics)
+    self._metrics = metrics_for(trained.task, metrics)
 
   def reference(self, batch: dict[str, Any]) -> np.ndarray | None:
     """Returns the answer without a model, uint8 [B, H, W, 3], or None."""
@@ -151,7 +132,7 @@ class Judge:
     if not lpips.is_installed():
       lines.append(f"LPIPS needs its weights: {lpips.HOW_TO_GET}.")
     elif "lpips" not in self._metrics:
-      lines.append(f"LPIPS needs sides of at least {_LPIPS_SIDE} pixels.")
+      lines.append(f"LPIPS needs sides of at least {LPIPS_SIDE} pixels.")
     if missing := [q for q in LEVELS if num_samples < m.samples_for(q)]:
       counts = ", ".join(f"{m.samples_for(q)} for {q:.0%}" for q in missing)
       lines.append(f"Coverage takes more samples: {counts} (--num_samples).")
@@ -161,11 +142,6 @@ class Judge:
       else "This model's condition network makes no guess of its own."
     )
     return lines
-
-
-def coverage_name(level: float) -> str:
-  """Returns the name of the metric for a level, such as coverage_50."""
-  return f"coverage_{round(100 * level)}"
 
 
 def _pictures(trained: Trained) -> dict[str, Picture]:
@@ -197,126 +173,6 @@ def _compile(picture):
   """Compiles a `Picture`; the result is numpy."""
   compiled = jax.jit(picture)
   return lambda variables, batch: np.asarray(compiled(variables, batch))
-
-
-def _metrics(task: Task, names: Collection[str] | None) -> dict[str, Metric]:
-  """Returns the metrics that the pictures' size and the weights allow."""
-  side = int(np.min(task.image_size))
-  makers: dict[str, Callable[[], Metric]] = {
-    "spread": lambda: _spread,
-    "psnr": lambda: _per_picture("psnr", m.psnr),
-    "rmse": lambda: _per_picture("rmse", m.rmse),
-  }
-  if side >= _SSIM_SIDE:
-    makers["ssim"] = lambda: _per_picture("ssim", m.ssim)
-  if lpips.is_installed() and side >= _LPIPS_SIDE:
-    makers["lpips"] = lambda: _lpips(lpips.make_lpips())
-    makers["lpips_vgg16"] = lambda: _lpips_vgg16(lpips.make_lpips("vgg16"))
-  if task.consistency is not None:
-    makers["consistency"] = lambda: _consistency(task)
-  return {
-    name: make()
-    for name, make in makers.items()
-    if names is None or name in (*names, "rmse")
-  }
-
-
-def _per_picture(name, function):
-  """Returns the `Metric` of `function(truth, pictures [B, H, W, 3]) -> [B]`."""
-
-  def measure(batch, pictures, sets):
-    columns = np.moveaxis(pictures, 1, 0)
-    values = [function(batch["image"], column) for column in columns]
-    return {name: np.stack(values, axis=1)}, _nothing(sets)
-
-  return measure
-
-
-def _nothing(sets):
-  return [{} for _ in range(sets.number)]
-
-
-def _spread(batch, pictures, sets):
-  """Measures the diversity of the samples, and the coverage of the truth."""
-  together = _nothing(sets)
-  for values, samples in zip(together, sets.of(pictures), strict=True):
-    for level in LEVELS:
-      if sets.n >= m.samples_for(level):
-        covered = m.coverage(batch["image"], samples, level)
-        values[coverage_name(level)] = covered
-    if sets.n > 1:
-      values["pixel_std"] = m.pixel_std(samples)
-  return {}, together
-
-
-def _consistency(task):
-  several = jax.vmap(task.consistency, (1, None), 1)
-
-  @jax.jit
-  def decibels(batch, pictures):
-    return several(pictures / 255, task.prepare(batch)[1])
-
-  def measure(batch, pictures, sets):
-    values = m.bounded(decibels(batch, pictures))
-    return {"consistency": values}, _nothing(sets)
-
-  return measure
-
-
-def _lpips(metric):
-  """Returns the `Metric` of LPIPS: distances, and the diversity of samples."""
-
-  @functools.partial(jax.jit, static_argnums=2)
-  def run(truth, pictures, sets):
-    real = metric.embed(truth)
-    features = jax.vmap(metric.embed, 1, 1)(pictures)
-    by_layer = [sets.of(layer) for layer in features]
-    samples = list(zip(*by_layer, strict=True))
-
-    def against(function, features):
-      return jax.vmap(lambda one: function(real, one), 1, 1)(features)
-
-    def maps(samples):
-      size = truth.shape[1:3]
-      return against(lambda a, b: metric.distance_map(a, b, size), samples)
-
-    distances = against(metric.distance, features)
-    if sets.n == 1:
-      return distances, ()
-    return distances, [(metric.diversity(s), maps(s)) for s in samples]
-
-  def measure(batch, pictures, sets):
-    distances, of_sets = run(batch["image"], pictures, sets)
-    together = [
-      {
-        "pairwise_lpips": np.asarray(diversity),
-        "ntire_diversity": m.ntire_diversity(maps),
-      }
-      for diversity, maps in of_sets
-    ]
-    return {"lpips": np.asarray(distances)}, together or _nothing(sets)
-
-  return measure
-
-
-def _lpips_vgg16(metric):
-  """Returns the `Metric` of LPIPS by a larger network, without diversity."""
-
-  @jax.jit
-  def run(truth, pictures):
-    real = metric.embed(truth)
-    # One at a time, because the features of all would fill the memory.
-    columns = jax.lax.map(
-      lambda column: metric.distance(real, metric.embed(column)),
-      jnp.moveaxis(pictures, 1, 0),
-    )
-    return columns.T
-
-  def measure(batch, pictures, sets):
-    values = np.asarray(run(batch["image"], pictures))
-    return {"lpips_vgg16": values}, _nothing(sets)
-
-  return measure
 
 
 def _pick(values, index):
