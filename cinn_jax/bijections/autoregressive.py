@@ -59,11 +59,11 @@ class AutoregressiveBlock(Bijection):
       and applies the formula to all tokens at once, again and again, until no
       token changes by more than `tolerance` times the largest one. After N
       sweeps the result is exact; often far fewer are enough. It has no
-      reverse-mode gradient. "gauss_seidel" does so for `segment` tokens after
-      the other, each given the finished ones before it: fewer sweeps, but each
-      segment is compiled.
+      reverse-mode gradient. "gauss_seidel" does so for one segment of tokens
+      after the other, given the finished ones before it. Each segment is
+      compiled.
     tolerance: See "jacobi".
-    segment: See "gauss_seidel".
+    segment: Number of tokens of a segment, see "gauss_seidel".
   """
 
   network: Callable[[], nn.Module]

@@ -40,7 +40,9 @@ class Results:
     only: Numbers of the samples that are written, ascending; empty for all.
 
   Raises:
-    ValueError: if the folder has a samples.json from another program.
+    ValueError: if the folder has a samples.json from another program, or is a
+      file.
+    OSError: if it cannot be made.
   """
 
   def __init__(

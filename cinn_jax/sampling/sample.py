@@ -86,7 +86,8 @@ def sample(
     temperatures: Scales of the latents; each is a number, or one per level.
     seed: Seed for the latents.
     degrade: Takes inputs as whole pictures, see `pictures.Pictures`.
-    steering: Hints and a reference for colorization, or small results.
+    steering: Hints and a reference for colorization, or small results, which
+      go to the subfolder `preview`.
     recursive: Takes subfolders too, see `inputs.find`.
     output_format: Format of the results, see `form.Form`.
     quality: Quality of JPEG and WebP, 1 to 100.

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ import jax
 
 from cinn_jax.runtime import processes, storage
 from cinn_jax.workdir import lease
+
+_NFS_SECONDS = 90
 
 
 @contextlib.contextmanager
@@ -68,13 +71,19 @@ def check_shared(folder: Any) -> None:
   """
   if jax.process_count() == 1:
     return
-  token = str(processes.same_number())
-  place = folder / ".shared"
+  # A new name each time, which no node can have cached.
+  place = folder / f".shared-{processes.same_number()}"
   if processes.is_first():
-    storage.write_whole(place, token.encode())
+    storage.write_whole(place, b"")
   processes.agree(True)  # It has been written.
-  is_seen = place.exists() and place.read_text() == token
-  if not processes.agree(is_seen):
+  # NFS shows new files after up to a minute.
+  until = time.monotonic() + _NFS_SECONDS
+  while not (is_seen := place.exists()) and time.monotonic() < until:
+    time.sleep(0.5)
+  is_shared = processes.agree(is_seen)
+  if processes.is_first():
+    place.unlink()
+  if not is_shared:
     raise ValueError(
       f"{folder} is not one folder for all processes: pass a --workdir on a"
       " file system that they share, or gs://BUCKET/FOLDER."

@@ -101,8 +101,8 @@ def note_pictures(
   if not changed:
     return ""
   return (
-    f"The pictures for {' and '.join(changed)} are not those with which this"
-    " run began: their order and its scores are not those of one run."
+    f"The pictures for {' and '.join(changed)} have changed since this run was"
+    " last started: its order and scores are not those of one run."
   )
 
 

@@ -8,6 +8,7 @@ import jax
 import pytest
 
 from cinn_jax.runtime import processes
+from cinn_jax.workdir import lock
 from cinn_jax.workdir.lock import check_shared, hold_lock, holder, is_held
 
 _HOLD = """
@@ -52,11 +53,15 @@ def test_unwritable_workdir_raises(tmp_path):
 def test_a_folder_that_is_not_shared_is_refused(tmp_path, monkeypatch):
   monkeypatch.setattr(jax, "process_count", lambda: 2)
   monkeypatch.setattr(processes, "same_number", lambda: 12)
+  monkeypatch.setattr(lock, "_NFS_SECONDS", 0.2)
   check_shared(tmp_path)
-  # The second process does not see what the first one wrote.
+  # Nothing is left.
+  assert not list(tmp_path.iterdir())
+  # The second process sees what the first one wrote, or does not.
   monkeypatch.setattr(processes, "is_first", lambda: False)
+  (tmp_path / ".shared-12").touch()
   check_shared(tmp_path)
-  monkeypatch.setattr(processes, "same_number", lambda: 13)
+  (tmp_path / ".shared-12").rename(tmp_path / ".shared-13")
   for folder in (tmp_path, tmp_path / "own"):
     with pytest.raises(ValueError, match="is not one folder for all processes"):
       check_shared(folder)

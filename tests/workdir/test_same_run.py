@@ -104,7 +104,7 @@ def test_changed_pictures_are_told(tmp_path):
   assert not note_pictures(tmp_path, listings)
   assert not note_pictures(tmp_path, listings)
   line = note_pictures(tmp_path, {**listings, "training": "c"})
-  assert line.startswith("The pictures for training are not those")
+  assert line.startswith("The pictures for training have changed")
   assert not note_pictures(tmp_path, {**listings, "training": "c"})
 
 
