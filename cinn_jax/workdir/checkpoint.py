@@ -48,8 +48,8 @@ class Checkpoints:
 
   Args:
     workdir: Folder of the run.
-    clean: Removes what interrupted saves left. Only the run itself may: readers
-      would remove what it is saving.
+    clean: Removes, before the first save, what interrupted saves left. Only the
+      run itself may: readers would remove what it is saving.
 
   Raises:
     Damaged: if the validation metrics of a step cannot be read.

@@ -196,5 +196,7 @@ def test_only_the_run_removes_interrupted_saves(tmp_path):
   left.mkdir()
   Checkpoints(tmp_path).close()
   assert left.exists()
-  Checkpoints(tmp_path, clean=True).close()
-  assert not left.exists() and saved_steps(tmp_path) == [7]
+  run = Checkpoints(tmp_path, clean=True)
+  run.save(state_at(8), CONFIG, None)  # Waits for the removal.
+  run.close()
+  assert not left.exists() and saved_steps(tmp_path) == [8, 7]
