@@ -16,16 +16,16 @@ python -m cinn_jax.main --config=configs/super_resolution.py:caflow,recipe=small
   temperature 1. Sizes and recipes are ours.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:MODEL,NAME=VALUE
-  MODEL is cinn, srflow, caflow, dual_glow_plus, dual_glow, pyramid, or a token
-  flow: tarflow or jet, see configs/generate.py; or a model to compare flows
-  with: regression, cvae, cgan, rrdb or esrgan, see below. Settings:
+  MODEL is cinn, srflow, hcflow, caflow, dual_glow_plus, dual_glow or pyramid; a
+  token flow, tarflow or jet, see configs/generate.py; or a model to compare
+  flows with, regression, cvae, cgan, rrdb or esrgan, see below. Settings:
     size=32           size of the large pictures; HxW if they are not square
     scale=4           ratio of the sides, large to small: 2, 4 or 8
     condition_net=trained|frozen|none
     recipe=full|small full is published if MODEL is, else ours; small is ours
-  cinn, srflow and token flows see the small picture at its own size. caflow,
-  dual_glow_plus and dual_glow, which model their condition too, see it enlarged
-  by the bicubic filter and rounded to 8 bits, as published.
+  caflow, dual_glow_plus and dual_glow, which model their condition too, see the
+  small picture enlarged by the bicubic filter and rounded to 8 bits, as
+  published. The others see it at its own size.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:srflow,size=64
   The network published for scale 4: 39,246,599 parameters with its encoder,
@@ -34,6 +34,16 @@ python -m cinn_jax.main --config=configs/super_resolution.py:srflow,size=64
   Rates, steps and batch are the published ones, for crops of 160x160.
   Departures: noise in training (the authors add none); the encoder's rate is
   ours.
+
+python -m cinn_jax.main --config=configs/super_resolution.py:hcflow,size=64
+  HCFlow, whose coarsest latent is the small picture itself: 23,224,997
+  parameters for scale 4, 27,005,689 for scale=8. It needs a GPU. It was not run
+  to its end. Rates, steps, batch and clipping are the published ones, for crops
+  of 160x160. Departures: those of `models.hcflow`; ActNorm starts from 256
+  pictures; the published noise for scale 4 is four levels wide, ours one; the
+  variants with L1, perceptual and adversarial losses are not here.
+  Published samples take the small picture as it is, and the details at 0.9
+  (0.8 for faces): --temperature=0.9:0.9:0 (0.8:0.8:0.8:0).
 
 python -m cinn_jax.main --config=configs/super_resolution.py:caflow,size=64
   The published network: 35,229,968 parameters, 16x16 to 64x64. dual_glow_plus

@@ -264,6 +264,7 @@ MODELS: Mapping[str, tuple[Callable[[bool, int], dict[str, Section]], str]] = {
   "dual_glow_plus": (pair_recipes.dual_glow_plus, "condition_flow"),
   "dual_glow": (pair_recipes.dual_glow, "condition_flow"),
   "srflow": (pair_recipes.srflow, "condition_net"),
+  "hcflow": (pair_recipes.hcflow, "condition_net"),
   "pyramid": (_pyramid, ""),
   "tarflow": (_token_flow("tarflow"), "condition_net"),
   "jet": (_token_flow("jet"), "condition_net"),

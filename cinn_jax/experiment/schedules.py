@@ -26,7 +26,7 @@ def ours(small: bool) -> dict[str, Section]:
 
 
 def published(*, batch_size: int, **optimizer: Any) -> dict[str, Section]:
-  """Returns the training sections that CAFLOW's and SRFlow's code share."""
+  """Returns what the code of CAFLOW, SRFlow and HCFlow shares on training."""
   return {
     "optimizer": {
       "schedule": "multistep",

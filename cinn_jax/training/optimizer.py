@@ -20,6 +20,7 @@ def make_optimizer(
   b2: float = 0.999,
   eps: float = 1e-8,
   weight_decay: float = 0.0,
+  clip_value: float = 0.0,
   clip_norm: float = 0.0,
   plateau: Mapping[str, Any] | None = None,
   groups: Mapping[str, Mapping[str, Any]] | None = None,
@@ -37,6 +38,8 @@ def make_optimizer(
     weight_decay: L2, added to the gradient as in PyTorch's Adam (coupled), but
       not if a weight's gradient is exactly 0. Adam would move weights that
       never get one, such as those on padding, as fast as any other.
+    clip_value: Largest absolute value of each number of the gradient, before
+      its norm is looked at; 0 does not clip.
     clip_norm: Largest norm of the whole gradient; 0 does not clip.
     plateau: Arguments of `optax.contrib.reduce_on_plateau`, which watches the
       loss, or None.
@@ -96,8 +99,12 @@ def make_optimizer(
       )
     return tree
 
+  clip = _clip_by_global_norm(clip_norm) if clip_norm else optax.identity()
+  if clip_value:
+    # A chain of its own: checkpoints of other runs keep their structure.
+    clip = optax.chain(optax.clip(clip_value), clip)
   return optax.chain(
-    _clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
+    clip,
     optax.partition(transforms, labels),
     optax.contrib.reduce_on_plateau(**plateau) if plateau else optax.identity(),
   )

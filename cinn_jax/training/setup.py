@@ -78,10 +78,10 @@ def set_up(
       raise ValueError(
         f"train.{name} is {config.train[name]}, expected 1 or more."
       )
-  clip_norm = config.optimizer.get("clip_norm", 0.0)
   for name, value in (
     ("train.watchdog_minutes", config.train.watchdog_minutes),
-    ("optimizer.clip_norm", clip_norm),
+    ("optimizer.clip_value", config.optimizer.get("clip_value", 0.0)),
+    ("optimizer.clip_norm", config.optimizer.get("clip_norm", 0.0)),
   ):
     if not value >= 0:
       raise ValueError(f"{name} is {value}, expected 0 (off) or more.")

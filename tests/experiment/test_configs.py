@@ -4,6 +4,7 @@ import importlib
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from cinn_jax.experiment import recipes
@@ -16,8 +17,8 @@ NAMES = ("colorize_rgb", "inpaint", "sketch", "super_resolution")
 FILES = sorted(pathlib.Path(__file__).parents[2].glob("configs/*.py"))
 
 
-# Models that need no test on inpainting: pyramid is for another task.
-_ELSEWHERE = ("cinn", "pyramid")
+# Models that need no test on inpainting; two are for another task.
+_ELSEWHERE = ("cinn", "hcflow", "pyramid")
 
 
 def _config(name, argument="recipe=small"):
@@ -36,7 +37,7 @@ def test_every_config_has_the_shared_settings(name):
   "name, model",
   [(name, "cinn") for name in NAMES]
   + [("inpaint", model) for model in recipes.MODELS if model not in _ELSEWHERE]
-  + [("super_resolution", "pyramid")],
+  + [("super_resolution", "pyramid"), ("super_resolution", "hcflow")],
 )
 def test_models_fit_their_tasks(name, model):
   flow, task = build(_config(name, f"{model},recipe=small"))
@@ -52,6 +53,20 @@ def test_a_pyramid_enlarges_square_pictures():
     _config("super_resolution", "pyramid,size=32x64")
   with pytest.raises(ValueError, match="pyramid is for super-resolution"):
     _config("inpaint", "pyramid")
+
+
+@pytest.mark.parametrize("scale, total", [(4, 23_224_997), (8, 27_005_689)])
+def test_hcflow_has_the_published_size_and_recipe(scale, total):
+  config = _config("super_resolution", f"hcflow,size=64,scale={scale}")
+  flow, task = build(config)
+  params = abstract_variables(flow, task)["params"]
+  assert sum(leaf.size for leaf in jax.tree.leaves(params)) == total
+  # The published bounds of the gradient are for a loss in bits per pixel.
+  unit = jnp.log(2) / 3
+  assert config.optimizer.clip_value == pytest.approx(5 * unit)
+  assert config.optimizer.clip_norm == pytest.approx(100 * unit)
+  with pytest.raises(ValueError, match="hcflow is for super-resolution"):
+    _config("inpaint", "hcflow")
 
 
 def test_describe_names_the_task():

@@ -81,6 +81,19 @@ SMALL = {
     x=(8, 8, 2),
     cond=(8, 8, 1),
   ),
+  "hcflow": Small(
+    {
+      "levels": 2,
+      "depth": 2,
+      "detail_depth": 2,
+      "hidden": 4,
+      "blocks": 1,
+      "encoder_width": 4,
+      "encoder_growth": 4,
+    },
+    x=(8, 8, 3),
+    cond=(2, 2, 3),
+  ),
   "image_cinn": Small(
     {"hidden": (4, 4), "depths": (2, 2), "condition_channels": (4, 4)},
     x=(8, 8, 3),

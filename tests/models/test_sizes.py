@@ -36,6 +36,7 @@ def test_other_sizes_raise_and_name_the_nearest(size, nearest):
     ("haar_colorization", {"hidden": (4,) * 5}, "4 entries of hidden, got 5"),
     ("glow", {"levels": 0}, "1 level or more, got 0"),
     ("srflow", {"levels": 0}, "1 level or more, got 0"),
+    ("hcflow", {"levels": 0}, "1 level or more, got 0"),
     ("dual_glow", {"levels": 0}, "1 level or more, got 0"),
     (
       "conditional_glow",

@@ -30,6 +30,11 @@ MODELS = {
   ),
   "realnvp": ({"levels": 1, "hidden": 8, "blocks": 1}, VECTOR, LECUN),
   "srflow": ({**GLOW, **ENCODER}, PICTURE, LECUN),
+  "hcflow": (
+    {"levels": 2, "depth": 1, "detail_depth": 1, "hidden": 8, "blocks": 1},
+    (1, 4, 4, 3),
+    LECUN,
+  ),
   "dense_cinn": ({"size": 16, "depth": 1, "hidden": (8,)}, VECTOR, 0.01),
   "haar_colorization": ({"size": 16}, (1, 16, 16, 1), 0.02),
   "color_mnist": ({"size": 16}, (1, 16, 16, 1), 0.03),

@@ -86,6 +86,21 @@ def test_clipping_bounds_the_norm_of_the_whole_gradient():
     np.testing.assert_allclose(clipped - start, (end - start) / 4, rtol=2e-3)
 
 
+def test_values_are_clipped_before_the_norm_is_looked_at():
+  options = {"eps": 1e3, "learning_rate": 1e3}
+  gradients = draw_gradients(1)
+  bound = 0.5
+  clipped = [jax.tree.map(lambda g: np.clip(g, -bound, bound), gradients[0])]
+  leaves = jax.tree.leaves(clipped)
+  norm = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in leaves))
+  assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradients)) > bound
+  for clip_norm in (0.0, norm / 4):
+    ours = run(gradients, clip_value=bound, clip_norm=clip_norm, **options)
+    expected = run(clipped, clip_norm=clip_norm, **options)
+    for name in PARAMS:
+      assert_part(ours[-1], name, parts_of(expected, name)[-1])
+
+
 def test_groups_have_their_own_settings():
   group = {"learning_rate": 0.02, "eps": 0.1, "weight_decay": 0.5}
   gradients = draw_gradients(3)

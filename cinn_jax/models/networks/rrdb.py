@@ -1,4 +1,4 @@
-"""RRDB, the network of ESRGAN (Wang et al. 2018), as an encoder of SRFlow."""
+"""RRDB, the network of ESRGAN (Wang et al. 2018), as an encoder of flows."""
 
 import functools
 import math
@@ -92,7 +92,9 @@ class RRDBEncoder(nn.Module):
       )
     conv = functools.partial(_conv, dtype=self.dtype)
     first = conv(self.width, name="first")(cond)
-    last, all_blocks = self._blocks(first)
+    last, all_blocks = _scan_blocks(
+      first, self.blocks, self.growth, self.dtype
+    )
     last = first + conv(self.width, name="trunk")(last)
     tapped = jnp.concatenate([all_blocks[tap] for tap in self.taps], -1)
     # By multiples of the small picture's size.
@@ -106,14 +108,14 @@ class RRDBEncoder(nn.Module):
         f" got {scale} times."
       )
     for k in range(1, doublings + 1):
-      enlarged = _enlarge(activated[2 ** (k - 1)], 2)
+      enlarged = enlarge(activated[2 ** (k - 1)], 2)
       by_factor[2**k] = conv(self.width, name=f"up_{k}")(enlarged)
       activated[2**k] = _leaky_relu(by_factor[2**k])
     features = {}
     for k in range(self.levels):
       factor = scale / 2 ** (k + 1)
       if factor >= 1:
-        parts = [by_factor[int(factor)], _enlarge(tapped, int(factor))]
+        parts = [by_factor[int(factor)], enlarge(tapped, int(factor))]
       else:
         parts = [_shrink(part, int(1 / factor)) for part in (last, tapped)]
       features[f"level_{k}"] = jnp.concatenate(parts, -1)
@@ -126,16 +128,48 @@ class RRDBEncoder(nn.Module):
     """Returns the number of doublings that it has parameters for."""
     return sum(name.startswith("up_") for name in self.variables["params"])
 
-  def _blocks(self, first):
-    """Returns the last block's features, and those of all [blocks, ...]."""
-    scan = nn.scan(
-      lambda block, hidden, _: (block(hidden),) * 2,
-      variable_axes={"params": 0},
-      split_rngs={"params": True},
-      length=self.blocks,
+
+class RRDBFeatures(nn.Module):
+  """Features of a picture, or of other maps, at their own size, for HCFlow.
+
+  They are the features halfway through the blocks, and those at the end.
+
+  Attributes:
+    blocks: Number of `ResidualInResidual` blocks in each half.
+    width: Number of channels of either half's features.
+    growth, dtype: See `ResidualInResidual`.
+  """
+
+  blocks: int = 7
+  width: int = 64
+  growth: int = 32
+  dtype: DTypeLike | None = None
+
+  @nn.compact
+  def __call__(self, maps: Array) -> Array:
+    """Maps [B, h, w, C] to [B, h, w, 2 * width]."""
+    if self.blocks < 1:
+      raise ValueError(f"A network has 1 block or more, got {self.blocks}.")
+    conv = functools.partial(_conv, dtype=self.dtype)
+    first = conv(self.width, name="first")(maps)
+    last, all_blocks = _scan_blocks(
+      first, 2 * self.blocks, self.growth, self.dtype
     )
-    block = ResidualInResidual(self.growth, self.dtype, name="blocks")
-    return scan(block, first, None)
+    last = first + conv(self.width, name="trunk")(last)
+    return jnp.concatenate([all_blocks[self.blocks - 1], last], -1)
+
+
+def _scan_blocks(first, blocks, growth, dtype):
+  """Returns the last block's features, and those of all [blocks, ...]."""
+  scan = nn.scan(
+    lambda block, hidden, _: (block(hidden),) * 2,
+    variable_axes={"params": 0},
+    split_rngs={"params": True},
+    length=blocks,
+  )
+  block = ResidualInResidual(growth, dtype, name="blocks")
+  return scan(block, first, None)
+
 
 
 # PyTorch's start of a convolution, and ESRGAN's of its dense blocks: a tenth of
@@ -160,7 +194,7 @@ def _conv(channels, name=None, dtype=None, kernel_init=_START):
   )
 
 
-def _enlarge(maps, factor):
+def enlarge(maps: Array, factor: int) -> Array:
   """Repeats each position `factor` times, along height and width."""
   b, h, w, c = maps.shape
   return jax.image.resize(maps, (b, factor * h, factor * w, c), "nearest")
