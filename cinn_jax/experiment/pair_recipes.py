@@ -1,4 +1,4 @@
-"""Recipes of CAFLOW, Dual-Glow, SRFlow and HCFlow: published ones, and ours."""
+"""Recipes of CAFLOW, Dual-Glow, SRFlow and HCFlow: published, and ours."""
 
 import math
 from typing import Any
@@ -139,7 +139,9 @@ def hcflow(small: bool, scale: int) -> dict[str, Section]:
   batch of 16 for 100 steps.
   """
   if scale == 1:
-    raise ValueError("hcflow is for super-resolution, got pictures of one size.")
+    raise ValueError(
+      "hcflow is for super-resolution, got pictures of one size."
+    )
   faces = scale == 8
   steps = 350_000 if faces else 300_000
   # The code's loss is in bits per pixel, ours in nats per number.

@@ -92,9 +92,7 @@ class RRDBEncoder(nn.Module):
       )
     conv = functools.partial(_conv, dtype=self.dtype)
     first = conv(self.width, name="first")(cond)
-    last, all_blocks = _scan_blocks(
-      first, self.blocks, self.growth, self.dtype
-    )
+    last, all_blocks = _scan_blocks(first, self.blocks, self.growth, self.dtype)
     last = first + conv(self.width, name="trunk")(last)
     tapped = jnp.concatenate([all_blocks[tap] for tap in self.taps], -1)
     # By multiples of the small picture's size.
@@ -169,7 +167,6 @@ def _scan_blocks(first, blocks, growth, dtype):
   )
   block = ResidualInResidual(growth, dtype, name="blocks")
   return scan(block, first, None)
-
 
 
 # PyTorch's start of a convolution, and ESRGAN's of its dense blocks: a tenth of
