@@ -53,10 +53,11 @@ class Flow(NamedTuple):
   """The pure functions of one flow.
 
   Every function takes a batch: data `x` [B, *event_shape] and a condition
-  `cond`, a pytree of arrays [B, ...] or None. `variables` is what `init`
-  returns. The functions may be jitted, differentiated and mapped over.
-  Calls outside of `jax.jit` are compiled too, once per shape, so a loop may
-  call them as they are. A flow from `make_flow` can be pickled.
+  `cond`, a pytree of arrays [B, ...]. A flow without a condition is given None
+  or nothing. `variables` is what `init` returns. The functions may be jitted,
+  differentiated and mapped over. Calls outside of `jax.jit` are compiled too,
+  once per shape, so a loop may call them as they are. A flow from `make_flow`
+  can be pickled.
 
   Attributes:
     init: `(rng, x, cond, batch_size=None) -> variables`. `ActNorm` starts from
@@ -192,7 +193,7 @@ def make_flow(
   def log_prob(variables, x, cond=None):
     return likelihood.log_prob(*forward(variables, x, cond), base)
 
-  def latent_shapes(variables, cond):
+  def latent_shapes(variables, cond=None):
     leaves = jax.tree.leaves(cond)
     if not all(leaf.ndim for leaf in leaves):
       raise ValueError("cond must have a row for each example, got a number.")
@@ -211,7 +212,7 @@ def make_flow(
     x = jax.ShapeDtypeStruct((batch, *event_shape), dtype)
     return jax.eval_shape(forward, variables, x, cond)[0]
 
-  def sample(variables, rng, cond, num_samples=1, temperature=1.0):
+  def sample(variables, rng, cond=None, num_samples=1, temperature=1.0):
     shapes = latent_shapes(variables, cond)
     z = draw_latents(rng, shapes, num_samples, temperature, base)
     # Maps over latents alone: anything that depends only on the condition is

@@ -26,6 +26,7 @@ MAKE = {
   "event_float": ((FLOW.module, (2.5,)), r"event_shape must be .* \(2\.5,\)"),
   "event_text": ((FLOW.module, "2"), "event_shape must be"),
   "cond_text": ((FLOW.module, (2,), "three"), "cond_shape must be"),
+  "cond_inner": ((FLOW.module, (2,), {"a": 1.5}), "cond_shape must be"),
   "cond_float": ((FLOW.module, (2,), (1.5,)), "cond_shape must be"),
   "cond_negative": ((FLOW.module, (2,), {"a": (-1,)}), "cond_shape must be"),
 }
@@ -111,6 +112,14 @@ CALLS = {
     lambda v: FLOW.sample(v, KEY, COND, 2.5),
     "num_samples must be a whole number above 0, got 2.5",
   ),
+  "sample_traced": (
+    lambda v: jax.jit(FLOW.sample)(v, KEY, COND, num_samples=8),
+    "num_samples must be known when JAX compiles: pass static_argnames='num_sa",
+  ),
+  "sample_single": (
+    lambda v: FLOW.sample(v, KEY, COND[0]),
+    r"got shape \(3,\): pass cond\[None\] for a single one, cond\[:, None\]",
+  ),
   "sample_zero": (
     lambda v: FLOW.sample(v, KEY, COND, num_samples=0),
     "num_samples must be a whole number above 0, got 0",
@@ -131,6 +140,19 @@ def test_functions_of_a_flow(variables, name):
   call, message = CALLS[name]
   with pytest.raises(ValueError, match=message):
     call(variables)
+
+
+def test_plain_integers_are_shapes_of_conditions():
+  flow = cinn_jax.make_flow(FLOW.module, (2,), cond_shape={"a": 1, "b": (2,)})
+  assert flow.cond_shape == {"a": (1,), "b": (2,)}
+
+
+def test_a_flow_without_a_condition_needs_none():
+  flow = cinn_jax.make_flow(vector_flow(2, blocks=1), (2,))
+  variables = flow.init(KEY, X)
+  x, log_prob = flow.sample(variables, KEY, num_samples=3)
+  assert x.shape == (1, 3, 2) and log_prob.shape == (1, 3)
+  assert flow.latent_shapes(variables).shape == (1, 2)
 
 
 def test_lists_and_tensors_are_accepted(variables):

@@ -157,6 +157,11 @@ def _check_variables(variables):
 def _check_count(name, value):
   try:
     count = operator.index(value)
+  except jax.errors.TracerIntegerConversionError:
+    raise ValueError(
+      f"{name} must be known when JAX compiles: pass static_argnames={name!r}"
+      " to jax.jit."
+    ) from None
   except TypeError:
     count = 0
   if count < 1:

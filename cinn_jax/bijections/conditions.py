@@ -17,8 +17,9 @@ def check_condition(x: Array, cond: Condition) -> None:
   for leaf in jax.tree.leaves(cond):
     if leaf.ndim < 2:
       raise ValueError(
-        f"A condition is [B, C] or [B, H, W, C], got shape {leaf.shape}; pass"
-        " class labels one-hot."
+        f"A condition is [B, C] or [B, H, W, C], got shape {leaf.shape}: pass"
+        " cond[None] for a single one, cond[:, None] for one number per"
+        " example, and class labels one-hot."
       )
     if leaf.shape[0] != x.shape[0]:
       raise ValueError(

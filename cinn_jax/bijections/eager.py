@@ -69,7 +69,7 @@ def compiled_sample(function: Callable[..., Any]) -> Callable[..., Any]:
   jitted = jax.jit(function, static_argnames="num_samples")
 
   @functools.wraps(function)
-  def call(variables, rng, cond, num_samples=1, temperature=1.0):
+  def call(variables, rng, cond=None, num_samples=1, temperature=1.0):
     if _is_compiling():
       return function(variables, rng, cond, num_samples, temperature)
     return jitted(

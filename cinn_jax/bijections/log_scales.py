@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from cinn_jax.bijections.base import Array, PyTree
 
 # Soft clamps g(s) of the log-scale; |g| stays below alpha (0.1 % below for
-# 0.636 instead of 2/pi), except for "jet". Six of these forms are in published
-# use:
+# 0.636 instead of 2/pi). "sigmoid" and "jet" stay above -alpha, and below
+# ln(1 + exp(-alpha)) and ln(2 + exp(-alpha)). Six of these forms are in
+# published use:
 CLAMPS: dict[str, Callable[[Array, float], Array]] = {
   # The paper (Ardizzone et al. 2019): slope 2/pi at 0 for every alpha.
   "cinn_paper": lambda s, alpha: alpha * (2 / jnp.pi) * jnp.arctan(s / alpha),

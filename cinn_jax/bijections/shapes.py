@@ -33,7 +33,9 @@ def read_cond_shape(shapes: Any) -> Shapes:
       f" pytree of shapes, got {shapes!r}."
     )
   shapes = jax.tree.map(int, shapes)
-  return (shapes,) if isinstance(shapes, int) else map_shapes(tuple, shapes)
+  return map_shapes(
+    lambda shape: (shape,) if isinstance(shape, int) else tuple(shape), shapes
+  )
 
 
 def _is_shape(value: Any) -> TypeGuard[tuple[int, ...]]:

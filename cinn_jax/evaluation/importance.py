@@ -91,6 +91,9 @@ def make_bound(flow: Flow, task: Task, num_draws: int, seed: int) -> Callable:
         key = jax.random.fold_in(rng, k)
         return flow.objective.bound(variables, key, *noisy)
       x, cond = task.add_noise(jax.random.fold_in(rng, k), *x_and_cond)
+      if isinstance(cond, Mapping) and "hints" in cond:
+        # It is a bound only if all draws are given the same.
+        cond = {**cond, "hints": noisy[1]["hints"]}
       return flow.log_prob(variables, x, cond).total
 
     totals = jax.lax.map(draw, jnp.arange(num_draws))

@@ -31,6 +31,11 @@ def check(flow: Any, rng: Any, **options: Any) -> dict[str, Any]:
       f"flow must come from make_flow, got {type(flow).__name__}: pass"
       " make_flow(module, event_shape)."
     )
+  if flow.objective is not None:
+    raise ValueError(
+      "fit trains flows by maximum likelihood, but this is"
+      f" {flow.objective.title}: train it with --mode=train."
+    )
   check_key(rng)
   fraction = options["validation_fraction"]
   if (

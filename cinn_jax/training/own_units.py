@@ -1,4 +1,4 @@
-"""Layers of a flow that are in the data's own units."""
+"""Parts of a flow that are in the own units of data and conditions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,14 @@ from typing import Any
 import numpy as np
 
 from cinn_jax import bijections as bj
-from cinn_jax.models.conditional_flow import ConditionalFlow
+from cinn_jax.models.conditional_flow import ConditionalFlow, PictureFlow
+from cinn_jax.models.hcflow import HierarchicalFlow
+from cinn_jax.models.networks.token_condition import TokenCondition
+from cinn_jax.models.pairs.paired_flow import PairedFlow
+from cinn_jax.models.pyramid import PyramidFlow
 
-_KINDS = (bj.Bounded, bj.Standardize, bj.Dequantization)
+_KINDS = (bj.Bounded, bj.Standardize, bj.Dequantization, HierarchicalFlow)
+_OF_PICTURES = (HierarchicalFlow, PairedFlow, PictureFlow, PyramidFlow)
 
 
 def keeps_units(module: Any, channels: int) -> np.ndarray:
@@ -23,6 +28,21 @@ def keeps_units(module: Any, channels: int) -> np.ndarray:
   if isinstance(first_layer(module), bj.Bounded):
     count -= 1
   return np.ones(channels, bool) if count else bounded
+
+
+def keeps_condition(module: Any) -> bool:
+  """Tells if a flow is made for conditions in their own units.
+
+  So are the flows that are given pictures: they bound or rescale them
+  themselves, compare them with x, or show them to a classifier.
+  """
+  parts = layers_of(module)
+  networks = [getattr(part, "condition_net", None) for part in parts]
+  return (
+    any(isinstance(part, _OF_PICTURES) for part in parts)
+    or any(isinstance(network, TokenCondition) for network in networks)
+    or any(getattr(part, "additions", None) is not None for part in parts)
+  )
 
 
 def bounds_of(module: Any, channels: int) -> tuple[np.ndarray, np.ndarray]:

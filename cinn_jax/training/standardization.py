@@ -21,8 +21,9 @@ def measure(examples: Examples, module: Any) -> dict[str, Any]:
   """Returns a standardization as `bijections.standardization` describes it.
 
   Columns of x that a `Bounded` at the flow's start bounds keep their units, and
-  so does all of x if the flow has other layers in the data's units. Conditions
-  that are integers, bools, masks or only zeros and ones keep their values. The
+  so does all of x if the flow has other layers in the data's units. Flows of
+  pictures get their conditions as they are. For others, conditions that are
+  integers, bools, masks or only zeros and ones keep their values. The
   values that the "mask" next to them hides do not count.
 
   Raises:
@@ -36,7 +37,10 @@ def measure(examples: Examples, module: Any) -> dict[str, Any]:
     constants["x"]["mean"][own] = 0
     constants["x"]["std"][own] = 1
   entries = {}
-  for k, (path, leaf) in enumerate(jax.tree.leaves_with_path(cond)):
+  leaves = jax.tree.leaves_with_path(cond)
+  if own_units.keeps_condition(module):
+    leaves = []
+  for k, (path, leaf) in enumerate(leaves):
     if not _is_measurement(path, leaf):
       continue
     mask = masks.mask_of(cond, path, leaf)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from cinn_jax import bijections as bj
-from cinn_jax import make_flow
+from cinn_jax import likelihood, make_flow
 from cinn_jax.evaluation import bits, importance
 from cinn_jax.tasks import Task
 
@@ -57,6 +57,22 @@ def test_more_draws_give_a_tighter_bound():
   np.testing.assert_allclose(
     one, _mean(plain["prior"] + plain["log_det"]), atol=0.15
   )
+
+
+def test_all_draws_are_given_the_same_hints():
+  def add_noise(rng, x, cond):
+    hints = jax.random.bernoulli(rng, 0.5, (len(x), 1))
+    return x, {"hints": hints.astype(x.dtype)}
+
+  def log_prob(variables, x, cond):
+    # A density that differs by e with and without hints.
+    return likelihood.LogProb(cond["hints"][:, 0], 0 * cond["hints"][:, 0])
+
+  flow = FLOW._replace(log_prob=log_prob)
+  task = TASK._replace(add_noise=add_noise)
+  nats = importance.make_bound(flow, task, 9, seed=0)({}, _batch(), 0)
+  # Over draws of hints, it would be an average for every picture.
+  np.testing.assert_allclose(np.unique(np.round(nats, 5)), [0, 1], atol=1e-5)
 
 
 def test_in_words():

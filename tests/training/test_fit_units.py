@@ -11,6 +11,7 @@ from cinn_jax.models.networks.summary_nets import SetNet
 from cinn_jax.models.vector_flow import vector_flow
 from cinn_jax.models.wavelet_flow import wavelet_flow
 from cinn_jax.training import own_units
+from tests.support import small_models
 from tests.support.pyramids import SMALL
 
 FLOW = cinn_jax.make_flow(
@@ -185,6 +186,33 @@ def test_bounded_columns_keep_their_units():
   flow = cinn_jax.make_flow(fixed, (2,))
   variables, _ = cinn_jax.fit(flow, _key(0), x, **OPTIONS)
   assert "standardization" not in variables.get("constants", {})
+
+
+@pytest.mark.parametrize(
+  "name, keeps",
+  [
+    ("caflow", True),
+    ("conditional_glow", True),
+    ("dual_glow", True),
+    ("hcflow", True),
+    ("image_cinn", True),
+    ("token_flow", True),
+    ("wavelet_flow", True),
+    ("haar_colorization", False),
+    ("vector_flow", False),
+  ],
+)
+def test_flows_of_pictures_keep_their_conditions(name, keeps):
+  assert own_units.keeps_condition(small_models.build(name)) == keeps
+
+
+def test_a_pair_flow_is_fitted_to_pictures():
+  """Its condition has bounds, so a standardized one has no density."""
+  flow = cinn_jax.make_flow(small_models.build("dual_glow"), (8, 8, 3))
+  x, cond = np.random.default_rng(0).random((2, 12, 8, 8, 3), np.float32)
+  result = cinn_jax.fit(flow, _key(0), x, cond, **{**OPTIONS, "num_epochs": 1})
+  assert np.isfinite(result.history.validation_log_prob).all()
+  assert "cond" not in result.variables.get("standardization", {})
 
 
 def test_wavelet_flows_keep_their_units():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import cinn_jax
+from cinn_jax.flow import Objective
 from cinn_jax.models.vector_flow import vector_flow
 from tests.support.small_flow import COND, FLOW, KEY, Refuses, X
 
@@ -181,6 +182,11 @@ def test_options_of_fit(name, value, message):
   [
     (FLOW.module, KEY, "flow must come from make_flow, got ConditionalFlow"),
     (None, KEY, "flow must come from make_flow"),
+    (
+      FLOW._replace(objective=Objective("a regression", None)),
+      KEY,
+      "this is a regression: train it with --mode=train",
+    ),
     (FLOW, 0, "rng must be one JAX random key .* got int"),
     (FLOW, None, "rng must be one JAX random key"),
     (FLOW, jax.random.split(KEY), r"got keys of shape \[2\]"),

@@ -35,7 +35,7 @@ def offset(scores: np.ndarray, counted: np.ndarray, level: float) -> float:
   n = int(counted.any(axis=1).sum())
   wanted = level * (n + 1) / max(n, 1)
   if not n or wanted > 1:
-    least = math.ceil(level / (1 - level))
+    least = math.ceil(round(level / (1 - level), 6))
     raise ValueError(
       f"A conformal interval of {level:.0%} needs at least {least} pictures,"
       f" got {n}."

@@ -103,20 +103,27 @@ def rank_columns(pool: Pool, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def sureness(pool: Pool, seed: int = 0) -> dict[str, np.ndarray]:
-  """Returns coverage of 80 % intervals minus 80 % by region: [8, 8] by channel.
+  """Returns coverage of 80 % intervals by region: [8, 8] by channel.
 
-  The model is too sure where numbers are negative, and too unsure where they
+  Less that of a right model with as many members, which is about 80 %. The
+  model is too sure where numbers are negative, and too unsure where they
   are positive; NaN marks regions that are known in every picture.
   """
   maps = {}
+  low, high = 0.1, 0.9
+  below_low, below_high = pools.expected(
+    pool.means.shape[1], np.array([low, high])
+  )
   for c, channel in enumerate(pool.channels):
     values = pool.means[..., c]
     quantile = (pools.ranks(values, seed)[:, 0] + 0.5) / values.shape[1]
-    inside = (quantile > 0.1) & (quantile < 0.9)
+    inside = (quantile >= low) & (quantile < high)
     counted = pools.varies(values)
     count = counted.sum(axis=0)
     share = np.sum(inside & counted, axis=0) / np.maximum(count, 1)
-    maps[channel] = np.where(count > 0, share - 0.8, np.nan)
+    maps[channel] = np.where(
+      count > 0, share - (below_high - below_low), np.nan
+    )
   return maps
 
 
@@ -143,7 +150,8 @@ def _coverage_line(name, means, level):
 
 
 def _strata(name, values, rank, counted, seed):
-  std = values[:, 1:].std(axis=1)
+  # All members count alike, so that any of them could be the truth.
+  std = values.std(axis=1)
   edges = np.quantile(std[counted], [0.25, 0.5, 0.75]) if counted.any() else []
   quarter = np.searchsorted(edges, std)
   lines = []

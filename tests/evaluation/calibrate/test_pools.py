@@ -46,6 +46,20 @@ def test_given_regions_do_not_count():
   np.testing.assert_allclose(maps["a"][4:], -0.8)
 
 
+def test_a_right_model_has_no_quarter_and_no_map_that_is_too_sure():
+  """The truth is one of the members, also in the choice of the quarters."""
+  random = np.random.default_rng(0)
+  values = random.normal(size=(1500, 10, 8, 8))
+  measured = _pool(values)
+  numbers = _numbers(regions.region_pit(measured))
+  for which in ("least", "less", "more", "most"):
+    coverage = numbers[f"4x4, a, quarter of {which} spread", "coverage of 80%"]
+    assert coverage.value == pytest.approx(0.8, abs=0.015), which
+  # Of 8 members, 0.75 or 0.875 would be right, never 0.8.
+  few = regions.sureness(_pool(values[:, :8]))["a"]
+  assert abs(few.mean()) < 0.01
+
+
 def test_equal_members_are_ranked_at_random():
   rank = pool.ranks(np.zeros((2000, 4, 1)))
   assert np.all(np.sort(rank, axis=1)[..., 0] == np.arange(4))
@@ -120,6 +134,10 @@ def test_offset_averages_over_pictures():
   assert conformal.offset(scores, counted, 0.5) == 0.0
   with pytest.raises(ValueError, match="95% needs at least 19 pictures, got 9"):
     conformal.offset(scores, counted, 0.95)
+  # 0.9 / 0.1 is more than 9 in floating point, and 9 pictures are enough.
+  assert conformal.offset(scores, counted, 0.9) == 8.0
+  with pytest.raises(ValueError, match="90% needs at least 9 pictures, got 8"):
+    conformal.offset(scores[1:], counted[1:], 0.9)
 
 
 def test_conformal_intervals_are_guaranteed_for_a_wrong_model():
