@@ -106,7 +106,8 @@ def _report(config, workdir):
   folder = results_folder(workdir)
   with processes.outputs(folder / "report") as outputs:
     write_report(
-      workdir,
+      _run_of(workdir),
+      results=workdir,
       outputs=outputs,
       data=cli.other_data(),
       sampling=sampling.read_sampling(_MODE.value),

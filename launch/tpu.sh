@@ -184,7 +184,7 @@ on_workers() {
 setup() {
   local archive="${TMPDIR:-/tmp}/$SLICE.tar.gz"
   run tar -czf "$archive" --exclude=__pycache__ -C "$root" cinn_jax configs \
-    launch setup.cfg pyproject.toml README.md &&
+    launch setup.cfg pyproject.toml README.md LICENSE &&
     tpus tpu-vm scp "$archive" "$SLICE:cinn_jax.tar.gz" --worker=all &&
     on_workers all "! $worker running 2>/dev/null || exit 0; \
 rm -rf cinn_jax/cinn_jax cinn_jax/configs cinn_jax/launch && \

@@ -265,7 +265,11 @@ OTHER_DATA = {"path": "elsewhere"}
       "report",
       "run_report.write_report",
       {"num_samples": "3", "seed": "5"},
-      {"outputs": RUN / "report", "sampling": Sampling(3, [1.0], 5)},
+      {
+        "results": RUN,
+        "outputs": RUN / "report",
+        "sampling": Sampling(3, [1.0], 5),
+      },
     ),
     (
       "latent",

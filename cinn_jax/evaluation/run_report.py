@@ -43,6 +43,7 @@ CURVES = (
 def write_report(
   workdir: str | os.PathLike,
   *,
+  results: str | os.PathLike | None = None,
   outputs: str | os.PathLike | None = None,
   data: Mapping[str, Any] | None = None,
   sampling: Sampling = Sampling(),
@@ -51,12 +52,15 @@ def write_report(
 
   The page has training curves, contact sheets of test pictures with samples
   ranked by their conditional log-likelihood, the evaluation with its protocols,
-  the calibration if there is one, and the config. The run is evaluated first
-  unless `evaluation.json` is of the same step, config and sampling.
+  the calibration if there is one, and the config. If `evaluation.json` is not
+  of the same step, config and sampling, the run is evaluated first, into
+  `report/evaluation.json`.
 
   Args:
-    workdir: Folder of a trained run.
-    outputs: Folder to write to instead of `workdir/report`.
+    workdir: A trained run, as `restore` takes it.
+    results: Folder of the evaluation, the calibration, the log and the report,
+      if it is not that of `results_folder`.
+    outputs: Folder to write to instead of `report` in that folder.
     data: Settings that override the `data` section of the run's config.
     sampling: Number of samples, one temperature, and seed.
 
@@ -66,14 +70,17 @@ def write_report(
   Raises:
     FileNotFoundError: if the workdir holds no checkpoint.
   """
-  run = storage.path(workdir)
-  trained = restore(run, data)
+  trained = restore(workdir, data)
   draw.check_temperatures(
     trained.flow, trained.variables, sampling.temperatures
   )
-  rows, metrics, content = current_evaluation(run, trained, data, sampling)
-  folder = storage.path(outputs or results_folder(run) / "report")
-  page = Page(f"{run.name} at step {trained.step:,}")
+  own = results_folder(results or workdir)
+  folder = storage.path(outputs or own / "report")
+  rows, metrics, content = current_evaluation(
+    workdir, trained, data, sampling, folders=(own, own / "report")
+  )
+  name = storage.path(workdir).name
+  page = Page(f"{name} at step {trained.step:,}")
   page.text(
     f"Scores of {trained.task.description}, on {content['source']}:",
     bits.in_words(content["likelihood"], trained.task),
@@ -87,14 +94,15 @@ def write_report(
   page.items(table.legend(rows, metrics))
   page.items(content["notes"])
   page.heading("Samples")
+  order = ", most likely first" if trained.flow.objective is None else ""
   for k, sheet in enumerate(_sheets(trained, sampling), start=1):
     writing.save_png(folder / f"samples_{k}.png", sheet)
-    page.picture(sheet, f"Test pictures and samples, most likely first ({k})")
+    page.picture(sheet, f"Test pictures and samples{order} ({k})")
   if trained.config["task"]["name"] in calibrate.TASKS:
-    section.add_section(page, run, trained)
+    section.add_section(page, workdir, trained, own)
   page.heading("Training")
   try:
-    curves = training_curves(read_log(results_folder(run)))
+    curves = training_curves(read_log(own))
   except (FileNotFoundError, ValueError) as error:
     page.text(str(error))  # An imported checkpoint has no log, for example.
   else:
@@ -112,31 +120,34 @@ def write_report(
 
 
 def current_evaluation(
-  workdir: pathlib.Path,
+  workdir: str | os.PathLike,
   trained: Trained,
   data: Mapping[str, Any] | None,
   sampling: Sampling,
+  folders: Sequence[pathlib.Path],
 ) -> tuple[table.Rows, table.Metrics, dict[str, Any]]:
   """Returns the run's evaluation, as `records.read_json` does.
 
-  Evaluates the run first if `evaluation.json` is missing, or of another
-  checkpoint, config or sampling.
+  If the `evaluation.json` of all folders is missing, or of another checkpoint,
+  config or sampling, it evaluates the run into the last folder. So those of the
+  other folders stay as they are.
   """
-  path = results_folder(workdir) / "evaluation.json"
-  if path.exists():
-    evaluation = records.read_json(path)
-    expected = {
-      "step": trained.step,
-      "checkpoint": trained.digest,
-      "config": trained.config,
-      **sampling._asdict(),
-    }
-    expected = json.loads(json.dumps(expected))  # In JSON, tuples are lists.
-    content = evaluation[2]
-    if all(content.get(name) == value for name, value in expected.items()):
-      return evaluation
-  evaluate(workdir, data=data, sampling=sampling)
-  return records.read_json(path)
+  expected = {
+    "step": trained.step,
+    "checkpoint": trained.digest,
+    "config": trained.config,
+    **sampling._asdict(),
+  }
+  expected = json.loads(json.dumps(expected))  # In JSON, tuples are lists.
+  paths = [folder / "evaluation.json" for folder in folders]
+  for path in paths:
+    if path.exists():
+      evaluation = records.read_json(path)
+      content = evaluation[2]
+      if all(content.get(name) == value for name, value in expected.items()):
+        return evaluation
+  evaluate(workdir, outputs=folders[-1], data=data, sampling=sampling)
+  return records.read_json(paths[-1])
 
 
 def _sheets(trained: Trained, sampling: Sampling) -> Iterator[np.ndarray]:

@@ -44,6 +44,9 @@ _SRGB, _UPRIGHT = 1, 1
 _TEXTS = ("Title", "Author", "Description", "Copyright", "Comment")
 # Parts of other files that are not, and their names.
 _NOT_KEPT = {"xmp": "XMP", "comment": "the comment"}
+_XMP_TEXT = "XML:com.adobe.xmp"
+# IPTC: a block of a JPEG's "photoshop" part, and a tag of a TIFF.
+_IPTC_BLOCK, _IPTC_TAG = 0x0404, 33723
 
 
 class Metadata(NamedTuple):
@@ -81,6 +84,12 @@ def read(source: reading.Source) -> Metadata:
   lost += [
     word for key, word in _NOT_KEPT.items() if image.info.get(key) is not None
   ]
+  if _has_iptc(image):
+    lost.append("IPTC")
+  # A PNG's other texts; XMP has a name of its own.
+  texts = getattr(image, "text", {})
+  others = [key for key in texts if key not in (*_TEXTS, _XMP_TEXT)]
+  lost += [f"the text {key!r}" for key in others]
   try:
     exif = _upright(image.getexif())
   except Exception:  # A broken block raises nearly anything.
@@ -94,6 +103,13 @@ def read(source: reading.Source) -> Metadata:
     ),
     lost=tuple(lost),
   )
+
+
+def _has_iptc(image):
+  blocks = image.info.get("photoshop")
+  tags = getattr(image, "tag_v2", {})
+  in_jpeg = isinstance(blocks, dict) and _IPTC_BLOCK in blocks
+  return in_jpeg or _IPTC_TAG in tags
 
 
 def _upright(old: Any) -> bytes:

@@ -127,10 +127,13 @@ def _encoded_tiff(image, metadata):
     # Otherwise tifffile describes the array's shape.
     metadata=None,
     software=False,
+    # Text of two types: 2 is ASCII, and 1 the bytes of Windows' own tags.
     extratags=[
       (tag, 2, None, value.encode("latin-1"), True)
-      for tag, value in sorted(texts.items())
       if isinstance(value, str)
+      else (tag, 1, len(value), value, True)
+      for tag, value in sorted(texts.items())
+      if isinstance(value, str | bytes)
     ],
     **options,
   )

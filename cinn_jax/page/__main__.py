@@ -9,6 +9,7 @@ weights that come with the package.
 
 import pathlib
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -41,27 +42,52 @@ def _run():
   logging.set_verbosity(logging.WARNING)
   machine.prepare(keep_memory=False)
   try:
-    from cinn_jax.page.server import Server
+    from cinn_jax.page.server import HOST, Server
   except ImportError as error:
     raise ValueError(
       f"The page needs gradio ({error}): {extras.how_to_get('page')}."
     ) from None
   from cinn_jax.page.runs import open_runs
 
-  stop = threading.Event()
-  for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda *_: stop.set())
+  _check_port(HOST)
+  _on_signals(_leave)
   with tempfile.TemporaryDirectory(prefix="cinn_jax_page_") as name:
     folder = pathlib.Path(name)
     runs = open_runs(evaluation.WORKDIRS.value)
     print("Compiling; this takes a minute the first time.")
     for run in runs.values():
       run.warm_up(folder)
+    stop = threading.Event()
     server = Server(runs, folder, port=_PORT.value, open_browser=_BROWSER.value)
+    _on_signals(lambda *_: stop.set())
     print(f"The page is at {server.url}. Ctrl-C stops it.", flush=True)
     stop.wait()
     server.close()
   sys.exit(0)
+
+
+def _on_signals(handler):
+  for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, handler)
+
+
+def _leave(*_):
+  raise KeyboardInterrupt
+
+
+def _check_port(host):
+  """Raises ValueError if the port cannot be used, before anything compiles."""
+  if _PORT.value is None:
+    return
+  with socket.socket() as trial:
+    trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+      trial.bind((host, _PORT.value))
+    except OSError as error:
+      raise ValueError(
+        f"--port={_PORT.value} cannot be used ({error.strerror}): pass another"
+        " one, or leave it out."
+      ) from None
 
 
 if __name__ == "__main__":

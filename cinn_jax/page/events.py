@@ -25,7 +25,6 @@ _HELP = {
   "inpaint": "Drop a photograph, and paint over the part to fill.",
   "super_resolution": "Drop a small picture, to enlarge it.",
 }
-_ORDER = "The most likely answer comes first."
 _SHARES = (
   f"Percentages: the share of {DRAWN} samples that are closest to each answer,"
   " by the mean colours of large areas."
@@ -84,6 +83,7 @@ class Events:
       gr.update(value=None, visible=False),
       gr.update(value=None, visible=False),
       gr.update(visible=False),
+      *_NO_COLORS,
       *_NOTHING,
     )
 
@@ -103,7 +103,8 @@ class Events:
     else:
       photo = gr.update(value=view, visible=True)
       hole = gr.update(value=None, visible=False)
-    return photo, hole, gr.update(visible=run.takes_holes), *_NOTHING
+    fill = gr.update(visible=run.takes_holes)
+    return photo, hole, fill, *_NO_COLORS, *_NOTHING
 
   def click(
     self, color: str, place: gr.SelectData, request: gr.Request
@@ -226,6 +227,9 @@ _NOTHING: tuple[Any, ...] = (
   gr.update(visible=False),
 )
 
+# New values of the reference and of the button that saves the hints.
+_NO_COLORS: tuple[Any, ...] = (gr.update(value=None), gr.update(value=None))
+
 
 def captioned(shown: Shown) -> list[tuple[str, str]]:
   """Returns the files with their captions, as the gallery takes them."""
@@ -240,7 +244,7 @@ def captioned(shown: Shown) -> list[tuple[str, str]]:
 
 def _note(shown: Shown) -> str:
   """Returns the text below the samples."""
-  lines = [f"{shown.note}.", _ORDER]
+  lines = [f"{shown.note}.", shown.order]
   if shown.shares:
     lines.append(_SHARES)
   elif shown.takes_more:

@@ -180,7 +180,8 @@ class Page:
   def _connect(self) -> None:
     events, hints = self._events, [self._photo, self._save]
     self.blocks.unload(events.unload)
-    views = [self._photo, self._hole, self._fill]
+    colors = [self._reference, self._save]
+    views = [self._photo, self._hole, self._fill, *colors]
     chosen = [self._place, self._choice, self._compare]
     result = [self._download, self._command]
     answers = [self._gallery, self._note, *chosen, *result]

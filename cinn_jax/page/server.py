@@ -63,6 +63,10 @@ class Server:
     port: int | None = None,
     open_browser: bool = False,
   ):
+    # gradio asks its own server whether it runs, never through a proxy.
+    for name in ("NO_PROXY", "no_proxy"):
+      others = os.environ.get(name)
+      os.environ[name] = ",".join(filter(None, (others, HOST, "localhost")))
     # gradio reads this when the page is built.
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")
     files = folder / "tabs"

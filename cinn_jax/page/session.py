@@ -7,6 +7,7 @@ when the tab is closed.
 import contextlib
 import pathlib
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from cinn_jax.page.runs import SHOWN, Run
 from cinn_jax.page.wishes import Colors, Settings, command, hints_name
 from cinn_jax.sampling import hints
 from cinn_jax.sampling.form import Form
-from cinn_jax.sampling.numbered import CHUNK
+from cinn_jax.sampling.numbered import CHUNK, Ranked
 
 
 class Gone(RuntimeError):
@@ -38,6 +39,7 @@ class Shown(NamedTuple):
   Attributes:
     files: Their previews.
     note: A line about the photograph.
+    order: A sentence about their order.
     shares: For each one, the share of 64 samples that it is nearest to; empty
       until they are counted.
     takes_more: True if `Session.count` can count the shares.
@@ -45,6 +47,7 @@ class Shown(NamedTuple):
 
   files: Sequence[str]
   note: str
+  order: str
   shares: Sequence[float]
   takes_more: bool
 
@@ -68,13 +71,15 @@ class Session:
     self._is_closed = False
     self._forget()
 
-  def _forget(self):
+  def _forget(self, keep: pathlib.Path | None = None) -> None:
+    """Forgets everything, and removes all files but those in one folder."""
     self._opened: Opened | None = None
     self._drawn: Drawn | None = None
     self._shown: Shown | None = None
     self.colors = Colors()
-    for file in self._folder.iterdir():
-      shutil.rmtree(file) if file.is_dir() else file.unlink()
+    for folder in self._folder.iterdir():
+      if folder != keep:
+        shutil.rmtree(folder)
 
   @contextlib.contextmanager
   def _at_work(self) -> Iterator[Opened]:
@@ -107,11 +112,34 @@ class Session:
         raise Gone
       self._forget()
 
+  @contextlib.contextmanager
+  def _copy(self, file: str) -> Iterator[str]:
+    """Yields a copy of an upload, which may be removed while its turn comes."""
+    if self._is_closed:
+      raise Gone
+    with tempfile.TemporaryDirectory(dir=self._folder.parent) as folder:
+      yield shutil.copy(file, folder)
+
   def open(self, run: Run, file: str) -> None:
-    """Opens a photograph in place of an earlier one, see `open_copy`."""
-    with self._lock:
-      self.reset()
-      self._opened = open_copy(run, file, self._folder)
+    """Opens a photograph, see `open_copy`; only then forgets the earlier one.
+
+    Raises:
+      UnreadableImage: if the file cannot be read; the earlier one stays.
+    """
+    with self._copy(file) as own, self._lock:
+      if self._is_closed:
+        raise Gone
+      self._count += 1
+      folder = self._folder / f"photograph-{self._count}"
+      folder.mkdir()
+      try:
+        opened = open_copy(run, own, folder)
+      except BaseException:
+        shutil.rmtree(folder)
+        raise
+      self._event += 1
+      self._forget(keep=folder)
+      self._opened = opened
 
   def add(self, x: float, y: float, color: str) -> None:
     """Adds a hint of a colour such as "#1e5aa8" at pixel (x, y) of the view."""
@@ -132,8 +160,8 @@ class Session:
 
   def load_hints(self, file: str) -> None:
     """Replaces the hints, see `Colors.load`."""
-    with self._hinting() as opened:
-      self.colors.load(file, opened.path, opened.view)
+    with self._copy(file) as own, self._hinting() as opened:
+      self.colors.load(own, opened.path, opened.view)
 
   def save_hints(self) -> str:
     """Writes the hints as a file for `--hints`; returns its path."""
@@ -144,8 +172,9 @@ class Session:
 
   def refer(self, file: str | None) -> int:
     """Takes colours from a photograph; returns the number of its hints."""
-    with self._hinting() as opened:
-      opened.refer(self.colors, file)
+    with contextlib.ExitStack() as stack:
+      own = None if file is None else stack.enter_context(self._copy(file))
+      stack.enter_context(self._hinting()).refer(self.colors, own)
       return len(self.colors.matches)
 
   def dig(self, hole: np.ndarray) -> None:
@@ -170,15 +199,25 @@ class Session:
       ValueError: if there is no photograph, or the settings are wrong.
     """
     self._event = event = self._event + 1
+    with self._lock:
+      if event != self._event:
+        return None
+      return self._draw(settings)
+
+  def _draw(self, settings: Settings) -> Shown | None:
     with self._at_work() as opened:
-      if event != self._event or not opened.is_ready:
+      if not opened.is_ready:
         return None
       drawn = draw(opened, self.colors, settings)
       subject, ranked = drawn.answer
       files = [self._write("sample", p) for p in drawn.answer.previews()]
       self._drawn = drawn
       self._shown = Shown(
-        files, Form().note(subject), ranked.shares or (), drawn.takes_more
+        files,
+        Form().note(subject),
+        _order_of(ranked),
+        ranked.shares or (),
+        drawn.takes_more,
       )
       return self._shown
 
@@ -195,10 +234,11 @@ class Session:
     more = []
     for first in range(SHOWN, DRAWN, CHUNK):
       # Other events get their turn between two chunks.
-      with self._at_work():
+      with self._lock:
         if event != self._event:
           return None
-        more.append(drawn.draw_more(first))
+        with self._at_work():
+          more.append(drawn.draw_more(first))
     return shown._replace(shares=drawn.shares(more), takes_more=False)
 
   def compare(self, place: int) -> tuple[str, str]:
@@ -249,3 +289,12 @@ class Session:
         self._forget()
         self._is_closed = True
         self._folder.rmdir()
+
+
+def _order_of(ranked: Ranked) -> str:
+  """Returns a sentence about the order of samples."""
+  if ranked.shares:
+    return "The answer with the largest share comes first."
+  if np.isnan(ranked.log_prob).all():
+    return "This run has no likelihood: answers come as they were drawn."
+  return "The most likely answer comes first."

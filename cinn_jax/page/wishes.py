@@ -2,7 +2,7 @@
 
 import pathlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from cinn_jax.images import reading
@@ -52,7 +52,14 @@ class Colors:
     Raises:
       ValueError: if it holds no hints, or some are outside the photograph.
     """
-    points = hints.of_photo(hints.read(file), str(path))
+    known = hints.read(file)
+    points = hints.of_photo(known, str(path))
+    if not points:
+      others = ", ".join(known) if isinstance(known, Mapping) else ""
+      raise ValueError(
+        f"{pathlib.Path(file).name} has no hints for {path.name}"
+        f"{others and f', only for {others}'}: load another file."
+      )
     view.check(points)
     self.points = points
 

@@ -137,15 +137,47 @@ def test_evaluates_only_for_other_sampling(workdir, change, monkeypatch):
     run_report, "evaluate", lambda _, **options: calls.append(options)
   )
   sampling = SAMPLING._replace(**change)
-  run_report.current_evaluation(workdir, restore(workdir), None, sampling)
-  assert calls == ([{"data": None, "sampling": sampling}] if change else [])
+  folders = workdir, workdir / "report"
+  arguments = workdir, restore(workdir), None, sampling, folders
+  if not change:
+    run_report.current_evaluation(*arguments)
+    assert calls == []
+    return
+  # The workdir's own evaluation, which may have taken hours, stays.
+  with pytest.raises(FileNotFoundError):
+    run_report.current_evaluation(*arguments)
+  assert calls == [{"outputs": folders[1], "data": None, "sampling": sampling}]
 
 
-def test_another_checkpoint_is_evaluated_again(workdir, monkeypatch):
+def test_the_report_keeps_an_evaluation_of_its_own(workdir, monkeypatch):
+  folders = workdir, workdir / "report"
+  sampling = SAMPLING._replace(seed=4)
+  calls = []
+
+  def evaluate(_, outputs, **options):
+    calls.append(options)
+    content = json.loads((workdir / "evaluation.json").read_text())
+    text = json.dumps({**content, "seed": 4})
+    (outputs / "evaluation.json").write_text(text)
+
+  monkeypatch.setattr(run_report, "evaluate", evaluate)
+  folders[1].mkdir(exist_ok=True)
+  arguments = workdir, restore(workdir), None, sampling, folders
+  before = (workdir / "evaluation.json").read_bytes()
+  try:
+    found = [run_report.current_evaluation(*arguments) for _ in range(2)]
+  finally:
+    (folders[1] / "evaluation.json").unlink()
+  assert len(calls) == 1 and found[0][2]["seed"] == 4
+  assert (workdir / "evaluation.json").read_bytes() == before
+
+
+def test_another_checkpoint_is_evaluated_again(workdir, tmp_path, monkeypatch):
   calls = []
   monkeypatch.setattr(run_report, "evaluate", lambda *_, **__: calls.append(1))
   other = restore(workdir)._replace(digest="of another file")
-  run_report.current_evaluation(workdir, other, None, SAMPLING)
+  with pytest.raises(FileNotFoundError):
+    run_report.current_evaluation(workdir, other, None, SAMPLING, [tmp_path])
   assert calls
 
 
@@ -157,7 +189,7 @@ def test_tuples_in_a_config_count_as_lists(workdir, monkeypatch):
   evaluation = {}, {}, content
   monkeypatch.setattr(records, "read_json", lambda _: evaluation)
   assert evaluation is run_report.current_evaluation(
-    workdir, trained, None, SAMPLING
+    workdir, trained, None, SAMPLING, [workdir]
   )
 
 

@@ -6,7 +6,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from cinn_jax.images import metadata, reading, writing
 from tests.support import pictures
@@ -267,3 +267,43 @@ def test_a_jpeg_is_written_without_exif_that_is_too_long(tmp_path):
   writing.save_photo(tmp_path / "a.jpg", PHOTO, long)
   with Image.open(tmp_path / "a.jpg") as image:
     assert not image.getexif()
+
+
+def test_iptc_and_other_texts_are_named_as_lost():
+  caption = b"\x1c\x02\x78\x00\x06a quay"
+  block = (
+    b"8BIM\x04\x04\0\0" + len(caption).to_bytes(4, "big") + caption + b"\0"
+  )
+  part = b"Photoshop 3.0\0" + block
+  segment = b"\xff\xed" + (len(part) + 2).to_bytes(2, "big") + part
+  plain = _jpeg()
+  assert metadata.read(plain[:2] + segment + plain[2:]).lost == ("IPTC",)
+  assert metadata.read(plain).lost == ()
+  file = io.BytesIO()
+  tifffile.imwrite(
+    file,
+    PHOTO,
+    photometric="rgb",
+    metadata=None,
+    extratags=[(33723, 7, len(caption), caption, True)],
+  )
+  assert metadata.read(file.getvalue()).lost == ("IPTC",)
+  file, texts = io.BytesIO(), PngImagePlugin.PngInfo()
+  for key in ("Title", "Creation Time", "parameters"):
+    texts.add_text(key, "a quay")
+  Image.fromarray(PHOTO).save(file, "PNG", pnginfo=texts)
+  kept = metadata.read(file.getvalue())
+  assert kept.lost == ("the text 'Creation Time'", "the text 'parameters'")
+  assert kept.texts == (("Title", "a quay"),)
+
+
+def test_a_tiff_keeps_the_title_of_windows(tmp_path):
+  title = "a quay ü".encode("utf-16-le") + b"\0\0"
+  exif = _exif()
+  exif[Base.XPTitle] = title
+  kept = metadata.read(_jpeg(exif=exif))
+  path = tmp_path / "a.tif"
+  writing.save_photo(path, PHOTO.astype(np.uint16) * 257, kept)
+  with Image.open(path) as image:
+    assert bytes(image.tag_v2[Base.XPTitle]) == title
+    assert image.tag_v2[Base.ImageDescription] == "a quay"

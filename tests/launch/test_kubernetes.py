@@ -145,7 +145,7 @@ def test_the_image_fits_the_project():
   assert all((ROOT / name).exists() for name in kept)
   # Everything that pip reads is copied first.
   readme = config["metadata"]["long_description"].removeprefix("file: ")
-  assert {"setup.cfg", "pyproject.toml", readme} <= set(copies[0])
+  assert {"setup.cfg", "pyproject.toml", readme, "LICENSE"} <= set(copies[0])
   # The platforms are extras, and each image has gcs for its workdir.
   assert "ARG PLATFORM=cuda13\n" in text and "cuda12 | cuda13 | tpu)" in text
   assert '".[gcs]"' in text and '".[gcs,$PLATFORM]"' in text

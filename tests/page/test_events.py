@@ -74,7 +74,7 @@ def test_a_closed_tab_is_told_to_load_again(page, tab, cat):
 
 
 def test_captions_have_shares():
-  shown = Shown(["a", "b"], "3x4", [0.75, 0.25], False)
+  shown = Shown(["a", "b"], "3x4", "", [0.75, 0.25], False)
   assert events.captioned(shown) == [("a", "1: 75 %"), ("b", "2: 25 %")]
   assert events.captioned(shown._replace(shares=())) == [
     ("a", "1"),

@@ -1,6 +1,9 @@
 """Clicks in a tab become hints; downloads equal the command's files."""
 
+import contextlib
+import json
 import pathlib
+import shutil
 import threading
 import time
 from unittest import mock
@@ -12,6 +15,7 @@ from skimage import data
 
 from cinn_jax.images import reading, writing
 from cinn_jax.images.reading import UnreadableImage
+from cinn_jax.page import session as session_module
 from cinn_jax.page.events import help_of
 from cinn_jax.page.opened import DRAWN, Drawn
 from cinn_jax.page.session import Gone, Session
@@ -19,6 +23,7 @@ from cinn_jax.page.sessions import Sessions
 from cinn_jax.page.wishes import Settings
 from cinn_jax.sampling import hints
 from cinn_jax.sampling.choice import Choice
+from cinn_jax.sampling.numbered import Ranked
 from cinn_jax.sampling.photos import Steering
 from cinn_jax.sampling.sample import sample
 from tests.support import pictures
@@ -218,13 +223,95 @@ def test_small_pictures_are_enlarged(session, runs, workdirs, tmp_path):
   assert _same(file, out)
 
 
-def test_broken_files_are_refused_and_forgotten(opened, runs, tmp_path):
+def test_broken_files_are_refused_and_change_nothing(opened, runs, tmp_path):
   path = tmp_path / "broken.jpg"
   path.write_bytes(b"no picture")
+  opened.add(9, 9, BLUE)
+  before = opened.draw(SETTINGS)
+  files = sorted(opened._folder.rglob("*"))
   with pytest.raises(UnreadableImage):
     opened.open(runs["colorize"], str(path))
-  with pytest.raises(ValueError, match="There is no photograph yet"):
-    opened.draw(SETTINGS)
+  assert sorted(opened._folder.rglob("*")) == files
+  assert len(opened.colors.points) == 1
+  assert opened.compare(0)[1] == before.files[0]
+
+
+@pytest.mark.parametrize("name", ["shown", "hints", "view-1.jpg"])
+def test_photographs_may_have_the_names_of_folders(
+  session, runs, cat, tmp_path, name
+):
+  path = tmp_path / name
+  shutil.copy(cat, path)
+  for _ in range(2):
+    session.open(runs["colorize"], str(path))
+    assert pathlib.Path(session.picture()).exists()
+
+
+def test_uploads_are_copied_before_their_turn(opened, runs, cat, tmp_path):
+  """The page removes uploads after a while, but work may take longer."""
+  files = [tmp_path / name for name in ("a.jpg", "b.jpg")]
+  for file in files:
+    shutil.copy(cat, file)
+  copied = threading.Event()
+  copy = opened._copy
+
+  @contextlib.contextmanager
+  def seen(file):
+    with copy(file) as own:
+      copied.set()
+      yield own
+
+  opened._copy = seen
+  for act in (lambda f: opened.open(runs["colorize"], f), opened.refer):
+    file = files.pop()
+    copied.clear()
+    with opened._lock:
+      thread = threading.Thread(target=act, args=(str(file),))
+      thread.start()
+      assert copied.wait(60)
+      file.unlink()
+    thread.join()
+  assert opened.picture() and opened.colors.all
+  assert [path.name for path in opened._folder.parent.iterdir()] == ["tab"]
+
+
+def test_hints_of_another_photograph_leave_the_earlier_ones(opened, tmp_path):
+  opened.add(9, 9, BLUE)
+  path = tmp_path / "hints.json"
+  point = {"x": 1, "y": 2, "color": "#ff0000"}
+  for content, message in (
+    (
+      {"other.jpg": [point]},
+      "hints.json has no hints for cat.jpg, only for o",
+    ),
+    ([], r"hints.json has no hints for cat.jpg: load another"),
+  ):
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message):
+      opened.load_hints(str(path))
+    assert len(opened.colors.points) == 1
+
+
+def test_a_count_gives_up_if_the_photograph_is_gone(opened, monkeypatch):
+  shown = opened.draw(SETTINGS)
+  assert shown.order == "The most likely answer comes first."
+  draw_more = Drawn.draw_more
+
+  def reset(drawn, first):
+    opened.reset()
+    return draw_more(drawn, first)
+
+  monkeypatch.setattr(Drawn, "draw_more", reset)
+  assert opened.count() is None
+
+
+def test_the_order_is_that_of_shares_or_of_drawing():
+  ranked = Ranked(np.zeros((2, 3)), np.arange(2), np.zeros(2))
+  assert "most likely" in session_module._order_of(ranked)
+  unknown = ranked._replace(log_prob=np.full(2, np.nan))
+  assert "as they were drawn" in session_module._order_of(unknown)
+  spread = ranked._replace(shares=[0.6, 0.4])
+  assert "largest share" in session_module._order_of(spread)
 
 
 def test_a_tab_that_is_closed_leaves_nothing(tmp_path, runs, cat):

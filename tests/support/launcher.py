@@ -50,7 +50,7 @@ class Project:
   def __init__(self, folder, script="local.sh"):
     self.root = folder / "the project"
     shutil.copytree(ROOT / "launch", self.root / "launch")
-    for name in ("setup.cfg", "pyproject.toml", "README.md"):
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
       shutil.copy(ROOT / name, self.root)
     for name in ("cinn_jax", "configs"):
       (self.root / name).mkdir()

@@ -19,17 +19,25 @@ _CAPTIONS = {
 
 
 def add_section(
-  page: Page, workdir: str | os.PathLike[str], trained: Trained
+  page: Page,
+  workdir: str | os.PathLike[str],
+  trained: Trained,
+  place: str | os.PathLike[str] | None = None,
 ) -> None:
-  """Adds the tables and pictures that `--mode=calibrate` left in the workdir.
+  """Adds the tables and pictures that `--mode=calibrate` left for a run.
 
   If there are none, or they belong to another checkpoint, a line says how to
   make them.
 
+  Args:
+    page: The page.
+    workdir, place: The run and its results, see `calibration_file.read`.
+    trained: The run, restored.
+
   Raises:
     ValueError: for a damaged `calibration.json`.
   """
-  content = calibration_file.read(workdir)
+  content = calibration_file.read(workdir, place)
   page.heading("Calibration")
   if content is None or content["checkpoint"] != trained.digest:
     page.text(
@@ -41,7 +49,7 @@ def add_section(
     f"{content['pictures']:,} pictures of {content['source']},"
     f" {content['num_samples']} samples of each."
   )
-  folder = results_folder(workdir) / calibration_file.PICTURES
+  folder = results_folder(place or workdir) / calibration_file.PICTURES
   for name in content["plots"]:
     kind = name.partition("_")[0]
     title = f"{_CAPTIONS[kind]} ({name})"
