@@ -10,9 +10,10 @@ python -m cinn_jax.main --config=configs/mnist.py:digits
 
 python -m cinn_jax.main --config=configs/mnist.py --config.data.path=FOLDER
   The authors' minimal example on MNIST: 24,341,120 parameters. FOLDER has the
-  four idx files, compressed or not; without FOLDER, TFDS's prepared `mnist` is
-  read. It is for a GPU: on two CPU cores a step takes 0.3 seconds, and all
-  13,800 take an hour and a quarter. It was not run to its end.
+  four idx files, compressed or not (those of Fashion-MNIST are compressed);
+  without FOLDER, TFDS's prepared `mnist` is read. It is for a GPU: on two CPU
+  cores a step takes 0.3 seconds, and all 13,800 take an hour and a quarter. It
+  was not run to its end.
   Expect validation bits/dim of -0.904 (1,024 pictures; standardised, Gaussian
   noise 0.08) after 11 and a half minutes on two CPU cores with
   --config.train.num_steps=2000. An earlier version, after 2,000 steps with

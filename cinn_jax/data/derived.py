@@ -111,7 +111,8 @@ class Preprocessed(DerivedSource):
   """A source whose pictures are cut and then resized.
 
   Attributes:
-    crop: Pixels to cut off at the left, top, right and bottom; () for none.
+    crop: Pixels to cut off at the left, top, right and bottom; () for none. A
+      folder's pictures have been scaled down to `max_short_side` before.
     resize: (H, W) of the result, by Pillow's bicubic filter, which stretches
       the picture if necessary; () to keep the size.
   """

@@ -44,6 +44,7 @@ CHECKSUMS = {
     "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
   ),
 }
+_PACKED = ("fashion_mnist",)
 _NAMES = (*FILES["train"], *FILES["test"])
 _MAGIC = {3: 2051, 1: 2049}
 
@@ -58,8 +59,9 @@ def open_mnist(
   """Opens a split; the first 1,024 training pictures are for validation.
 
   Args:
-    path: A folder with the four idx files, packed (.gz) or not. If it is empty,
-      the set that TFDS prepared is read, in TFDS's order.
+    path: A folder with the four idx files, packed (.gz) or not; those of
+      "fashion_mnist" are packed. If it is empty, the set that TFDS prepared is
+      read, in TFDS's order.
     split: "train", "validation" or "test".
     tfds_name: Name of the data set. Files of "mnist" and "fashion_mnist" are
       compared with the published ones by their checksums. For any other name,
@@ -123,7 +125,7 @@ def _part(split, count):
 
 def _read(folder, name, rank, data_set):
   """Returns the values of an idx file, uint8 with `rank` axes."""
-  path = _find(folder, name)
+  path = _find(folder, name, packed=data_set in _PACKED)
   stored = path.read_bytes()
   data = stored
   if path.suffix == ".gz":
@@ -135,6 +137,12 @@ def _read(folder, name, rank, data_set):
       ) from error
   values = _parse(path, data, rank)
   if data_set in CHECKSUMS:
+    if data_set in _PACKED and path.suffix != ".gz":
+      raise ValueError(
+        f"{path} is unpacked, and of {data_set} only the published archives can"
+        f" be checked: put {name}.gz next to it, or leave"
+        " --config.data.tfds_name empty to skip the check"
+      )
     expected = CHECKSUMS[data_set][_NAMES.index(name)]
     actual = [hashlib.sha256(part).hexdigest() for part in (data, stored)]
     if expected not in actual:
@@ -147,8 +155,10 @@ def _read(folder, name, rank, data_set):
   return values
 
 
-def _find(folder, name):
-  for path in (folder / name, folder / f"{name}.gz"):
+def _find(folder, name, *, packed):
+  """Returns the path of a file; the archive if only that can be checked."""
+  plain, archive = folder / name, folder / f"{name}.gz"
+  for path in (archive, plain) if packed else (plain, archive):
     if path.is_file():
       return path
   raise FileNotFoundError(

@@ -45,8 +45,8 @@ def prepare(
 
   Raises:
     RuntimeError: TensorFlow is not installed.
-    ValueError: TFDS does not know the data set, or several configurations are
-      prepared and `name` has none.
+    ValueError: TFDS does not know the data set or cannot prepare it, or several
+      configurations are prepared and `name` has none.
   """
   if importlib.util.find_spec("tensorflow") is None:
     raise RuntimeError(
@@ -90,15 +90,23 @@ def convert(directory: pathlib.Path) -> None:
 def _download(name, root, manual_dir):
   try:
     builder = tfds.builder(name, data_dir=root, file_format="array_record")
+    builder.download_and_prepare(
+      download_config=tfds.download.DownloadConfig(
+        manual_dir=manual_dir, try_download_gcs=False
+      )
+    )
   except tfds.core.DatasetNotFoundError as error:
     raise ValueError(
       f"TFDS {tfds.__version__} knows no data set {name!r}"
     ) from error
-  builder.download_and_prepare(
-    download_config=tfds.download.DownloadConfig(
-      manual_dir=manual_dir, try_download_gcs=False
-    )
-  )
+  # TFDS asserts that versions and archives exist, and its downloads fail with
+  # errors of no common kind.
+  except Exception as error:
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    raise ValueError(
+      f"TFDS cannot prepare {name!r} ({reason}): check its name, version and"
+      " terms; --manual_dir=FOLDER is for archives that you downloaded."
+    ) from error
   return builder.data_path
 
 

@@ -77,7 +77,8 @@ def open_source(
     validation_split: TFDS split, or subfolder, to validate on.
     test_split: TFDS split, or subfolder, to test on. The default is
       `validation_split` if there is one, otherwise "test".
-    crop: Pixels to cut off from every picture; see `derived.Preprocessed`.
+    crop: Pixels to cut off from every picture, after `max_short_side`; see
+      `derived.Preprocessed`.
     resize: (H, W) of every picture afterwards; see `derived.Preprocessed`.
 
   Returns:
@@ -144,7 +145,8 @@ def _check_disjoint(name, train, validation, test):
     if held and not train and (in_folder or "train" in held):
       raise ValueError(
         f"pictures of {held!r} would be trained on too: choose both a"
-        " train_split and a validation_split"
+        " train_split and a validation_split (to test on other pictures than"
+        " those of the training, any names)"
       )
 
 

@@ -271,6 +271,8 @@ MODELS: Mapping[str, tuple[Callable[[bool, int], dict[str, Section]], str]] = {
   # Not flows: what flows are compared with.
   **{
     name: (_comparator(name), "condition_net")
-    for name in (*comparator_recipes.NAMES, "rrdb", "esrgan")
+    for name in comparator_recipes.NAMES
   },
+  # Their whole network sees only the condition, so there is none to freeze.
+  **{name: (_comparator(name), "") for name in ("rrdb", "esrgan")},
 }

@@ -133,7 +133,7 @@ def _work(config, named, pipe):
 
   try:
     pipe.send(("done", compile_step(config, named, say)))
-  except (ValueError, RuntimeError, NotImplementedError) as error:
+  except (ValueError, OSError, RuntimeError) as error:
     pipe.send(("error", " ".join(str(error).split())))
 
 
@@ -211,7 +211,13 @@ def batch_shapes(task: Task, batch_size: int) -> Mapping[str, Any]:
     # A task that has pictures of two kinds.
     kinds = [kind for kind in PICTURES if kind != "image"]
     batch |= dict.fromkeys(kinds, picture)
-    jax.eval_shape(task.prepare, batch)
+    try:
+      jax.eval_shape(task.prepare, batch)
+    except KeyError as error:
+      raise ValueError(
+        f"This task's records have {error}, which --mode=preflight cannot make:"
+        " it knows pictures and labels."
+      ) from None
   return batch
 
 

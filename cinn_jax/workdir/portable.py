@@ -100,9 +100,11 @@ def export(
     "step": trained.step,
     "task": trained.config["task"],
     "model": trained.config["model"],
-    # No paths, since they belong to this machine.
+    # An evaluation's pictures depend on all but the paths of this machine.
     "data": {
-      name: trained.config["data"][name] for name in ("source", "tfds_name")
+      name: value
+      for name, value in trained.config["data"].items()
+      if name not in ("path", "cache")
     },
     # An evaluation's noise depends on them.
     "train": {

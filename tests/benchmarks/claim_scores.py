@@ -110,6 +110,9 @@ def bits_per_dim(
 ) -> float | None:
   """Returns bits/dim in the data's units, for a VAE by its bound; or None.
 
+  None is also for a picture without a finite density: a finished run keeps its
+  other numbers.
+
   Args:
     trainer: The trainer of the model.
     variables: Its variables.
@@ -134,7 +137,8 @@ def bits_per_dim(
     return None
   dims = math.prod(task.event_shape)
   per_dim = likelihood.bits_per_dim(np.concatenate(nats).mean(), dims)
-  return float(likelihood.rescale_bits_per_dim(per_dim, task.scales))
+  value = float(likelihood.rescale_bits_per_dim(per_dim, task.scales))
+  return value if math.isfinite(value) else None
 
 
 def criterion(

@@ -100,10 +100,19 @@ def _check_weights():
 def _run(task, model, kind, results, options):
   """Trains and measures a model with those seeds that have no row yet."""
   done = set(map(_key, result_rows.read(results)))
+  settings = {
+    "task": task,
+    "model": model,
+    "steps": options.steps,
+    "batch_size": options.batch_size,
+    "num_samples": options.num_samples,
+    "temperatures": options.temperature,
+    "limit": options.limit,
+  }
   seeds = [
     seed
     for seed in map(int, options.seed.split(","))
-    if (task, model, seed, options.steps, options.batch_size) not in done
+    if _key({**settings, "seed": seed}) not in done
   ]
   if not seeds:
     print(f"{task} {model}: done before.", flush=True)
@@ -140,14 +149,9 @@ def _run(task, model, kind, results, options):
     state, metrics = trainer.train(seed)
     skipped = metrics["skipped"] > 0
     row = {
-      "task": task,
-      "model": model,
+      **settings,
       "seed": seed,
       "parameters": trainer.parameters,
-      "steps": options.steps,
-      "batch_size": options.batch_size,
-      "num_samples": options.num_samples,
-      "temperatures": options.temperature,
       "training_pictures": len(train),
       "copies_left_out": copies,
       "listing_hash": test.listing_hash,
@@ -155,6 +159,8 @@ def _run(task, model, kind, results, options):
       "first_skipped": int(np.argmax(skipped)) + 1 if skipped.any() else None,
       "largest": {
         name: float(np.max(metrics[name][~skipped]))
+        if not skipped.all()
+        else None
         for name in ("grad_norm", "max_log_scale")
       },
       "training_bits_per_dim": _every_tenth(metrics["bits_per_dim"], skipped),
@@ -196,9 +202,12 @@ def _mantissa(weights):
   return 23 - ((bits & -bits).bit_length() - 1) if bits else 0
 
 
-def _key(row: result_rows.Row) -> tuple[str, str, int, int, int]:
+def _key(row: result_rows.Row) -> tuple[str, ...]:
+  """Returns the run that a row belongs to; rows are sorted by it."""
   names = ("task", "model", "seed", "steps", "batch_size")
-  return tuple(row[name] for name in names)
+  more = ("num_samples", "temperatures", "limit")
+  # Rows without a limit, as all early ones, have none.
+  return (*(row[n] for n in names), *(f"{row.get(n) or ''}" for n in more))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ _NOTE = (
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-  """Returns a table for each task, number of steps and batch size.
+  """Returns a table for each task, number of steps, batch size and sampling.
 
   It has a line per model and temperature. A number is the mean over seeds.
   After it come the mean of their 95 % intervals over pictures and, if there are
@@ -42,7 +42,8 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _kind(row):
-  return row["task"], row["steps"], row["batch_size"]
+  settings = ("steps", "batch_size", "num_samples", "temperatures", "limit")
+  return row["task"], *(row.get(name) for name in settings)
 
 
 def _facts(rows):

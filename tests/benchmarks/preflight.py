@@ -101,14 +101,22 @@ def _largest_row(name, devices, limit):
   rows = _rows_of(name, devices)
   if LARGEST in rows:
     return
-  size = _largest(rows[PUBLISHED], slices.parse(devices))
-  while size >= slices.parse(devices).num_devices:
-    row = compiled(name, devices, LARGEST, size, limit)
-    if row.fits:
-      result_rows.append(RESULTS, dataclasses.asdict(row), key)
-      return
-    size //= 2
-  print(f"{name} does not fit {devices} with one picture on each chip.")
+  named = slices.parse(devices)
+
+  def of(size):
+    return compiled(name, devices, LARGEST, size, limit)
+
+  best = of(_largest(rows[PUBLISHED], named))
+  if best.fits:
+    # The estimate counts what batches of all sizes need, so it may be small.
+    while (row := of(2 * best.batch_size)).fits:
+      best = row
+  while not best.fits and best.batch_size > named.num_devices:
+    best = of(best.batch_size // 2)
+  if not best.fits:
+    print(f"{name} does not fit {devices} with one picture on each chip.")
+    return
+  result_rows.append(RESULTS, dataclasses.asdict(best), key)
 
 
 def _largest(row, named) -> int:

@@ -155,10 +155,11 @@ def _row(model, seed, shift=0.0, **facts):
 def test_table_has_a_line_per_model_and_temperature():
   import pair_table
 
+  settings = ("steps", "batch_size", "num_samples", "temperatures")
   diverged = {
     k: v
     for k, v in _row("cinn", 0).items()
-    if k in ("task", "model", "seed", "steps", "batch_size", "num_samples")
+    if k in ("task", "model", "seed", *settings)
   }
   text = pair_table.markdown(
     [_row("caflow", 0), _row("caflow", 1, 2), diverged]
@@ -175,6 +176,25 @@ def test_table_has_a_line_per_model_and_temperature():
   assert "no model" in lines[5] and "15.00 [14.00, 16.00]" in lines[5]
   assert "FID of real halves 7.0" in text
   assert pair_table.markdown([]) == "There are no rows yet."
+
+
+def test_runs_of_other_settings_are_apart():
+  import pair_comparison
+  import pair_table
+
+  row = _row("caflow", 0)
+  one = {k: v for k, v in row["rows"].items() if not k.endswith("0.5")}
+  others = [
+    _row("caflow", 0, limit=20),
+    _row("caflow", 0, temperatures="1", rows=one),
+    _row("caflow", 0, num_samples=2),
+  ]
+  assert len({pair_comparison._key(each) for each in (row, *others)}) == 4
+  # Rows of full runs had no limit at first.
+  full = _row("caflow", 0, limit=None)
+  assert pair_comparison._key(row) == pair_comparison._key(full)
+  others[1]["rows"] = {k.split(",")[0]: v for k, v in one.items()}
+  assert pair_table.markdown([row, *others]).count("**inpaint**") == 4
 
 
 def test_runs_of_other_lengths_are_not_averaged():

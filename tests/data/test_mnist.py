@@ -86,6 +86,23 @@ def test_each_set_has_its_own_checksums(folder):
     assert {len(bytes.fromhex(s)) for s in mnist.CHECKSUMS[name]} == {32}
 
 
+def test_archives_are_read_if_only_they_can_be_checked(folder, monkeypatch):
+  names = (*mnist.FILES["train"], *mnist.FILES["test"])
+  paths = [folder / f"{name}.gz" for name in names]
+  stored = [path.read_bytes() for path in paths]
+  sums = tuple(hashlib.sha256(part).hexdigest() for part in stored)
+  monkeypatch.setitem(mnist.CHECKSUMS, "fashion_mnist", sums)
+  # Both are there after some programs have unpacked them.
+  for path, part in zip(paths, stored, strict=True):
+    path.with_suffix("").write_bytes(gzip.decompress(part))
+  assert _open(folder, tfds_name="fashion_mnist").name.startswith("fashion")
+  for path in paths:
+    path.unlink()
+  message = _error_message(folder, tfds_name="fashion_mnist")
+  assert f"put {TRAIN_IMAGES}.gz next to it" in message
+  assert _open(folder).name.startswith("unchecked files in ")
+
+
 def test_other_sets_are_reported_as_unchecked(folder):
   for name in ("", "kmnist"):
     assert _open(folder, tfds_name=name).name.startswith("unchecked files in ")

@@ -27,7 +27,12 @@ from tests.support.folders import fill
     ),
     ("photos", "train", {"path": "/photos"}, "did you mean source 'folder'"),
     ("digits", "train", {"path": "/digits"}, "did you mean source 'mnist'"),
-    ("folder", "train", {}, "there is no folder ''"),
+    (
+      "folder",
+      "train",
+      {},
+      "pictures is needed: set --config.data.path=FOLDER",
+    ),
     ("tfds", "train", {}, "needs a tfds_name, such as 'cifar10'"),
     (
       "digits",
@@ -85,6 +90,13 @@ def test_a_single_held_out_part_is_used_for_tests(name, tmp_path):
   assert "validation" in test.name and test.name == validation.name
   assert len(test) == len(validation) != len(train)
   np.testing.assert_array_equal(test[0]["image"], validation[0]["image"])
+
+
+def test_a_whole_folder_of_other_pictures_is_for_testing(tmp_path):
+  fill(tmp_path / "kodak", range(3))
+  splits = {"train_split": "-", "validation_split": "-", "test_split": "kodak"}
+  source = sources.open_source("folder", "test", path=tmp_path, **splits)
+  assert "(all: " in source.name
 
 
 @pytest.mark.parametrize(

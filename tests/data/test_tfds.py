@@ -198,6 +198,21 @@ def test_prepare_without_tensorflow_raises(monkeypatch, tmp_path):
     prepare_tfds.prepare("mnist", tmp_path)
 
 
+@pytest.mark.parametrize("kind", [AssertionError, OSError, KeyError])
+def test_what_tfds_cannot_prepare_makes_one_line(monkeypatch, tmp_path, kind):
+  def builder(*args, **options):
+    raise kind("Manual directory nowhere is empty.\nMore words.")
+
+  monkeypatch.setattr(
+    prepare_tfds.importlib.util, "find_spec", lambda name: name
+  )
+  monkeypatch.setattr(tfds, "builder", builder)
+  with pytest.raises(
+    ValueError, match=r"nowhere is empty.*--manual_dir=FOLDER"
+  ):
+    prepare_tfds.prepare("imagenet2012", tmp_path)
+
+
 def test_tfrecord_is_converted_in_its_place(tmp_path):
   pytest.importorskip("tensorflow")
   builder = GreyDigits(data_dir=tmp_path, file_format="tfrecord")

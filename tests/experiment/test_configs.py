@@ -121,6 +121,12 @@ def test_arguments_set_size_scale_and_mask():
   assert channels == [3, 4]
 
 
+@pytest.mark.parametrize("model", ["rrdb", "esrgan"])
+def test_a_whole_network_is_not_frozen(model):
+  with pytest.raises(ValueError, match="no condition network of its own"):
+    _config("super_resolution", f"{model},condition_net=frozen")
+
+
 def test_condition_net_can_be_frozen_or_left_out():
   frozen = _config("sketch", "condition_net=frozen").optimizer
   assert frozen.groups.condition_net.frozen_steps == -1

@@ -14,6 +14,7 @@ from cinn_jax import tasks
 from cinn_jax.runtime import cpu_convolution, slices, target
 from cinn_jax.training import preflight
 from cinn_jax.training.preflight_report import report
+from configs import colorize
 from tests.support import tiny
 
 TEXT = """
@@ -55,6 +56,20 @@ def test_batch_has_what_the_task_asks_for():
   task = tasks.BUILDERS["color_mnist"](image_size=8)
   batch = preflight.batch_shapes(task, 4)
   assert batch["grey"].shape == batch["image"].shape == (4, 8, 8, 3)
+
+
+def test_other_fields_of_records_are_named():
+  task = tasks.BUILDERS["color_mnist"](image_size=8)
+  other = task._replace(prepare=lambda batch: (batch["features"], None))
+  with pytest.raises(ValueError, match="records have 'features', which"):
+    preflight.batch_shapes(other, 4)
+
+
+def test_a_missing_file_makes_one_line():
+  config = colorize.get_config("pyramid")
+  config.model.features = "nowhere.safetensors"
+  with pytest.raises(ValueError, match=r"nowhere\.safetensors"):
+    preflight.preflight(config, "cpu:1", limit=300, say=lambda stage: None)
 
 
 def test_a_trace_is_that_of_its_target():

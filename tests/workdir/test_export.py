@@ -102,8 +102,11 @@ def test_a_workdir_takes_no_flow(workdir, saved):
 def test_an_export_is_evaluated_like_its_run(workdir, tmp_path):
   file = tmp_path / "a.safetensors"
   export(workdir, file)
-  own, exported = (restore(place).config["train"] for place in (workdir, file))
-  assert exported == {name: own[name] for name in ("batch_size", "seed")}
+  own, exported = (restore(place).config for place in (workdir, file))
+  names = ("batch_size", "seed")
+  assert exported["train"] == {name: own["train"][name] for name in names}
+  # All of its data but this machine's paths: which pictures, and how cut.
+  assert exported["data"] == {**own["data"], "path": "", "cache": ""}
 
 
 def test_a_missing_file_is_named(tmp_path):

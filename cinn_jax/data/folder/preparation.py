@@ -154,27 +154,27 @@ def encode_record(
     resolution.
 
   Raises:
-    UnreadableImage: The picture cannot be decoded.
+    UnreadableImage: The picture cannot be decoded, or is too long to be stored.
   """
   with reading.reasons(name):
     small = min(formats.open_header(data).size) <= max_short_side
     if small and reading.is_plain(data):
       return data
-    pixels = reading.decode(data, at_least=2 * max_short_side)
-  image = Image.fromarray(pixels)
-  stream = io.BytesIO()
-  scale = max_short_side / min(image.size)
-  if scale >= 1:
-    image.save(stream, "PNG")
-  else:
-    width, height = image.size
-    parts = 2 if pairs and width % 2 == 0 else 1
-    size = (
-      parts * max(1, round(width / parts * scale)),
-      max(1, round(height * scale)),
-    )
-    image = image.resize(size, Image.Resampling.LANCZOS)
-    image.save(stream, "JPEG", quality=95, subsampling="4:4:4")
+    image = Image.fromarray(reading.decode(data, at_least=2 * max_short_side))
+    stream = io.BytesIO()
+    scale = max_short_side / min(image.size)
+    if scale >= 1:
+      image.save(stream, "PNG")
+    else:
+      width, height = image.size
+      parts = 2 if pairs and width % 2 == 0 else 1
+      size = (
+        parts * max(1, round(width / parts * scale)),
+        max(1, round(height * scale)),
+      )
+      image = image.resize(size, Image.Resampling.LANCZOS)
+      # A JPEG has 65,535 pixels on a side at most.
+      image.save(stream, "JPEG", quality=95, subsampling="4:4:4")
   return stream.getvalue()
 
 

@@ -109,8 +109,12 @@ def cache_directory(cache: str | os.PathLike = "") -> pathlib.Path:
 
 
 def _resolve(path):
+  if not path:
+    raise FileNotFoundError(
+      "a folder of pictures is needed: set --config.data.path=FOLDER"
+    )
   folder = os.path.realpath(os.path.expanduser(path))
-  if not path or not os.path.exists(folder):
+  if not os.path.exists(folder):
     raise FileNotFoundError(
       f"there is no folder {listing.printable(os.fspath(path))!r}"
     )

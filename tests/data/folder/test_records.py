@@ -64,6 +64,13 @@ def test_scaling_down_keeps_details():
     assert np.abs(record.astype(int) - truth).max() <= 12
 
 
+def test_a_picture_that_is_too_long_is_unreadable():
+  """It is skipped and listed, and does not stop the folder."""
+  long = pictures.encoded(np.zeros((8, 80_000, 3), np.uint8), "PNG")
+  with pytest.raises(reading.UnreadableImage, match="name"):
+    preparation.encode_record(long, "name", 7)
+
+
 def test_pictures_of_the_largest_size_lose_nothing():
   data = pictures.encoded(pictures.colors(), "WEBP", lossless=True)
   record = preparation.encode_record(data, "name", 24)

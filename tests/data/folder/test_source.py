@@ -101,7 +101,7 @@ def test_a_folder_without_pictures_raises(tmp_path):
   assert "there is no folder" in error_message(
     FileNotFoundError, tmp_path / "no"
   )
-  assert "there is no folder ''" in error_message(FileNotFoundError, "")
+  assert "set --config.data.path" in error_message(FileNotFoundError, "")
   file = tmp_path / "file.jpg"
   file.write_bytes(pictures.encoded(pictures.colors()))
   assert "is a file" in error_message(ValueError, file)
