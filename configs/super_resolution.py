@@ -13,8 +13,8 @@ python -m cinn_jax.main --config=configs/super_resolution.py:caflow,recipe=small
   The same with a small CAFLOW of 5,788,416 parameters. An earlier version gave
   4.06 bits/dim after 27 minutes on one shared CPU core; dual_glow_plus gave
   4.07, and srflow 4.26 after 18 minutes. srflow's samples broke up in places at
-  temperature 1. hcflow, with 1,790,594 parameters, had 5.188 after 26 minutes of
-  two cores that did other work too. Sizes and recipes are ours.
+  temperature 1. hcflow, with 1,790,594 parameters, had 5.188 after 26 minutes
+  on two cores that did other work too. Sizes and recipes are ours.
 
 python -m cinn_jax.main --config=configs/super_resolution.py:MODEL,NAME=VALUE
   MODEL is cinn, srflow, hcflow, caflow, dual_glow_plus, dual_glow or pyramid; a
