@@ -67,7 +67,7 @@ FORWARD = {
     COUPLING,
     _array(*IMAGE),
     _labels(2),
-    ["[B, C] or [B, H, W, C]", "(2,)", "pass class labels one-hot"],
+    ["[B, C] or [B, H, W, C]", "(2,)", "class labels one-hot"],
   ),
   "sides": (
     bj.AffineCoupling(CONV, sides=3),
