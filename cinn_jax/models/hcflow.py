@@ -34,8 +34,8 @@ class HierarchicalFlow(Bijection):
   the small picture: (y_n - cond) / std is the coarsest latent. Then, from the
   coarsest to the finest, a flow of each level's details is conditioned on
   features of what stayed and of all coarser levels. The latents are those of
-  the details, the finest first, and that of the small picture. (Equations 4 to
-  8 of the paper, with std for the standard deviation that replaces a delta.)
+  the details, the finest first, and that of the small picture. (Liang et al.
+  2021; published code, in which a narrow Gaussian stands for a delta.)
 
   Attributes:
     stages: n bijections from y_k to the channels of both parts.
@@ -59,12 +59,13 @@ class HierarchicalFlow(Bijection):
     check_picture(cond, "HCFlow")
     factor = 2 ** len(self.stages)
     check_size(x.shape, factor, f"HCFlow with {len(self.stages)} levels")
-    small = [side // factor for side in x.shape[1:3]]
-    if list(cond.shape[1:3]) != small:
+    # Other numbers of channels would be broadcast.
+    small = (*(side // factor for side in x.shape[1:3]), x.shape[-1])
+    if cond.shape[1:] != small:
       raise ValueError(
-        f"This HCFlow enlarges {factor} times, so for {size_text(x.shape[1:3])}"
+        f"This HCFlow enlarges {factor} times, so for {size_text(x.shape[1:])}"
         f" it takes a small picture of {size_text(small)}, got"
-        f" {size_text(cond.shape[1:3])}."
+        f" {size_text(cond.shape[1:])}."
       )
     kept, emitted = [], []
     total = zero_log_det(x)
@@ -92,6 +93,11 @@ class HierarchicalFlow(Bijection):
     if len(latents) != len(self.stages):
       raise ValueError(
         f"This flow has {len(self.stages) + 1} levels of latents, got {len(z)}."
+      )
+    if cond.shape != residual.shape:
+      raise ValueError(
+        f"The small picture's latent has shape {list(residual.shape)}, but the"
+        f" picture has {list(cond.shape)}: pass latents of that picture."
       )
     x = cond + self.std * residual
     total = zero_log_det(x) + math.log(self.std) * math.prod(x.shape[1:])
@@ -152,7 +158,7 @@ def hcflow(
 
   Args:
     levels: Number of halvings.
-    depth, detail_depth: See above; the published code counts both as 26 steps.
+    depth, detail_depth: See above; the published code counts their sum, 26.
     hidden: Width of the couplings' networks (3x3, 1x1, 3x3).
     blocks: Number of RRDB blocks in each half of a level's network.
     encoder_width, encoder_growth: See `rrdb.RRDBFeatures`.

@@ -166,8 +166,8 @@ def test_features_are_those_halfway_and_at_the_end():
   "x, cond, message",
   [
     ((18, 16), (5, 4), r"multiples of 4, got 18x16: .* 16x16 or 20x16"),
-    ((16, 16), (8, 8), r"enlarges 4 times, .* small picture of 4x4, got 8x8"),
-    ((16, 8), (2, 4), r"for 16x8 it takes a small picture of 4x2, got 2x4"),
+    ((16, 16), (8, 8), r"enlarges 4 times, .* small picture of 4x4x3, got 8x8"),
+    ((16, 8), (2, 4), r"for 16x8x3 it takes a small picture of 4x2x3, got 2x4"),
   ],
 )
 def test_bad_sizes_raise(x, cond, message):
@@ -176,6 +176,17 @@ def test_bad_sizes_raise(x, cond, message):
   given = abstract_batch((*cond, 3), 1, jnp.float32)
   with pytest.raises(ValueError, match=message):
     jax.eval_shape(model.init, jax.random.key(0), data, given)
+
+
+def test_a_condition_with_fewer_channels_is_not_broadcast():
+  model = build_model("hcflow", **SMALL)
+  with pytest.raises(ValueError, match=r"picture of 4x2x3, got 4x2x1"):
+    jax.eval_shape(model.init, jax.random.key(0), X, COND[..., :1])
+  _, variables = _drawn()
+  z, _ = jax.eval_shape(model.apply, variables, X, COND)
+  inverse = functools.partial(model.apply, method="inverse")
+  with pytest.raises(ValueError, match=r"has shape \[2, 4, 2, 3\], but the"):
+    jax.eval_shape(inverse, variables, z, COND[..., :1])
 
 
 def test_condition_must_be_a_picture():
