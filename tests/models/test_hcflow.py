@@ -17,17 +17,9 @@ from tests.support.drawing import (
   draw_variables,
   normal,
 )
+from tests.support.small_models import SMALL as SMALL_MODELS
 
-SMALL = {
-  "levels": 2,
-  "depth": 2,
-  "detail_depth": 2,
-  "hidden": 4,
-  "blocks": 1,
-  "encoder_width": 4,
-  "encoder_growth": 3,
-  "mixing": "lu",
-}
+SMALL = {**SMALL_MODELS["hcflow"].settings, "mixing": "lu"}
 # Not square; the data are four times as large as the condition.
 X = np.random.default_rng(0).random((2, 16, 8, 3)).astype(np.float32)
 COND = np.random.default_rng(1).random((2, 4, 2, 3)).astype(np.float32)
